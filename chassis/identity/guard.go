@@ -1,0 +1,82 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/go-kratos/kratos/v2/middleware"
+	"github.com/go-kratos/kratos/v2/transport"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	accessv1 "example.com/fourfold/api/access/v1"
+)
+
+// Guard checks each call against the access level of its method: 401 without a valid token where one is needed, 403 for a
+// shopper at an operator's method. The handler finds the caller by FromContext. A token that is there but not valid is 401
+// also for a public method. The token travels as "authorization: Bearer …".
+func Guard(v *Verifier) middleware.Middleware {
+	return func(next middleware.Handler) middleware.Handler {
+		return func(ctx context.Context, req any) (any, error) {
+			tr, ok := transport.FromServerContext(ctx)
+			if !ok {
+				return nil, kerrors.InternalServer("NO_TRANSPORT", "the guard runs behind a transport only")
+			}
+			level := LevelOf(tr.Operation())
+			if level == accessv1.Level_BRANCH || ofFrame(strings.TrimPrefix(tr.Operation(), "/")) {
+				return next(ctx, req) // a branch is authenticated by its MAC, in tcc.Participant
+			}
+			var caller Caller
+			if header := tr.RequestHeader().Get("authorization"); header != "" {
+				token, found := strings.CutPrefix(header, "Bearer ")
+				var err error
+				if caller, err = v.Verify(token); err != nil || !found {
+					return nil, kerrors.Unauthorized("TOKEN_INVALID", "the access token is not valid or has expired: sign in again")
+				}
+			}
+			switch {
+			case level == accessv1.Level_PUBLIC:
+			case caller == Caller{}:
+				return nil, kerrors.Unauthorized("TOKEN_MISSING", "sign in first: send Authorization: Bearer with an access token")
+			case level == accessv1.Level_OPERATOR && caller.Role != Operator:
+				return nil, kerrors.Forbidden("OPERATOR_ONLY", "this call is for operators")
+			}
+			return next(NewContext(ctx, caller), req)
+		}
+	}
+}
+
+// LevelOf gives the access level of a method by its name "/package.Service/Method"; LEVEL_UNSPECIFIED when it has none.
+func LevelOf(operation string) accessv1.Level {
+	name := strings.ReplaceAll(strings.TrimPrefix(operation, "/"), "/", ".")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	if err != nil {
+		return accessv1.Level_LEVEL_UNSPECIFIED
+	}
+	level, _ := proto.GetExtension(d.Options(), accessv1.E_Level).(accessv1.Level)
+	return level
+}
+
+// CheckLevels fails when a method of services has no access level. The frame's own (health, reflection, metadata) need none.
+func CheckLevels(services map[string]grpc.ServiceInfo) error {
+	for name, info := range services {
+		if ofFrame(name) {
+			continue
+		}
+		for _, m := range info.Methods {
+			if LevelOf(name+"/"+m.Name) == accessv1.Level_LEVEL_UNSPECIFIED {
+				return fmt.Errorf("%s/%s has no (access.v1.level) in its proto: say who may call it", name, m.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// ofFrame tells whether a service is the frame's own: health, reflection, metadata.
+func ofFrame(name string) bool {
+	return strings.HasPrefix(name, "grpc.") || strings.HasPrefix(name, "kratos.api.")
+}

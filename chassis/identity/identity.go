@@ -1,0 +1,176 @@
+// Package identity says who calls: access tokens (EdDSA JWTs that name their key), and the guard that holds every RPC
+// to the access level written beside it in its proto.
+package identity
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Role is what a member may do.
+type Role string
+
+// The roles. An operator may do all that a shopper may.
+const (
+	Shopper  Role = "shopper"
+	Operator Role = "operator"
+)
+
+// Caller is who makes a call. The zero Caller is nobody.
+type Caller struct {
+	MemberID string
+	Role     Role
+}
+
+const (
+	issuer   = "fourfold/member"
+	audience = "fourfold"
+)
+
+// ErrToken is what Verify returns for every token it does not accept.
+var ErrToken = errors.New("the access token is not valid")
+
+type claims struct {
+	Role Role `json:"role"`
+	jwt.RegisteredClaims
+}
+
+// Signer makes access tokens. Only the member service has one.
+type Signer struct {
+	keyID string
+	key   ed25519.PrivateKey
+}
+
+// LoadSigner reads an Ed25519 private key (PKCS #8, PEM) from the file <key id>.pem.
+func LoadSigner(path string) (*Signer, error) {
+	der, err := readPEM(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	private, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s: not an Ed25519 private key", path)
+	}
+	return NewSigner(keyID(path), private), nil
+}
+
+// NewSigner signs with key under the name keyID.
+func NewSigner(keyID string, key ed25519.PrivateKey) *Signer { return &Signer{keyID, key} }
+
+// Sign makes a token for c that is good for ttl from now.
+func (s *Signer) Sign(c Caller, now time.Time, ttl time.Duration) (string, error) {
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{c.Role, jwt.RegisteredClaims{
+		Issuer:    issuer,
+		Audience:  jwt.ClaimStrings{audience},
+		Subject:   c.MemberID,
+		IssuedAt:  jwt.NewNumericDate(now),
+		ExpiresAt: jwt.NewNumericDate(now.Add(ttl)),
+	}})
+	t.Header["kid"] = s.keyID
+	return t.SignedString(s.key)
+}
+
+// Verifier checks access tokens with public keys.
+type Verifier struct {
+	keys   map[string]ed25519.PublicKey
+	parser *jwt.Parser
+}
+
+// LoadVerifier reads every <key id>.pem (PKIX public key) in dir. At least one must be there.
+func LoadVerifier(dir string) (*Verifier, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no public key (<key id>.pem) in identity_keys %q: `make up` makes them", dir)
+	}
+	keys := map[string]ed25519.PublicKey{}
+	for _, path := range files {
+		der, err := readPEM(path)
+		if err != nil {
+			return nil, err
+		}
+		key, err := x509.ParsePKIXPublicKey(der)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		public, ok := key.(ed25519.PublicKey)
+		if !ok {
+			return nil, fmt.Errorf("%s: not an Ed25519 public key", path)
+		}
+		keys[keyID(path)] = public
+	}
+	return NewVerifier(keys), nil
+}
+
+// NewVerifier accepts tokens signed by the private halves of keys, by key id.
+func NewVerifier(keys map[string]ed25519.PublicKey) *Verifier {
+	return &Verifier{keys, jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
+		jwt.WithIssuer(issuer),
+		jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(),
+	)}
+}
+
+// Verify gives the caller that token names, or ErrToken.
+func (v *Verifier) Verify(token string) (Caller, error) {
+	var c claims
+	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		id, _ := t.Header["kid"].(string)
+		key, ok := v.keys[id]
+		if !ok {
+			return nil, fmt.Errorf("unknown key %q", id)
+		}
+		return key, nil
+	})
+	switch {
+	case err != nil:
+		return Caller{}, fmt.Errorf("%w: %w", ErrToken, err)
+	case c.Subject == "", c.Role != Shopper && c.Role != Operator:
+		return Caller{}, fmt.Errorf("%w: it names no member or no role", ErrToken)
+	}
+	return Caller{c.Subject, c.Role}, nil
+}
+
+type callerKey struct{}
+
+// NewContext gives a context that carries c.
+func NewContext(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// FromContext gives the caller that Guard found; the zero Caller for nobody.
+func FromContext(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+func keyID(path string) string { return strings.TrimSuffix(filepath.Base(path), ".pem") }
+
+func readPEM(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("%s: not a PEM file", path)
+	}
+	return block.Bytes, nil
+}

@@ -1,0 +1,145 @@
+// Package mysql opens and migrates a service's own database. The SQL runs on MariaDB 10.11 and MySQL 8.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+)
+
+// Config is the database part of a service's config.yaml.
+type Config struct {
+	// DSN is user:password@tcp(host:port)/database. Options that correctness depends on are added by Open.
+	DSN string `json:"dsn"`
+	// MaxConns bounds the pool; idle connections are kept up to the same number. 20 when 0.
+	MaxConns int `json:"max_conns"`
+}
+
+// Open makes a pool whose sessions read committed rows (so that a guard in an UPDATE sees the newest row), wait at most
+// 4 s for a lock (less than the coordinator's patience), speak UTC and count matched rows as affected. It does not connect
+// yet.
+func Open(cfg Config) (*sql.DB, error) {
+	c, err := mysql.ParseDSN(cfg.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("mysql.dsn: %w", err)
+	}
+	c.ParseTime = true
+	c.Loc = time.UTC
+	c.InterpolateParams = true
+	c.ClientFoundRows = true
+	c.Timeout = 2 * time.Second
+	// A frozen server must not hold a call for ever; no statement of a call takes this long.
+	c.ReadTimeout = 30 * time.Second
+	c.WriteTimeout = 10 * time.Second
+	if c.Params == nil {
+		c.Params = map[string]string{}
+	}
+	c.Params["innodb_lock_wait_timeout"] = "4"
+	c.Params["time_zone"] = "'+00:00'"
+	c.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, fmt.Errorf("mysql.dsn: %w", err)
+	}
+	db := sql.OpenDB(readCommitted{connector})
+	n := cfg.MaxConns
+	if n <= 0 {
+		n = 20
+	}
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	db.SetConnMaxLifetime(10 * time.Minute)
+	return db, nil
+}
+
+// readCommitted sets the isolation level on each new connection. As a DSN parameter it has two names: MariaDB knows
+// tx_isolation, MySQL 8 only transaction_isolation.
+type readCommitted struct{ driver.Connector }
+
+func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.(driver.ExecerContext).ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// Migrate brings the database up to the newest of the migrations (goose files in dir of fsys). Instances that start at the
+// same time wait for each other. It waits up to 30 s for the server to answer.
+func Migrate(ctx context.Context, db *sql.DB, fsys fs.FS) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := await(ctx, db); err != nil {
+		return err
+	}
+	// goose has no session lock for MySQL: take the server's own, named after the database.
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('migrate:', DATABASE()), 50)").Scan(&got); err != nil {
+		return fmt.Errorf("wait for other instances' migrations: %w", err)
+	}
+	if got.Int64 != 1 {
+		return errors.New("another instance has been migrating this database for 50 s: look at its log")
+	}
+	defer func() {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT RELEASE_LOCK(CONCAT('migrate:', DATABASE()))")
+	}()
+	p, err := goose.NewProvider(goose.DialectMySQL, db, fsys, goose.WithVerbose(false))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+func await(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		err := db.PingContext(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the database does not answer: %w", err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. A commit's error is ambiguous.
+func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Duplicate tells whether err says that a unique key is taken.
+func Duplicate(err error) bool {
+	var me *mysql.MySQLError
+	return errors.As(err, &me) && me.Number == 1062
+}

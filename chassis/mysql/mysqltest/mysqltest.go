@@ -1,0 +1,166 @@
+// Package mysqltest gives tests real databases: one private MariaDB server for a test binary, a database for a test.
+package mysqltest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/fourfold/chassis/mysql"
+)
+
+// Server is a running MariaDB server on 127.0.0.1 whose data goes with the process.
+type Server struct {
+	Addr string
+	dir  string
+	cmd  *exec.Cmd
+}
+
+var (
+	once    sync.Once
+	shared  *Server
+	failure error
+	count   atomic.Int64
+)
+
+// Main runs the tests of a package and stops the server they used: func TestMain(m *testing.M) { mysqltest.Main(m) }.
+func Main(m *testing.M) {
+	code := m.Run()
+	if shared != nil {
+		shared.Stop()
+	}
+	os.Exit(code)
+}
+
+// Open gives a new, migrated database of the test's own. It fails the test when no MariaDB server is installed.
+func Open(t testing.TB, migrations fs.FS) *sql.DB {
+	t.Helper()
+	db, err := mysql.Open(mysql.Config{DSN: DSN(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := mysql.Migrate(t.Context(), db, migrations); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// DSN gives the address of a new, empty database of the test's own.
+func DSN(t testing.TB) string {
+	t.Helper()
+	once.Do(func() { shared, failure = Start() })
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	name := fmt.Sprintf("test_%d", count.Add(1))
+	if err := shared.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	return shared.DSN(name)
+}
+
+// Start runs a server of its own in a temporary folder. It dies with this process, also when that is killed.
+func Start() (*Server, error) {
+	server, err := exec.LookPath("mariadbd")
+	if err != nil {
+		return nil, fmt.Errorf("the tests need a MariaDB server: apt-get install mariadb-server: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "fourfold-mariadb-")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+data,
+		"--auth-root-authentication-method=normal", "--skip-test-db")
+	if out, err := install.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
+	}
+	log, err := os.Create(filepath.Join(dir, "mariadbd.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close() }()
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
+	s.cmd = exec.Command(server, "--no-defaults", "--datadir="+data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
+		"--socket="+filepath.Join(dir, "s.sock"), "--pid-file="+filepath.Join(dir, "pid"),
+		"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--max-connections=500",
+		// The data of a test need not survive the machine.
+		"--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF", "--skip-log-bin", "--user=root")
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := startTied(s.cmd); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	for {
+		err := s.Exec(ctx, "SELECT 1")
+		if err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			s.Stop()
+			return nil, fmt.Errorf("mariadbd does not answer; its log is in %s: %w", dir, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// DSN is the address of the database called name, as root.
+func (s *Server) DSN(name string) string { return "root@tcp(" + s.Addr + ")/" + name }
+
+// Exec runs one statement outside any database.
+func (s *Server) Exec(ctx context.Context, stmt string) error {
+	db, err := sql.Open("mysql", s.DSN(""))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(ctx, stmt)
+	return err
+}
+
+// Stop kills the server and removes its data.
+func (s *Server) Stop() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	_ = os.RemoveAll(s.dir)
+}
+
+// startTied starts cmd so that the kernel kills it when this process dies. That signal is sent when the *thread* that
+// started it ends, so the thread is kept.
+func startTied(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		select {}
+	}()
+	return <-started
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}

@@ -1,0 +1,131 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-kratos/kratos/contrib/middleware/validate/v2"
+	"github.com/go-kratos/kratos/v2"
+	klog "github.com/go-kratos/kratos/v2/log"
+	"github.com/go-kratos/kratos/v2/middleware/recovery"
+	"github.com/go-kratos/kratos/v2/transport"
+	"github.com/go-kratos/kratos/v2/transport/grpc"
+	"golang.org/x/sync/errgroup"
+
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/tcc"
+)
+
+// Service is one running service. Register the gRPC services on GRPC, add readiness checks and background work, Run.
+type Service struct {
+	// GRPC is where the service registers its RPCs; nil for a service without (the gateway).
+	GRPC *grpc.Server
+	Log  *slog.Logger
+
+	name    string
+	cfg     Config
+	admin   *admin
+	servers []transport.Server
+	work    []func(context.Context) error
+}
+
+// New makes a service called name with a gRPC server that recovers from panics, checks who may call (access.v1.level of
+// each method) and validates requests. It reads the public keys from cfg.IdentityKeys.
+func New(name string, cfg Config) (*Service, error) {
+	s, err := NewBare(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := identity.LoadVerifier(cfg.IdentityKeys)
+	if err != nil {
+		return nil, err
+	}
+	tcc.RegisterCodec()
+	s.GRPC = grpc.NewServer(
+		grpc.Address(cfg.GRPC.Addr),
+		grpc.Timeout(cfg.GRPC.Timeout.D()),
+		grpc.Middleware(
+			recovery.Recovery(),
+			logCalls(s.Log),
+			identity.Guard(verifier),
+			validate.ProtoValidate(),
+		),
+	)
+	s.servers = append(s.servers, s.GRPC)
+	return s, nil
+}
+
+// NewBare makes a service without a gRPC server: add what it serves with Serve.
+func NewBare(name string, cfg Config) (*Service, error) {
+	log, err := newLogger(os.Stderr, cfg.Log.Level, name)
+	if err != nil {
+		return nil, err
+	}
+	slog.SetDefault(log)
+	klog.SetLogger(klog.NewFilter(kratosLog{log}, klog.FilterLevel(klog.LevelWarn)))
+	return &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults)}, nil
+}
+
+// Serve adds a server that starts and stops with the service.
+func (s *Service) Serve(srv transport.Server) { s.servers = append(s.servers, srv) }
+
+// Ready adds a check to /readyz. It must answer within two seconds.
+func (s *Service) Ready(name string, check func(context.Context) error) { s.admin.ready(name, check) }
+
+// Go adds background work that runs until its context ends. An error of it stops the service.
+func (s *Service) Go(work func(context.Context) error) { s.work = append(s.work, work) }
+
+// Run serves until ctx ends or SIGTERM or SIGINT comes, then finishes the calls under way and returns. It refuses to
+// start when an RPC has no access level.
+func (s *Service) Run(ctx context.Context) error {
+	if s.GRPC != nil {
+		if err := identity.CheckLevels(s.GRPC.GetServiceInfo()); err != nil {
+			return err
+		}
+	}
+	lis, err := net.Listen("tcp", s.cfg.Admin.Addr)
+	if err != nil {
+		return fmt.Errorf("open the admin port: %w", err)
+	}
+	adminServer := &http.Server{Handler: s.admin, ReadHeaderTimeout: 5 * time.Second}
+	app := kratos.New(
+		kratos.Context(ctx),
+		kratos.Name(s.name),
+		kratos.StopTimeout(15*time.Second),
+		kratos.Server(s.servers...),
+	)
+
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	group.Go(func() error {
+		if err := adminServer.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	for _, work := range s.work {
+		group.Go(func() error { return work(ctx) })
+	}
+	group.Go(func() error {
+		// Background work goes on until the last call is answered.
+		defer adminServer.Close()
+		defer stop()
+		s.Log.Info("serving", "grpc", s.cfg.GRPC.Addr, "admin", lis.Addr().String())
+		return app.Run()
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		return app.Stop()
+	})
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	s.Log.Info("stopped")
+	return nil
+}

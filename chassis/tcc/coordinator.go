@@ -1,0 +1,230 @@
+// Package tcc is both ends of a TCC transaction under the DTM coordinator: Coordinator opens a global transaction and
+// registers its branches, Participant runs a branch's Try, Confirm and Cancel under the barrier. Package tcclaws holds the
+// laws that every participant must pass.
+package tcc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/dtm-labs/client/dtmgrpc/dtmgimp"
+	"github.com/dtm-labs/client/dtmgrpc/dtmgpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	encodingproto "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// Status is where the coordinator has a global transaction.
+type Status string
+
+// The coordinator's own words, and Unknown for a gid it has no record of.
+const (
+	Unknown   Status = "unknown"
+	Prepared  Status = "prepared"
+	Submitted Status = "submitted"
+	Aborting  Status = "aborting"
+	Succeeded Status = "succeed"
+	Failed    Status = "failed"
+)
+
+// macHeader carries Keys.Sign's result in every branch call.
+const macHeader = "x-branch-mac"
+
+// Coordinator talks to the DTM server. Its methods may be called concurrently; every error but those documented is
+// ambiguous: the coordinator may have done what was asked.
+type Coordinator struct {
+	conn  *grpc.ClientConn
+	dtm   dtmgpb.DtmClient
+	admin string
+	keys  Keys
+	http  http.Client
+}
+
+// Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). It does not
+// connect yet.
+func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
+	conn, err := grpc.NewClient("passthrough:///"+addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		// A coordinator that is back is used at once instead of after gRPC's growing pause.
+		grpc.WithUnaryInterceptor(ResetBackoff))
+	if err != nil {
+		return nil, fmt.Errorf("coordinator at %s: %w", addr, err)
+	}
+	return &Coordinator{conn, dtmgpb.NewDtmClient(conn), admin, keys, http.Client{Timeout: 3 * time.Second}}, nil
+}
+
+// Close ends the connection.
+func (c *Coordinator) Close() error { return c.conn.Close() }
+
+// Transaction is one open global transaction.
+type Transaction struct {
+	c       *Coordinator
+	gid     string
+	headers map[string]string
+	request *dtmgpb.DtmRequest
+}
+
+// Branch is one participant of a transaction.
+type Branch struct {
+	// ID is unique in the transaction: "01", "02" … Branches are confirmed and canceled in reverse order of registration.
+	ID string
+	// Confirm and Cancel are host:port/package.Service/Method.
+	Confirm, Cancel string
+	// Payload is the request of Try, Confirm and Cancel.
+	Payload proto.Message
+}
+
+// Prepare opens the transaction gid of orderID. Unless it is submitted within timeoutToFail, a whole number of seconds, the
+// coordinator cancels it. The gid must be new: a second Prepare of the same gid would succeed too.
+func (c *Coordinator) Prepare(ctx context.Context, gid, orderID string, timeoutToFail time.Duration) (*Transaction, error) {
+	headers := map[string]string{macHeader: c.keys.Sign(gid, orderID)}
+	t := &Transaction{c: c, gid: gid, headers: headers, request: &dtmgpb.DtmRequest{
+		Gid:       gid,
+		TransType: "tcc",
+		TransOptions: &dtmgpb.DtmTransOptions{
+			// The Confirms run after Submit has answered, outside the shopper's deadline.
+			WaitResult:    false,
+			TimeoutToFail: int64(timeoutToFail / time.Second),
+			BranchHeaders: headers,
+		},
+		Steps: "null",
+	}}
+	_, err := c.dtm.Prepare(ctx, t.request)
+	return t, err
+}
+
+// Register adds a branch, so that it will be confirmed or canceled whatever happens. Register one after another: the order
+// counts.
+func (t *Transaction) Register(ctx context.Context, b Branch) error {
+	payload, err := proto.Marshal(b.Payload)
+	if err != nil {
+		return err
+	}
+	_, err = t.c.dtm.RegisterBranch(ctx, &dtmgpb.DtmBranchRequest{
+		Gid:         t.gid,
+		TransType:   "tcc",
+		BranchID:    b.ID,
+		BusiPayload: payload,
+		Data:        map[string]string{"confirm": b.Confirm, "cancel": b.Cancel},
+	})
+	return err
+}
+
+// TryContext is the context to call branchID's Try of another service with.
+func (t *Transaction) TryContext(ctx context.Context, branchID string) context.Context {
+	ctx = dtmgimp.TransInfo2Ctx(ctx, t.gid, "tcc", branchID, opTry, "")
+	return metadata.AppendToOutgoingContext(ctx, dtmgimp.Map2Kvs(t.headers)...)
+}
+
+// LocalTryContext is the context to call branchID's Try of this very process with.
+func (t *Transaction) LocalTryContext(ctx context.Context, branchID string) context.Context {
+	return context.WithValue(ctx, localCall{}, call{gid: t.gid, branchID: branchID, op: opTry, mac: t.headers[macHeader]})
+}
+
+// Submit asks to confirm all branches. Send it ONCE: on a gid that is already submitted the server would process no branch
+// and mark the transaction succeeded. The answer is a hint, errors included; the truth is in the participants' rows.
+func (t *Transaction) Submit(ctx context.Context) error {
+	_, err := t.c.dtm.Submit(ctx, t.request)
+	return err
+}
+
+// Abort asks to cancel all branches. reason is kept by the coordinator for people, cut to 200 bytes. The answer is a hint, and
+// a lost Abort is made up for by the time-out.
+func (t *Transaction) Abort(ctx context.Context, reason string) error {
+	req := proto.CloneOf(t.request)
+	req.RollbackReason = reason[:min(len(reason), 200)]
+	_, err := t.c.dtm.Abort(ctx, req)
+	return err
+}
+
+// Status asks where gid stands. Unlike the other calls an error here says nothing was learnt.
+func (c *Coordinator) Status(ctx context.Context, gid string) (Status, error) {
+	var reply struct {
+		Transaction *struct {
+			Status Status `json:"status"`
+		} `json:"transaction"`
+	}
+	body, err := c.adminCall(ctx, http.MethodGet, "/api/dtmsvr/query?gid="+url.QueryEscape(gid), nil)
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(body, &reply); err != nil {
+		return "", fmt.Errorf("coordinator's answer about %s: %w", gid, err)
+	}
+	if reply.Transaction == nil || reply.Transaction.Status == "" {
+		return Unknown, nil
+	}
+	return reply.Transaction.Status, nil
+}
+
+// Hasten makes the coordinator retry gid now instead of after its growing pause. Only for a submitted or aborting
+// transaction: on a prepared one it would delay the time-out.
+func (c *Coordinator) Hasten(ctx context.Context, gid string) error {
+	body, err := json.Marshal(map[string]string{"gid": gid})
+	if err == nil {
+		_, err = c.adminCall(ctx, http.MethodPost, "/api/dtmsvr/resetNextCronTime", body)
+	}
+	return err
+}
+
+// Ping fails when the coordinator does not answer.
+func (c *Coordinator) Ping(ctx context.Context) error {
+	_, err := c.adminCall(ctx, http.MethodGet, "/api/dtmsvr/version", nil)
+	return err
+}
+
+func (c *Coordinator) adminCall(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.admin+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("coordinator: %s %s: %s: %.200s", method, path, resp.Status, answer)
+	}
+	return answer, nil
+}
+
+// Refused tells whether a Try's error is a refusal by the business (gRPC Aborted). Every other error is unknown: the
+// Try may have happened.
+func Refused(err error) bool {
+	return err != nil && status.Code(err) == codes.Aborted
+}
+
+// ResetBackoff is a client interceptor: after Unavailable the next call dials at once. gRPC's own pause grows to a minute,
+// so that a server would be shunned long after it is back.
+func ResetBackoff(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if status.Code(err) == codes.Unavailable {
+		cc.ResetConnectBackoff()
+	}
+	return err
+}
+
+// RegisterCodec lets this process' gRPC servers read the coordinator's calls: they come as content-subtype dtm_raw and
+// are plain protobuf. Call it before the first server starts.
+func RegisterCodec() { encoding.RegisterCodecV2(rawCodec{encoding.GetCodecV2(encodingproto.Name)}) }
+
+type rawCodec struct{ encoding.CodecV2 }
+
+func (rawCodec) Name() string { return "dtm_raw" }

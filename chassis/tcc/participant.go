@@ -1,0 +1,146 @@
+package tcc
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/dtm-labs/client/dtmcli"
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc/metadata"
+)
+
+const (
+	opTry     = "try"
+	opConfirm = "confirm"
+	opCancel  = "cancel"
+)
+
+var (
+	// ErrForged: the call does not come from an initiator that holds a key, or its headers do not fit its method. 403.
+	ErrForged = errors.New("not a call of this transaction")
+	// ErrNotTried is what a Confirm or Cancel returns that finds no row which this gid's Try left: forged, or the row was
+	// lost. Nothing was changed. It is an error, so the coordinator keeps retrying and people are alarmed.
+	ErrNotTried = errors.New("no tried row of this transaction")
+)
+
+// Participant runs the phases of one branch in the service's own database. Every phase is one local transaction together
+// with its barrier row (table barrier), which makes these hold: a repeated call runs once; a Cancel without Try
+// changes nothing; a Try after its Cancel changes nothing; racing deliveries wait for each other. In all these cases
+// the phase answers nil without running.
+//
+// The barrier does not know whether a Confirm's Try ever ran: the phase must demand the tried row itself and return
+// ErrNotTried.
+type Participant struct {
+	db     *sql.DB
+	keys   Keys
+	name   string
+	phases metric.Int64Counter
+}
+
+// NewParticipant makes the participant called name (a word for logs and metrics) over db, which holds the table barrier.
+func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
+	phases, err := otel.Meter("example.com/fourfold/chassis/tcc").Int64Counter("tcc_branch_phases",
+		metric.WithDescription("Calls of branch phases by participant, phase and outcome: done, refused, not_tried, forged, error."))
+	if err != nil {
+		otel.Handle(err)
+	}
+	return &Participant{db, keys, name, phases}
+}
+
+// Phase is the effect of one phase, inside tx. gid names the global transaction.
+type Phase func(tx *sql.Tx, gid string) error
+
+// Try runs phase for orderID. A refusal by the business is an error of Kratos code 409; any other error means unknown.
+func (p *Participant) Try(ctx context.Context, orderID string, phase Phase) error {
+	return p.run(ctx, opTry, orderID, phase)
+}
+
+// Confirm runs phase for orderID. It must not refuse.
+func (p *Participant) Confirm(ctx context.Context, orderID string, phase Phase) error {
+	return p.run(ctx, opConfirm, orderID, phase)
+}
+
+// Cancel runs phase for orderID, only when the Try ran. It must not refuse.
+func (p *Participant) Cancel(ctx context.Context, orderID string, phase Phase) error {
+	return p.run(ctx, opCancel, orderID, phase)
+}
+
+func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) error {
+	c := callFrom(ctx)
+	err := p.apply(ctx, c, op, orderID, phase)
+	outcome := "done"
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrForged):
+		outcome = "forged"
+		err = kerrors.Forbidden("BRANCH_FORGED", err.Error()).WithCause(err)
+	case errors.Is(err, ErrNotTried):
+		outcome = "not_tried"
+		err = kerrors.InternalServer("BRANCH_NOT_TRIED", fmt.Sprintf("%s of %s: %v", op, p.name, ErrNotTried)).WithCause(err)
+	case op == opTry && kerrors.IsConflict(err):
+		outcome = "refused"
+	default:
+		outcome = "error"
+	}
+	p.phases.Add(ctx, 1, metric.WithAttributes(
+		attribute.String("participant", p.name), attribute.String("phase", op), attribute.String("outcome", outcome)))
+	if outcome == "done" || outcome == "refused" {
+		return err
+	}
+	slog.ErrorContext(ctx, "branch phase failed", "participant", p.name, "phase", op, "outcome", outcome,
+		"gid", c.gid, "order", orderID, "err", err)
+	return err
+}
+
+func (p *Participant) apply(ctx context.Context, c call, op, orderID string, phase Phase) error {
+	if c.op != op || c.gid == "" || c.branchID == "" || orderID == "" {
+		return fmt.Errorf("%w: %s called with op %q, gid %q, branch %q, order %q", ErrForged, op, c.op, c.gid, c.branchID, orderID)
+	}
+	if len(c.gid) > maxID || len(c.branchID) > maxID {
+		return fmt.Errorf("%w: gid and branch id have at most %d bytes", ErrForged, maxID)
+	}
+	if err := p.keys.Check(c.mac, c.gid, orderID); err != nil {
+		return err
+	}
+	barrier, err := dtmcli.BarrierFrom("tcc", c.gid, c.branchID, op)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	barrier.DBType = "mysql"
+	barrier.BarrierTableName = "barrier"
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	// Call commits, or rolls back when phase fails.
+	return barrier.Call(tx, func(tx *sql.Tx) error { return phase(tx, c.gid) })
+}
+
+// maxID is what the barrier's columns hold. A longer value would be cut by INSERT IGNORE and match the wrong row.
+const maxID = 64
+
+// call is what the branch headers say.
+type call struct{ gid, branchID, op, mac string }
+
+// localCall is the context key of a call inside this process.
+type localCall struct{}
+
+func callFrom(ctx context.Context) call {
+	if c, ok := ctx.Value(localCall{}).(call); ok {
+		return c
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	get := func(key string) string {
+		if v := md.Get(key); len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
+	return call{gid: get("dtm-gid"), branchID: get("dtm-branch_id"), op: get("dtm-op"), mac: get(macHeader)}
+}

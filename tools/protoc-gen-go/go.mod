@@ -1,0 +1,7 @@
+module example.com/fourfold/tools/protoc-gen-go
+
+go 1.26
+
+tool google.golang.org/protobuf/cmd/protoc-gen-go
+
+require google.golang.org/protobuf v1.36.12 // indirect
