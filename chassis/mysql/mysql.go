@@ -143,3 +143,9 @@ func Duplicate(err error) bool {
 	var me *mysql.MySQLError
 	return errors.As(err, &me) && me.Number == 1062
 }
+
+// Deadlock tells whether err says that the transaction was the victim of a deadlock: it is rolled back as a whole.
+func Deadlock(err error) bool {
+	var me *mysql.MySQLError
+	return errors.As(err, &me) && me.Number == 1213
+}

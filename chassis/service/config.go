@@ -3,14 +3,16 @@
 package service
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-kratos/kratos/v2/config"
-	"github.com/go-kratos/kratos/v2/config/env"
 	_ "github.com/go-kratos/kratos/v2/encoding/yaml" // the configuration's format
 )
 
@@ -56,8 +58,8 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Load reads the configuration into cfg: the file at path, or defaults when path is empty. A value may hold
-// ${NAME:default}, which takes the environment variable NAME.
+// Load reads the configuration into cfg: the file at path, or defaults when path is empty. A value that is written as
+// ${NAME:default} is the environment variable NAME, or default (which may hold colons) when that is unset or empty.
 func Load(path string, defaults []byte, cfg any) error {
 	data := defaults
 	if path != "" {
@@ -66,10 +68,8 @@ func Load(path string, defaults []byte, cfg any) error {
 			return fmt.Errorf("read the configuration: %w", err)
 		}
 	}
-	c := config.New(
-		config.WithSource(yaml(data), env.NewSource()),
-		config.WithResolveActualTypes(true),
-	)
+	// Not Kratos' own env source: it puts every variable beside the file's keys, where FAULTS=true collides with faults.
+	c := config.New(config.WithSource(yaml(data)), config.WithResolver(resolve))
 	if err := c.Load(); err != nil {
 		return fmt.Errorf("load the configuration: %w", err)
 	}
@@ -78,6 +78,51 @@ func Load(path string, defaults []byte, cfg any) error {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
 	return nil
+}
+
+// resolve puts the environment into the values of m.
+func resolve(m map[string]any) error {
+	for k, v := range m {
+		m[k] = resolved(v)
+	}
+	return nil
+}
+
+func resolved(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		_ = resolve(v)
+	case []any:
+		for i := range v {
+			v[i] = resolved(v[i])
+		}
+	case string:
+		inner, found := strings.CutPrefix(v, "${")
+		inner, closed := strings.CutSuffix(inner, "}")
+		if !found || !closed {
+			return v
+		}
+		name, fallback, _ := strings.Cut(inner, ":")
+		return typed(cmp.Or(os.Getenv(name), fallback))
+	}
+	return v
+}
+
+// typed reads what YAML would: a bool, a whole number, else text; "7" in quotes is text.
+func typed(s string) any {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n
+	}
+	if unquoted, err := strconv.Unquote(s); err == nil {
+		return unquoted
+	}
+	switch s {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	return s
 }
 
 // yaml is a Kratos configuration source over bytes already in memory.
@@ -94,7 +139,7 @@ type idle struct{ stopped chan struct{} }
 
 func (w idle) Next() ([]*config.KeyValue, error) {
 	<-w.stopped
-	return nil, errors.New("configuration watcher stopped")
+	return nil, context.Canceled // anything else and Kratos asks again every second
 }
 
 func (w idle) Stop() error {

@@ -38,9 +38,6 @@ const (
 	Failed    Status = "failed"
 )
 
-// macHeader carries Keys.Sign's result in every branch call.
-const macHeader = "x-branch-mac"
-
 // Coordinator talks to the DTM server. Its methods may be called concurrently; every error but those documented is
 // ambiguous: the coordinator may have done what was asked.
 type Coordinator struct {
@@ -88,7 +85,7 @@ type Branch struct {
 // Prepare opens the transaction gid of orderID. Unless it is submitted within timeoutToFail, a whole number of seconds, the
 // coordinator cancels it. The gid must be new: a second Prepare of the same gid would succeed too.
 func (c *Coordinator) Prepare(ctx context.Context, gid, orderID string, timeoutToFail time.Duration) (*Transaction, error) {
-	headers := map[string]string{macHeader: c.keys.Sign(gid, orderID)}
+	headers := c.keys.Headers(gid, orderID)
 	t := &Transaction{c: c, gid: gid, headers: headers, request: &dtmgpb.DtmRequest{
 		Gid:       gid,
 		TransType: "tcc",

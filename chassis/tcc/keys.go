@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// macHeader carries Sign's result in every call of a branch.
+const macHeader = "x-branch-mac"
+
 // Keys sign and check the MAC that every call of a branch carries, so that only who holds a key (order, which opens the
 // transaction) can make a participant act. There is no expiry: a retry may come hours later.
 type Keys struct {
@@ -37,6 +40,11 @@ func ParseKeys(text string) (Keys, error) {
 // Sign gives "key id.hex MAC" over (key id, gid, order id).
 func (k Keys) Sign(gid, orderID string) string {
 	return k.signer + "." + hex.EncodeToString(k.mac(k.signer, gid, orderID))
+}
+
+// Headers are the branch headers of transaction gid of orderID.
+func (k Keys) Headers(gid, orderID string) map[string]string {
+	return map[string]string{macHeader: k.Sign(gid, orderID)}
 }
 
 // Check fails with ErrForged when mac is not Sign's for (gid, orderID) under one of the keys.

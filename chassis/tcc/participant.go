@@ -6,13 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/dtm-labs/client/dtmcli"
+	dtmlog "github.com/dtm-labs/logger"
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"example.com/fourfold/chassis/mysql"
 )
 
 const (
@@ -50,6 +55,7 @@ func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
 	if err != nil {
 		otel.Handle(err)
 	}
+	silence()
 	return &Participant{db, keys, name, phases}
 }
 
@@ -57,21 +63,21 @@ func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
 type Phase func(tx *sql.Tx, gid string) error
 
 // Try runs phase for orderID. A refusal by the business is an error of Kratos code 409; any other error means unknown.
-func (p *Participant) Try(ctx context.Context, orderID string, phase Phase) error {
+func (p *Participant) Try(ctx context.Context, orderID string, phase Phase) (*emptypb.Empty, error) {
 	return p.run(ctx, opTry, orderID, phase)
 }
 
 // Confirm runs phase for orderID. It must not refuse.
-func (p *Participant) Confirm(ctx context.Context, orderID string, phase Phase) error {
+func (p *Participant) Confirm(ctx context.Context, orderID string, phase Phase) (*emptypb.Empty, error) {
 	return p.run(ctx, opConfirm, orderID, phase)
 }
 
 // Cancel runs phase for orderID, only when the Try ran. It must not refuse.
-func (p *Participant) Cancel(ctx context.Context, orderID string, phase Phase) error {
+func (p *Participant) Cancel(ctx context.Context, orderID string, phase Phase) (*emptypb.Empty, error) {
 	return p.run(ctx, opCancel, orderID, phase)
 }
 
-func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) error {
+func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) (*emptypb.Empty, error) {
 	c := callFrom(ctx)
 	err := p.apply(ctx, c, op, orderID, phase)
 	outcome := "done"
@@ -90,12 +96,15 @@ func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) 
 	}
 	p.phases.Add(ctx, 1, metric.WithAttributes(
 		attribute.String("participant", p.name), attribute.String("phase", op), attribute.String("outcome", outcome)))
-	if outcome == "done" || outcome == "refused" {
-		return err
+	switch outcome {
+	case "done":
+		return &emptypb.Empty{}, nil
+	case "refused":
+		return nil, err
 	}
 	slog.ErrorContext(ctx, "branch phase failed", "participant", p.name, "phase", op, "outcome", outcome,
 		"gid", c.gid, "order", orderID, "err", err)
-	return err
+	return nil, err
 }
 
 func (p *Participant) apply(ctx context.Context, c call, op, orderID string, phase Phase) error {
@@ -114,13 +123,32 @@ func (p *Participant) apply(ctx context.Context, c call, op, orderID string, pha
 	}
 	barrier.DBType = "mysql"
 	barrier.BarrierTableName = "barrier"
-	tx, err := p.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+	// Several deliveries of one call can deadlock on the barrier's unique key. The database has then rolled all back.
+	for attempt := 1; ; attempt++ {
+		tx, err := p.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		// Call commits, or rolls back when phase fails. It numbers its calls, so each attempt has a barrier of its own.
+		b := *barrier
+		err = b.Call(tx, func(tx *sql.Tx) error { return phase(tx, c.gid) })
+		if attempt == deadlockAttempts || !mysql.Deadlock(err) {
+			return err
+		}
 	}
-	// Call commits, or rolls back when phase fails.
-	return barrier.Call(tx, func(tx *sql.Tx) error { return phase(tx, c.gid) })
 }
+
+const deadlockAttempts = 4
+
+// silence keeps DTM's client from logging on its own: what it would say is in the errors it returns.
+var silence = sync.OnceFunc(func() { dtmlog.WithLogger(quiet{}) })
+
+type quiet struct{}
+
+func (quiet) Debugf(string, ...any) {}
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Warnf(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
 
 // maxID is what the barrier's columns hold. A longer value would be cut by INSERT IGNORE and match the wrong row.
 const maxID = 64

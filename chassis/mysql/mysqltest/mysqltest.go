@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -163,4 +164,46 @@ func freePort() (int, error) {
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// Dump gives the rows of each query as text: a line a row, its values with a blank between, and a line "--" behind each query.
+// NULL reads "-".
+func Dump(t testing.TB, db *sql.DB, queries ...string) string {
+	t.Helper()
+	var out strings.Builder
+	for _, q := range queries {
+		rows, err := db.QueryContext(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			values := make([]sql.NullString, len(columns))
+			into := make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := rows.Scan(into...); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range values {
+				if i > 0 {
+					out.WriteByte(' ')
+				}
+				if !v.Valid {
+					v.String = "-"
+				}
+				out.WriteString(v.String)
+			}
+			out.WriteByte('\n')
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString("--\n")
+	}
+	return out.String()
 }

@@ -1,0 +1,78 @@
+package service_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/service"
+)
+
+// settings is a service's configuration: the frame's keys and its own side by side.
+type settings struct {
+	service.Config
+	TTL   service.Duration `json:"token_ttl"`
+	MySQL struct {
+		DSN      string `json:"dsn"`
+		MaxConns int    `json:"max_conns"`
+	} `json:"mysql"`
+}
+
+const defaults = `
+grpc:
+  addr: ${X_GRPC_ADDR:127.0.0.1:9005}
+  timeout: 10s
+faults: ${FAULTS:false}
+identity_keys: ${IDENTITY_KEYS:../var/keys}
+token_ttl: ${TOKEN_TTL:1h}
+mysql:
+  dsn: ${X_DSN:root@tcp(127.0.0.1:13306)/shop_x}
+  max_conns: ${X_CONNS:10}
+`
+
+func TestLoadTakesDefaults(t *testing.T) {
+	t.Setenv("FAULTS", "") // set but empty is as unset
+	var cfg settings
+	require.NoError(t, service.Load("", []byte(defaults), &cfg))
+	assert.Equal(t, "127.0.0.1:9005", cfg.GRPC.Addr)
+	assert.Equal(t, 10*time.Second, cfg.GRPC.Timeout.D())
+	assert.False(t, cfg.Faults)
+	assert.Equal(t, time.Hour, cfg.TTL.D())
+	assert.Equal(t, "root@tcp(127.0.0.1:13306)/shop_x", cfg.MySQL.DSN)
+	assert.Equal(t, 10, cfg.MySQL.MaxConns)
+}
+
+func TestLoadTakesTheEnvironment(t *testing.T) {
+	t.Setenv("FAULTS", "true")
+	t.Setenv("IDENTITY_KEYS", "/keys")
+	t.Setenv("TOKEN_TTL", "90s")
+	t.Setenv("X_DSN", "app:p}w:d #1@tcp(db:3306)/x")
+	t.Setenv("X_CONNS", "3")
+	t.Setenv("MYSQL", "a variable that has the name of a key")
+	var cfg settings
+	require.NoError(t, service.Load("", []byte(defaults), &cfg))
+	assert.True(t, cfg.Faults)
+	assert.Equal(t, "/keys", cfg.IdentityKeys)
+	assert.Equal(t, 90*time.Second, cfg.TTL.D())
+	assert.Equal(t, "app:p}w:d #1@tcp(db:3306)/x", cfg.MySQL.DSN)
+	assert.Equal(t, 3, cfg.MySQL.MaxConns)
+}
+
+func TestLoadReadsTheFileInPlaceOfDefaults(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("grpc: {addr: '127.0.0.1:1'}\n"), 0o600))
+	var cfg settings
+	require.NoError(t, service.Load(path, []byte(defaults), &cfg))
+	assert.Equal(t, "127.0.0.1:1", cfg.GRPC.Addr)
+	assert.Empty(t, cfg.MySQL.DSN)
+
+	require.ErrorIs(t, service.Load(path+".absent", []byte(defaults), &cfg), os.ErrNotExist)
+	t.Run("a duration without a unit", func(t *testing.T) {
+		require.ErrorContains(t, service.Load("", []byte("token_ttl: ${ABSENT_TTL:3600}"), &cfg), "duration")
+	})
+}

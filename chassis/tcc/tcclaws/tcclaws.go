@@ -1,0 +1,313 @@
+// Package tcclaws holds the laws of a participant: whatever the coordinator and the network do to its calls, a branch is
+// tried, confirmed and canceled once in effect. Every participant runs the whole suite on a real database.
+package tcclaws
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"example.com/fourfold/chassis/tcc"
+)
+
+// Subject is a participant that is ready for the Try of one order.
+type Subject struct {
+	// Name is the participant's, as given to tcc.NewParticipant.
+	Name string
+	Keys tcc.Keys
+	DB   *sql.DB
+	// OrderID and GID are the transaction that the participant is ready for.
+	OrderID, GID string
+	// Try, Confirm and Cancel call the handlers with the order's payload.
+	Try, Confirm, Cancel func(ctx context.Context, orderID string) error
+	// Snapshot is everything the branch may change, as text: equal text, equal state.
+	Snapshot func(t testing.TB) string
+	// Before, Tried, Confirmed and Canceled are the snapshots that are right. Canceled is that of a Try that ran.
+	Before, Tried, Confirmed, Canceled string
+	// Refuse makes the next Try refuse; it gives the reason expected.
+	Refuse func(t testing.TB) string
+	// Lock is SQL that locks a row which the Try needs after its barrier row, as SELECT … FOR UPDATE.
+	Lock string
+}
+
+// Run checks every law, each on a new Subject with a database of its own.
+func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
+	count := countPhases()
+	for name, law := range map[string]func(*testing.T, subject){
+		"TryThenConfirm":               tryThenConfirm,
+		"TryThenCancel":                tryThenCancel,
+		"RepeatedTry":                  repeatedTry,
+		"RepeatedConfirm":              repeatedConfirm,
+		"RepeatedCancel":               repeatedCancel,
+		"CancelWithoutTry":             cancelWithoutTry,
+		"TryAfterCancel":               tryAfterCancel,
+		"ConfirmWithoutTry":            confirmWithoutTry,
+		"ConfirmAfterCancel":           confirmAfterCancel,
+		"AnotherTransactionsCalls":     anotherTransactionsCalls,
+		"RefusedTry":                   refusedTry,
+		"WrongMAC":                     wrongMAC,
+		"WrongPhase":                   wrongPhase,
+		"CancelWaitsForUncommittedTry": cancelWaitsForUncommittedTry,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			law(t, subject{newSubject(t), count})
+		})
+	}
+	t.Run("Races", func(t *testing.T) {
+		t.Parallel()
+		races(t, func(t *testing.T) subject { return subject{newSubject(t), count} })
+	})
+}
+
+// subject adds the calls that the laws are written in.
+type subject struct {
+	Subject
+	count func(t testing.TB, participant, phase, outcome string) int64
+}
+
+// phase calls one phase as the coordinator would.
+func (s subject) phase(op string) error { return s.call(op, op, s.GID, s.Keys.Headers(s.GID, s.OrderID)) }
+
+// call calls the handler of op with the headers given.
+func (s subject) call(op, headerOp, gid string, headers map[string]string) error {
+	md := metadata.New(headers)
+	md.Set("dtm-gid", gid)
+	md.Set("dtm-trans_type", "tcc")
+	md.Set("dtm-branch_id", "01")
+	md.Set("dtm-op", headerOp)
+	ctx, cancel := context.WithTimeout(metadata.NewIncomingContext(context.Background(), md), 20*time.Second)
+	defer cancel()
+	return map[string]func(context.Context, string) error{"try": s.Try, "confirm": s.Confirm, "cancel": s.Cancel}[op](ctx, s.OrderID)
+}
+
+func (s subject) must(t testing.TB, op string) {
+	t.Helper()
+	require.NoError(t, s.phase(op), op)
+}
+
+func (s subject) reads(t testing.TB, want, after string) {
+	t.Helper()
+	require.Equal(t, want, s.Snapshot(t), "after %s", after)
+}
+
+func tryThenConfirm(t *testing.T, s subject) {
+	s.reads(t, s.Before, "nothing")
+	s.must(t, "try")
+	s.reads(t, s.Tried, "Try")
+	s.must(t, "confirm")
+	s.reads(t, s.Confirmed, "Confirm")
+}
+
+func tryThenCancel(t *testing.T, s subject) {
+	s.must(t, "try")
+	s.must(t, "cancel")
+	s.reads(t, s.Canceled, "Cancel")
+}
+
+func repeatedTry(t *testing.T, s subject) {
+	s.must(t, "try")
+	s.must(t, "try")
+	s.reads(t, s.Tried, "a second Try")
+}
+
+func repeatedConfirm(t *testing.T, s subject) {
+	s.must(t, "try")
+	s.must(t, "confirm")
+	s.must(t, "confirm")
+	s.reads(t, s.Confirmed, "a second Confirm")
+	s.must(t, "try")
+	s.reads(t, s.Confirmed, "a Try that came after all")
+}
+
+func repeatedCancel(t *testing.T, s subject) {
+	s.must(t, "try")
+	s.must(t, "cancel")
+	s.must(t, "cancel")
+	s.reads(t, s.Canceled, "a second Cancel")
+}
+
+// cancelWithoutTry: an empty rollback succeeds, else the coordinator would retry it for ever, and changes nothing.
+func cancelWithoutTry(t *testing.T, s subject) {
+	s.must(t, "cancel")
+	s.reads(t, s.Before, "an empty Cancel")
+}
+
+// tryAfterCancel: a Try that hung in the network must not reserve what nobody will release.
+func tryAfterCancel(t *testing.T, s subject) {
+	s.must(t, "cancel")
+	s.must(t, "try")
+	s.reads(t, s.Before, "a Try behind its Cancel")
+	s.must(t, "cancel")
+	s.reads(t, s.Before, "one more Cancel")
+}
+
+// confirmWithoutTry: forged, or the row is lost. It is an error (never a refusal), changes nothing and is counted.
+func confirmWithoutTry(t *testing.T, s subject) {
+	before := s.count(t, s.Name, "confirm", "not_tried")
+	err := s.phase("confirm")
+	require.Error(t, err)
+	assert.Equal(t, 500, kerrors.Code(err))
+	assert.Equal(t, "BRANCH_NOT_TRIED", kerrors.Reason(err))
+	s.reads(t, s.Before, "a forged Confirm")
+	assert.Greater(t, s.count(t, s.Name, "confirm", "not_tried"), before)
+
+	// It must not stand in the way of the real thing either.
+	s.must(t, "try")
+	s.must(t, "confirm")
+	s.reads(t, s.Confirmed, "the real Confirm")
+}
+
+func confirmAfterCancel(t *testing.T, s subject) {
+	s.must(t, "try")
+	s.must(t, "cancel")
+	require.Error(t, s.phase("confirm"))
+	s.reads(t, s.Canceled, "a Confirm behind its Cancel")
+}
+
+// anotherTransactionsCalls: what one gid tried, another, properly signed, neither confirms nor cancels.
+func anotherTransactionsCalls(t *testing.T, s subject) {
+	s.must(t, "try")
+	other := "other-" + s.GID
+	headers := s.Keys.Headers(other, s.OrderID)
+	require.Error(t, s.call("confirm", "confirm", other, headers))
+	s.reads(t, s.Tried, "another transaction's Confirm")
+	require.NoError(t, s.call("cancel", "cancel", other, headers), "an empty rollback")
+	s.reads(t, s.Tried, "another transaction's Cancel")
+	require.Error(t, s.call("try", "try", other+"-2", s.Keys.Headers(other+"-2", s.OrderID)))
+	s.reads(t, s.Tried, "another transaction's Try")
+}
+
+// refusedTry: a refusal is gRPC Aborted with its reason, and leaves nothing behind.
+func refusedTry(t *testing.T, s subject) {
+	reason := s.Refuse(t)
+	before := s.Snapshot(t)
+	err := s.phase("try")
+	require.True(t, tcc.Refused(err), "%v", err)
+	assert.Equal(t, codes.Aborted, status.Code(err))
+	assert.Equal(t, reason, kerrors.Reason(err))
+	s.reads(t, before, "a refused Try")
+	s.must(t, "cancel")
+	s.reads(t, before, "the Cancel of a refused Try")
+}
+
+func wrongMAC(t *testing.T, s subject) {
+	stranger, err := tcc.ParseKeys("k1:ffffffffffffffffffffffffffffffff")
+	require.NoError(t, err)
+	s.must(t, "try")
+	for name, headers := range map[string]map[string]string{
+		"none":                    {},
+		"of another order":        s.Keys.Headers(s.GID, "another-"+s.OrderID),
+		"of another transaction":  s.Keys.Headers("another-"+s.GID, s.OrderID),
+		"by somebody else's key":  stranger.Headers(s.GID, s.OrderID),
+		"of a key nobody knows":   {"x-branch-mac": "k9.00"},
+		"that is not even hex":    {"x-branch-mac": "k1.zz"},
+		"with the parts run over": s.Keys.Headers(s.GID+s.OrderID[:1], s.OrderID[1:]),
+	} {
+		for _, op := range []string{"try", "confirm", "cancel"} {
+			err := s.call(op, op, s.GID, headers)
+			assert.Equal(t, 403, kerrors.Code(err), "%s with a MAC %s: %v", op, name, err)
+		}
+	}
+	s.reads(t, s.Tried, "calls with wrong MACs")
+}
+
+// wrongPhase: the headers' op must be the method's, else one phase's barrier row would be written by another.
+func wrongPhase(t *testing.T, s subject) {
+	for _, op := range []string{"try", "confirm", "cancel"} {
+		for _, said := range []string{"try", "confirm", "cancel", "action", ""} {
+			if op == said {
+				continue
+			}
+			err := s.call(op, said, s.GID, s.Keys.Headers(s.GID, s.OrderID))
+			assert.Equal(t, 403, kerrors.Code(err), "%s called as %q: %v", op, said, err)
+		}
+	}
+	long := fmt.Sprintf("%065d", 1)
+	assert.Equal(t, 403, kerrors.Code(s.call("try", "try", long, s.Keys.Headers(long, s.OrderID))), "a gid that the barrier would cut")
+	s.reads(t, s.Before, "calls of the wrong phase")
+}
+
+// cancelWaitsForUncommittedTry: a Cancel that finds its Try neither done nor absent waits for it and then undoes it.
+func cancelWaitsForUncommittedTry(t *testing.T, s subject) {
+	lock, err := s.DB.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = lock.Rollback() }()
+	rows, err := lock.QueryContext(t.Context(), s.Lock)
+	require.NoError(t, err)
+	require.True(t, rows.Next(), "Lock finds a row")
+	require.NoError(t, rows.Close())
+
+	tried, canceled := make(chan error, 1), make(chan error, 1)
+	go func() { tried <- s.phase("try") }()
+	awaitLockWaits(t, s.DB, 1)
+	go func() { canceled <- s.phase("cancel") }()
+	awaitLockWaits(t, s.DB, 2)
+	require.Empty(t, canceled, "Cancel answered while its Try was open")
+	require.NoError(t, lock.Rollback())
+
+	require.NoError(t, <-tried)
+	require.NoError(t, <-canceled)
+	s.reads(t, s.Canceled, "a Cancel that met its Try half done")
+}
+
+// awaitLockWaits waits until n transactions of db's database wait for a row lock.
+func awaitLockWaits(t testing.TB, db *sql.DB, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var waiting int
+		err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM information_schema.innodb_trx x
+			JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id
+			WHERE x.trx_state = 'LOCK WAIT' AND p.db = DATABASE()`).Scan(&waiting)
+		return err == nil && waiting >= n
+		// The server refreshes innodb_trx only when nobody has read it for 100 ms.
+	}, 3*time.Second, 150*time.Millisecond, "%d transactions wait for a lock", n)
+}
+
+// races: two deliveries at once of each pair of calls end in one of the states that the two in turn could end in.
+func races(t *testing.T, newSubject func(t *testing.T) subject) {
+	for _, r := range []struct {
+		before, a, b string
+		want         func(s subject) []string
+	}{
+		{"", "try", "try", func(s subject) []string { return []string{s.Tried} }},
+		{"", "try", "cancel", func(s subject) []string { return []string{s.Before, s.Canceled} }},
+		{"", "try", "confirm", func(s subject) []string { return []string{s.Tried, s.Confirmed} }},
+		{"try", "confirm", "confirm", func(s subject) []string { return []string{s.Confirmed} }},
+		{"try", "cancel", "cancel", func(s subject) []string { return []string{s.Canceled} }},
+		{"try", "confirm", "cancel", func(s subject) []string { return []string{s.Confirmed, s.Canceled} }},
+		{"", "cancel", "cancel", func(s subject) []string { return []string{s.Before} }},
+	} {
+		t.Run(fmt.Sprintf("%s-%s-after-%s", r.a, r.b, r.before), func(t *testing.T) {
+			t.Parallel()
+			for round := range 3 {
+				s := newSubject(t)
+				if r.before != "" {
+					s.must(t, r.before)
+				}
+				var wg sync.WaitGroup
+				start := make(chan struct{})
+				for i := range 6 {
+					op := []string{r.a, r.b}[(i+round)%2]
+					wg.Go(func() {
+						<-start
+						_ = s.phase(op) // an error only means: deliver again
+					})
+				}
+				close(start)
+				wg.Wait()
+				require.Contains(t, r.want(s), s.Snapshot(t), "round %d", round)
+			}
+		})
+	}
+}

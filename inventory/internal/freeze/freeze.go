@@ -1,0 +1,65 @@
+// Package freeze is inventory's branch of the payment transaction.
+package freeze
+
+import (
+	"context"
+	"database/sql"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/inventory/internal/mysql"
+	"example.com/fourfold/inventory/internal/rpc"
+	"example.com/fourfold/inventory/internal/stock"
+)
+
+// Freeze serves the branch.
+//
+//	(none) --Try--> FROZEN --Confirm--> DEDUCTED
+//	                   \-----Cancel---> RELEASED
+//
+// Units move sellable -> frozen -> sold, or back to sellable. Rows are keyed by order and sku and keep the gid.
+type Freeze struct {
+	inventoryv1.UnimplementedStockFreezeServer
+	branch *tcc.Participant
+	store  *mysql.Store
+}
+
+// New serves the branch over branch's database.
+func New(branch *tcc.Participant, store *mysql.Store) *Freeze {
+	return &Freeze{branch: branch, store: store}
+}
+
+// Try sets the lines' units aside. It refuses with STOCK_NOT_ENOUGH or PRODUCT_UNKNOWN, and then nothing is set aside.
+func (f *Freeze) Try(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
+	lines, err := stock.Sorted(linesOf(req))
+	if err != nil {
+		return nil, rpc.Error(err)
+	}
+	return f.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return rpc.Error(f.store.Freeze(ctx, tx, req.GetOrderId(), gid, lines))
+	})
+}
+
+// Confirm sells what Try set aside.
+func (f *Freeze) Confirm(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
+	return f.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return f.store.Deduct(ctx, tx, req.GetOrderId(), gid)
+	})
+}
+
+// Cancel gives back what Try set aside.
+func (f *Freeze) Cancel(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
+	return f.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return f.store.Release(ctx, tx, req.GetOrderId(), gid)
+	})
+}
+
+func linesOf(req *inventoryv1.StockFreezeRequest) []stock.Line {
+	lines := make([]stock.Line, len(req.GetLines()))
+	for i, l := range req.GetLines() {
+		lines[i] = stock.Line{SKU: l.GetSku(), Quantity: int64(l.GetQuantity())}
+	}
+	return lines
+}

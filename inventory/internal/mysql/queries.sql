@@ -1,0 +1,45 @@
+-- name: InsertProduct :exec
+INSERT INTO product (sku, name, price_cents) VALUES (?, ?, ?);
+
+-- name: InsertStock :exec
+INSERT INTO stock (sku) VALUES (?);
+
+-- name: GetProduct :one
+SELECT p.sku, p.name, p.price_cents, s.sellable FROM product p JOIN stock s ON s.sku = p.sku WHERE p.sku = ?;
+
+-- name: PriceProducts :many
+SELECT p.sku, p.name, p.price_cents, s.sellable FROM product p JOIN stock s ON s.sku = p.sku
+WHERE p.sku IN (sqlc.slice('skus')) ORDER BY p.sku;
+
+-- name: ListProducts :many
+SELECT p.sku, p.name, p.price_cents, s.sellable FROM product p JOIN stock s ON s.sku = p.sku
+WHERE p.sku > sqlc.arg('after') AND (p.name LIKE sqlc.arg('pattern') OR p.sku LIKE sqlc.arg('pattern'))
+ORDER BY p.sku LIMIT ?;
+
+-- name: GetStock :one
+SELECT sku, sellable, frozen, sold, received FROM stock WHERE sku = ?;
+
+-- name: ReceiveStock :execrows
+UPDATE stock SET sellable = sellable + sqlc.arg('quantity'), received = received + sqlc.arg('quantity') WHERE sku = sqlc.arg('sku');
+
+-- name: FreezeStock :execrows
+UPDATE stock SET sellable = sellable - sqlc.arg('quantity'), frozen = frozen + sqlc.arg('quantity')
+WHERE sku = sqlc.arg('sku') AND sellable >= sqlc.arg('quantity');
+
+-- name: DeductStock :execrows
+UPDATE stock SET frozen = frozen - sqlc.arg('quantity'), sold = sold + sqlc.arg('quantity')
+WHERE sku = sqlc.arg('sku') AND frozen >= sqlc.arg('quantity');
+
+-- name: ReleaseStock :execrows
+UPDATE stock SET frozen = frozen - sqlc.arg('quantity'), sellable = sellable + sqlc.arg('quantity')
+WHERE sku = sqlc.arg('sku') AND frozen >= sqlc.arg('quantity');
+
+-- name: InsertFreeze :exec
+INSERT INTO stock_freeze (order_id, sku, gid, quantity, status) VALUES (?, ?, ?, ?, ?);
+
+-- name: MoveFreezes :execrows
+UPDATE stock_freeze SET status = sqlc.arg('to_status')
+WHERE order_id = ? AND gid = ? AND status = sqlc.arg('from_status');
+
+-- name: ListFreezes :many
+SELECT sku, quantity FROM stock_freeze WHERE order_id = ? AND gid = ? AND status = ? ORDER BY sku;

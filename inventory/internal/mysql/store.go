@@ -1,0 +1,165 @@
+// Package mysql is all SQL of inventory: queries.sql, what sqlc makes of it, and the steps of several statements.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/inventory/internal/mysql/query"
+	"example.com/fourfold/inventory/internal/stock"
+)
+
+// Store reads and writes shop_inventory.
+type Store struct {
+	db *sql.DB
+	q  *query.Queries
+}
+
+// NewStore works on db.
+func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
+
+// CreateProduct adds p with no stock. ErrExists when the sku is taken.
+func (s *Store) CreateProduct(ctx context.Context, p stock.Product) error {
+	err := mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		err := q.InsertProduct(ctx, query.InsertProductParams{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents})
+		if err != nil {
+			return err
+		}
+		return q.InsertStock(ctx, p.SKU)
+	})
+	if mysql.Duplicate(err) {
+		return stock.ErrExists
+	}
+	return err
+}
+
+// Product gives one product, or ErrUnknown.
+func (s *Store) Product(ctx context.Context, sku string) (stock.Product, error) {
+	row, err := s.q.GetProduct(ctx, sku)
+	if errors.Is(err, sql.ErrNoRows) {
+		return stock.Product{}, stock.ErrUnknown
+	}
+	return product(query.ListProductsRow(row)), err
+}
+
+// Products gives the products of skus that exist, by sku.
+func (s *Store) Products(ctx context.Context, skus []string) ([]stock.Product, error) {
+	rows, err := s.q.PriceProducts(ctx, skus)
+	products := make([]stock.Product, len(rows))
+	for i, row := range rows {
+		products[i] = product(query.ListProductsRow(row))
+	}
+	return products, err
+}
+
+// Search gives up to limit products behind the sku after whose name or sku contains text, by sku.
+func (s *Store) Search(ctx context.Context, text, after string, limit int32) ([]stock.Product, error) {
+	pattern := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
+	rows, err := s.q.ListProducts(ctx, query.ListProductsParams{After: after, Pattern: pattern, Limit: limit})
+	products := make([]stock.Product, len(rows))
+	for i, row := range rows {
+		products[i] = product(row)
+	}
+	return products, err
+}
+
+// Level gives a product's stock, or ErrUnknown.
+func (s *Store) Level(ctx context.Context, sku string) (stock.Level, error) {
+	row, err := s.q.GetStock(ctx, sku)
+	if errors.Is(err, sql.ErrNoRows) {
+		return stock.Level{}, stock.ErrUnknown
+	}
+	return stock.Level{SKU: row.Sku, Sellable: row.Sellable, Frozen: row.Frozen, Sold: row.Sold, Received: row.Received}, err
+}
+
+// Receive books quantity units in and gives the new stock, or ErrUnknown.
+func (s *Store) Receive(ctx context.Context, sku string, quantity int64) (level stock.Level, err error) {
+	n, err := s.q.ReceiveStock(ctx, query.ReceiveStockParams{Sku: sku, Quantity: quantity})
+	if err == nil && n == 0 {
+		err = stock.ErrUnknown
+	}
+	if err != nil {
+		return stock.Level{}, err
+	}
+	return s.Level(ctx, sku)
+}
+
+// Freeze sets lines aside for an order: sellable to frozen. lines are sorted. ErrNotEnough or ErrUnknown name the line.
+func (s *Store) Freeze(ctx context.Context, tx *sql.Tx, orderID, gid string, lines []stock.Line) error {
+	q := s.q.WithTx(tx)
+	for _, l := range lines {
+		n, err := q.FreezeStock(ctx, query.FreezeStockParams{Sku: l.SKU, Quantity: l.Quantity})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if _, err := q.GetStock(ctx, l.SKU); errors.Is(err, sql.ErrNoRows) {
+				return fmt.Errorf("%w: %s", stock.ErrUnknown, l.SKU)
+			} else if err != nil {
+				return err
+			}
+			return fmt.Errorf("%w: %d of %s", stock.ErrNotEnough, l.Quantity, l.SKU)
+		}
+		err = q.InsertFreeze(ctx, query.InsertFreezeParams{
+			OrderID: orderID, Sku: l.SKU, Gid: gid, Quantity: l.Quantity, Status: string(stock.Freeze.Transition().To),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Deduct sells what gid froze for the order: frozen to sold. tcc.ErrNotTried when it froze nothing.
+func (s *Store) Deduct(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
+	q := s.q.WithTx(tx)
+	return s.settle(ctx, q, orderID, gid, stock.Deduct, func(l query.ListFreezesRow) (int64, error) {
+		return q.DeductStock(ctx, query.DeductStockParams{Sku: l.Sku, Quantity: l.Quantity})
+	})
+}
+
+// Release gives back what gid froze for the order: frozen to sellable. tcc.ErrNotTried when it froze nothing.
+func (s *Store) Release(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
+	q := s.q.WithTx(tx)
+	return s.settle(ctx, q, orderID, gid, stock.Release, func(l query.ListFreezesRow) (int64, error) {
+		return q.ReleaseStock(ctx, query.ReleaseStockParams{Sku: l.Sku, Quantity: l.Quantity})
+	})
+}
+
+// settle moves the order's freezes by event and books each line, in the order of their skus.
+func (s *Store) settle(ctx context.Context, q *query.Queries, orderID, gid string, event stock.Event, book func(query.ListFreezesRow) (int64, error)) error {
+	t := event.Transition()
+	moved, err := q.MoveFreezes(ctx, query.MoveFreezesParams{
+		OrderID: orderID, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),
+	})
+	if err != nil {
+		return err
+	}
+	if moved == 0 {
+		return tcc.ErrNotTried
+	}
+	lines, err := q.ListFreezes(ctx, query.ListFreezesParams{OrderID: orderID, Gid: gid, Status: string(t.To)})
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		n, err := book(l)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return fmt.Errorf("the books of %s do not hold the %d units frozen for order %s", l.Sku, l.Quantity, orderID)
+		}
+	}
+	return nil
+}
+
+func product(r query.ListProductsRow) stock.Product {
+	return stock.Product{SKU: r.Sku, Name: r.Name, PriceCents: r.PriceCents, Sellable: r.Sellable}
+}

@@ -1,0 +1,112 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-kratos/kratos/v2/transport"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/inventory/internal/mysql"
+	"example.com/fourfold/inventory/internal/stock"
+)
+
+// Catalogue serves products and their stock.
+type Catalogue struct {
+	inventoryv1.UnimplementedCatalogueServer
+	store *mysql.Store
+}
+
+// NewCatalogue serves what is in store.
+func NewCatalogue(store *mysql.Store) *Catalogue { return &Catalogue{store: store} }
+
+// ListProducts gives a page of products.
+func (c *Catalogue) ListProducts(ctx context.Context, req *inventoryv1.ListProductsRequest) (*inventoryv1.ListProductsReply, error) {
+	size := req.GetPageSize()
+	if size == 0 {
+		size = 20
+	}
+	products, err := c.store.Search(ctx, req.GetQ(), req.GetPageToken(), size+1)
+	if err != nil {
+		return nil, err
+	}
+	reply := &inventoryv1.ListProductsReply{}
+	if len(products) > int(size) {
+		products = products[:size]
+		reply.NextPageToken = products[size-1].SKU
+	}
+	reply.Products = protoProducts(products)
+	return reply, nil
+}
+
+// GetProduct gives one product; PRODUCT_NOT_FOUND when there is none.
+func (c *Catalogue) GetProduct(ctx context.Context, req *inventoryv1.GetProductRequest) (*inventoryv1.Product, error) {
+	p, err := c.store.Product(ctx, req.GetSku())
+	if err != nil {
+		return nil, found(err)
+	}
+	return protoProduct(p), nil
+}
+
+// PriceProducts gives those of the products that exist.
+func (c *Catalogue) PriceProducts(ctx context.Context, req *inventoryv1.PriceProductsRequest) (*inventoryv1.PriceProductsReply, error) {
+	products, err := c.store.Products(ctx, req.GetSkus())
+	if err != nil {
+		return nil, err
+	}
+	return &inventoryv1.PriceProductsReply{Products: protoProducts(products)}, nil
+}
+
+// CreateProduct adds a product without stock.
+func (c *Catalogue) CreateProduct(ctx context.Context, req *inventoryv1.CreateProductRequest) (*inventoryv1.Product, error) {
+	p := stock.Product{SKU: req.GetSku(), Name: req.GetName(), PriceCents: req.GetPriceCents()}
+	if err := c.store.CreateProduct(ctx, p); err != nil {
+		return nil, Error(err)
+	}
+	if tr, ok := transport.FromServerContext(ctx); ok {
+		tr.ReplyHeader().Set("x-http-code", "201")
+	}
+	return protoProduct(p), nil
+}
+
+// ReceiveStock books units in.
+func (c *Catalogue) ReceiveStock(ctx context.Context, req *inventoryv1.ReceiveStockRequest) (*inventoryv1.Stock, error) {
+	level, err := c.store.Receive(ctx, req.GetSku(), req.GetQuantity())
+	if err != nil {
+		return nil, found(err)
+	}
+	return protoLevel(level), nil
+}
+
+// GetStock gives a product's books.
+func (c *Catalogue) GetStock(ctx context.Context, req *inventoryv1.GetStockRequest) (*inventoryv1.Stock, error) {
+	level, err := c.store.Level(ctx, req.GetSku())
+	if err != nil {
+		return nil, found(err)
+	}
+	return protoLevel(level), nil
+}
+
+// found is Error for calls that name a product in their path: there an unknown one is 404.
+func found(err error) error {
+	if errors.Is(err, stock.ErrUnknown) {
+		return inventoryv1.ErrorProductNotFound("%v", err)
+	}
+	return Error(err)
+}
+
+func protoProducts(products []stock.Product) []*inventoryv1.Product {
+	out := make([]*inventoryv1.Product, len(products))
+	for i, p := range products {
+		out[i] = protoProduct(p)
+	}
+	return out
+}
+
+func protoProduct(p stock.Product) *inventoryv1.Product {
+	return &inventoryv1.Product{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents, Sellable: p.Sellable}
+}
+
+func protoLevel(l stock.Level) *inventoryv1.Stock {
+	return &inventoryv1.Stock{Sku: l.SKU, Sellable: l.Sellable, Frozen: l.Frozen, Sold: l.Sold, Received: l.Received}
+}

@@ -1,0 +1,24 @@
+// Package rpc turns proto requests into steps of the domain and the domain's errors into answers.
+package rpc
+
+import (
+	"errors"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/inventory/internal/stock"
+)
+
+// Error gives the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
+func Error(err error) error {
+	switch {
+	case errors.Is(err, stock.ErrNotEnough):
+		return inventoryv1.ErrorStockNotEnough("%v", err)
+	case errors.Is(err, stock.ErrUnknown):
+		return inventoryv1.ErrorProductUnknown("%v", err)
+	case errors.Is(err, stock.ErrExists):
+		return inventoryv1.ErrorProductExists("%v: choose another", err)
+	case errors.Is(err, stock.ErrLines):
+		return inventoryv1.ErrorProductInvalid("%v", err)
+	}
+	return err
+}
