@@ -31,7 +31,8 @@ var (
 )
 
 type action struct {
-	text    string
+	text    string // as it was set
+	kind    string // text without *1
 	delay   time.Duration
 	once    bool
 	spent   bool          // once, and hit
@@ -49,10 +50,18 @@ func Allow() { allowed.Store(true) }
 //	pause      Hit returns when the point is cleared
 //	(empty)    cleared
 //
-// "crash*1" and the like apply to the first hit only. It fails when faults are not allowed here or the text is none of these.
+// "crash*1" and the like apply to the first hit only. It fails, and changes nothing, when faults are not allowed here or the
+// text is none of these.
 func Set(point, text string) error {
 	if !allowed.Load() {
 		return errors.New("faults are not allowed in this process: start it with FAULTS=true")
+	}
+	var a *action
+	if text != "" {
+		var err error
+		if a, err = parse(text); err != nil {
+			return fmt.Errorf("point %s: %w", point, err)
+		}
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -60,23 +69,27 @@ func Set(point, text string) error {
 		close(old.cleared)
 		delete(points, point)
 	}
-	if text != "" {
-		kind, once := strings.CutSuffix(text, "*1")
-		a := &action{text: kind, once: once, cleared: make(chan struct{})}
-		switch {
-		case kind == "crash", kind == "error", kind == "pause":
-		case strings.HasPrefix(kind, "delay(") && strings.HasSuffix(kind, ")"):
-			var err error
-			if a.delay, err = time.ParseDuration(kind[len("delay(") : len(kind)-1]); err != nil {
-				return fmt.Errorf("point %s: %w", point, err)
-			}
-		default:
-			return fmt.Errorf("point %s: %q is not crash, error, pause or delay(1s), with *1 for once", point, text)
-		}
+	if a != nil {
 		points[point] = a
 	}
 	active.Store(len(points) > 0)
 	return nil
+}
+
+func parse(text string) (*action, error) {
+	kind, once := strings.CutSuffix(text, "*1")
+	a := &action{text: text, kind: kind, once: once, cleared: make(chan struct{})}
+	switch {
+	case kind == "crash", kind == "error", kind == "pause":
+	case strings.HasPrefix(kind, "delay(") && strings.HasSuffix(kind, ")"):
+		var err error
+		if a.delay, err = time.ParseDuration(kind[len("delay(") : len(kind)-1]); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("%q is not crash, error, pause or delay(1s), with *1 for once", text)
+	}
+	return a, nil
 }
 
 // Hit does what point is set to, nothing by default. It returns ErrInjected, ctx's error when ctx ends during a delay
@@ -97,7 +110,7 @@ func Hit(ctx context.Context, point string) error {
 		return nil
 	}
 	slog.WarnContext(ctx, "failpoint", "point", point, "action", a.text)
-	switch a.text {
+	switch a.kind {
 	case "crash":
 		_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
 		select {}

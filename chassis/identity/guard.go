@@ -26,28 +26,42 @@ func Guard(v *Verifier) middleware.Middleware {
 			if !ok {
 				return nil, kerrors.InternalServer("NO_TRANSPORT", "the guard runs behind a transport only")
 			}
-			level := LevelOf(tr.Operation())
-			if level == accessv1.Level_BRANCH || ofFrame(strings.TrimPrefix(tr.Operation(), "/")) {
-				return next(ctx, req) // a branch is authenticated by its MAC, in tcc.Participant
-			}
-			var caller Caller
-			if header := tr.RequestHeader().Get("authorization"); header != "" {
-				token, found := strings.CutPrefix(header, "Bearer ")
-				var err error
-				if caller, err = v.Verify(token); err != nil || !found {
-					return nil, kerrors.Unauthorized("TOKEN_INVALID", "the access token is not valid or has expired: sign in again")
-				}
-			}
-			switch {
-			case level == accessv1.Level_PUBLIC:
-			case caller == Caller{}:
-				return nil, kerrors.Unauthorized("TOKEN_MISSING", "sign in first: send Authorization: Bearer with an access token")
-			case level == accessv1.Level_OPERATOR && caller.Role != Operator:
-				return nil, kerrors.Forbidden("OPERATOR_ONLY", "this call is for operators")
+			caller, err := v.Admit(tr.Operation(), tr.RequestHeader().Get("authorization"))
+			if err != nil {
+				return nil, err
 			}
 			return next(NewContext(ctx, caller), req)
 		}
 	}
+}
+
+// Admit checks a call of operation ("/package.Service/Method") against the access level of its method: 401 without a valid
+// token where one is needed, 403 for a shopper at an operator's method; with the 403 it still says who called. A token
+// that is there but not valid is 401 also for a public method. A method without a level is 403 for everybody.
+// authorization is the header "Bearer …", or empty.
+func (v *Verifier) Admit(operation, authorization string) (Caller, error) {
+	level := LevelOf(operation)
+	if level == accessv1.Level_BRANCH || ofFrame(strings.TrimPrefix(operation, "/")) {
+		return Caller{}, nil // a branch is authenticated by its MAC, in tcc.Participant
+	}
+	var caller Caller
+	if authorization != "" {
+		token, found := strings.CutPrefix(authorization, "Bearer ")
+		var err error
+		if caller, err = v.Verify(token); err != nil || !found {
+			return Caller{}, kerrors.Unauthorized("TOKEN_INVALID", "the access token is not valid or has expired: sign in again")
+		}
+	}
+	switch {
+	case level == accessv1.Level_PUBLIC:
+	case level == accessv1.Level_LEVEL_UNSPECIFIED:
+		return caller, kerrors.Forbidden("NO_ACCESS_LEVEL", "nobody may call this: its proto has no (access.v1.level)")
+	case caller == Caller{}:
+		return Caller{}, kerrors.Unauthorized("TOKEN_MISSING", "sign in first: send Authorization: Bearer with an access token")
+	case level == accessv1.Level_OPERATOR && caller.Role != Operator:
+		return caller, kerrors.Forbidden("OPERATOR_ONLY", "this call is for operators")
+	}
+	return caller, nil
 }
 
 // LevelOf gives the access level of a method by its name "/package.Service/Method"; LEVEL_UNSPECIFIED when it has none.
@@ -57,11 +71,16 @@ func LevelOf(operation string) accessv1.Level {
 	if err != nil {
 		return accessv1.Level_LEVEL_UNSPECIFIED
 	}
-	level, _ := proto.GetExtension(d.Options(), accessv1.E_Level).(accessv1.Level)
+	method, ok := d.(protoreflect.MethodDescriptor)
+	if !ok {
+		return accessv1.Level_LEVEL_UNSPECIFIED
+	}
+	level, _ := proto.GetExtension(method.Options(), accessv1.E_Level).(accessv1.Level)
 	return level
 }
 
-// CheckLevels fails when a method of services has no access level. The frame's own (health, reflection, metadata) need none.
+// CheckLevels fails when a method of services has no access level, or streams: Guard sees unary calls only. The frame's own
+// (health, reflection, metadata) are left out.
 func CheckLevels(services map[string]grpc.ServiceInfo) error {
 	for name, info := range services {
 		if ofFrame(name) {
@@ -70,6 +89,9 @@ func CheckLevels(services map[string]grpc.ServiceInfo) error {
 		for _, m := range info.Methods {
 			if LevelOf(name+"/"+m.Name) == accessv1.Level_LEVEL_UNSPECIFIED {
 				return fmt.Errorf("%s/%s has no (access.v1.level) in its proto: say who may call it", name, m.Name)
+			}
+			if m.IsClientStream || m.IsServerStream {
+				return fmt.Errorf("%s/%s streams, and nothing would guard it: make it unary", name, m.Name)
 			}
 		}
 	}

@@ -53,17 +53,13 @@ type Signer struct {
 
 // LoadSigner reads an Ed25519 private key (PKCS #8, PEM) from the file <key id>.pem.
 func LoadSigner(path string) (*Signer, error) {
-	der, err := readPEM(path)
+	key, err := readKey(path, x509.ParsePKCS8PrivateKey)
 	if err != nil {
-		return nil, err
-	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("read the signing key: %w: `make up` makes it where there is none", err)
 	}
 	private, ok := key.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("%s: not an Ed25519 private key", path)
+		return nil, fmt.Errorf("read the signing key: %s holds a %T: delete it, and `make up` makes an Ed25519 key", path, key)
 	}
 	return NewSigner(keyID(path), private), nil
 }
@@ -101,17 +97,13 @@ func LoadVerifier(dir string) (*Verifier, error) {
 	}
 	keys := map[string]ed25519.PublicKey{}
 	for _, path := range files {
-		der, err := readPEM(path)
+		key, err := readKey(path, x509.ParsePKIXPublicKey)
 		if err != nil {
-			return nil, err
-		}
-		key, err := x509.ParsePKIXPublicKey(der)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("read a public key: %w: only public keys (<key id>.pem) belong in identity_keys", err)
 		}
 		public, ok := key.(ed25519.PublicKey)
 		if !ok {
-			return nil, fmt.Errorf("%s: not an Ed25519 public key", path)
+			return nil, fmt.Errorf("read a public key: %s holds a %T: only Ed25519 keys belong in identity_keys", path, key)
 		}
 		keys[keyID(path)] = public
 	}
@@ -163,7 +155,7 @@ func FromContext(ctx context.Context) Caller {
 
 func keyID(path string) string { return strings.TrimSuffix(filepath.Base(path), ".pem") }
 
-func readPEM(path string) ([]byte, error) {
+func readKey(path string, parse func(der []byte) (any, error)) (any, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -172,5 +164,9 @@ func readPEM(path string) ([]byte, error) {
 	if block == nil {
 		return nil, fmt.Errorf("%s: not a PEM file", path)
 	}
-	return block.Bytes, nil
+	key, err := parse(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -11,9 +12,10 @@ import (
 	"example.com/fourfold/chassis/failpoint"
 )
 
-// admin is the private port of a service.
+// admin is the private port of a service: its probes, and the faults.
 type admin struct {
 	*http.ServeMux
+	probes *http.ServeMux
 	checks []check
 }
 
@@ -23,10 +25,11 @@ type check struct {
 }
 
 func newAdmin(faults bool) *admin {
-	a := &admin{ServeMux: http.NewServeMux()}
-	a.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	a.HandleFunc("GET /readyz", a.readyz)
-	a.Handle("GET /metrics", promhttp.Handler())
+	a := &admin{ServeMux: http.NewServeMux(), probes: http.NewServeMux()}
+	a.probes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	a.probes.HandleFunc("GET /readyz", a.readyz)
+	a.probes.Handle("GET /metrics", promhttp.Handler())
+	a.Handle("/", a.probes)
 	if faults {
 		failpoint.Allow()
 		a.Handle("/faults", failpoint.Handler())
@@ -38,16 +41,26 @@ func (a *admin) ready(name string, run func(context.Context) error) {
 	a.checks = append(a.checks, check{name, run})
 }
 
-// readyz answers 200, or 503 with the check that failed and why.
+// readyz answers 200, or 503 with the checks that failed and why. The checks run at once, so that a slow one does not make the
+// others late.
 func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	failed := map[string]string{}
+	var (
+		mu     sync.Mutex
+		wg     sync.WaitGroup
+		failed = map[string]string{}
+	)
 	for _, c := range a.checks {
-		if err := c.run(ctx); err != nil {
-			failed[c.name] = err.Error()
-		}
+		wg.Go(func() {
+			if err := c.run(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[c.name] = err.Error()
+			}
+		})
 	}
+	wg.Wait()
 	w.Header().Set("Content-Type", "application/json")
 	if len(failed) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -16,6 +16,9 @@ import (
 	"github.com/go-kratos/kratos/v2/middleware/recovery"
 	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/go-kratos/kratos/v2/transport/grpc"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/fourfold/chassis/identity"
@@ -54,6 +57,7 @@ func New(name string, cfg Config) (*Service, error) {
 			recovery.Recovery(),
 			logCalls(s.Log),
 			identity.Guard(verifier),
+			hideFaults,
 			validate.ProtoValidate(),
 		),
 	)
@@ -69,6 +73,11 @@ func NewBare(name string, cfg Config) (*Service, error) {
 	}
 	slog.SetDefault(log)
 	klog.SetLogger(klog.NewFilter(kratosLog{log}, klog.FilterLevel(klog.LevelWarn)))
+	exporter, err := prometheus.New()
+	if err != nil {
+		return nil, err
+	}
+	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(exporter)))
 	return &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults)}, nil
 }
 
@@ -77,6 +86,9 @@ func (s *Service) Serve(srv transport.Server) { s.servers = append(s.servers, sr
 
 // Ready adds a check to /readyz. It must answer within two seconds.
 func (s *Service) Ready(name string, check func(context.Context) error) { s.admin.ready(name, check) }
+
+// Probes serves /healthz, /readyz and /metrics, as the admin port does, for a service that answers them on another port too.
+func (s *Service) Probes() http.Handler { return s.admin.probes }
 
 // Go adds background work that runs until its context ends. An error of it stops the service.
 func (s *Service) Go(work func(context.Context) error) { s.work = append(s.work, work) }

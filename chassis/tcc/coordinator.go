@@ -175,12 +175,6 @@ func (c *Coordinator) Hasten(ctx context.Context, gid string) error {
 	return err
 }
 
-// Ping fails when the coordinator does not answer.
-func (c *Coordinator) Ping(ctx context.Context) error {
-	_, err := c.adminCall(ctx, http.MethodGet, "/api/dtmsvr/version", nil)
-	return err
-}
-
 func (c *Coordinator) adminCall(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.admin+path, bytes.NewReader(body))
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 type Server struct {
 	Addr string
 	dir  string
+	args []string
 	cmd  *exec.Cmd
 }
 
@@ -89,38 +90,61 @@ func Start() (*Server, error) {
 	if out, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
 	}
-	log, err := os.Create(filepath.Join(dir, "mariadbd.log"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = log.Close() }()
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
-	s.cmd = exec.Command(server, "--no-defaults", "--datadir="+data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
-		"--socket="+filepath.Join(dir, "s.sock"), "--pid-file="+filepath.Join(dir, "pid"),
+	s.args = []string{server, "--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(port),
+		"--socket=" + filepath.Join(dir, "s.sock"), "--pid-file=" + filepath.Join(dir, "pid"),
 		"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--max-connections=500",
 		// The data of a test need not survive the machine.
-		"--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF", "--skip-log-bin", "--user=root")
+		"--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF", "--skip-log-bin", "--user=root"}
+	if err := s.Restart(); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Restart starts the server again, on the same port and with the data it had when it was killed, and waits until it answers.
+func (s *Server) Restart() error {
+	log, err := os.OpenFile(filepath.Join(s.dir, "mariadbd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := startTied(s.cmd); err != nil {
-		return nil, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	for {
 		err := s.Exec(ctx, "SELECT 1")
 		if err == nil {
-			return s, nil
+			return nil
 		}
 		if ctx.Err() != nil {
-			s.Stop()
-			return nil, fmt.Errorf("mariadbd does not answer; its log is in %s: %w", dir, err)
+			return fmt.Errorf("mariadbd does not answer; its last words: %s: %w", tail(log.Name(), 2000), err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// Kill ends the server as a crash does. Its data stays for Restart.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// Freeze stops the server without closing its connections; the return value lets it go on.
+func (s *Server) Freeze() (thaw func(), err error) {
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return nil, err
+	}
+	return func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }, nil
 }
 
 // DSN is the address of the database called name, as root.
@@ -139,8 +163,9 @@ func (s *Server) Exec(ctx context.Context, stmt string) error {
 
 // Stop kills the server and removes its data.
 func (s *Server) Stop() {
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	if s.cmd != nil && s.cmd.Process != nil {
+		s.Kill()
+	}
 	_ = os.RemoveAll(s.dir)
 }
 
@@ -155,6 +180,12 @@ func startTied(cmd *exec.Cmd) error {
 		select {}
 	}()
 	return <-started
+}
+
+// tail gives the last n bytes of a file.
+func tail(name string, n int) []byte {
+	b, _ := os.ReadFile(name)
+	return b[max(0, len(b)-n):]
 }
 
 func freePort() (int, error) {

@@ -77,7 +77,9 @@ type subject struct {
 }
 
 // phase calls one phase as the coordinator would.
-func (s subject) phase(op string) error { return s.call(op, op, s.GID, s.Keys.Headers(s.GID, s.OrderID)) }
+func (s subject) phase(op string) error {
+	return s.call(op, op, s.GID, s.Keys.Headers(s.GID, s.OrderID))
+}
 
 // call calls the handler of op with the headers given.
 func (s subject) call(op, headerOp, gid string, headers map[string]string) error {

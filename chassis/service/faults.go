@@ -1,0 +1,32 @@
+package service
+
+import (
+	"context"
+	"errors"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/go-kratos/kratos/v2/middleware"
+	"google.golang.org/grpc/status"
+
+	"example.com/fourfold/chassis/mysql"
+)
+
+// hideFaults gives an error that no handler named its place in the API: 503 to be repeated after metadata.retry_after
+// seconds when the database or the time is gone, else 500. The cause goes to the log, not to the caller.
+func hideFaults(next middleware.Handler) middleware.Handler {
+	return func(ctx context.Context, req any) (any, error) {
+		reply, err := next(ctx, req)
+		var named *kerrors.Error
+		if err == nil || errors.As(err, &named) {
+			return reply, err
+		}
+		if _, ok := status.FromError(err); ok {
+			return reply, err
+		}
+		if mysql.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return reply, kerrors.ServiceUnavailable("TRY_LATER", "a part of the system does not answer; try again").
+				WithMetadata(map[string]string{"retry_after": "2"}).WithCause(err)
+		}
+		return reply, kerrors.InternalServer("INTERNAL", "internal error").WithCause(err)
+	}
+}

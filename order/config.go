@@ -1,0 +1,65 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"time"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/order/internal/checkout"
+)
+
+//go:embed config.yaml
+var defaults []byte
+
+type config struct {
+	service.Config
+	BranchKeys string       `json:"branch_keys"`
+	MySQL      mysql.Config `json:"mysql"`
+	Peers      struct {
+		Own       string `json:"own"`
+		Inventory string `json:"inventory"`
+		Credit    string `json:"credit"`
+		WMS       string `json:"wms"`
+	} `json:"peers"`
+	Coordinator struct {
+		GRPC  string `json:"grpc"`
+		Admin string `json:"admin"`
+	} `json:"coordinator"`
+	OrderTTL service.Duration `json:"order_ttl"`
+	Payment  struct {
+		TimeoutToFail service.Duration `json:"timeout_to_fail"`
+		Deadline      service.Duration `json:"deadline"`
+		Wait          service.Duration `json:"wait"`
+		Call          service.Duration `json:"call"`
+	} `json:"payment"`
+	Sweep struct {
+		Every     service.Duration `json:"every"`
+		OldEnough service.Duration `json:"old_enough"`
+		Alert     service.Duration `json:"alert"`
+	} `json:"sweep"`
+}
+
+func (c config) payTimes() checkout.Times {
+	return checkout.Times{
+		TimeoutToFail: c.Payment.TimeoutToFail.D(), Deadline: c.Payment.Deadline.D(),
+		Wait: c.Payment.Wait.D(), Call: c.Payment.Call.D(),
+	}
+}
+
+func (c config) sweepTimes() checkout.SweepTimes {
+	return checkout.SweepTimes{Every: c.Sweep.Every.D(), OldEnough: c.Sweep.OldEnough.D(), Alert: c.Sweep.Alert.D()}
+}
+
+// check refuses times under which a payment could be canceled while its initiator still believes in it.
+func (c config) check() error {
+	p, s := c.payTimes(), c.sweepTimes()
+	switch {
+	case p.Call <= 0, p.Call >= p.Deadline, p.Deadline >= p.TimeoutToFail, p.TimeoutToFail >= 10*time.Second, p.TimeoutToFail%time.Second != 0:
+		return errors.New("payment: call < deadline < timeout_to_fail < 10s must hold, timeout_to_fail in whole seconds")
+	case s.OldEnough < 10*time.Second, s.Every <= 0:
+		return errors.New("sweep: old_enough must be at least 10s, every above 0")
+	}
+	return nil
+}

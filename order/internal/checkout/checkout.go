@@ -1,0 +1,259 @@
+// Package checkout opens the payment transaction over order, inventory, credit and wms and drives it to its decision.
+// The steps and why they are safe are in docs/payment.md.
+package checkout
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/payment"
+)
+
+// Times bound a payment. They must grow: one call < Deadline < TimeoutToFail.
+type Times struct {
+	// TimeoutToFail: the coordinator cancels what is not submitted by then. Whole seconds, below 10.
+	TimeoutToFail time.Duration
+	// Deadline: the initiator decides by then, counted from Prepare.
+	Deadline time.Duration
+	// Wait is how long pay waits for the row behind the decision.
+	Wait time.Duration
+	// Call bounds one call of a participant or of the coordinator.
+	Call time.Duration
+}
+
+// Checkout is the initiator.
+type Checkout struct {
+	store        *mysql.Store
+	own          *payment.Payment
+	coordinator  *tcc.Coordinator
+	participants []participant
+	times        Times
+}
+
+// New makes the initiator. own is the address where the coordinator reaches this service's Confirm and Cancel.
+func New(store *mysql.Store, p *payment.Payment, c *tcc.Coordinator, own string, inventory, credit, wms Peer, times Times) *Checkout {
+	return &Checkout{store, p, c, participants(own, inventory, credit, wms), times}
+}
+
+// Pay pays a member's order and returns when the order's row is final or Wait is over. It does not say how the payment
+// ended: the row does. PAID and CANCELED are final, UPDATING is still being decided, CREATED means nothing happened and the
+// order can be paid later. Of several calls at once one pays and the others wait for its outcome. ErrNotFound.
+//
+// The payment goes on when ctx ends: what was begun is brought to its decision.
+func (c *Checkout) Pay(ctx context.Context, memberID, orderID string) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	// Made here, new for each attempt: the coordinator takes a second Prepare of the same gid for the first.
+	gid := "pay-" + id.String()
+	opened, err := c.store.OpenAttempt(ctx, memberID, orderID, gid)
+	if err != nil {
+		return err
+	}
+	if opened {
+		o, err := c.store.Order(ctx, memberID, orderID)
+		if err != nil {
+			return err // the sweeper gives the attempt up
+		}
+		if err := c.attempt(context.WithoutCancel(ctx), o, gid); err != nil {
+			slog.WarnContext(ctx, "payment not begun", "order", orderID, "gid", gid, "err", err)
+		}
+	}
+	return c.await(ctx, orderID)
+}
+
+// attempt opens the global transaction gid for o and submits or aborts it. An error means that the order was not
+// touched, as far as is known.
+func (c *Checkout) attempt(ctx context.Context, o order.Order, gid string) error {
+	if err := failpoint.Hit(ctx, "checkout/attempt-recorded"); err != nil {
+		return err
+	}
+	deadline, cancel := context.WithTimeout(ctx, c.times.Deadline)
+	defer cancel()
+
+	global, err := c.prepare(deadline, o, gid)
+	if err == nil {
+		err = c.tryOwn(deadline, global, o, gid)
+	} else {
+		_, abandonErr := c.abandon(ctx, o.ID, gid)
+		err = errors.Join(err, abandonErr)
+	}
+	if err != nil {
+		c.abort(ctx, global, "order was not held: "+err.Error())
+		return err
+	}
+	if err := failpoint.Hit(ctx, "checkout/order-tried"); err != nil {
+		return err
+	}
+
+	if reason := c.tryOthers(deadline, global, o); reason != "" {
+		if err := failpoint.Hit(ctx, "checkout/refused"); err != nil {
+			return err
+		}
+		err := c.call(ctx, func(ctx context.Context) error { return c.store.RecordReason(ctx, gid, reason) })
+		if err != nil {
+			// Cancel will say PAYMENT_TIMEOUT.
+			slog.WarnContext(ctx, "reason not recorded", "order", o.ID, "gid", gid, "reason", reason, "err", err)
+		}
+		if err := failpoint.Hit(ctx, "checkout/reason-recorded"); err != nil {
+			return err
+		}
+		c.abort(ctx, global, string(reason))
+		return failpoint.Hit(ctx, "checkout/aborted")
+	}
+	if err := failpoint.Hit(ctx, "checkout/all-tried"); err != nil {
+		return err
+	}
+
+	// Once, whatever it answers: see tcc.Transaction.Submit.
+	if err := c.call(ctx, global.Submit); err != nil {
+		slog.WarnContext(ctx, "submit: outcome unknown, the row will tell", "order", o.ID, "gid", gid, "err", err)
+	}
+	return failpoint.Hit(ctx, "checkout/submitted")
+}
+
+// prepare opens the transaction and registers all four branches, one after another. The transaction is never nil.
+func (c *Checkout) prepare(ctx context.Context, o order.Order, gid string) (*tcc.Transaction, error) {
+	var global *tcc.Transaction
+	err := c.call(ctx, func(ctx context.Context) (err error) {
+		global, err = c.coordinator.Prepare(ctx, gid, o.ID, c.times.TimeoutToFail)
+		return err
+	})
+	if err == nil {
+		err = failpoint.Hit(ctx, "checkout/prepared")
+	}
+	for _, p := range c.participants {
+		if err != nil {
+			return global, err
+		}
+		err = c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, p.branch(o)) })
+	}
+	if err == nil {
+		err = failpoint.Hit(ctx, "checkout/registered")
+	}
+	return global, err
+}
+
+// tryOwn runs order's own Try, first and alone: a quick refusal elsewhere would otherwise cancel order before its Try
+// landed, the barrier would take that for an empty rollback, and the order would stay CREATED while the shopper hears
+// CANCELED. It returns nil only when the row says that gid holds the order; else the attempt is abandoned.
+func (c *Checkout) tryOwn(ctx context.Context, global *tcc.Transaction, o order.Order, gid string) error {
+	_, tryErr := c.own.Try(global.LocalTryContext(ctx, c.participants[0].branchID), o.ID)
+	after := context.WithoutCancel(ctx) // the deadline is for deciding, not for finding out
+	if tryErr == nil {
+		// The barrier answers nil also for a Try that comes after its Cancel, when the coordinator timed out first.
+		var state mysql.State
+		err := c.call(after, func(ctx context.Context) (err error) {
+			state, err = c.store.State(ctx, o.ID)
+			return err
+		})
+		if err == nil && state.GID == gid && state.Status == order.Updating {
+			return nil
+		}
+		tryErr = errors.Join(errors.New("the Try answered, but the row is not held"), err)
+	}
+	held, err := c.abandon(after, o.ID, gid)
+	if held {
+		return nil // the answer was lost, the Try was not
+	}
+	return errors.Join(tryErr, err)
+}
+
+// tryOthers runs the other three Tries in parallel and gives the first refusal's reason; PAYMENT_TIMEOUT when one is still
+// unknown at ctx's deadline; "" when all are tried. An unknown Try is repeated, which the barrier makes harmless: a
+// participant's restart costs the shopper a second, not the order.
+func (c *Checkout) tryOthers(ctx context.Context, global *tcc.Transaction, o order.Order) order.Reason {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range c.participants[1:] {
+		group.Go(func() error {
+			for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+				call, cancel := context.WithTimeout(global.TryContext(ctx, p.branchID), c.times.Call)
+				err := p.try(call, o)
+				cancel()
+				switch {
+				case err == nil:
+					return nil
+				case tcc.Refused(err):
+					return refusal{p.reason(err)}
+				}
+				select {
+				case <-ctx.Done():
+					slog.WarnContext(ctx, "try given up", "order", o.ID, "branch", p.branchID, "err", err)
+					return refusal{order.PaymentTimeout}
+				case <-time.After(pause):
+				}
+			}
+		})
+	}
+	var r refusal
+	if errors.As(group.Wait(), &r) {
+		return r.reason
+	}
+	return ""
+}
+
+// refusal ends the group of Tries.
+type refusal struct{ reason order.Reason }
+
+func (r refusal) Error() string { return string(r.reason) }
+
+func (p participant) reason(err error) order.Reason {
+	switch r := order.Reason(kerrors.Reason(err)); r {
+	case order.StockNotEnough, order.ProductUnknown, order.CreditRefused, order.DeliveryRefused:
+		return r
+	}
+	return p.refusal
+}
+
+// abort asks for the Cancels. When the request is lost, the coordinator's time-out does the same.
+func (c *Checkout) abort(ctx context.Context, global *tcc.Transaction, reason string) {
+	err := c.call(ctx, func(ctx context.Context) error { return global.Abort(ctx, reason) })
+	if err != nil {
+		slog.WarnContext(ctx, "abort: outcome unknown, the time-out will cancel", "reason", reason, "err", err)
+	}
+}
+
+func (c *Checkout) abandon(ctx context.Context, orderID, gid string) (held bool, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		held, err = c.store.AbandonAttempt(ctx, orderID, gid)
+		return err
+	})
+	return held, err
+}
+
+// call bounds one remote call.
+func (c *Checkout) call(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.times.Call)
+	defer cancel()
+	return f(ctx)
+}
+
+// await reads the row until it is final, nobody is paying any more, or Wait is over.
+func (c *Checkout) await(ctx context.Context, orderID string) error {
+	timeout := time.After(c.times.Wait)
+	for pause := 3 * time.Millisecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
+		state, err := c.store.State(ctx, orderID)
+		undecided := state.Status == order.Updating || state.Status == order.Created && state.Paying
+		if err != nil || !undecided {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout:
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}

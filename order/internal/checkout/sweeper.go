@@ -1,0 +1,141 @@
+package checkout
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/order"
+)
+
+// Sweeper looks after attempts that stay OPEN. Several instances share the work by leases. It never writes PAID or
+// CANCELED: that is for Confirm and Cancel.
+type Sweeper struct {
+	store       *mysql.Store
+	coordinator *tcc.Coordinator
+	times       SweepTimes
+	verdicts    metric.Int64Counter
+}
+
+// SweepTimes are by the database's clock, in whole seconds, but for Every.
+type SweepTimes struct {
+	// Every is the pause between two sweeps.
+	Every time.Duration
+	// OldEnough is when an attempt is looked at. More than the coordinator's time-out.
+	OldEnough time.Duration
+	// Alert is when people are told that an attempt does not settle.
+	Alert time.Duration
+}
+
+// NewSweeper makes a sweeper; Run starts it.
+func NewSweeper(store *mysql.Store, c *tcc.Coordinator, times SweepTimes) *Sweeper {
+	verdicts, err := otel.Meter("example.com/fourfold/order").Int64Counter("order_sweep_verdicts",
+		metric.WithDescription("Overdue payment attempts by what the sweeper did: wait, abandon, hasten, alarm."))
+	if err != nil {
+		otel.Handle(err)
+	}
+	return &Sweeper{store, c, times, verdicts}
+}
+
+// Run sweeps until ctx ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.times.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+				slog.WarnContext(ctx, "sweep", "err", err)
+			}
+		}
+	}
+}
+
+// lease is how long a sweeper keeps an attempt to itself; it is also the pause between two looks at the same attempt.
+const lease = 3 * time.Second
+
+// Sweep looks once at every overdue attempt that is free.
+func (s *Sweeper) Sweep(ctx context.Context) error {
+	overdue, err := s.store.LeaseOverdue(ctx, s.times.OldEnough, lease, 100)
+	if err != nil {
+		return err
+	}
+	for _, a := range overdue {
+		if err := s.look(ctx, a); err != nil {
+			slog.WarnContext(ctx, "overdue payment", "order", a.OrderID, "gid", a.GID, "err", err)
+		}
+	}
+	return nil
+}
+
+func (s *Sweeper) look(ctx context.Context, a mysql.Overdue) error {
+	// The coordinator first, the row after: when it calls the transaction succeeded, the row must read PAID.
+	status, err := s.coordinator.Status(ctx, a.GID)
+	if err != nil {
+		return err
+	}
+	state, err := s.store.State(ctx, a.OrderID)
+	if err != nil {
+		return err
+	}
+	v := Judge(status, state, a.GID)
+	s.verdicts.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", string(v))))
+	log := slog.With("order", a.OrderID, "gid", a.GID, "age", a.Age.String(), "coordinator", string(status), "status", string(state.Status))
+	switch v {
+	case Abandon:
+		log.InfoContext(ctx, "attempt abandoned")
+		_, err = s.store.AbandonAttempt(ctx, a.OrderID, a.GID)
+	case Hasten:
+		err = s.coordinator.Hasten(ctx, a.GID)
+	case Alarm:
+		log.ErrorContext(ctx, "ALARM: the coordinator is through with a payment that holds its order: its log was lost or the books are wrong")
+	}
+	if v != Abandon && a.Age >= s.times.Alert {
+		log.ErrorContext(ctx, "ALARM: a payment does not settle")
+	}
+	return err
+}
+
+// Verdict is what the sweeper does about an overdue attempt.
+type Verdict string
+
+// The verdicts.
+const (
+	// Wait: the coordinator's time-out is still to come, or it all ended while we looked.
+	Wait Verdict = "wait"
+	// Abandon: nothing will ever come of it and the order was not touched.
+	Abandon Verdict = "abandon"
+	// Hasten the coordinator's next retry.
+	Hasten Verdict = "hasten"
+	// Alarm: touch nothing, call people.
+	Alarm Verdict = "alarm"
+)
+
+// Judge decides about the OPEN attempt gid. status was read before state.
+func Judge(status tcc.Status, state mysql.State, gid string) Verdict {
+	if !state.Paying {
+		return Wait
+	}
+	held := state.GID == gid && state.Status == order.Updating
+	switch status {
+	case tcc.Submitted, tcc.Aborting:
+		return Hasten
+	case tcc.Unknown, tcc.Failed:
+		if held {
+			return Alarm
+		}
+		return Abandon
+	case tcc.Succeeded:
+		return Alarm
+	default: // prepared: hastening would delay the time-out
+		return Wait
+	}
+}

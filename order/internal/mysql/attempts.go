@@ -1,0 +1,184 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/mysql/query"
+	"example.com/fourfold/order/internal/order"
+)
+
+// OpenAttempt records that gid is about to pay a member's order and tells whether the attempt was opened: not when the
+// order is not CREATED or another attempt is open. ErrNotFound.
+func (s *Store) OpenAttempt(ctx context.Context, memberID, id, gid string) (opened bool, err error) {
+	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		o, err := q.LockOrder(ctx, id)
+		if err != nil {
+			return found(err)
+		}
+		if o.MemberID != memberID {
+			return order.ErrNotFound
+		}
+		if order.Status(o.Status) != order.BeginPayment.Transition().From {
+			return nil
+		}
+		busy, err := q.HasOpenAttempt(ctx, sql.NullString{String: id, Valid: true})
+		if err != nil || busy {
+			return err
+		}
+		opened = true
+		return q.InsertAttempt(ctx, query.InsertAttemptParams{OrderID: id, Gid: gid, State: string(order.AttemptOpen)})
+	})
+	if err != nil {
+		return false, err
+	}
+	return opened, nil
+}
+
+// AbandonAttempt gives an attempt up unless it has touched the order, and tells whether the order is held by it now: then
+// its Try landed after all.
+func (s *Store) AbandonAttempt(ctx context.Context, id, gid string) (held bool, err error) {
+	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		// The lock waits for a Try that is still under way and keeps a later one out: it will find no open attempt.
+		o, err := q.LockOrder(ctx, id)
+		if err != nil {
+			return found(err)
+		}
+		if o.Gid == gid {
+			held = order.Status(o.Status) == order.Updating
+			return nil
+		}
+		_, err = q.MoveAttempt(ctx, query.MoveAttemptParams{
+			Gid: gid, FromState: string(order.AttemptOpen), ToState: string(order.AttemptAbandoned),
+		})
+		return err
+	})
+	return held, err
+}
+
+// RecordReason keeps why gid is going to be canceled, for Cancel to copy. The first reason stays.
+func (s *Store) RecordReason(ctx context.Context, gid string, reason order.Reason) error {
+	_, err := s.q.SetReason(ctx, query.SetReasonParams{Gid: gid, State: string(order.AttemptOpen), Reason: string(reason)})
+	return err
+}
+
+// BeginPayment lets gid hold the order: CREATED to UPDATING. ErrState when the order is not CREATED or gid's attempt not
+// open.
+func (s *Store) BeginPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
+	q := s.q.WithTx(tx)
+	t := order.BeginPayment.Transition()
+	n, err := q.BeginPayment(ctx, query.BeginPaymentParams{
+		ID: id, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return order.ErrState
+	}
+	_, err = q.LockOpenAttempt(ctx, query.LockOpenAttemptParams{Gid: gid, OrderID: id, State: string(order.AttemptOpen)})
+	if errors.Is(err, sql.ErrNoRows) {
+		return order.ErrState
+	}
+	return err
+}
+
+// ConfirmPayment writes PAID and its event. tcc.ErrNotTried when gid does not hold the order.
+func (s *Store) ConfirmPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
+	return s.endPayment(ctx, s.q.WithTx(tx), id, gid, order.ConfirmPayment, "", "order.paid")
+}
+
+// CancelPayment writes CANCELED with the attempt's reason, PAYMENT_TIMEOUT when it has none, and its event.
+// tcc.ErrNotTried when gid does not hold the order.
+func (s *Store) CancelPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
+	q := s.q.WithTx(tx)
+	a, err := q.GetAttempt(ctx, gid)
+	if errors.Is(err, sql.ErrNoRows) {
+		return tcc.ErrNotTried
+	}
+	if err != nil {
+		return err
+	}
+	if a.Reason == "" {
+		a.Reason = string(order.PaymentTimeout)
+	}
+	return s.endPayment(ctx, q, id, gid, order.CancelPayment, order.Reason(a.Reason), "order.canceled")
+}
+
+func (s *Store) endPayment(ctx context.Context, q *query.Queries, id, gid string, event order.Event, reason order.Reason, eventType string) error {
+	t := event.Transition()
+	n, err := q.EndPayment(ctx, query.EndPaymentParams{
+		ID: id, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To), Reason: string(reason),
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return tcc.ErrNotTried
+	}
+	n, err = q.MoveAttempt(ctx, query.MoveAttemptParams{
+		Gid: gid, FromState: string(order.AttemptOpen), ToState: string(order.AttemptDone),
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return tcc.ErrNotTried
+	}
+	return record(ctx, q, id, eventType)
+}
+
+// State is what pay's answer is made of.
+type State struct {
+	Status order.Status
+	Reason order.Reason
+	GID    string
+	// Paying tells that an attempt is open.
+	Paying bool
+}
+
+// State gives where an order stands, or ErrNotFound.
+func (s *Store) State(ctx context.Context, id string) (State, error) {
+	row, err := s.q.GetState(ctx, id)
+	if err != nil {
+		return State{}, found(err)
+	}
+	return State{order.Status(row.Status), order.Reason(row.Reason), row.Gid, row.Paying}, nil
+}
+
+// Overdue is an attempt that has been open for too long.
+type Overdue struct {
+	OrderID, GID string
+	Age          time.Duration
+}
+
+// LeaseOverdue takes up to limit attempts that have been open for at least age and that no other sweeper looks after, for
+// lease. All times are whole seconds by the database's clock.
+func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limit int32) ([]Overdue, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	owner := sql.NullString{String: id.String(), Valid: true}
+	n, err := s.q.LeaseAttempts(ctx, query.LeaseAttemptsParams{
+		Owner: owner, State: string(order.AttemptOpen), Limit: limit,
+		AgeSeconds: int64(age / time.Second), LeaseSeconds: int32(lease / time.Second),
+	})
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	rows, err := s.q.ListLeased(ctx, query.ListLeasedParams{LeaseOwner: owner, State: string(order.AttemptOpen)})
+	overdue := make([]Overdue, len(rows))
+	for i, r := range rows {
+		overdue[i] = Overdue{r.OrderID, r.Gid, time.Duration(r.AgeSeconds) * time.Second}
+	}
+	return overdue, err
+}

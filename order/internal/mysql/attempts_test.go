@@ -1,0 +1,195 @@
+package mysql_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	chassis "example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/migrations"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+const member = "member-1"
+
+func newOrder(t *testing.T) (*sql.DB, *mysql.Store, string) {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS)
+	store := mysql.NewStore(db)
+	return db, store, addOrder(t, store)
+}
+
+func addOrder(t *testing.T, store *mysql.Store) string {
+	t.Helper()
+	id := uuid.Must(uuid.NewV7()).String()
+	o, err := order.New(id, member, "Main Street 1", []order.Line{{SKU: "a", Name: "阿", PriceCents: 500, Quantity: 2}})
+	require.NoError(t, err)
+	require.NoError(t, store.Create(t.Context(), o, time.Hour))
+	return id
+}
+
+func begin(t *testing.T, db *sql.DB, store *mysql.Store, id, gid string) error {
+	t.Helper()
+	return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.BeginPayment(t.Context(), tx, id, gid) })
+}
+
+// TestOneOpenAttempt: of 20 who pay at once, one opens the attempt.
+func TestOneOpenAttempt(t *testing.T) {
+	t.Parallel()
+	_, store, id := newOrder(t)
+	var opened atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			ok, err := store.OpenAttempt(context.Background(), member, id, fmt.Sprint("gid-", i))
+			if assert.NoError(t, err) && ok {
+				opened.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	assert.EqualValues(t, 1, opened.Load())
+}
+
+func TestSomebodyElsesOrderIsNotFound(t *testing.T) {
+	t.Parallel()
+	_, store, id := newOrder(t)
+	_, err := store.OpenAttempt(t.Context(), "member-2", id, "gid")
+	require.ErrorIs(t, err, order.ErrNotFound)
+	_, err = store.Order(t.Context(), "member-2", id)
+	require.ErrorIs(t, err, order.ErrNotFound)
+	require.ErrorIs(t, store.Close(t.Context(), "member-2", id, order.ByMember), order.ErrNotFound)
+}
+
+// TestAbandonedAttemptCannotBegin: a Try that is late finds its attempt given up, and the order can be paid by another.
+func TestAbandonedAttemptCannotBegin(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	_, err := store.OpenAttempt(t.Context(), member, id, "gid-1")
+	require.NoError(t, err)
+	held, err := store.AbandonAttempt(t.Context(), id, "gid-1")
+	require.NoError(t, err)
+	require.False(t, held)
+
+	require.ErrorIs(t, begin(t, db, store, id, "gid-1"), order.ErrState)
+	opened, err := store.OpenAttempt(t.Context(), member, id, "gid-2")
+	require.NoError(t, err)
+	require.True(t, opened)
+	require.ErrorIs(t, begin(t, db, store, id, "gid-1"), order.ErrState)
+	require.NoError(t, begin(t, db, store, id, "gid-2"))
+}
+
+// TestHeldAttemptIsNotAbandoned: when the Try landed after all, giving up would let a second transaction pay the order.
+func TestHeldAttemptIsNotAbandoned(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	_, err := store.OpenAttempt(t.Context(), member, id, "gid-1")
+	require.NoError(t, err)
+	require.NoError(t, begin(t, db, store, id, "gid-1"))
+	held, err := store.AbandonAttempt(t.Context(), id, "gid-1")
+	require.NoError(t, err)
+	require.True(t, held)
+	state, err := store.State(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, mysql.State{Status: order.Updating, GID: "gid-1", Paying: true}, state)
+}
+
+// TestBeginAgainstAbandon: whichever comes first, the order is held by an open attempt or payable without one.
+func TestBeginAgainstAbandon(t *testing.T) {
+	t.Parallel()
+	db, store, _ := newOrder(t)
+	for range 50 {
+		id := addOrder(t, store)
+		_, err := store.OpenAttempt(t.Context(), member, id, "gid-"+id)
+		require.NoError(t, err)
+		var beginErr, abandonErr error
+		var held bool
+		var wg sync.WaitGroup
+		wg.Go(func() { beginErr = begin(t, db, store, id, "gid-"+id) })
+		wg.Go(func() { held, abandonErr = store.AbandonAttempt(t.Context(), id, "gid-"+id) })
+		wg.Wait()
+		require.NoError(t, abandonErr)
+		state, err := store.State(t.Context(), id)
+		require.NoError(t, err)
+		if held {
+			require.NoError(t, beginErr)
+			require.Equal(t, mysql.State{Status: order.Updating, GID: "gid-" + id, Paying: true}, state)
+		} else {
+			require.ErrorIs(t, beginErr, order.ErrState)
+			require.Equal(t, mysql.State{Status: order.Created}, state)
+		}
+	}
+}
+
+// TestPayAgainstClose: an order is closed or held, never both.
+func TestPayAgainstClose(t *testing.T) {
+	t.Parallel()
+	db, store, _ := newOrder(t)
+	for range 50 {
+		id := addOrder(t, store)
+		_, err := store.OpenAttempt(t.Context(), member, id, "gid-"+id)
+		require.NoError(t, err)
+		var beginErr, closeErr error
+		var wg sync.WaitGroup
+		wg.Go(func() { beginErr = begin(t, db, store, id, "gid-"+id) })
+		wg.Go(func() { closeErr = store.Close(t.Context(), member, id, order.ByMember) })
+		wg.Wait()
+		require.True(t, (beginErr == nil) != (closeErr == nil), "begin: %v, close: %v", beginErr, closeErr)
+	}
+}
+
+// TestLeasesAreExclusive: two sweepers never look after the same attempt at the same time.
+func TestLeasesAreExclusive(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	_, err := store.OpenAttempt(t.Context(), member, id, "gid-1")
+	require.NoError(t, err)
+	got, err := store.LeaseOverdue(t.Context(), time.Hour, time.Minute, 10)
+	require.NoError(t, err)
+	require.Empty(t, got, "not old enough")
+
+	_, err = db.ExecContext(t.Context(), "UPDATE payment_attempt SET created_at = TIMESTAMPADD(SECOND, -40, NOW(3))")
+	require.NoError(t, err)
+	got, err = store.LeaseOverdue(t.Context(), 30*time.Second, time.Minute, 10)
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	assert.Equal(t, "gid-1", got[0].GID)
+	assert.GreaterOrEqual(t, got[0].Age, 40*time.Second)
+	got, err = store.LeaseOverdue(t.Context(), 30*time.Second, time.Minute, 10)
+	require.NoError(t, err)
+	require.Empty(t, got, "leased to another")
+
+	_, err = db.ExecContext(t.Context(), "UPDATE payment_attempt SET lease_until = TIMESTAMPADD(SECOND, -1, NOW(3))")
+	require.NoError(t, err)
+	got, err = store.LeaseOverdue(t.Context(), 30*time.Second, time.Minute, 10)
+	require.NoError(t, err)
+	require.Len(t, got, 1, "the lease ran out")
+}
+
+// TestOrdersPageNewestFirst walks the pages of a member.
+func TestOrdersPageNewestFirst(t *testing.T) {
+	t.Parallel()
+	_, store, first := newOrder(t)
+	second, third := addOrder(t, store), addOrder(t, store)
+	page, err := store.Orders(t.Context(), member, "", 2)
+	require.NoError(t, err)
+	require.Len(t, page, 2)
+	assert.Equal(t, []string{third, second}, []string{page[0].ID, page[1].ID})
+	assert.Equal(t, "阿", page[0].Lines[0].Name)
+	page, err = store.Orders(t.Context(), member, second, 2)
+	require.NoError(t, err)
+	require.Len(t, page, 1)
+	assert.Equal(t, first, page[0].ID)
+}

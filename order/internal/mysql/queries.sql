@@ -1,0 +1,75 @@
+-- name: InsertOrder :exec
+INSERT INTO orders (id, member_id, status, total_cents, points, address, created_at, expires_at, event_seq)
+VALUES (sqlc.arg('id'), sqlc.arg('member_id'), sqlc.arg('status'), sqlc.arg('total_cents'), sqlc.arg('points'),
+  sqlc.arg('address'), NOW(3), TIMESTAMPADD(SECOND, sqlc.arg('ttl_seconds'), NOW(3)), 0);
+
+-- name: InsertLine :exec
+INSERT INTO order_line (order_id, sku, name, price_cents, quantity) VALUES (?, ?, ?, ?, ?);
+
+-- name: GetOrder :one
+SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at
+FROM orders WHERE id = ? AND member_id = ?;
+
+-- name: LockOrder :one
+SELECT id, member_id, status, reason, gid FROM orders WHERE id = ? FOR UPDATE;
+
+-- name: GetState :one
+SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS paying
+FROM orders o WHERE o.id = ?;
+
+-- name: ListLines :many
+SELECT order_id, sku, name, price_cents, quantity FROM order_line
+WHERE order_id IN (sqlc.slice('order_ids')) ORDER BY order_id, sku;
+
+-- name: ListOrders :many
+SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at
+FROM orders WHERE member_id = ? AND id < sqlc.arg('before') ORDER BY id DESC LIMIT ?;
+
+-- name: BeginPayment :execrows
+UPDATE orders SET status = sqlc.arg('to_status'), gid = sqlc.arg('gid')
+WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
+
+-- name: EndPayment :execrows
+UPDATE orders SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason'), paid_at = IF(sqlc.arg('to_status') = 'PAID', NOW(3), NULL)
+WHERE id = sqlc.arg('id') AND gid = sqlc.arg('gid') AND status = sqlc.arg('from_status');
+
+-- name: CloseOrder :execrows
+UPDATE orders SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason')
+WHERE id = sqlc.arg('id') AND member_id = sqlc.arg('member_id') AND status = sqlc.arg('from_status');
+
+-- name: CountEvent :exec
+UPDATE orders SET event_seq = event_seq + 1 WHERE id = ?;
+
+-- name: InsertEvent :exec
+INSERT INTO outbox (event_id, event_type, order_id, seq)
+SELECT sqlc.arg('event_id'), sqlc.arg('event_type'), o.id, o.event_seq FROM orders o WHERE o.id = sqlc.arg('order_id');
+
+-- name: HasOpenAttempt :one
+SELECT EXISTS (SELECT 1 FROM payment_attempt WHERE open_order = ?);
+
+-- name: InsertAttempt :exec
+INSERT INTO payment_attempt (order_id, no, gid, state)
+SELECT sqlc.arg('order_id'), COALESCE(MAX(a.no), 0) + 1, sqlc.arg('gid'), sqlc.arg('state')
+FROM payment_attempt a WHERE a.order_id = sqlc.arg('order_id');
+
+-- name: GetAttempt :one
+SELECT state, reason FROM payment_attempt WHERE gid = ?;
+
+-- name: LockOpenAttempt :one
+SELECT no FROM payment_attempt WHERE gid = ? AND order_id = ? AND state = ? FOR UPDATE;
+
+-- name: MoveAttempt :execrows
+UPDATE payment_attempt SET state = sqlc.arg('to_state') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('from_state');
+
+-- name: SetReason :execrows
+UPDATE payment_attempt SET reason = sqlc.arg('reason') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('state') AND reason = '';
+
+-- name: LeaseAttempts :execrows
+UPDATE payment_attempt SET lease_owner = sqlc.arg('owner'), lease_until = TIMESTAMPADD(SECOND, sqlc.arg('lease_seconds'), NOW(3))
+WHERE state = sqlc.arg('state') AND TIMESTAMPDIFF(SECOND, created_at, NOW(3)) >= CAST(sqlc.arg('age_seconds') AS SIGNED)
+  AND (lease_until IS NULL OR lease_until < NOW(3))
+ORDER BY created_at LIMIT ?;
+
+-- name: ListLeased :many
+SELECT order_id, gid, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
+FROM payment_attempt WHERE lease_owner = ? AND state = ? ORDER BY created_at;

@@ -1,0 +1,143 @@
+// Package mysql is all SQL of order: queries.sql, what sqlc makes of it, and the steps of several statements.
+//
+// Every transaction that locks an order and its attempt locks the order first.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/order/internal/mysql/query"
+	"example.com/fourfold/order/internal/order"
+)
+
+// Store reads and writes shop_order.
+type Store struct {
+	db *sql.DB
+	q  *query.Queries
+}
+
+// NewStore works on db.
+func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
+
+// Create writes a new order down, payable for ttl, with its event order.created.
+func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration) error {
+	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		err := q.InsertOrder(ctx, query.InsertOrderParams{
+			ID: o.ID, MemberID: o.MemberID, Status: string(o.Status), TotalCents: o.TotalCents, Points: o.Points,
+			Address: o.Address, TtlSeconds: int32(ttl / time.Second),
+		})
+		if err != nil {
+			return err
+		}
+		for _, l := range o.Lines {
+			err := q.InsertLine(ctx, query.InsertLineParams{
+				OrderID: o.ID, Sku: l.SKU, Name: l.Name, PriceCents: l.PriceCents, Quantity: l.Quantity,
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return record(ctx, q, o.ID, "order.created")
+	})
+}
+
+// Order gives a member's order, or ErrNotFound.
+func (s *Store) Order(ctx context.Context, memberID, id string) (order.Order, error) {
+	row, err := s.q.GetOrder(ctx, query.GetOrderParams{ID: id, MemberID: memberID})
+	if err != nil {
+		return order.Order{}, found(err)
+	}
+	orders, err := s.withLines(ctx, []order.Order{domain(query.ListOrdersRow(row))})
+	if err != nil {
+		return order.Order{}, err
+	}
+	return orders[0], nil
+}
+
+// Orders gives up to limit orders of a member, newest first, behind the order called before ("" for the newest).
+func (s *Store) Orders(ctx context.Context, memberID, before string, limit int32) ([]order.Order, error) {
+	if before == "" {
+		before = "~" // sorts behind every id
+	}
+	rows, err := s.q.ListOrders(ctx, query.ListOrdersParams{MemberID: memberID, Before: before, Limit: limit})
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	orders := make([]order.Order, len(rows))
+	for i, row := range rows {
+		orders[i] = domain(row)
+	}
+	return s.withLines(ctx, orders)
+}
+
+// Close cancels an order that nobody paid. ErrState when its status does not allow it, ErrNotFound.
+func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Reason) error {
+	t := order.Close.Transition()
+	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		n, err := q.CloseOrder(ctx, query.CloseOrderParams{
+			ID: id, MemberID: memberID, FromStatus: string(t.From), ToStatus: string(t.To), Reason: string(reason),
+		})
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			return record(ctx, q, id, "order.canceled")
+		}
+		if _, err := q.GetOrder(ctx, query.GetOrderParams{ID: id, MemberID: memberID}); err != nil {
+			return found(err)
+		}
+		return order.ErrState
+	})
+}
+
+// record writes the order's next event into the outbox, in the local transaction that made it true.
+func record(ctx context.Context, q *query.Queries, orderID, eventType string) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	if err := q.CountEvent(ctx, orderID); err != nil {
+		return err
+	}
+	return q.InsertEvent(ctx, query.InsertEventParams{EventID: id.String(), EventType: eventType, OrderID: orderID})
+}
+
+func (s *Store) withLines(ctx context.Context, orders []order.Order) ([]order.Order, error) {
+	ids := make([]string, len(orders))
+	at := make(map[string]int, len(orders))
+	for i, o := range orders {
+		ids[i], at[o.ID] = o.ID, i
+	}
+	lines, err := s.q.ListLines(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lines {
+		o := &orders[at[l.OrderID]]
+		o.Lines = append(o.Lines, order.Line{SKU: l.Sku, Name: l.Name, PriceCents: l.PriceCents, Quantity: l.Quantity})
+	}
+	return orders, nil
+}
+
+func domain(r query.ListOrdersRow) order.Order {
+	return order.Order{
+		ID: r.ID, MemberID: r.MemberID, Status: order.Status(r.Status), Reason: order.Reason(r.Reason), GID: r.Gid,
+		TotalCents: r.TotalCents, Points: r.Points, Address: r.Address,
+		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, PaidAt: r.PaidAt.Time,
+	}
+}
+
+func found(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return order.ErrNotFound
+	}
+	return err
+}

@@ -1,0 +1,189 @@
+// Package order holds the rules of an order and of its payment attempts: no I/O.
+//
+//	CREATED --pay--> UPDATING --confirm--> PAID --> SHIPPED --> COMPLETED
+//	   |                 \-----cancel----> CANCELED  |
+//	   \--close--> CANCELED                          \--> REFUNDING --> REFUNDED, or back to PAID
+package order
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+var (
+	// ErrNotFound: no such order, or it is somebody else's.
+	ErrNotFound = errors.New("no such order")
+	// ErrState: the order's status does not allow this.
+	ErrState = errors.New("the order's status does not allow this")
+	// ErrInvalid: the lines cannot be made an order; the message says which and why.
+	ErrInvalid = errors.New("not an order")
+	// ErrIllegal: the state table has no such transition.
+	ErrIllegal = errors.New("illegal transition")
+)
+
+// Status is where an order stands.
+type Status string
+
+const (
+	// Created: written down, not paid.
+	Created Status = "CREATED"
+	// Updating: a payment holds it; nobody knows yet how it ends.
+	Updating Status = "UPDATING"
+	// Paid in all four services.
+	Paid Status = "PAID"
+	// Canceled in all four services, or closed before anybody paid. The order's Reason says why.
+	Canceled Status = "CANCELED"
+	// Shipped: handed to the carrier.
+	Shipped Status = "SHIPPED"
+	// Completed: delivered.
+	Completed Status = "COMPLETED"
+	// Refunding: a refund holds it.
+	Refunding Status = "REFUNDING"
+	// Refunded in all four services.
+	Refunded Status = "REFUNDED"
+)
+
+// Event is what happens to an order.
+type Event string
+
+// The events. The first three are the phases of the payment.
+const (
+	BeginPayment   Event = "begin payment"
+	ConfirmPayment Event = "confirm payment"
+	CancelPayment  Event = "cancel payment"
+	Close          Event = "close"
+	Ship           Event = "ship"
+	Complete       Event = "complete"
+	BeginRefund    Event = "begin refund"
+	ConfirmRefund  Event = "confirm refund"
+	CancelRefund   Event = "cancel refund"
+)
+
+// Transition is the one way an event goes.
+type Transition struct{ From, To Status }
+
+// transitions is the state table: what is not in it is illegal.
+var transitions = map[Event]Transition{
+	BeginPayment:   {Created, Updating},
+	ConfirmPayment: {Updating, Paid},
+	CancelPayment:  {Updating, Canceled},
+	Close:          {Created, Canceled},
+	Ship:           {Paid, Shipped},
+	Complete:       {Shipped, Completed},
+	BeginRefund:    {Paid, Refunding},
+	ConfirmRefund:  {Refunding, Refunded},
+	CancelRefund:   {Refunding, Paid},
+}
+
+// Transition gives the row of the state table, for the guard in SQL.
+func (e Event) Transition() Transition { return transitions[e] }
+
+// On gives the status after e, or ErrIllegal.
+func (s Status) On(e Event) (Status, error) {
+	t, ok := transitions[e]
+	if !ok || t.From != s {
+		return s, fmt.Errorf("%w: %s on %s", ErrIllegal, e, s)
+	}
+	return t.To, nil
+}
+
+// Reason is why an order is CANCELED.
+type Reason string
+
+// The reasons. The first four are refusals of a participant's Try.
+const (
+	StockNotEnough  Reason = "STOCK_NOT_ENOUGH"
+	ProductUnknown  Reason = "PRODUCT_UNKNOWN"
+	CreditRefused   Reason = "CREDIT_REFUSED"
+	DeliveryRefused Reason = "DELIVERY_REFUSED"
+	// PaymentTimeout: a participant did not answer in time, or the initiator died before it could say why.
+	PaymentTimeout Reason = "PAYMENT_TIMEOUT"
+	Expired        Reason = "EXPIRED"
+	ByMember       Reason = "BY_MEMBER"
+)
+
+// Order is one order. Money is in cents.
+type Order struct {
+	ID, MemberID string
+	Status       Status
+	Reason       Reason
+	// GID is the global transaction that holds or ended the payment, else empty.
+	GID        string
+	TotalCents int64
+	// Points is what paying adds to the member's credit: one for each whole unit of currency.
+	Points    int64
+	Lines     []Line
+	Address   string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	// PaidAt is zero until the order is paid.
+	PaidAt time.Time
+}
+
+// Line is a product and its quantity; name and price are those of the moment the order was made.
+type Line struct {
+	SKU, Name  string
+	PriceCents int64
+	Quantity   int64
+}
+
+const (
+	// MaxQuantity is the most units of one product in one order.
+	MaxQuantity = 100_000
+	// MaxTotalCents keeps every amount exact in JSON.
+	MaxTotalCents = 1<<53 - 1
+)
+
+// Merge sums up the quantities of lines with the same sku and sorts by sku. ErrInvalid for no lines or a quantity
+// that is not within 1 to MaxQuantity.
+func Merge(lines []Line) ([]Line, error) {
+	if len(lines) == 0 {
+		return nil, fmt.Errorf("%w: lines: at least one is needed", ErrInvalid)
+	}
+	sorted := slices.Clone(lines)
+	slices.SortStableFunc(sorted, func(a, b Line) int { return strings.Compare(a.SKU, b.SKU) })
+	merged := sorted[:0]
+	for _, l := range sorted {
+		if l.SKU == "" || l.Quantity < 1 || l.Quantity > MaxQuantity {
+			return nil, fmt.Errorf("%w: lines: %q has quantity %d, allowed are 1 to %d", ErrInvalid, l.SKU, l.Quantity, MaxQuantity)
+		}
+		n := len(merged)
+		if n == 0 || merged[n-1].SKU != l.SKU {
+			merged = append(merged, l)
+			continue
+		}
+		if merged[n-1].Quantity += l.Quantity; merged[n-1].Quantity > MaxQuantity {
+			return nil, fmt.Errorf("%w: lines: %q has more than %d units in all", ErrInvalid, l.SKU, MaxQuantity)
+		}
+	}
+	return merged, nil
+}
+
+// New makes an order of lines that are merged and priced. ErrInvalid when the total is beyond MaxTotalCents.
+func New(id, memberID, address string, lines []Line) (Order, error) {
+	var total int64
+	for _, l := range lines {
+		if l.PriceCents < 1 || l.PriceCents > (MaxTotalCents-total)/l.Quantity {
+			return Order{}, fmt.Errorf("%w: lines: the total is too large", ErrInvalid)
+		}
+		total += l.PriceCents * l.Quantity
+	}
+	return Order{
+		ID: id, MemberID: memberID, Status: Created, TotalCents: total, Points: total / 100, Lines: lines, Address: address,
+	}, nil
+}
+
+// AttemptState is where an attempt to pay stands.
+type AttemptState string
+
+const (
+	// AttemptOpen: its global transaction may still do anything.
+	AttemptOpen AttemptState = "OPEN"
+	// AttemptDone: the order's row says how it ended.
+	AttemptDone AttemptState = "DONE"
+	// AttemptAbandoned: it never touched the order and never will.
+	AttemptAbandoned AttemptState = "ABANDONED"
+)

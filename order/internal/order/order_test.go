@@ -1,0 +1,95 @@
+package order_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"example.com/fourfold/order/internal/order"
+)
+
+// TestEveryStateAndEvent walks every pair: what the diagram shows is allowed, nothing else.
+func TestEveryStateAndEvent(t *testing.T) {
+	t.Parallel()
+	legal := map[[2]string]order.Status{
+		{"CREATED", "begin payment"}:    "UPDATING",
+		{"UPDATING", "confirm payment"}: "PAID",
+		{"UPDATING", "cancel payment"}:  "CANCELED",
+		{"CREATED", "close"}:            "CANCELED",
+		{"PAID", "ship"}:                "SHIPPED",
+		{"SHIPPED", "complete"}:         "COMPLETED",
+		{"PAID", "begin refund"}:        "REFUNDING",
+		{"REFUNDING", "confirm refund"}: "REFUNDED",
+		{"REFUNDING", "cancel refund"}:  "PAID",
+	}
+	statuses := []order.Status{"CREATED", "UPDATING", "PAID", "CANCELED", "SHIPPED", "COMPLETED", "REFUNDING", "REFUNDED"}
+	events := []order.Event{"begin payment", "confirm payment", "cancel payment", "close", "ship", "complete",
+		"begin refund", "confirm refund", "cancel refund", "unheard of"}
+	for _, s := range statuses {
+		for _, e := range events {
+			got, err := s.On(e)
+			if want, ok := legal[[2]string{string(s), string(e)}]; ok {
+				require.NoError(t, err, "%s on %s", e, s)
+				assert.Equal(t, want, got)
+				assert.Equal(t, order.Transition{From: s, To: want}, e.Transition())
+			} else {
+				assert.ErrorIs(t, err, order.ErrIllegal, "%s on %s", e, s)
+				assert.Equal(t, s, got)
+			}
+		}
+	}
+}
+
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	got, err := order.Merge([]order.Line{{SKU: "b", Quantity: 1}, {SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 3}})
+	require.NoError(t, err)
+	assert.Equal(t, []order.Line{{SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 4}}, got)
+	for name, lines := range map[string][]order.Line{
+		"none":          nil,
+		"no sku":        {{Quantity: 1}},
+		"zero":          {{SKU: "a"}},
+		"negative":      {{SKU: "a", Quantity: -1}},
+		"hides a minus": {{SKU: "a", Quantity: 5}, {SKU: "a", Quantity: -1}},
+		"too many":      {{SKU: "a", Quantity: order.MaxQuantity}, {SKU: "a", Quantity: 1}},
+	} {
+		_, err := order.Merge(lines)
+		assert.ErrorIs(t, err, order.ErrInvalid, name)
+	}
+}
+
+// TestNewNeverOverflows: the total is the exact sum, or the order is refused.
+func TestNewNeverOverflows(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		lines := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) order.Line {
+			return order.Line{
+				SKU:        "a",
+				PriceCents: rapid.Int64Range(1, 1<<62).Draw(t, "price"),
+				Quantity:   rapid.Int64Range(1, order.MaxQuantity).Draw(t, "quantity"),
+			}
+		}), 1, 5).Draw(t, "lines")
+		exact := 0.0
+		for _, l := range lines {
+			exact += float64(l.PriceCents) * float64(l.Quantity)
+		}
+		o, err := order.New("id", "m", "", lines)
+		if err != nil {
+			assert.Greater(t, exact, 0.99*order.MaxTotalCents)
+			return
+		}
+		assert.InEpsilon(t, exact, float64(o.TotalCents), 1e-9)
+		assert.Equal(t, o.TotalCents/100, o.Points)
+	})
+}
+
+func TestPointsAreWholeUnits(t *testing.T) {
+	t.Parallel()
+	for cents, points := range map[int64]int64{1: 0, 99: 0, 100: 1, 199: 1, 1000: 10} {
+		o, err := order.New("id", "m", "", []order.Line{{SKU: "a", PriceCents: cents, Quantity: 1}})
+		require.NoError(t, err)
+		assert.Equal(t, points, o.Points, "%d cents", cents)
+	}
+}

@@ -1,0 +1,58 @@
+// Package payment is order's own branch of the payment transaction.
+package payment
+
+import (
+	"context"
+	"database/sql"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/rpc"
+)
+
+// Payment serves the branch.
+//
+//	CREATED --Try--> UPDATING --Confirm--> PAID
+//	                     \-----Cancel----> CANCELED, with the attempt's reason
+//
+// The Try is not an RPC: checkout calls it in this process, before any other Try. Confirm comes last of the four, so an
+// order that reads PAID is confirmed everywhere. Both write the order's event with it and never need the broker.
+type Payment struct {
+	orderv1.UnimplementedOrderPaymentServer
+	branch *tcc.Participant
+	store  *mysql.Store
+}
+
+// New serves the branch over branch's database.
+func New(branch *tcc.Participant, store *mysql.Store) *Payment {
+	return &Payment{branch: branch, store: store}
+}
+
+// Try lets the transaction hold the order. It refuses with ORDER_STATE when the order is not CREATED or the attempt was
+// abandoned.
+func (p *Payment) Try(ctx context.Context, orderID string) (*emptypb.Empty, error) {
+	if err := failpoint.Hit(ctx, "payment/try"); err != nil {
+		return nil, err
+	}
+	return p.branch.Try(ctx, orderID, func(tx *sql.Tx, gid string) error {
+		return rpc.Error(p.store.BeginPayment(ctx, tx, orderID, gid))
+	})
+}
+
+// Confirm makes the order PAID.
+func (p *Payment) Confirm(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
+	return p.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return p.store.ConfirmPayment(ctx, tx, req.GetOrderId(), gid)
+	})
+}
+
+// Cancel makes the order CANCELED.
+func (p *Payment) Cancel(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
+	return p.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return p.store.CancelPayment(ctx, tx, req.GetOrderId(), gid)
+	})
+}

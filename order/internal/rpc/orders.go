@@ -1,0 +1,193 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/go-kratos/kratos/v2/transport"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/order"
+)
+
+// Payer pays an order: checkout.Checkout.
+type Payer interface {
+	Pay(ctx context.Context, memberID, orderID string) error
+}
+
+// Orders serves a member's own orders.
+type Orders struct {
+	orderv1.UnimplementedOrdersServer
+	store     *mysql.Store
+	catalogue inventoryv1.CatalogueClient
+	payer     Payer
+	ttl       time.Duration
+}
+
+// NewOrders prices new orders from catalogue and lets payer pay them; an order can be paid for ttl.
+func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, payer Payer, ttl time.Duration) *Orders {
+	return &Orders{store: store, catalogue: catalogue, payer: payer, ttl: ttl}
+}
+
+// CreateOrder writes an order down. ORDER_INVALID names the line; TRY_LATER when inventory does not answer.
+func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
+	lines := make([]order.Line, len(req.GetLines()))
+	for i, l := range req.GetLines() {
+		lines[i] = order.Line{SKU: l.GetSku(), Quantity: int64(l.GetQuantity())}
+	}
+	lines, err := order.Merge(lines)
+	if err != nil {
+		return nil, Error(err)
+	}
+	if lines, err = s.price(ctx, lines); err != nil {
+		return nil, Error(err)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	memberID := identity.FromContext(ctx).MemberID
+	o, err := order.New(id.String(), memberID, req.GetAddress(), lines)
+	if err != nil {
+		return nil, Error(err)
+	}
+	if err := s.store.Create(ctx, o, s.ttl); err != nil {
+		return nil, err
+	}
+	status(ctx, "201")
+	return s.order(ctx, o.ID)
+}
+
+// price fills in names and prices from the catalogue. ErrInvalid names the first product that is not there.
+func (s *Orders) price(ctx context.Context, lines []order.Line) ([]order.Line, error) {
+	skus := make([]string, len(lines))
+	for i, l := range lines {
+		skus[i] = l.SKU
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	reply, err := s.catalogue.PriceProducts(ctx, &inventoryv1.PriceProductsRequest{Skus: skus})
+	if err != nil {
+		return nil, tryLater("the catalogue does not answer").(*kerrors.Error).WithCause(err)
+	}
+	products := make(map[string]*inventoryv1.Product, len(reply.GetProducts()))
+	for _, p := range reply.GetProducts() {
+		products[p.GetSku()] = p
+	}
+	for i, l := range lines {
+		p, ok := products[l.SKU]
+		if !ok {
+			return nil, fmt.Errorf("%w: lines: there is no product %q", order.ErrInvalid, l.SKU)
+		}
+		lines[i].Name, lines[i].PriceCents = p.GetName(), p.GetPriceCents()
+	}
+	return lines, nil
+}
+
+// ListOrders gives a page of the caller's orders.
+func (s *Orders) ListOrders(ctx context.Context, req *orderv1.ListOrdersRequest) (*orderv1.ListOrdersReply, error) {
+	size := req.GetPageSize()
+	if size == 0 {
+		size = 20
+	}
+	if token := req.GetPageToken(); token != "" && uuid.Validate(token) != nil {
+		return nil, orderv1.ErrorOrderInvalid("page_token: not one of ours: take next_page_token of the page before")
+	}
+	orders, err := s.store.Orders(ctx, identity.FromContext(ctx).MemberID, req.GetPageToken(), size+1)
+	if err != nil {
+		return nil, err
+	}
+	reply := &orderv1.ListOrdersReply{}
+	if len(orders) > int(size) {
+		orders = orders[:size]
+		reply.NextPageToken = orders[size-1].ID
+	}
+	for _, o := range orders {
+		reply.Orders = append(reply.Orders, protoOrder(o))
+	}
+	return reply, nil
+}
+
+// GetOrder gives one of the caller's orders.
+func (s *Orders) GetOrder(ctx context.Context, req *orderv1.GetOrderRequest) (*orderv1.Order, error) {
+	return s.order(ctx, req.GetId())
+}
+
+// PayOrder pays, and answers from the order's row only.
+func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*orderv1.Order, error) {
+	memberID := identity.FromContext(ctx).MemberID
+	if err := s.payer.Pay(ctx, memberID, req.GetId()); err != nil {
+		return nil, Error(err)
+	}
+	o, err := s.store.Order(ctx, memberID, req.GetId())
+	if err != nil {
+		return nil, Error(err)
+	}
+	switch o.Status {
+	case order.Canceled:
+		return nil, refused(o.Reason)
+	case order.Created:
+		return nil, tryLater("the payment could not be begun; the order can still be paid")
+	case order.Refunding, order.Refunded:
+		return nil, orderv1.ErrorOrderState("the order was paid and is %s", o.Status).
+			WithMetadata(map[string]string{"status": string(o.Status)})
+	case order.Updating:
+		status(ctx, "202")
+	}
+	return protoOrder(o), nil
+}
+
+// CancelOrder closes an unpaid order; one that is CANCELED already is answered as it is.
+func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderRequest) (*orderv1.Order, error) {
+	caller := identity.FromContext(ctx)
+	err := s.store.Close(ctx, caller.MemberID, req.GetId(), order.ByMember)
+	o, getErr := s.store.Order(ctx, caller.MemberID, req.GetId())
+	switch {
+	case getErr != nil:
+		return nil, Error(getErr)
+	case err != nil && o.Status != order.Canceled:
+		return nil, orderv1.ErrorOrderState("the order is %s and cannot be canceled", o.Status).
+			WithMetadata(map[string]string{"status": string(o.Status)})
+	}
+	return protoOrder(o), nil
+}
+
+func (s *Orders) order(ctx context.Context, id string) (*orderv1.Order, error) {
+	o, err := s.store.Order(ctx, identity.FromContext(ctx).MemberID, id)
+	if err != nil {
+		return nil, Error(err)
+	}
+	return protoOrder(o), nil
+}
+
+// status tells the gateway which HTTP status to answer with instead of 200.
+func status(ctx context.Context, code string) {
+	if tr, ok := transport.FromServerContext(ctx); ok {
+		tr.ReplyHeader().Set("x-http-code", code)
+	}
+}
+
+func protoOrder(o order.Order) *orderv1.Order {
+	p := &orderv1.Order{
+		Id: o.ID, MemberId: o.MemberID,
+		Status: orderv1.Order_Status(orderv1.Order_Status_value[string(o.Status)]), Reason: string(o.Reason),
+		TotalCents: o.TotalCents, Points: o.Points, Address: o.Address,
+		CreatedAt: timestamppb.New(o.CreatedAt), ExpiresAt: timestamppb.New(o.ExpiresAt),
+	}
+	if !o.PaidAt.IsZero() {
+		p.PaidAt = timestamppb.New(o.PaidAt)
+	}
+	for _, l := range o.Lines {
+		p.Lines = append(p.Lines, &orderv1.OrderLine{
+			Sku: l.SKU, Name: l.Name, PriceCents: l.PriceCents, Quantity: int32(l.Quantity),
+		})
+	}
+	return p
+}

@@ -1,0 +1,80 @@
+// Command order owns orders, opens the payment transaction and is one of its participants.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/checkout"
+	store "example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/payment"
+	"example.com/fourfold/order/internal/rpc"
+	"example.com/fourfold/order/migrations"
+)
+
+func main() {
+	conf := flag.String("conf", "", "configuration file; the built-in one when empty")
+	flag.Parse()
+	var cfg config
+	err := service.Load(*conf, defaults, &cfg)
+	if err == nil {
+		err = run(context.Background(), cfg)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "order:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends or the process is told to stop.
+func run(ctx context.Context, cfg config) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	keys, err := tcc.ParseKeys(cfg.BranchKeys)
+	if err != nil {
+		return err
+	}
+	db, err := mysql.Open(cfg.MySQL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+		return err
+	}
+	coordinator, err := tcc.Dial(cfg.Coordinator.GRPC, cfg.Coordinator.Admin, keys)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = coordinator.Close() }()
+	inventory, inventoryErr := checkout.Dial(cfg.Peers.Inventory)
+	credit, creditErr := checkout.Dial(cfg.Peers.Credit)
+	wms, wmsErr := checkout.Dial(cfg.Peers.WMS)
+	if err := errors.Join(inventoryErr, creditErr, wmsErr); err != nil {
+		return err
+	}
+
+	svc, err := service.New("order", cfg.Config)
+	if err != nil {
+		return err
+	}
+	svc.Ready("mysql", db.PingContext)
+	orders := store.NewStore(db)
+	branch := payment.New(tcc.NewParticipant("order", db, keys), orders)
+	initiator := checkout.New(orders, branch, coordinator, cfg.Peers.Own, inventory, credit, wms, cfg.payTimes())
+	sweeper := checkout.NewSweeper(orders, coordinator, cfg.sweepTimes())
+	orderv1.RegisterOrdersServer(svc.GRPC,
+		rpc.NewOrders(orders, inventoryv1.NewCatalogueClient(inventory.Conn), initiator, cfg.OrderTTL.D()))
+	orderv1.RegisterOrderPaymentServer(svc.GRPC, branch)
+	svc.Go(sweeper.Run)
+	return svc.Run(ctx)
+}
