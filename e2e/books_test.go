@@ -1,0 +1,126 @@
+package e2e_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+)
+
+// db opens the database of one service.
+func db(t testing.TB, name string) *sql.DB {
+	t.Helper()
+	d, err := sql.Open("mysql", shared.DSN(name))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+// one reads a query's only value as text.
+func one(t testing.TB, d *sql.DB, query string, args ...any) string {
+	t.Helper()
+	var v sql.NullString
+	err := d.QueryRowContext(t.Context(), query, args...).Scan(&v)
+	if err == sql.ErrNoRows {
+		return ""
+	}
+	require.NoError(t, err, query)
+	return v.String
+}
+
+// footprint is what one order left in each service: "order | inventory | credit | wms | attempts".
+func footprint(t testing.TB, id string) string {
+	t.Helper()
+	return strings.Join([]string{
+		one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', status, NULLIF(reason, '')) FROM orders WHERE id = ?", id),
+		one(t, db(t, "shop_inventory"), "SELECT GROUP_CONCAT(quantity, ' ', status ORDER BY sku) FROM stock_freeze WHERE order_id = ?", id),
+		one(t, db(t, "shop_credit"), "SELECT GROUP_CONCAT(points, ' ', status) FROM credit_entry WHERE source = ?", id),
+		one(t, db(t, "shop_wms"), "SELECT GROUP_CONCAT(status) FROM delivery_slip WHERE order_id = ?", id),
+		one(t, db(t, "shop_order"), "SELECT GROUP_CONCAT(state ORDER BY no) FROM payment_attempt WHERE order_id = ?", id),
+	}, " | ")
+}
+
+// requireBooks checks that nothing is lost or doubled anywhere, and that nothing of the orders is still open.
+func requireBooks(t testing.TB) {
+	t.Helper()
+	for _, check := range []struct{ name, database, query string }{
+		{"stock adds up", "shop_inventory", `SELECT sku AS row_id FROM stock WHERE sellable + frozen + sold <> received
+			OR LEAST(sellable, frozen, sold) < 0`},
+		{"frozen stock is that of FROZEN lines", "shop_inventory", `SELECT s.sku AS row_id FROM stock s LEFT JOIN
+			(SELECT sku, SUM(IF(status = 'FROZEN', quantity, 0)) f, SUM(IF(status = 'DEDUCTED', quantity, 0)) d
+			 FROM stock_freeze GROUP BY sku) z ON z.sku = s.sku WHERE s.frozen <> COALESCE(z.f, 0) OR s.sold <> COALESCE(z.d, 0)`},
+		{"credit is the sum of its entries", "shop_credit", `SELECT a.member_id AS row_id FROM credit_account a LEFT JOIN
+			(SELECT member_id, SUM(IF(status = 'ADDED', points, 0)) c, SUM(IF(status = 'PREPARED', points, 0)) p
+			 FROM credit_entry GROUP BY member_id) e ON e.member_id = a.member_id
+			WHERE a.credit <> COALESCE(e.c, 0) OR a.prepare_add_credit <> COALESCE(e.p, 0)`},
+		{"no payment is open", "shop_order", `SELECT order_id AS row_id FROM payment_attempt WHERE state = 'OPEN'
+			UNION ALL SELECT id FROM orders WHERE status = 'UPDATING'`},
+		{"nothing is frozen", "shop_inventory", "SELECT order_id AS row_id FROM stock_freeze WHERE status = 'FROZEN'"},
+		{"nothing is prepared", "shop_credit", "SELECT source AS row_id FROM credit_entry WHERE status = 'PREPARED'"},
+		{"no slip is unknown", "shop_wms", "SELECT order_id AS row_id FROM delivery_slip WHERE status = 'UNKNOWN'"},
+		{"every event has its number", "shop_order", `SELECT o.id AS row_id FROM orders o LEFT JOIN outbox x ON x.order_id = o.id
+			GROUP BY o.id, o.event_seq HAVING COUNT(x.id) <> o.event_seq OR MAX(x.seq) <> o.event_seq`},
+		// One MariaDB server holds all databases, so the services can be compared in one statement.
+		{"PAID means deducted, added and a slip", "shop_order", `SELECT o.id AS row_id FROM orders o WHERE o.status = 'PAID' AND (
+			NOT EXISTS (SELECT 1 FROM shop_inventory.stock_freeze f WHERE f.order_id = o.id AND f.status = 'DEDUCTED' AND f.gid = o.gid)
+			OR NOT EXISTS (SELECT 1 FROM shop_credit.credit_entry e WHERE e.source = o.id AND e.status = 'ADDED' AND e.points = o.points)
+			OR NOT EXISTS (SELECT 1 FROM shop_wms.delivery_slip d WHERE d.order_id = o.id AND d.status = 'CREATED'))`},
+		{"deducted means PAID", "shop_order", `SELECT f.order_id AS row_id FROM shop_inventory.stock_freeze f
+			LEFT JOIN orders o ON o.id = f.order_id AND o.status = 'PAID' WHERE f.status = 'DEDUCTED' AND o.id IS NULL`},
+		{"added means PAID", "shop_order", `SELECT e.source AS row_id FROM shop_credit.credit_entry e
+			LEFT JOIN orders o ON o.id = e.source AND o.status = 'PAID'
+			WHERE e.status = 'ADDED' AND e.source NOT LIKE 'seed:%' AND o.id IS NULL`},
+		{"a slip means PAID", "shop_order", `SELECT d.order_id AS row_id FROM shop_wms.delivery_slip d
+			LEFT JOIN orders o ON o.id = d.order_id AND o.status = 'PAID' WHERE d.status = 'CREATED' AND o.id IS NULL`},
+	} {
+		require.Empty(t, one(t, db(t, check.database), "SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q"), check.name)
+	}
+}
+
+// fault sets a failpoint of order's process and clears it when the test ends.
+func fault(t testing.TB, point, action string) {
+	t.Helper()
+	require.NoError(t, setFault(t.Context(), point, action))
+	t.Cleanup(func() { _ = setFault(context.Background(), point, "") })
+}
+
+func setFault(ctx context.Context, point, action string) error {
+	body, err := json.Marshal(map[string]string{point: action})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, shared.Admin("order")+"/faults", strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("set the failpoint %s: %s", point, resp.Status)
+	}
+	return nil
+}
+
+// awaitHits waits until the failpoint was hit n times since the process started.
+func awaitHits(t testing.TB, point string, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		resp, err := http.Get(shared.Admin("order") + "/faults")
+		if err != nil {
+			return false
+		}
+		defer func() { _ = resp.Body.Close() }()
+		var reply struct{ Hits map[string]int }
+		return json.NewDecoder(resp.Body).Decode(&reply) == nil && reply.Hits[point] >= n
+	}, 5*time.Second, 10*time.Millisecond, "%s is hit", point)
+}

@@ -1,0 +1,62 @@
+// Package e2e_test pays orders through the gateway of a real stack: every service, the coordinator and the databases are
+// processes of their own, on random ports, brought up as `make up` does it.
+//
+// Tests that change what all payments see (a fault, a closed warehouse, a dead process) are sequential; the others run in
+// parallel behind them.
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"example.com/fourfold/deploy/local/stack"
+)
+
+var (
+	shared   *stack.Stack
+	operator *client
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "fourfold-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	shared, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Faults: true, Log: os.Stderr, Env: map[string]string{
+		"RATE_LIMITS": "off", // every test comes from one address
+	}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bring the stack up:", err)
+		return 1
+	}
+	defer func() {
+		if err := shared.Down(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "take the stack down:", err)
+		}
+	}()
+	seeded, err := shared.Seed(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "seed:", err)
+		return 1
+	}
+	operator = &client{base: shared.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
+	a, err := operator.try(ctx, "POST", "/v1/sessions", map[string]any{
+		"login": seeded.Operator.Login, "password": seeded.Operator.Password,
+	})
+	if err != nil || a.code != http.StatusOK {
+		fmt.Fprintln(os.Stderr, "operator signs in:", a.code, a.raw, err)
+		return 1
+	}
+	operator.token = a.Body.AccessToken
+	return m.Run()
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Proves that the tests can fail: applies each mutant of scripts/mutants to a copy of the tree, one after another, and
+# demands that the test it names turns red. Usage: scripts/mutants.sh [NAME …]
+#
+# A mutant is a patch with two lines on top:
+#   test: what to hand to `go test`, from the root
+#   red:  the test that must fail
+set -euo pipefail
+cd "$(dirname "$0")/.."
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t "$copy" 2>/dev/null
+[ -d bin ] && ln -s "$PWD/bin" "$copy/bin"
+
+names=("$@")
+[ ${#names[@]} -gt 0 ] || mapfile -t names < <(basename -s .patch scripts/mutants/*.patch)
+survived=0
+for name in "${names[@]}"; do
+  patch=$PWD/scripts/mutants/$name.patch
+  test=$(sed -n 's/^test: //p' "$patch")
+  red=$(sed -n 's/^red: //p' "$patch")
+  (cd "$copy" && patch -sp1 <"$patch")
+  # shellcheck disable=SC2086 # the test line holds several words
+  if (cd "$copy" && go test -count=1 $test) >"$copy/out.txt" 2>&1; then
+    verdict="SURVIVED: $test passes"
+  elif grep -q -- "--- FAIL: $red" "$copy/out.txt"; then
+    verdict="killed by $red"
+  else
+    verdict="SURVIVED: the run failed, but not $red:"$'\n'$(tail -n 20 "$copy/out.txt")
+  fi
+  printf '%-32s %s\n' "$name" "$verdict"
+  case $verdict in SURVIVED*) survived=1 ;; esac
+  (cd "$copy" && patch -sRp1 <"$patch")
+done
+exit $survived
