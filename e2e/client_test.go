@@ -48,8 +48,13 @@ type answer struct {
 	}
 }
 
-// try makes a call; an error means that no answer came.
+// try makes a call, with an Idempotency-Key of its own; an error means that no answer came.
 func (c *client) try(ctx context.Context, method, path string, body any) (answer, error) {
+	return c.keyed(ctx, method, path, rand.Text(), body)
+}
+
+// keyed makes a call with the Idempotency-Key given.
+func (c *client) keyed(ctx context.Context, method, path, key string, body any) (answer, error) {
 	var in io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -65,9 +70,9 @@ func (c *client) try(ctx context.Context, method, path string, body any) (answer
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	if method == http.MethodPost {
-		req.Header.Set("Idempotency-Key", rand.Text())
-		req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPost && key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -33,7 +33,8 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	shared, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Faults: true, Log: os.Stderr, Env: map[string]string{
-		"RATE_LIMITS": "off", // every test comes from one address
+		// Every test comes from one address.
+		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0",
 	}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bring the stack up:", err)

@@ -229,3 +229,55 @@ func TestSomebodyElsesOrder(t *testing.T) {
 	other.must(t, 403, "GET", "/v1/ops/deliveries", nil)
 	require.Equal(t, 200, mine.pay(t, id).code)
 }
+
+// TestIdempotencyKey: a key brings the same answer again, and only for the same request.
+func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	c := shopper(t)
+	sku := product(t, 500, 100)
+	body := func(n int) any { return map[string]any{"lines": []any{map[string]any{"sku": sku, "quantity": n}}} }
+
+	answers := make([]answer, 10)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() { answers[i], _ = c.keyed(t.Context(), "POST", "/v1/orders", "same", body(2)) })
+	}
+	wg.Wait()
+	for _, a := range answers {
+		require.Equal(t, 201, a.code, a.raw)
+		require.Equal(t, answers[0].raw, a.raw, "the same answer, to the letter")
+	}
+	id := answers[0].Body.ID
+	require.Equal(t, "1", one(t, db(t, "shop_order"), "SELECT COUNT(*) FROM orders WHERE member_id = ?", answers[0].Body.MemberID))
+
+	other, err := c.keyed(t.Context(), "POST", "/v1/orders", "same", body(3))
+	require.NoError(t, err)
+	require.Equal(t, 422, other.code, other.raw)
+	require.Equal(t, "IDEMPOTENCY_KEY_REUSED", other.Body.Reason)
+	for _, path := range []string{"/v1/orders", "/v1/orders/" + id + "/pay"} {
+		missing, err := c.keyed(t.Context(), "POST", path, "", body(1))
+		require.NoError(t, err)
+		require.Equal(t, 400, missing.code, missing.raw)
+	}
+	stranger := shopper(t)
+	theirs, err := stranger.keyed(t.Context(), "POST", "/v1/orders", "same", body(2))
+	require.NoError(t, err)
+	require.Equal(t, 201, theirs.code)
+	require.NotEqual(t, id, theirs.Body.ID, "keys are a member's own")
+
+	first, err := c.keyed(t.Context(), "POST", "/v1/orders/"+id+"/pay", "pay", nil)
+	require.NoError(t, err)
+	require.Equal(t, 200, first.code, first.raw)
+	again, err := c.keyed(t.Context(), "POST", "/v1/orders/"+id+"/pay", "pay", nil)
+	require.NoError(t, err)
+	require.Equal(t, first.raw, again.raw)
+	require.Equal(t, "98 0 2", stockOf(t, sku))
+
+	empty := c.order(t, product(t, 500, 0), 1)
+	refused, err := c.keyed(t.Context(), "POST", "/v1/orders/"+empty+"/pay", "pay", nil)
+	require.NoError(t, err)
+	require.Equal(t, 409, refused.code, refused.raw)
+	again, err = c.keyed(t.Context(), "POST", "/v1/orders/"+empty+"/pay", "pay", nil)
+	require.NoError(t, err)
+	require.Equal(t, refused.raw, again.raw, "a refusal is an answer too")
+}

@@ -35,6 +35,10 @@ const (
 	Entry_PREPARED           Entry_Status = 1
 	Entry_ADDED              Entry_Status = 2
 	Entry_CANCELED           Entry_Status = 3
+	// Being taken back by a refund that is still open.
+	Entry_DEDUCTING Entry_Status = 4
+	// Taken back by a refund.
+	Entry_DEDUCTED Entry_Status = 5
 )
 
 // Enum value maps for Entry_Status.
@@ -44,12 +48,16 @@ var (
 		1: "PREPARED",
 		2: "ADDED",
 		3: "CANCELED",
+		4: "DEDUCTING",
+		5: "DEDUCTED",
 	}
 	Entry_Status_value = map[string]int32{
 		"STATUS_UNSPECIFIED": 0,
 		"PREPARED":           1,
 		"ADDED":              2,
 		"CANCELED":           3,
+		"DEDUCTING":          4,
+		"DEDUCTED":           5,
 	}
 )
 
@@ -491,18 +499,20 @@ const file_credit_v1_credit_proto_rawDesc = "" +
 	"\x06credit\x18\x02 \x01(\x03R\x06credit\x12,\n" +
 	"\x12prepare_add_credit\x18\x03 \x01(\x03R\x10prepareAddCredit\x122\n" +
 	"\x15prepare_deduct_credit\x18\x04 \x01(\x03R\x13prepareDeductCredit\x12\x16\n" +
-	"\x06frozen\x18\x05 \x01(\bR\x06frozen\"\xec\x01\n" +
+	"\x06frozen\x18\x05 \x01(\bR\x06frozen\"\x89\x02\n" +
 	"\x05Entry\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06points\x18\x02 \x01(\x03R\x06points\x12/\n" +
 	"\x06status\x18\x03 \x01(\x0e2\x17.credit.v1.Entry.StatusR\x06status\x129\n" +
 	"\n" +
-	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"G\n" +
+	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"d\n" +
 	"\x06Status\x12\x16\n" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bPREPARED\x10\x01\x12\t\n" +
 	"\x05ADDED\x10\x02\x12\f\n" +
-	"\bCANCELED\x10\x03\"\x14\n" +
+	"\bCANCELED\x10\x03\x12\r\n" +
+	"\tDEDUCTING\x10\x04\x12\f\n" +
+	"\bDEDUCTED\x10\x05\"\x14\n" +
 	"\x12GetMyCreditRequest\"f\n" +
 	"\x14ListMyEntriesRequest\x12&\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12&\n" +

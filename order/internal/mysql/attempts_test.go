@@ -36,7 +36,10 @@ func addOrder(t *testing.T, store *mysql.Store) string {
 	id := uuid.Must(uuid.NewV7()).String()
 	o, err := order.New(id, member, "Main Street 1", []order.Line{{SKU: "a", Name: "阿", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour))
+	key := mysql.Key{MemberID: member, Path: "orders", Key: id}
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, key, func(order.Order) (mysql.Answer, error) {
+		return mysql.Answer{Hash: []byte("h"), Code: 201, Reply: []byte("r")}, nil
+	}))
 	return id
 }
 
@@ -192,4 +195,40 @@ func TestOrdersPageNewestFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, page, 1)
 	assert.Equal(t, first, page[0].ID)
+}
+
+// TestSameKeyTwice: an order and its answer are written together or not at all.
+func TestSameKeyTwice(t *testing.T) {
+	t.Parallel()
+	db, store, _ := newOrder(t)
+	key := mysql.Key{MemberID: member, Path: "orders", Key: "k"}
+	create := func(reply string) error {
+		o, err := order.New(uuid.Must(uuid.NewV7()).String(), member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
+		require.NoError(t, err)
+		return store.Create(context.Background(), o, time.Hour, key, func(order.Order) (mysql.Answer, error) {
+			return mysql.Answer{Hash: []byte("h"), Code: 201, Reply: []byte(reply)}, nil
+		})
+	}
+	var created atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			if err := create(fmt.Sprint(i)); err == nil {
+				created.Add(1)
+			} else {
+				assert.ErrorIs(t, err, mysql.ErrAnswered)
+			}
+		})
+	}
+	wg.Wait()
+	assert.EqualValues(t, 1, created.Load())
+	assert.Equal(t, "2 2 2\n--\n", mysqltest.Dump(t, db,
+		"SELECT (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM order_line), (SELECT COUNT(*) FROM outbox)"))
+	a, ok, err := store.Answer(t.Context(), key)
+	require.NoError(t, err)
+	require.True(t, ok)
+	assert.Equal(t, []byte("h"), a.Hash)
+	_, ok, err = store.Answer(t.Context(), mysql.Key{MemberID: "member-2", Path: "orders", Key: "k"})
+	require.NoError(t, err)
+	require.False(t, ok, "keys are a member's own")
 }

@@ -73,3 +73,9 @@ ORDER BY created_at LIMIT ?;
 -- name: ListLeased :many
 SELECT order_id, gid, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
 FROM payment_attempt WHERE lease_owner = ? AND state = ? ORDER BY created_at;
+
+-- name: InsertAnswer :exec
+INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: GetAnswer :one
+SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? AND idem_key = ?;

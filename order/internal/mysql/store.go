@@ -25,8 +25,9 @@ type Store struct {
 // NewStore works on db.
 func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
 
-// Create writes a new order down, payable for ttl, with its event order.created.
-func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration) error {
+// Create writes a new order down, payable for ttl, with its event order.created, and keeps the answer that answer makes of
+// the written order under k, all in one local transaction. ErrAnswered when k has an answer: then nothing is written.
+func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k Key, answer func(order.Order) (Answer, error)) error {
 	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		err := q.InsertOrder(ctx, query.InsertOrderParams{
@@ -44,7 +45,21 @@ func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration) er
 				return err
 			}
 		}
-		return record(ctx, q, o.ID, "order.created")
+		if err := record(ctx, q, o.ID, "order.created"); err != nil {
+			return err
+		}
+		// Read back: the times are the database's.
+		row, err := q.GetOrder(ctx, query.GetOrderParams{ID: o.ID, MemberID: o.MemberID})
+		if err != nil {
+			return err
+		}
+		written := domain(query.ListOrdersRow(row))
+		written.Lines = o.Lines
+		a, err := answer(written)
+		if err != nil {
+			return err
+		}
+		return remember(ctx, q, k, a)
 	})
 }
 

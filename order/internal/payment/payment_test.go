@@ -28,7 +28,9 @@ func TestLaws(t *testing.T) {
 		store := mysql.NewStore(db)
 		o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 		require.NoError(t, err)
-		require.NoError(t, store.Create(t.Context(), o, time.Hour))
+		require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
+			return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
+		}))
 		opened, err := store.OpenAttempt(t.Context(), member, id, gid)
 		require.NoError(t, err)
 		require.True(t, opened)

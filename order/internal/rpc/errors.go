@@ -24,7 +24,7 @@ func Error(err error) error {
 }
 
 // refused is the answer for an order that is CANCELED: its reason, 409.
-func refused(reason order.Reason) error {
+func refused(reason order.Reason) *kerrors.Error {
 	messages := map[order.Reason]string{
 		order.StockNotEnough:  "there is not enough in stock; nothing was charged",
 		order.ProductUnknown:  "a product is no longer sold; nothing was charged",

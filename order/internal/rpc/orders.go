@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
@@ -38,12 +40,18 @@ func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, payer 
 
 // CreateOrder writes an order down. ORDER_INVALID names the line; TRY_LATER when inventory does not answer.
 func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
+	call, err := s.repeatable(ctx, "orders", req)
+	if err != nil {
+		return nil, err
+	}
+	if o, err := call.before(ctx); o != nil || err != nil {
+		return o, err
+	}
 	lines := make([]order.Line, len(req.GetLines()))
 	for i, l := range req.GetLines() {
 		lines[i] = order.Line{SKU: l.GetSku(), Quantity: int64(l.GetQuantity())}
 	}
-	lines, err := order.Merge(lines)
-	if err != nil {
+	if lines, err = order.Merge(lines); err != nil {
 		return nil, Error(err)
 	}
 	if lines, err = s.price(ctx, lines); err != nil {
@@ -53,16 +61,23 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	if err != nil {
 		return nil, err
 	}
-	memberID := identity.FromContext(ctx).MemberID
-	o, err := order.New(id.String(), memberID, req.GetAddress(), lines)
+	o, err := order.New(id.String(), identity.FromContext(ctx).MemberID, req.GetAddress(), lines)
 	if err != nil {
 		return nil, Error(err)
 	}
-	if err := s.store.Create(ctx, o, s.ttl); err != nil {
+	var reply *orderv1.Order
+	err = s.store.Create(ctx, o, s.ttl, call.key, func(written order.Order) (mysql.Answer, error) {
+		reply = protoOrder(written)
+		return call.answer(http.StatusCreated, reply)
+	})
+	if errors.Is(err, mysql.ErrAnswered) {
+		return call.before(ctx) // the same call came twice at once, the other one was faster
+	}
+	if err != nil {
 		return nil, err
 	}
 	status(ctx, "201")
-	return s.order(ctx, o.ID)
+	return reply, nil
 }
 
 // price fills in names and prices from the catalogue. ErrInvalid names the first product that is not there.
@@ -122,6 +137,13 @@ func (s *Orders) GetOrder(ctx context.Context, req *orderv1.GetOrderRequest) (*o
 
 // PayOrder pays, and answers from the order's row only.
 func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*orderv1.Order, error) {
+	call, err := s.repeatable(ctx, "orders/"+req.GetId()+"/pay", req)
+	if err != nil {
+		return nil, err
+	}
+	if o, err := call.before(ctx); o != nil || err != nil {
+		return o, err
+	}
 	memberID := identity.FromContext(ctx).MemberID
 	if err := s.payer.Pay(ctx, memberID, req.GetId()); err != nil {
 		return nil, Error(err)
@@ -131,17 +153,26 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 		return nil, Error(err)
 	}
 	switch o.Status {
-	case order.Canceled:
-		return nil, refused(o.Reason)
 	case order.Created:
 		return nil, tryLater("the payment could not be begun; the order can still be paid")
+	case order.Updating:
+		status(ctx, "202")
+		return protoOrder(o), nil
 	case order.Refunding, order.Refunded:
 		return nil, orderv1.ErrorOrderState("the order was paid and is %s", o.Status).
 			WithMetadata(map[string]string{"status": string(o.Status)})
-	case order.Updating:
-		status(ctx, "202")
+	case order.Canceled:
+		refusal := refused(o.Reason)
+		if err := call.keep(ctx, http.StatusConflict, &refusal.Status); err != nil {
+			return nil, err
+		}
+		return nil, refusal
 	}
-	return protoOrder(o), nil
+	reply := protoOrder(o)
+	if err := call.keep(ctx, http.StatusOK, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
 }
 
 // CancelOrder closes an unpaid order; one that is CANCELED already is answered as it is.

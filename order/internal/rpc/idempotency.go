@@ -1,0 +1,88 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"strconv"
+	"strings"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/go-kratos/kratos/v2/transport"
+	"google.golang.org/protobuf/proto"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/order/internal/mysql"
+)
+
+// repeatable is one call with its Idempotency-Key. Only final answers are kept: a call whose outcome is open may be repeated
+// and finds out more.
+type repeatable struct {
+	store *mysql.Store
+	key   mysql.Key
+	hash  []byte
+}
+
+// repeatable reads the caller's Idempotency-Key. path tells calls of different meaning apart. IDEMPOTENCY_KEY (400) when
+// there is none or it is not 1 to 100 printable ASCII characters.
+func (s *Orders) repeatable(ctx context.Context, path string, req proto.Message) (repeatable, error) {
+	key := ""
+	if tr, ok := transport.FromServerContext(ctx); ok {
+		key = tr.RequestHeader().Get("idempotency-key")
+	}
+	if key == "" || len(key) > 100 || strings.ContainsFunc(key, func(r rune) bool { return r < '!' || r > '~' }) {
+		return repeatable{}, orderv1.ErrorIdempotencyKey(
+			"send the header Idempotency-Key: 1 to 100 printable characters, new for each new intention, the same when you repeat it")
+	}
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	if err != nil {
+		return repeatable{}, err
+	}
+	hash := sha256.Sum256(body)
+	return repeatable{s.store, mysql.Key{MemberID: identity.FromContext(ctx).MemberID, Path: path, Key: key}, hash[:]}, nil
+}
+
+// before gives the final answer that this call got earlier: an order, or its error; neither when there is none.
+// IDEMPOTENCY_KEY_REUSED (422) when the key was used for another request.
+func (r repeatable) before(ctx context.Context) (*orderv1.Order, error) {
+	a, ok, err := r.store.Answer(ctx, r.key)
+	if err != nil || !ok {
+		return nil, err
+	}
+	if !bytes.Equal(a.Hash, r.hash) {
+		return nil, orderv1.ErrorIdempotencyKeyReused("this Idempotency-Key was used for another request: take a new one")
+	}
+	if a.Code >= 300 {
+		e := &kerrors.Error{}
+		if err := proto.Unmarshal(a.Reply, &e.Status); err != nil {
+			return nil, err
+		}
+		return nil, e
+	}
+	o := &orderv1.Order{}
+	if err := proto.Unmarshal(a.Reply, o); err != nil {
+		return nil, err
+	}
+	status(ctx, strconv.Itoa(a.Code))
+	return o, nil
+}
+
+// answer is what to keep of a final reply.
+func (r repeatable) answer(code int, reply proto.Message) (mysql.Answer, error) {
+	b, err := proto.Marshal(reply)
+	return mysql.Answer{Hash: r.hash, Code: code, Reply: b}, err
+}
+
+// keep remembers a final reply whose effect is committed already. Another call with the key may have been faster; both say the
+// same.
+func (r repeatable) keep(ctx context.Context, code int, reply proto.Message) error {
+	a, err := r.answer(code, reply)
+	if err != nil {
+		return err
+	}
+	if err := r.store.Remember(ctx, r.key, a); err != nil && err != mysql.ErrAnswered {
+		return err
+	}
+	return nil
+}
