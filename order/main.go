@@ -14,6 +14,7 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
+	"example.com/fourfold/order/internal/expiry"
 	store "example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/payment"
 	"example.com/fourfold/order/internal/rpc"
@@ -76,5 +77,6 @@ func run(ctx context.Context, cfg config) error {
 		rpc.NewOrders(orders, inventoryv1.NewCatalogueClient(inventory.Conn), initiator, cfg.OrderTTL.D()))
 	orderv1.RegisterOrderPaymentServer(svc.GRPC, branch)
 	svc.Go(sweeper.Run)
+	svc.Go(expiry.New(orders, cfg.Sweep.Every.D()).Run)
 	return svc.Run(ctx)
 }

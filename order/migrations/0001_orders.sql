@@ -17,7 +17,7 @@ CREATE TABLE orders (
   expires_at  DATETIME(3)  NOT NULL,
   paid_at     DATETIME(3)  NULL,
   KEY of_member (member_id, id),
-  KEY status_age (status, created_at),
+  KEY status_expiry (status, expires_at),
   CHECK (total_cents > 0),
   CHECK (points >= 0)
 ) DEFAULT CHARSET = utf8mb4;

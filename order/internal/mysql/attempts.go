@@ -15,7 +15,7 @@ import (
 )
 
 // OpenAttempt records that gid is about to pay a member's order and tells whether the attempt was opened: not when the
-// order is not CREATED or another attempt is open. ErrNotFound.
+// order is not CREATED or another attempt is open. An order that has expired is closed instead. ErrNotFound.
 func (s *Store) OpenAttempt(ctx context.Context, memberID, id, gid string) (opened bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
@@ -31,6 +31,10 @@ func (s *Store) OpenAttempt(ctx context.Context, memberID, id, gid string) (open
 		}
 		busy, err := q.HasOpenAttempt(ctx, sql.NullString{String: id, Valid: true})
 		if err != nil || busy {
+			return err
+		}
+		if o.Expired {
+			_, err := closeOrder(ctx, q, o.MemberID, id, order.Expired)
 			return err
 		}
 		opened = true

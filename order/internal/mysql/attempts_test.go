@@ -232,3 +232,47 @@ func TestSameKeyTwice(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok, "keys are a member's own")
 }
+
+// TestExpiry: an unpaid order is closed once its time is over, but not under a payment that began in time.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	expire := func(id string) {
+		_, err := db.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
+		require.NoError(t, err)
+	}
+	closed, err := store.Expire(t.Context(), id)
+	require.NoError(t, err)
+	require.False(t, closed, "not yet")
+
+	_, err = store.OpenAttempt(t.Context(), member, id, "gid")
+	require.NoError(t, err)
+	expire(id)
+	due, err := store.Expired(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{id}, due)
+	closed, err = store.Expire(t.Context(), id)
+	require.NoError(t, err)
+	require.False(t, closed, "a payment is being opened")
+	require.NoError(t, begin(t, db, store, id, "gid"), "and may go on")
+
+	late := addOrder(t, store)
+	expire(late)
+	opened, err := store.OpenAttempt(t.Context(), member, late, "gid-2")
+	require.NoError(t, err)
+	require.False(t, opened, "too late to pay, also before the sweep")
+	state, err := store.State(t.Context(), late)
+	require.NoError(t, err)
+	require.Equal(t, mysql.State{Status: order.Canceled, Reason: order.Expired}, state)
+
+	swept := addOrder(t, store)
+	expire(swept)
+	closed, err = store.Expire(t.Context(), swept)
+	require.NoError(t, err)
+	require.True(t, closed)
+	closed, err = store.Expire(t.Context(), swept)
+	require.NoError(t, err)
+	require.False(t, closed, "once")
+	require.Equal(t, "1 order.created\n2 order.canceled\n--\n", mysqltest.Dump(t, db,
+		"SELECT seq, event_type FROM outbox WHERE order_id = '"+swept+"' ORDER BY seq"))
+}

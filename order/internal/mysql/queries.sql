@@ -11,7 +11,10 @@ SELECT id, member_id, status, reason, gid, total_cents, points, address, created
 FROM orders WHERE id = ? AND member_id = ?;
 
 -- name: LockOrder :one
-SELECT id, member_id, status, reason, gid FROM orders WHERE id = ? FOR UPDATE;
+SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE;
+
+-- name: ListExpired :many
+SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?;
 
 -- name: GetState :one
 SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS paying

@@ -94,23 +94,52 @@ func (s *Store) Orders(ctx context.Context, memberID, before string, limit int32
 
 // Close cancels an order that nobody paid. ErrState when its status does not allow it, ErrNotFound.
 func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Reason) error {
-	t := order.Close.Transition()
 	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
-		n, err := q.CloseOrder(ctx, query.CloseOrderParams{
-			ID: id, MemberID: memberID, FromStatus: string(t.From), ToStatus: string(t.To), Reason: string(reason),
-		})
-		if err != nil {
+		closed, err := closeOrder(ctx, q, memberID, id, reason)
+		if err != nil || closed {
 			return err
-		}
-		if n == 1 {
-			return record(ctx, q, id, "order.canceled")
 		}
 		if _, err := q.GetOrder(ctx, query.GetOrderParams{ID: id, MemberID: memberID}); err != nil {
 			return found(err)
 		}
 		return order.ErrState
 	})
+}
+
+// Expired gives up to limit orders that were not paid in time, the oldest first, by the database's clock.
+func (s *Store) Expired(ctx context.Context, limit int32) ([]string, error) {
+	return s.q.ListExpired(ctx, query.ListExpiredParams{Status: string(order.Close.Transition().From), Limit: limit})
+}
+
+// Expire closes an order that was not paid in time and tells whether it did: not while a payment that was begun in time is
+// being opened.
+func (s *Store) Expire(ctx context.Context, id string) (closed bool, err error) {
+	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		o, err := q.LockOrder(ctx, id)
+		if err != nil || !o.Expired {
+			return err
+		}
+		busy, err := q.HasOpenAttempt(ctx, sql.NullString{String: id, Valid: true})
+		if err != nil || busy {
+			return err
+		}
+		closed, err = closeOrder(ctx, q, o.MemberID, id, order.Expired)
+		return err
+	})
+	return closed && err == nil, err
+}
+
+func closeOrder(ctx context.Context, q *query.Queries, memberID, id string, reason order.Reason) (closed bool, err error) {
+	t := order.Close.Transition()
+	n, err := q.CloseOrder(ctx, query.CloseOrderParams{
+		ID: id, MemberID: memberID, FromStatus: string(t.From), ToStatus: string(t.To), Reason: string(reason),
+	})
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, record(ctx, q, id, "order.canceled")
 }
 
 // record writes the order's next event into the outbox, in the local transaction that made it true.

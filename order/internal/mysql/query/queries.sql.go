@@ -362,6 +362,38 @@ func (q *Queries) LeaseAttempts(ctx context.Context, arg LeaseAttemptsParams) (i
 	return result.RowsAffected()
 }
 
+const listExpired = `-- name: ListExpired :many
+SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?
+`
+
+type ListExpiredParams struct {
+	Status string
+	Limit  int32
+}
+
+func (q *Queries) ListExpired(ctx context.Context, arg ListExpiredParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, listExpired, arg.Status, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listLeased = `-- name: ListLeased :many
 SELECT order_id, gid, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
 FROM payment_attempt WHERE lease_owner = ? AND state = ? ORDER BY created_at
@@ -523,7 +555,7 @@ func (q *Queries) LockOpenAttempt(ctx context.Context, arg LockOpenAttemptParams
 }
 
 const lockOrder = `-- name: LockOrder :one
-SELECT id, member_id, status, reason, gid FROM orders WHERE id = ? FOR UPDATE
+SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE
 `
 
 type LockOrderRow struct {
@@ -532,6 +564,7 @@ type LockOrderRow struct {
 	Status   string
 	Reason   string
 	Gid      string
+	Expired  bool
 }
 
 func (q *Queries) LockOrder(ctx context.Context, id string) (LockOrderRow, error) {
@@ -543,6 +576,7 @@ func (q *Queries) LockOrder(ctx context.Context, id string) (LockOrderRow, error
 		&i.Status,
 		&i.Reason,
 		&i.Gid,
+		&i.Expired,
 	)
 	return i, err
 }

@@ -1,0 +1,48 @@
+// Package expiry closes orders that nobody paid in time.
+package expiry
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"example.com/fourfold/order/internal/mysql"
+)
+
+// Sweep closes expired orders. Several instances may run: an order is closed once.
+type Sweep struct {
+	store *mysql.Store
+	every time.Duration
+}
+
+// New sweeps store at the given pause.
+func New(store *mysql.Store, every time.Duration) *Sweep { return &Sweep{store, every} }
+
+// Run sweeps until ctx ends.
+func (s *Sweep) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := s.once(ctx); err != nil && ctx.Err() == nil {
+				slog.WarnContext(ctx, "expire orders", "err", err)
+			}
+		}
+	}
+}
+
+func (s *Sweep) once(ctx context.Context) error {
+	ids, err := s.store.Expired(ctx, 500)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := s.store.Expire(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
