@@ -128,7 +128,7 @@ func TestPauseEndsWhenThePointIsCleared(t *testing.T) {
 			set(t, "pause")
 			got := pausedHit(t.Context(), t, t.Name())
 			require.NoError(t, failpoint.Set(t.Name(), release))
-			require.NoError(t, <-got)
+			require.NoError(t, await(t, got))
 		})
 	}
 	t.Run("of a point that pauses once", func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestPauseEndsWhenThePointIsCleared(t *testing.T) {
 		got := pausedHit(t.Context(), t, t.Name())
 		require.NoError(t, failpoint.Hit(t.Context(), t.Name()), "the second hit does not pause")
 		require.NoError(t, failpoint.Set(t.Name(), ""))
-		require.NoError(t, <-got)
+		require.NoError(t, await(t, got))
 	})
 }
 
@@ -147,7 +147,7 @@ func TestPauseEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	got := pausedHit(ctx, t, t.Name())
 	cancel()
-	require.ErrorIs(t, <-got, context.Canceled)
+	require.ErrorIs(t, await(t, got), context.Canceled)
 }
 
 // pausedHit hits point in the background, and returns when that hit was counted and has not returned.
@@ -163,6 +163,18 @@ func pausedHit(ctx context.Context, t *testing.T, point string) <-chan error {
 	case <-time.After(20 * time.Millisecond): // a hit that does not pause returns at once
 	}
 	return got
+}
+
+// await gives what a hit returned that is to go on now.
+func await(t *testing.T, got <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-got:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("the hit still pauses")
+		return nil
+	}
 }
 
 func TestSetRefusesWhatItDoesNotKnow(t *testing.T) {

@@ -108,6 +108,10 @@ func TestVerifyRefuses(t *testing.T) {
 	_, err = v.Verify(sign(t, func(*token) {}))
 	require.NoError(t, err, "unchanged, it is good")
 
+	foreign := map[string]bool{
+		"not signed": true, "HS256 with the public key": true, "HS256 with the key as DER": true,
+		"HS256 with the key as PEM": true, "signed by another algorithm": true,
+	}
 	for name, change := range map[string]func(*token){
 		"expired":                      claim("exp", time.Now().Add(-time.Second).Unix()),
 		"without expiry":               claim("exp", nil),
@@ -140,6 +144,9 @@ func TestVerifyRefuses(t *testing.T) {
 			got, err := v.Verify(sign(t, change))
 			require.ErrorIs(t, err, identity.ErrToken)
 			assert.Zero(t, got)
+			if foreign[name] {
+				assert.ErrorContains(t, err, "signing method", "refused for its algorithm, before any key is looked at")
+			}
 		})
 	}
 }

@@ -1,9 +1,9 @@
 -- +goose Up
 -- Final answers to calls with an Idempotency-Key, written with the effect where there is one.
 CREATE TABLE idempotency (
-  member_id  VARCHAR(64)    CHARACTER SET ascii NOT NULL,
-  path       VARCHAR(100)   CHARACTER SET ascii NOT NULL,
-  idem_key   VARCHAR(100)   CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  member_id  VARCHAR(64)    COLLATE utf8mb4_bin NOT NULL,
+  path       VARCHAR(100)   COLLATE utf8mb4_bin NOT NULL,
+  idem_key   VARCHAR(100)   COLLATE utf8mb4_bin NOT NULL,
   -- SHA-256 of the request.
   body_hash  VARBINARY(32)  NOT NULL,
   -- HTTP status, and the order (2xx) or the error as protobuf.
@@ -12,4 +12,4 @@ CREATE TABLE idempotency (
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   PRIMARY KEY (member_id, path, idem_key),
   KEY created_at (created_at)
-);
+) DEFAULT CHARSET = utf8mb4;

@@ -87,6 +87,7 @@ func Start() (*Server, error) {
 	data := filepath.Join(dir, "data")
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+data,
 		"--auth-root-authentication-method=normal", "--skip-test-db")
+	install.Env = env(dir)
 	if out, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
 	}
@@ -115,6 +116,7 @@ func (s *Server) Restart() error {
 	}
 	defer func() { _ = log.Close() }()
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
+	s.cmd.Env = env(s.dir)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := startTied(s.cmd); err != nil {
 		return err
@@ -187,6 +189,10 @@ func tail(name string, n int) []byte {
 	b, _ := os.ReadFile(name)
 	return b[max(0, len(b)-n):]
 }
+
+// env gives a server a temporary folder of its own: one that starts removes all #sql… files from its folder, also those that
+// another server has open there.
+func env(dir string) []string { return append(os.Environ(), "TMPDIR="+dir) }
 
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

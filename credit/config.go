@@ -1,0 +1,17 @@
+package main
+
+import (
+	_ "embed"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
+)
+
+//go:embed config.yaml
+var defaults []byte
+
+type config struct {
+	service.Config
+	BranchKeys string       `json:"branch_keys"`
+	MySQL      mysql.Config `json:"mysql"`
+}

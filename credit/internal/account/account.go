@@ -1,0 +1,128 @@
+// Package account holds the rules of members' points: no I/O.
+//
+// The books: credit + prepare_deduct_credit = the points added and not deducted, prepare_add_credit = the points prepared,
+// none negative.
+package account
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrFrozen: an operator froze the account.
+	ErrFrozen = errors.New("the credit account is frozen")
+	// ErrInvalid: a field is not usable; the text says which and what it has to be.
+	ErrInvalid = errors.New("invalid")
+	// ErrIllegal: an entry's state does not allow the event.
+	ErrIllegal = errors.New("illegal transition")
+)
+
+// Account is a member's points.
+type Account struct {
+	MemberID string
+	// Credit can be spent; PrepareAdd cannot yet, PrepareDeduct no more.
+	Credit, PrepareAdd, PrepareDeduct int64
+	// Frozen: every new payment is refused. Those already tried go on.
+	Frozen bool
+}
+
+// Entry is the points that one member got for one order or event.
+type Entry struct {
+	// Source is the order's or the event's id. A source counts once.
+	Source    string
+	MemberID  string
+	Points    int64
+	Status    Status
+	CreatedAt time.Time
+}
+
+// MaxPoints bounds one entry: above what the largest order brings, and low enough that Confirm never meets an overflow.
+const MaxPoints = 1_000_000_000_000_000
+
+// NewEntry gives an entry without a state yet, or ErrInvalid. Zero points are legal: a small order brings none, and its entry
+// tells so.
+func NewEntry(source, memberID string, points int64) (Entry, error) {
+	if err := CheckID("source", source); err != nil {
+		return Entry{}, err
+	}
+	if err := CheckID("member_id", memberID); err != nil {
+		return Entry{}, err
+	}
+	if points < 0 || points > MaxPoints {
+		return Entry{}, fmt.Errorf("%w points %d: from 0 to %d", ErrInvalid, points, int64(MaxPoints))
+	}
+	return Entry{Source: source, MemberID: memberID, Points: points}, nil
+}
+
+// CheckID fails with ErrInvalid, naming the field, unless id is 1 to 64 printable ASCII characters without blanks: what the
+// columns hold and compare byte by byte.
+func CheckID(field, id string) error {
+	ok := len(id) >= 1 && len(id) <= 64
+	for i := range len(id) {
+		ok = ok && id[i] > ' ' && id[i] < 0x7f
+	}
+	if !ok {
+		return fmt.Errorf("%w %s %.70q: 1 to 64 ASCII letters, digits and signs, no blanks", ErrInvalid, field, id)
+	}
+	return nil
+}
+
+// Status is the state of an entry.
+type Status string
+
+const (
+	// None: there is no entry.
+	None Status = ""
+	// Prepared: promised by an open payment.
+	Prepared Status = "PREPARED"
+	// Added: counted in credit.
+	Added Status = "ADDED"
+	// Canceled: the payment was canceled.
+	Canceled Status = "CANCELED"
+	// Deducting: being taken back by an open refund.
+	Deducting Status = "DEDUCTING"
+	// Deducted: taken back.
+	Deducted Status = "DEDUCTED"
+)
+
+// Event is what happens to an entry: a phase of the payment or of the refund, or a gift outside of both.
+type Event string
+
+// The events.
+const (
+	Grant         Event = "grant" // added at once
+	PrepareAdd    Event = "prepare add"
+	ConfirmAdd    Event = "confirm add"
+	CancelAdd     Event = "cancel add"
+	PrepareDeduct Event = "prepare deduct"
+	ConfirmDeduct Event = "confirm deduct"
+	CancelDeduct  Event = "cancel deduct"
+)
+
+// Transition is the one way an event goes.
+type Transition struct{ From, To Status }
+
+// transitions is the state table: what is not in it is illegal.
+var transitions = map[Event]Transition{
+	Grant:         {None, Added},
+	PrepareAdd:    {None, Prepared},
+	ConfirmAdd:    {Prepared, Added},
+	CancelAdd:     {Prepared, Canceled},
+	PrepareDeduct: {Added, Deducting},
+	ConfirmDeduct: {Deducting, Deducted},
+	CancelDeduct:  {Deducting, Added},
+}
+
+// Transition gives the row of the state table, for the guard in SQL.
+func (e Event) Transition() Transition { return transitions[e] }
+
+// On gives the state after e, or ErrIllegal.
+func (s Status) On(e Event) (Status, error) {
+	t, ok := transitions[e]
+	if !ok || t.From != s {
+		return s, fmt.Errorf("%w: %s on %q", ErrIllegal, e, s)
+	}
+	return t.To, nil
+}

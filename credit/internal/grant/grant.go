@@ -1,0 +1,58 @@
+// Package grant is credit's branch of the payment transaction.
+package grant
+
+import (
+	"context"
+	"database/sql"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/credit/internal/account"
+	"example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/rpc"
+)
+
+// Grant serves the branch.
+//
+//	(none) --Try--> PREPARED --Confirm--> ADDED
+//	                    \------Cancel---> CANCELED
+//
+// Points enter prepare_add_credit, then move to credit or vanish. The entry is keyed by order, its source, and keeps the gid.
+type Grant struct {
+	creditv1.UnimplementedCreditGrantServer
+	branch *tcc.Participant
+	store  *mysql.Store
+}
+
+// New serves the branch over branch's database.
+func New(branch *tcc.Participant, store *mysql.Store) *Grant {
+	return &Grant{branch: branch, store: store}
+}
+
+// Try promises the points, and makes the account when this is the member's first event. It refuses with CREDIT_REFUSED while an
+// operator has the account frozen, and then nothing is promised.
+func (g *Grant) Try(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
+	entry, err := account.NewEntry(req.GetOrderId(), req.GetMemberId(), req.GetPoints())
+	if err != nil {
+		return nil, rpc.Error(err)
+	}
+	return g.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return rpc.Error(g.store.PrepareAdd(ctx, tx, gid, entry))
+	})
+}
+
+// Confirm makes the points that Try promised spendable, also when the account was frozen since.
+func (g *Grant) Confirm(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
+	return g.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return g.store.ConfirmAdd(ctx, tx, gid, req.GetOrderId())
+	})
+}
+
+// Cancel drops the points that Try promised, also when the account was frozen since.
+func (g *Grant) Cancel(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
+	return g.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return g.store.CancelAdd(ctx, tx, gid, req.GetOrderId())
+	})
+}

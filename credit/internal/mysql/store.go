@@ -1,0 +1,148 @@
+// Package mysql is all SQL of credit: queries.sql, what sqlc makes of it, and the steps of several statements. A transaction
+// locks the entry before its account, so that no two wait for each other in a circle.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/credit/internal/account"
+	"example.com/fourfold/credit/internal/mysql/query"
+)
+
+// Store reads and writes shop_credit.
+type Store struct {
+	db *sql.DB
+	q  *query.Queries
+}
+
+// NewStore works on db.
+func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
+
+// Account gives a member's account; zeros for one that has none yet.
+func (s *Store) Account(ctx context.Context, memberID string) (account.Account, error) {
+	row, err := s.q.GetAccount(ctx, memberID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return account.Account{MemberID: memberID}, nil
+	}
+	return account.Account{
+		MemberID: row.MemberID, Credit: row.Credit, PrepareAdd: row.PrepareAddCredit, PrepareDeduct: row.PrepareDeductCredit,
+		Frozen: row.Frozen,
+	}, err
+}
+
+// Entries gives up to limit of the member's entries behind from, newest first.
+func (s *Store) Entries(ctx context.Context, memberID string, from account.Position, limit int32) ([]account.Entry, error) {
+	rows, err := s.q.ListEntries(ctx, query.ListEntriesParams{MemberID: memberID, At: from.CreatedAt, Before: from.Source, Limit: limit})
+	entries := make([]account.Entry, len(rows))
+	for i, row := range rows {
+		entries[i] = entry(query.GetEntryRow(row))
+	}
+	return entries, err
+}
+
+// SetFrozen freezes or thaws the account, made if it is not there, and gives it. Once it has returned, no Try that had not
+// committed before is accepted by a frozen account: both write the account's row.
+func (s *Store) SetFrozen(ctx context.Context, memberID string, frozen bool) (account.Account, error) {
+	if err := s.q.SetFrozen(ctx, query.SetFrozenParams{MemberID: memberID, Frozen: frozen}); err != nil {
+		return account.Account{}, err
+	}
+	return s.Account(ctx, memberID)
+}
+
+// Grant adds e's points at once, frozen account or not. It gives the entry that is booked under e's source and whether this
+// call booked it: the second time nothing changes.
+func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entry, added bool, err error) {
+	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		if err := insert(ctx, q, e, "", account.Grant); err != nil {
+			return err
+		}
+		if err := q.OpenAccount(ctx, e.MemberID); err != nil {
+			return err
+		}
+		n, err := q.AddCredit(ctx, query.AddCreditParams{MemberID: e.MemberID, Points: e.Points})
+		return moved(n, err, e)
+	})
+	if err != nil && !mysql.Duplicate(err) {
+		return account.Entry{}, false, err
+	}
+	row, getErr := s.q.GetEntry(ctx, e.Source)
+	return entry(row), err == nil, getErr
+}
+
+// PrepareAdd promises e's points under gid, and makes the account of a member whose first event this is. ErrFrozen.
+func (s *Store) PrepareAdd(ctx context.Context, tx *sql.Tx, gid string, e account.Entry) error {
+	q := s.q.WithTx(tx)
+	if err := insert(ctx, q, e, gid, account.PrepareAdd); err != nil {
+		return err
+	}
+	if err := q.OpenAccount(ctx, e.MemberID); err != nil {
+		return err
+	}
+	n, err := q.PrepareAdd(ctx, query.PrepareAddParams{MemberID: e.MemberID, Points: e.Points})
+	if err == nil && n == 0 {
+		return fmt.Errorf("%w: member %s", account.ErrFrozen, e.MemberID)
+	}
+	return err
+}
+
+// ConfirmAdd makes what gid prepared for source spendable. tcc.ErrNotTried when it prepared nothing.
+func (s *Store) ConfirmAdd(ctx context.Context, tx *sql.Tx, gid, source string) error {
+	q := s.q.WithTx(tx)
+	e, err := move(ctx, q, gid, source, account.ConfirmAdd)
+	if err != nil {
+		return err
+	}
+	n, err := q.ConfirmAdd(ctx, query.ConfirmAddParams{MemberID: e.MemberID, Points: e.Points})
+	return moved(n, err, e)
+}
+
+// CancelAdd drops what gid prepared for source. tcc.ErrNotTried when it prepared nothing.
+func (s *Store) CancelAdd(ctx context.Context, tx *sql.Tx, gid, source string) error {
+	q := s.q.WithTx(tx)
+	e, err := move(ctx, q, gid, source, account.CancelAdd)
+	if err != nil {
+		return err
+	}
+	n, err := q.CancelAdd(ctx, query.CancelAddParams{MemberID: e.MemberID, Points: e.Points})
+	return moved(n, err, e)
+}
+
+func insert(ctx context.Context, q *query.Queries, e account.Entry, gid string, event account.Event) error {
+	return q.InsertEntry(ctx, query.InsertEntryParams{
+		Source: e.Source, MemberID: e.MemberID, Gid: gid, Points: e.Points, Status: string(event.Transition().To),
+	})
+}
+
+// move takes source's entry of gid through event and gives it: what is booked is what Try wrote, whatever is asked now.
+func move(ctx context.Context, q *query.Queries, gid, source string, event account.Event) (account.Entry, error) {
+	t := event.Transition()
+	n, err := q.MoveEntry(ctx, query.MoveEntryParams{
+		Source: source, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),
+	})
+	if err != nil {
+		return account.Entry{}, err
+	}
+	if n == 0 {
+		return account.Entry{}, tcc.ErrNotTried
+	}
+	row, err := q.GetEntry(ctx, source)
+	return entry(row), err
+}
+
+// moved checks that exactly the account of e was booked.
+func moved(n int64, err error, e account.Entry) error {
+	if err == nil && n != 1 {
+		return fmt.Errorf("the account of member %s does not hold the %d points of %s", e.MemberID, e.Points, e.Source)
+	}
+	return err
+}
+
+func entry(r query.GetEntryRow) account.Entry {
+	return account.Entry{Source: r.Source, MemberID: r.MemberID, Points: r.Points, Status: account.Status(r.Status), CreatedAt: r.CreatedAt}
+}

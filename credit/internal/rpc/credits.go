@@ -1,0 +1,83 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/credit/internal/account"
+	"example.com/fourfold/credit/internal/mysql"
+)
+
+// Credits serves accounts and their entries.
+type Credits struct {
+	creditv1.UnimplementedCreditsServer
+	store *mysql.Store
+}
+
+// NewCredits serves what is in store.
+func NewCredits(store *mysql.Store) *Credits { return &Credits{store: store} }
+
+// GetMyCredit gives the caller's account; zeros when nothing has happened on it yet.
+func (c *Credits) GetMyCredit(ctx context.Context, _ *creditv1.GetMyCreditRequest) (*creditv1.Account, error) {
+	a, err := c.store.Account(ctx, identity.FromContext(ctx).MemberID)
+	if err != nil {
+		return nil, err
+	}
+	return protoAccount(a), nil
+}
+
+// ListMyEntries gives a page of the caller's entries, newest first.
+func (c *Credits) ListMyEntries(ctx context.Context, req *creditv1.ListMyEntriesRequest) (*creditv1.ListMyEntriesReply, error) {
+	from, err := account.ParsePosition(req.GetPageToken())
+	if err != nil {
+		return nil, Error(err)
+	}
+	size := req.GetPageSize()
+	if size == 0 {
+		size = 20
+	}
+	entries, err := c.store.Entries(ctx, identity.FromContext(ctx).MemberID, from, size+1)
+	if err != nil {
+		return nil, err
+	}
+	reply := &creditv1.ListMyEntriesReply{}
+	if len(entries) > int(size) {
+		entries = entries[:size]
+		reply.NextPageToken = entries[size-1].Position().Token()
+	}
+	for _, e := range entries {
+		reply.Entries = append(reply.Entries, protoEntry(e))
+	}
+	return reply, nil
+}
+
+// SetFrozen freezes or thaws an account. Credit does not know who is a member: for an id that it has never met it makes the
+// account, so that a member can be frozen before the first points come.
+func (c *Credits) SetFrozen(ctx context.Context, req *creditv1.SetFrozenRequest) (*creditv1.Account, error) {
+	if err := account.CheckID("id", req.GetId()); err != nil {
+		return nil, Error(err)
+	}
+	a, err := c.store.SetFrozen(ctx, req.GetId(), req.GetFrozen())
+	if err != nil {
+		return nil, err
+	}
+	return protoAccount(a), nil
+}
+
+func protoAccount(a account.Account) *creditv1.Account {
+	return &creditv1.Account{
+		MemberId: a.MemberID, Credit: a.Credit, PrepareAddCredit: a.PrepareAdd, PrepareDeductCredit: a.PrepareDeduct, Frozen: a.Frozen,
+	}
+}
+
+func protoEntry(e account.Entry) *creditv1.Entry {
+	return &creditv1.Entry{
+		Source: e.Source, Points: e.Points,
+		// The proto's statuses have the domain's names.
+		Status:    creditv1.Entry_Status(creditv1.Entry_Status_value[string(e.Status)]),
+		CreatedAt: timestamppb.New(e.CreatedAt),
+	}
+}

@@ -1,0 +1,68 @@
+// Command credit owns members' points, and is a participant of the payment transaction.
+//
+//	credit [-conf FILE]                                                  serves
+//	credit [-conf FILE] seed -member ID -points N -source SOURCE         adds points once
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/credit/internal/grant"
+	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/rpc"
+	"example.com/fourfold/credit/migrations"
+)
+
+func main() {
+	conf := flag.String("conf", "", "configuration file; the built-in one when empty")
+	flag.Parse()
+	var cfg config
+	err := service.Load(*conf, defaults, &cfg)
+	if err == nil {
+		switch ctx := context.Background(); flag.Arg(0) {
+		case "":
+			err = run(ctx, cfg)
+		case "seed":
+			err = seed(ctx, cfg.MySQL, flag.Args()[1:], os.Stdout)
+		default:
+			err = fmt.Errorf("there is no command %q: leave it out to serve, or seed", flag.Arg(0))
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "credit:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends or the process is told to stop.
+func run(ctx context.Context, cfg config) error {
+	keys, err := tcc.ParseKeys(cfg.BranchKeys)
+	if err != nil {
+		return err
+	}
+	db, err := mysql.Open(cfg.MySQL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+		return err
+	}
+
+	svc, err := service.New("credit", cfg.Config)
+	if err != nil {
+		return err
+	}
+	svc.Ready("mysql", db.PingContext)
+	accounts := store.NewStore(db)
+	creditv1.RegisterCreditsServer(svc.GRPC, rpc.NewCredits(accounts))
+	creditv1.RegisterCreditGrantServer(svc.GRPC, grant.New(tcc.NewParticipant("credit", db, keys), accounts))
+	return svc.Run(ctx)
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+func TestSeedCountsOnce(t *testing.T) {
+	t.Parallel()
+	cfg := mysql.Config{DSN: mysqltest.DSN(t)}
+	for i, want := range []string{
+		"seed:demo: 1190 points added to member demo\n",
+		"seed:demo was booked before (1190 points, member demo): nothing changed\n",
+	} {
+		var out bytes.Buffer
+		require.NoError(t, seed(t.Context(), cfg, []string{"-member", "demo", "-points", "1190", "-source", "seed:demo"}, &out))
+		assert.Equal(t, want, out.String(), "time %d", i+1)
+	}
+	var out bytes.Buffer
+	require.NoError(t, seed(t.Context(), cfg, []string{"-member", "other", "-points", "5", "-source", "seed:demo"}, &out))
+	assert.Equal(t, "seed:demo was booked before (1190 points, member demo): nothing changed\n", out.String())
+
+	db, err := mysql.Open(cfg)
+	require.NoError(t, err)
+	defer func() { _ = db.Close() }()
+	assert.Equal(t, "demo 1190 0 0 0\n--\nseed:demo demo  1190 ADDED\n--\n", mysqltest.Dump(t, db,
+		"SELECT * FROM credit_account", "SELECT source, member_id, gid, points, status FROM credit_entry"))
+}
+
+func TestSeedRejectsBadInput(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		nil,
+		{"-member", "demo", "-source", "seed:demo"},
+		{"-member", "demo", "-points", "-1", "-source", "seed:demo"},
+		{"-member", "demo", "-points", "5"},
+		{"-points", "5", "-source", "seed:demo"},
+		{"-member", "demo", "-points", "5", "-source", "seed:demo", "more"},
+		{"-points", "many"},
+	} {
+		var out bytes.Buffer
+		require.ErrorContains(t, seed(t.Context(), mysql.Config{}, args, &out), "usage: credit seed", "%v", args)
+		assert.Empty(t, out.String())
+	}
+}
+
+// TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
+func TestServes(t *testing.T) {
+	t.Parallel()
+	dir, signer := keys(t)
+	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = freeAddr(t), "127.0.0.1:0", "error", dir
+	cfg.GRPC.Timeout = service.Duration(10 * time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	credits, branch := creditv1.NewCreditsClient(conn), creditv1.NewCreditGrantClient(conn)
+
+	as := func(role identity.Role) context.Context {
+		token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), time.Minute)
+		require.NoError(t, err)
+		return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+	_, err = credits.GetMyCredit(ctx, &creditv1.GetMyCreditRequest{})
+	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
+	_, err = credits.SetFrozen(as(identity.Shopper), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: true})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = credits.ListMyEntries(as(identity.Shopper), &creditv1.ListMyEntriesRequest{PageToken: "x"})
+	assert.Equal(t, codes.InvalidArgument, status.Code(err))
+	assert.ErrorContains(t, err, "page_token")
+	account, err := credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: true})
+	require.NoError(t, err)
+	assert.True(t, account.GetFrozen())
+
+	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
+	require.NoError(t, err)
+	call := metadata.New(branchKeys.Headers("gid-1", "order-1"))
+	call.Set("dtm-gid", "gid-1")
+	call.Set("dtm-branch_id", "03")
+	call.Set("dtm-op", "try")
+	try := func() error {
+		_, err := branch.Try(metadata.NewOutgoingContext(ctx, call), &creditv1.CreditGrantRequest{OrderId: "order-1", MemberId: "m-1", Points: 10})
+		return err
+	}
+	err = try()
+	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
+	assert.True(t, creditv1.IsCreditRefused(err), "%v", err)
+	_, err = credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1"})
+	require.NoError(t, err)
+	require.NoError(t, try())
+	account, err = credits.GetMyCredit(as(identity.Shopper), &creditv1.GetMyCreditRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, []int64{0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit()})
+}
+
+// TestDefaults: the built-in configuration fits the struct.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	assert.Positive(t, cfg.GRPC.Timeout.D())
+	assert.NotEmpty(t, cfg.GRPC.Addr)
+	assert.NotEmpty(t, cfg.Admin.Addr)
+	assert.NotEmpty(t, cfg.MySQL.DSN)
+	assert.Positive(t, cfg.MySQL.MaxConns)
+}
+
+// keys gives a folder with a public key and the signer that belongs to it.
+func keys(t *testing.T) (string, *identity.Signer) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
+	return dir, identity.NewSigner("k1", private)
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}

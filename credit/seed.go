@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/credit/internal/account"
+	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/migrations"
+)
+
+const usage = "usage: credit seed -member ID -points N -source SOURCE"
+
+// seed adds points to a member by hand, once for each source, and writes one line about it to out. The second time nothing
+// changes, whatever the member and the points are then.
+func seed(ctx context.Context, cfg mysql.Config, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("seed", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	member := flags.String("member", "", "whose points")
+	points := flags.Int64("points", 0, "how many, above 0")
+	source := flags.String("source", "", "what for, such as seed:demo; counts once")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%s: %w", usage, err)
+	}
+	if flags.NArg() > 0 || *points <= 0 {
+		return errors.New(usage + ", with N above 0 and nothing behind")
+	}
+	e, err := account.NewEntry(*source, *member, *points)
+	if err != nil {
+		return fmt.Errorf("%s: %w", usage, err)
+	}
+	db, err := mysql.Open(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+		return err
+	}
+	booked, added, err := store.NewStore(db).Grant(ctx, e)
+	if err != nil {
+		return err
+	}
+	if !added {
+		_, err = fmt.Fprintf(out, "%s was booked before (%d points, member %s): nothing changed\n", booked.Source, booked.Points, booked.MemberID)
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s: %d points added to member %s\n", booked.Source, booked.Points, booked.MemberID)
+	return err
+}

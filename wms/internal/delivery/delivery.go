@@ -1,0 +1,151 @@
+// Package delivery holds the rules of delivery slips: no I/O.
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+var (
+	// ErrClosed: an operator closed the warehouse.
+	ErrClosed = errors.New("the warehouse is closed")
+	// ErrInvalid: a field is not usable; the text says which and what it has to be.
+	ErrInvalid = errors.New("invalid")
+	// ErrIllegal: a slip's state does not allow the event.
+	ErrIllegal = errors.New("illegal transition")
+)
+
+// Slip tells the warehouse what to send where, for one order.
+type Slip struct {
+	ID        string
+	OrderID   string
+	Status    Status
+	Address   string
+	Lines     []Line
+	CreatedAt time.Time
+}
+
+// Line is a quantity of a product, in units.
+type Line struct {
+	SKU      string
+	Quantity int32
+}
+
+// maxAddress is in characters. The address may be empty.
+const maxAddress = 500
+
+// NewSlip gives a slip without id and state yet, its lines merged by sku and sorted, or ErrInvalid.
+func NewSlip(orderID, address string, lines []Line) (Slip, error) {
+	if err := CheckID("order_id", orderID); err != nil {
+		return Slip{}, err
+	}
+	if utf8.RuneCountInString(address) > maxAddress {
+		return Slip{}, fmt.Errorf("%w address: at most %d characters", ErrInvalid, maxAddress)
+	}
+	sum := map[string]int64{}
+	for _, l := range lines {
+		if err := CheckID("sku", l.SKU); err != nil {
+			return Slip{}, err
+		}
+		if l.Quantity <= 0 {
+			return Slip{}, fmt.Errorf("%w quantity %d of %s: above 0", ErrInvalid, l.Quantity, l.SKU)
+		}
+		sum[l.SKU] += int64(l.Quantity)
+	}
+	if len(sum) == 0 {
+		return Slip{}, fmt.Errorf("%w lines: at least one", ErrInvalid)
+	}
+	merged := make([]Line, 0, len(sum))
+	for sku, quantity := range sum {
+		if quantity > math.MaxInt32 {
+			return Slip{}, fmt.Errorf("%w quantity %d of %s: at most %d", ErrInvalid, quantity, sku, math.MaxInt32)
+		}
+		merged = append(merged, Line{sku, int32(quantity)})
+	}
+	slices.SortFunc(merged, func(a, b Line) int { return strings.Compare(a.SKU, b.SKU) })
+	return Slip{OrderID: orderID, Address: address, Lines: merged}, nil
+}
+
+// CheckID fails with ErrInvalid, naming the field, unless id is 1 to 64 printable ASCII characters without blanks: what the
+// columns hold and compare byte by byte.
+func CheckID(field, id string) error {
+	ok := len(id) >= 1 && len(id) <= 64
+	for i := range len(id) {
+		ok = ok && id[i] > ' ' && id[i] < 0x7f
+	}
+	if !ok {
+		return fmt.Errorf("%w %s %.70q: 1 to 64 ASCII letters, digits and signs, no blanks", ErrInvalid, field, id)
+	}
+	return nil
+}
+
+// Status is the state of a slip.
+type Status string
+
+const (
+	// None: the order has no slip.
+	None Status = ""
+	// Unknown: the payment is open. Nobody in the warehouse may see the slip.
+	Unknown Status = "UNKNOWN"
+	// Created: paid, to be picked.
+	Created Status = "CREATED"
+	// Canceled: the payment was canceled, or the order was refunded.
+	Canceled Status = "CANCELED"
+	// Picked: taken from the shelves. From here on the order cannot be refunded.
+	Picked Status = "PICKED"
+	// Shipped: handed to the carrier.
+	Shipped Status = "SHIPPED"
+	// Delivered: at the shopper's.
+	Delivered Status = "DELIVERED"
+	// Held: a refund is open; not to be picked.
+	Held Status = "HELD"
+)
+
+// Event is what happens to a slip: a phase of the payment or of the refund, or work in the warehouse.
+type Event string
+
+// The events.
+const (
+	Draft       Event = "draft"
+	Create      Event = "create"
+	Cancel      Event = "cancel"
+	Pick        Event = "pick"
+	Ship        Event = "ship"
+	Deliver     Event = "deliver"
+	Hold        Event = "hold"
+	ConfirmHold Event = "confirm hold"
+	CancelHold  Event = "cancel hold"
+)
+
+// Transition is the one way an event goes.
+type Transition struct{ From, To Status }
+
+// transitions is the state table: what is not in it is illegal.
+var transitions = map[Event]Transition{
+	Draft:       {None, Unknown},
+	Create:      {Unknown, Created},
+	Cancel:      {Unknown, Canceled},
+	Pick:        {Created, Picked},
+	Ship:        {Picked, Shipped},
+	Deliver:     {Shipped, Delivered},
+	Hold:        {Created, Held},
+	ConfirmHold: {Held, Canceled},
+	CancelHold:  {Held, Created},
+}
+
+// Transition gives the row of the state table, for the guard in SQL.
+func (e Event) Transition() Transition { return transitions[e] }
+
+// On gives the state after e, or ErrIllegal.
+func (s Status) On(e Event) (Status, error) {
+	t, ok := transitions[e]
+	if !ok || t.From != s {
+		return s, fmt.Errorf("%w: %s on %q", ErrIllegal, e, s)
+	}
+	return t.To, nil
+}

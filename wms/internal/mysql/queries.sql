@@ -1,0 +1,26 @@
+-- name: GetOpen :one
+-- The shared lock lasts to the end of the transaction: whoever closes the warehouse waits for every Try that read it open.
+SELECT open FROM warehouse WHERE id = 1 LOCK IN SHARE MODE;
+
+-- name: SetOpen :execrows
+UPDATE warehouse SET open = ? WHERE id = 1;
+
+-- name: InsertSlip :exec
+INSERT INTO delivery_slip (id, order_id, gid, status, address) VALUES (?, ?, ?, ?, ?);
+
+-- name: InsertLine :exec
+INSERT INTO delivery_line (slip_id, sku, quantity) VALUES (?, ?, ?);
+
+-- name: MoveSlip :execrows
+UPDATE delivery_slip SET status = sqlc.arg('to_status')
+WHERE order_id = ? AND gid = ? AND status = sqlc.arg('from_status');
+
+-- name: ListSlips :many
+SELECT id, order_id, status, address, created_at FROM delivery_slip
+WHERE id < sqlc.arg('before') AND status <> sqlc.arg('hidden')
+  AND (sqlc.arg('status') = '' OR status = sqlc.arg('status'))
+  AND (sqlc.arg('order_id') = '' OR order_id = sqlc.arg('order_id'))
+ORDER BY id DESC LIMIT ?;
+
+-- name: ListLines :many
+SELECT slip_id, sku, quantity FROM delivery_line WHERE slip_id IN (sqlc.slice('slip_ids')) ORDER BY slip_id, sku;

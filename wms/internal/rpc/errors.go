@@ -1,0 +1,20 @@
+// Package rpc turns proto requests into steps of the domain and the domain's errors into answers.
+package rpc
+
+import (
+	"errors"
+
+	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/wms/internal/delivery"
+)
+
+// Error gives the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
+func Error(err error) error {
+	switch {
+	case errors.Is(err, delivery.ErrClosed):
+		return wmsv1.ErrorDeliveryRefused("%v", err)
+	case errors.Is(err, delivery.ErrInvalid):
+		return wmsv1.ErrorDeliveryInvalid("%v", err)
+	}
+	return err
+}

@@ -1,0 +1,85 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/wms/internal/delivery"
+	"example.com/fourfold/wms/internal/mysql"
+)
+
+// Warehouse serves the slips to the staff, and the switch.
+type Warehouse struct {
+	wmsv1.UnimplementedWarehouseServer
+	store *mysql.Store
+}
+
+// NewWarehouse serves what is in store.
+func NewWarehouse(store *mysql.Store) *Warehouse { return &Warehouse{store: store} }
+
+// ListDeliveries gives a page of slips, newest first, never UNKNOWN ones.
+func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliveriesRequest) (*wmsv1.ListDeliveriesReply, error) {
+	if err := checkPageToken(req.GetPageToken()); err != nil {
+		return nil, Error(err)
+	}
+	if id := req.GetOrderId(); id != "" {
+		if err := delivery.CheckID("order_id", id); err != nil {
+			return nil, Error(err)
+		}
+	}
+	size := req.GetPageSize()
+	if size == 0 {
+		size = 20
+	}
+	filter := mysql.Filter{OrderID: req.GetOrderId(), Before: req.GetPageToken()}
+	if req.GetStatus() != wmsv1.Delivery_STATUS_UNSPECIFIED {
+		filter.Status = delivery.Status(req.GetStatus().String()) // the proto's statuses have the domain's names
+	}
+	slips, err := w.store.Slips(ctx, filter, size+1)
+	if err != nil {
+		return nil, err
+	}
+	reply := &wmsv1.ListDeliveriesReply{}
+	if len(slips) > int(size) {
+		slips = slips[:size]
+		reply.NextPageToken = slips[size-1].ID
+	}
+	for _, s := range slips {
+		reply.Deliveries = append(reply.Deliveries, protoDelivery(s))
+	}
+	return reply, nil
+}
+
+// SetOpen opens or closes the warehouse. Once it has answered "closed", every Try is refused; those before it have happened.
+func (w *Warehouse) SetOpen(ctx context.Context, req *wmsv1.SetOpenRequest) (*wmsv1.WarehouseState, error) {
+	if err := w.store.SetOpen(ctx, req.GetOpen()); err != nil {
+		return nil, err
+	}
+	return &wmsv1.WarehouseState{Open: req.GetOpen()}, nil
+}
+
+// checkPageToken wants the id of a slip, as written, or nothing.
+func checkPageToken(token string) error {
+	if token == "" {
+		return nil
+	}
+	if id, err := uuid.Parse(token); err != nil || id.Version() != 7 || id.String() != token {
+		return fmt.Errorf("%w page_token %.100q: send next_page_token of the page before, or none", delivery.ErrInvalid, token)
+	}
+	return nil
+}
+
+func protoDelivery(s delivery.Slip) *wmsv1.Delivery {
+	d := &wmsv1.Delivery{
+		Id: s.ID, OrderId: s.OrderID, Address: s.Address, CreatedAt: timestamppb.New(s.CreatedAt),
+		Status: wmsv1.Delivery_Status(wmsv1.Delivery_Status_value[string(s.Status)]),
+	}
+	for _, l := range s.Lines {
+		d.Lines = append(d.Lines, &wmsv1.Delivery_Line{Sku: l.SKU, Quantity: l.Quantity})
+	}
+	return d
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
+func TestServes(t *testing.T) {
+	t.Parallel()
+	dir, signer := keys(t)
+	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = freeAddr(t), "127.0.0.1:0", "error", dir
+	cfg.GRPC.Timeout = service.Duration(10 * time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	warehouse, branch := wmsv1.NewWarehouseClient(conn), wmsv1.NewDeliverySlipClient(conn)
+
+	as := func(role identity.Role) context.Context {
+		token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), time.Minute)
+		require.NoError(t, err)
+		return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+	_, err = warehouse.ListDeliveries(ctx, &wmsv1.ListDeliveriesRequest{})
+	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
+	_, err = warehouse.ListDeliveries(as(identity.Shopper), &wmsv1.ListDeliveriesRequest{})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = warehouse.ListDeliveries(as(identity.Operator), &wmsv1.ListDeliveriesRequest{PageToken: "x"})
+	assert.Equal(t, codes.InvalidArgument, status.Code(err))
+	assert.ErrorContains(t, err, "page_token")
+	state, err := warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: false})
+	require.NoError(t, err)
+	assert.False(t, state.GetOpen())
+
+	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
+	require.NoError(t, err)
+	phase := func(op string) context.Context {
+		call := metadata.New(branchKeys.Headers("gid-1", "order-1"))
+		call.Set("dtm-gid", "gid-1")
+		call.Set("dtm-branch_id", "04")
+		call.Set("dtm-op", op)
+		return metadata.NewOutgoingContext(ctx, call)
+	}
+	request := &wmsv1.DeliverySlipRequest{OrderId: "order-1", Lines: []*wmsv1.DeliverySlipRequest_Line{{Sku: "apple", Quantity: 1}}}
+	_, err = branch.Try(phase("try"), request)
+	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
+	assert.True(t, wmsv1.IsDeliveryRefused(err), "%v", err)
+	_, err = warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: true})
+	require.NoError(t, err)
+	_, err = branch.Try(phase("try"), request)
+	require.NoError(t, err)
+	list, err := warehouse.ListDeliveries(as(identity.Operator), &wmsv1.ListDeliveriesRequest{OrderId: "order-1"})
+	require.NoError(t, err)
+	assert.Empty(t, list.GetDeliveries(), "an open payment's slip is nobody's business")
+	_, err = branch.Confirm(phase("confirm"), request)
+	require.NoError(t, err)
+	list, err = warehouse.ListDeliveries(as(identity.Operator), &wmsv1.ListDeliveriesRequest{OrderId: "order-1"})
+	require.NoError(t, err)
+	require.Len(t, list.GetDeliveries(), 1)
+	assert.Equal(t, wmsv1.Delivery_CREATED, list.GetDeliveries()[0].GetStatus())
+}
+
+// TestDefaults: the built-in configuration fits the struct.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	assert.Positive(t, cfg.GRPC.Timeout.D())
+	assert.NotEmpty(t, cfg.GRPC.Addr)
+	assert.NotEmpty(t, cfg.Admin.Addr)
+	assert.NotEmpty(t, cfg.MySQL.DSN)
+	assert.Positive(t, cfg.MySQL.MaxConns)
+}
+
+// keys gives a folder with a public key and the signer that belongs to it.
+func keys(t *testing.T) (string, *identity.Signer) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
+	return dir, identity.NewSigner("k1", private)
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
