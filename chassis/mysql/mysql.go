@@ -92,11 +92,11 @@ func Migrate(ctx context.Context, db *sql.DB, fsys fs.FS) error {
 	}
 	defer func() { _ = conn.Close() }()
 	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('migrate:', DATABASE()), 50)").Scan(&got); err != nil {
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('migrate:', DATABASE()), 25)").Scan(&got); err != nil {
 		return fmt.Errorf("wait for other instances' migrations: %w", err)
 	}
 	if got.Int64 != 1 {
-		return errors.New("another instance has been migrating this database for 50 s: look at its log")
+		return errors.New("another instance has been migrating this database for 25 s: look at its log")
 	}
 	defer func() {
 		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT RELEASE_LOCK(CONCAT('migrate:', DATABASE()))")

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+func TestServesThisMachineOnly(t *testing.T) {
+	t.Parallel()
+	c := start(t, database(t, mariadb)...)
+	if _, err := c.NewGid(t.Context(), &emptypb.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+	addrs := listening(t, c.cmd.Process.Pid)
+	if len(addrs) != 2 {
+		t.Errorf("it listens on %v; its ports are the HTTP and the gRPC one", addrs)
+	}
+	for _, addr := range addrs {
+		const loopback = "0100007F:" // 127.0.0.1, low byte first
+		if !strings.HasPrefix(addr, loopback) {
+			t.Errorf("it listens on %s", addr)
+		}
+	}
+}
+
+func TestPlainBuildRefusesToServe(t *testing.T) {
+	t.Parallel()
+	exposed := filepath.Join(t.TempDir(), "dtm")
+	build := exec.Command("go", "build", "-o", exposed, ".")
+	build.Env = append(build.Environ(), "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command(exposed)
+	cmd.Env = []string{"STORE_HOST=127.0.0.1", "STORE_PORT=1"} // nobody is there
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "build.sh") {
+		t.Errorf("err %v, output %q", err, out)
+	}
+}
+
+func TestWaitsForDatabaseAtStart(t *testing.T) {
+	t.Parallel()
+	db := ownMariaDB(t)
+	env := database(t, db)
+	db.Kill()
+	c := launch(t, env...)
+	// It has nothing to show for its waiting, so the least that can be seen is that it does not give up.
+	select {
+	case err := <-c.exited:
+		t.Fatalf("it ended: %v\n%s", err, c.output)
+	case <-time.After(time.Second):
+	}
+	if err := db.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "ready", c.ready)
+}
+
+func TestStopsWhenTold(t *testing.T) {
+	t.Parallel()
+	c := start(t, database(t, mariadb)...)
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-c.exited:
+		if err != nil {
+			t.Errorf("%v\n%s", err, c.output)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("it runs on")
+	}
+}
+
+func TestBadStartIsExplained(t *testing.T) {
+	t.Parallel()
+	occupied := start(t, database(t, mariadb)...)
+	port := func(addr string) string { return addr[strings.LastIndex(addr, ":")+1:] }
+	for name, tt := range map[string]struct {
+		env  string
+		says string
+	}{
+		"not a number":     {"RETRY_INTERVAL=soon", `RETRY_INTERVAL="soon"`},
+		"no workers":       {"RECOVERY_WORKERS=0", `RECOVERY_WORKERS="0"`},
+		"another store":    {"STORE_DRIVER=redis", `STORE_DRIVER="redis"`},
+		"HTTP port in use": {"HTTP_PORT=" + port(occupied.admin), "address already in use"},
+		"gRPC port in use": {"GRPC_PORT=" + port(occupied.grpc), "address already in use"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := launch(t, append(database(t, mariadb), tt.env)...)
+			select {
+			case err := <-c.exited:
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+					t.Errorf("it ended with %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("it runs")
+			}
+			if !strings.Contains(c.output.String(), tt.says) {
+				t.Errorf("no %q in: %s", tt.says, c.output)
+			}
+		})
+	}
+}
+
+func TestPasswordStaysOutOfTheLog(t *testing.T) {
+	t.Parallel()
+	env := database(t, mariadb)
+	const secret = "not-for-the-log"
+	for _, stmt := range []string{
+		"CREATE OR REPLACE USER coordinator@'127.0.0.1' IDENTIFIED BY '" + secret + "'",
+		"GRANT ALL ON *.* TO coordinator@'127.0.0.1'",
+	} {
+		if err := mariadb.Exec(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, p := start(t, append(env, "STORE_USER=coordinator", "STORE_PASSWORD="+secret, "LOG_LEVEL=info")...), newParticipant(t)
+	prepare(t, c, p, "logged", 8)
+	if out := c.output.String(); strings.Contains(out, secret) || !strings.Contains(out, "logged") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestPoolIsBounded(t *testing.T) {
+	t.Parallel()
+	env := database(t, mariadb)
+	c := start(t, env...)
+	name := strings.TrimPrefix(env[1], "STORE_DB=")
+	db, err := sql.Open("mysql", mariadb.DSN(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1) // LOCK TABLES belongs to its connection
+	exec := func(stmt string) {
+		if _, err := db.ExecContext(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("LOCK TABLES trans_global WRITE")
+	var calls sync.WaitGroup
+	for i := range 200 {
+		calls.Go(func() {
+			if _, err := c.Prepare(t.Context(), request(fmt.Sprint("many-", i), 8)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	connections := func() (n int) {
+		err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ?", name).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const dtm, ours, test = 50, 4, 1
+	eventually(t, 5*time.Second, "all connections are busy", func() bool { return connections() >= dtm })
+	exec("UNLOCK TABLES")
+	calls.Wait()
+	if n := connections(); n > dtm+ours+test {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// listening gives the local addresses, as /proc writes them, on which process pid accepts TCP connections.
+func listening(t *testing.T, pid int) []string {
+	t.Helper()
+	own := map[string]bool{}
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(fds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if link, err := os.Readlink(filepath.Join(fds, e.Name())); err == nil {
+			if inode, ok := strings.CutPrefix(link, "socket:["); ok {
+				own[strings.TrimSuffix(inode, "]")] = true
+			}
+		}
+	}
+	var addrs []string
+	for _, table := range []string{"tcp", "tcp6"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			const listen = "0A"
+			if f := strings.Fields(line); len(f) > 9 && f[3] == listen && own[f[9]] {
+				addrs = append(addrs, f[1])
+			}
+		}
+	}
+	return addrs
+}

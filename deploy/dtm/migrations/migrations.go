@@ -1,0 +1,9 @@
+// Package migrations holds the schema of shop_dtm, the coordinator's log, one goose file a step.
+package migrations
+
+import "embed"
+
+// FS holds the files.
+//
+//go:embed *.sql
+var FS embed.FS

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dtm-labs/dtm/client/dtmgrpc/dtmgpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	encodingproto "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// participant is a branch that says yes to everything. It remembers what it was asked.
+type participant struct {
+	addr string
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+// newParticipant reserves an address; until serve is called nobody listens there.
+func newParticipant(t *testing.T) *participant {
+	t.Helper()
+	return &participant{addr: "127.0.0.1:" + freePort(t), seen: map[string]int{}}
+}
+
+// serve lets it answer until the test ends.
+func (p *participant) serve(t *testing.T) {
+	t.Helper()
+	lis, err := net.Listen("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The coordinator's calls are plain protobuf under a name of its own.
+	s := grpc.NewServer(grpc.ForceServerCodecV2(encoding.GetCodecV2(encodingproto.Name)), grpc.UnknownServiceHandler(p.handle))
+	go func() { _ = s.Serve(lis) }()
+	t.Cleanup(s.Stop)
+}
+
+func (p *participant) handle(_ any, stream grpc.ServerStream) error {
+	msg := &emptypb.Empty{}
+	if err := stream.RecvMsg(msg); err != nil {
+		return err
+	}
+	method, _ := grpc.MethodFromServerStream(stream)
+	md, _ := metadata.FromIncomingContext(stream.Context())
+	p.mu.Lock()
+	for _, gid := range md.Get("dtm-gid") {
+		p.seen[method+" "+gid]++
+	}
+	p.mu.Unlock()
+	return stream.SendMsg(msg)
+}
+
+// got tells how often op of gid was called.
+func (p *participant) got(op, gid string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen["/test.Branch/"+op+" "+gid]
+}
+
+// rejectAll stands in the place of a participant that is away, so that the attempts to reach it can be seen: it closes every
+// connection at once. stop frees the address.
+func (p *participant) rejectAll(t *testing.T) (lastPause func() time.Duration, stop func()) {
+	t.Helper()
+	lis, err := net.Listen("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pause atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		last := time.Now()
+		for {
+			conn, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+			pause.Store(int64(time.Since(last)))
+			last = time.Now()
+		}
+	}()
+	stop = func() {
+		_ = lis.Close()
+		<-done
+	}
+	t.Cleanup(stop)
+	return func() time.Duration { return time.Duration(pause.Load()) }, stop
+}
+
+// prepare opens a transaction with p as its only branch.
+func prepare(t *testing.T, c *coordinator, p *participant, gid string, timeoutToFail int64) *dtmgpb.DtmRequest {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req := request(gid, timeoutToFail)
+	if _, err := c.Prepare(ctx, req); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.RegisterBranch(ctx, &dtmgpb.DtmBranchRequest{Gid: gid, TransType: "tcc", BranchID: "01", Data: map[string]string{
+		"confirm": p.addr + "/test.Branch/Confirm",
+		"cancel":  p.addr + "/test.Branch/Cancel",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func request(gid string, timeoutToFail int64) *dtmgpb.DtmRequest {
+	return &dtmgpb.DtmRequest{Gid: gid, TransType: "tcc", Steps: "null", TransOptions: &dtmgpb.DtmTransOptions{TimeoutToFail: timeoutToFail}}
+}
+
+// submit asks to confirm what prepare opened.
+func submit(t *testing.T, c *coordinator, req *dtmgpb.DtmRequest) {
+	t.Helper()
+	if _, err := c.Submit(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func TestUnsubmittedIsCanceled(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	p.serve(t)
+	prepare(t, c, p, "timeout", 3)
+	if got := c.status("timeout"); got != "prepared" {
+		t.Errorf("after Prepare: %s", got)
+	}
+	eventually(t, 6*time.Second, "the time-out", func() bool { return c.status("timeout") == "failed" })
+	if p.got("Cancel", "timeout") != 1 || p.got("Confirm", "timeout") != 0 {
+		t.Errorf("the branch was asked %v", p.seen)
+	}
+}
+
+func TestSubmittedIsConfirmed(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	p.serve(t)
+	submit(t, c, prepare(t, c, p, "pay", 8))
+	eventually(t, 2*time.Second, "the Confirm", func() bool { return c.status("pay") == "succeed" })
+	// With UPDATE_BRANCH_SYNC the branch is marked before the transaction is: a crash in between asks it once more, no lost mark.
+	if got := c.branch("pay", "confirm"); got != "succeed" {
+		t.Errorf("the transaction reads succeed, its branch %q", got)
+	}
+	if p.got("Cancel", "pay") != 0 || p.got("Confirm", "pay") != 1 {
+		t.Errorf("the branch was asked %v", p.seen)
+	}
+}
+
+func TestTransactionOutlivesCoordinator(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	p.serve(t)
+	prepare(t, c, p, "kept", 30)
+	prepare(t, c, p, "timeout", 3)
+	c.kill()
+	c.run(t)
+	eventually(t, 20*time.Second, "ready again", c.ready)
+	if got := c.status("kept"); got != "prepared" {
+		t.Errorf("after a crash: %s", got)
+	}
+	eventually(t, 7*time.Second, "the time-out", func() bool { return c.status("timeout") == "failed" })
+}
+
+// A submitted transaction whose next attempt lies far away is taken up at once by the next process.
+func TestHalfDoneGoesOnAtStart(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=600")...), newParticipant(t)
+	submit(t, c, prepare(t, c, p, "half", 8))
+	eventually(t, 3*time.Second, "a failed Confirm", func() bool { return strings.Contains(c.output.String(), p.addr) })
+	c.kill()
+	p.serve(t)
+	c.run(t)
+	eventually(t, 20*time.Second, "ready again", c.ready)
+	eventually(t, 4*time.Second, "the Confirm", func() bool { return c.status("half") == "succeed" })
+}
+
+// Nobody pushes this one: the pause itself must stay short.
+func TestRetriesStayClose(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=2")...), newParticipant(t)
+	submit(t, c, prepare(t, c, p, "retried", 8))
+	failures := func() int { return strings.Count(c.output.String(), "processInner got error") }
+	// The pause would be 16 s after the first failure and grow to 64 s after the third.
+	eventually(t, 12*time.Second, "three failed Confirms", func() bool { return failures() >= 3 })
+	p.serve(t)
+	eventually(t, 5*time.Second, "the Confirm", func() bool { return c.status("retried") == "succeed" })
+}
+
+// After a while gRPC dials an absent server only every few seconds, and in between answers Unavailable without looking.
+func TestReturnedParticipantIsUsedAtOnce(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	lastPause, stop := p.rejectAll(t)
+	submit(t, c, prepare(t, c, p, "away", 8))
+	eventually(t, 30*time.Second, "gRPC pauses", func() bool { return lastPause() > 2200*time.Millisecond })
+	stop()
+	p.serve(t)
+	c.push(t, "away")
+	eventually(t, 2500*time.Millisecond, "the Confirm", func() bool { return c.status("away") == "succeed" })
+}
+
+func TestDatabaseRestart(t *testing.T) {
+	t.Parallel()
+	db := ownMariaDB(t)
+	c, p := start(t, database(t, db)...), newParticipant(t)
+	p.serve(t)
+	prepare(t, c, p, "before", 3)
+	decided := prepare(t, c, p, "decided", 8)
+	submit(t, c, decided)
+	db.Kill()
+	eventually(t, 3*time.Second, "not ready", func() bool { return !c.ready() })
+	if _, err := c.Prepare(t.Context(), request("during", 3)); err == nil {
+		t.Error("Prepare succeeded without a database")
+	}
+	if err := db.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 3*time.Second, "ready again", c.ready)
+	submit(t, c, prepare(t, c, p, "after", 8))
+	eventually(t, 2*time.Second, "a new transaction", func() bool { return c.status("after") == "succeed" })
+	eventually(t, 15*time.Second, "the old time-out", func() bool { return c.status("before") == "failed" })
+	eventually(t, 15*time.Second, "the old decision", func() bool { return c.status("decided") == "succeed" })
+}
+
+func TestFrozenDatabaseHoldsNobodyForLong(t *testing.T) {
+	t.Parallel()
+	db := ownMariaDB(t)
+	c, p := start(t, append(database(t, db), "STORE_TIMEOUT=1")...), newParticipant(t)
+	p.serve(t)
+	prepare(t, c, p, "before", 3)
+	thaw, err := db.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	if _, err = c.Prepare(ctx, request("during", 3)); err == nil || status.Code(err) == codes.DeadlineExceeded {
+		t.Errorf("Prepare on a frozen database: %v", err)
+	}
+	thaw()
+	// A worker may have taken the transaction, for RETRY_INTERVAL, with its last statement before it gave up.
+	eventually(t, 15*time.Second, "the time-out", func() bool { return c.status("before") == "failed" })
+}
+
+// The limit is for answers that are awaited, not for connections at rest.
+func TestIdleConnectionsAreKept(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, append(database(t, mariadb), "STORE_TIMEOUT=1")...), newParticipant(t)
+	p.serve(t)
+	for _, gid := range []string{"first", "second"} {
+		var calls sync.WaitGroup
+		for i := range 20 {
+			calls.Go(func() {
+				if _, err := c.Prepare(t.Context(), request(fmt.Sprint(gid, i), 30)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		prepare(t, c, p, gid, 2)
+		eventually(t, 6*time.Second, "the time-out", func() bool { return c.status(gid) == "failed" })
+	}
+	if out := c.output.String(); strings.Contains(out, "bad idle connection") {
+		t.Error(out)
+	}
+}
+
+// Two instances on one database share the work, whatever their zones.
+func TestTwoCoordinators(t *testing.T) {
+	t.Parallel()
+	env := database(t, mariadb)
+	first, second := launch(t, env...), launch(t, append(env, "TZ=Asia/Shanghai")...)
+	for _, c := range []*coordinator{first, second} {
+		eventually(t, 20*time.Second, "ready", c.ready)
+	}
+	p := newParticipant(t)
+	p.serve(t)
+	submit(t, second, prepare(t, first, p, "shared", 8))
+	eventually(t, 2*time.Second, "the Confirm", func() bool { return first.status("shared") == "succeed" })
+	prepare(t, second, p, "zone", 8)
+	if _, body, err := second.call(http.MethodGet, "/api/dtmsvr/query?gid=zone", nil); err != nil || strings.Contains(string(body), "+08:00") {
+		t.Errorf("%s %v", body, err)
+	}
+}

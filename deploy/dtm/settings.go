@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// settings are what this main adds to DTM's own. README.md explains every one of both.
+type settings struct {
+	recoveryWorkers int
+	longestRetry    time.Duration
+	storeTimeout    time.Duration
+}
+
+// defaults holds our choice for each environment variable that is not set. HTTP_HOST and GRPC_HOST are read by the patch,
+// the last three by load, all others by DTM.
+func defaults() map[string]string {
+	return map[string]string{
+		"HTTP_HOST":            "127.0.0.1",
+		"HTTP_PORT":            "36789",
+		"GRPC_HOST":            "127.0.0.1",
+		"GRPC_PORT":            "36790",
+		"STORE_DRIVER":         "mysql",
+		"STORE_HOST":           "127.0.0.1",
+		"STORE_PORT":           "13306",
+		"STORE_USER":           "root",
+		"STORE_DB":             "shop_dtm",
+		"STORE_MAX_OPEN_CONNS": "50",
+		"STORE_MAX_IDLE_CONNS": "50",
+		"UPDATE_BRANCH_SYNC":   "1",
+		"TRANS_CRON_INTERVAL":  "1",
+		"RETRY_INTERVAL":       "10",
+		"REQUEST_TIMEOUT":      "3",
+		"LOG_LEVEL":            "error",
+
+		"RECOVERY_WORKERS":   "4",
+		"RETRY_INTERVAL_MAX": "10",
+		"STORE_TIMEOUT":      "10",
+	}
+}
+
+// load puts the defaults into the environment, where DTM looks for them, and returns our own settings. An error says which
+// variable is wrong.
+func load() (settings, error) {
+	numbers := map[string]int{}
+	for name, value := range defaults() {
+		if os.Getenv(name) == "" {
+			if err := os.Setenv(name, value); err != nil {
+				return settings{}, err
+			}
+		}
+		if _, err := strconv.Atoi(value); err != nil {
+			continue
+		}
+		n, err := strconv.Atoi(os.Getenv(name))
+		if err != nil || n < 1 {
+			return settings{}, fmt.Errorf("%s=%q: it must be a whole number from 1, like %s", name, os.Getenv(name), value)
+		}
+		numbers[name] = n
+	}
+	if driver := os.Getenv("STORE_DRIVER"); driver != "mysql" {
+		return settings{}, fmt.Errorf("STORE_DRIVER=%q: only mysql is supported here, for MariaDB and MySQL", driver)
+	}
+	return settings{
+		recoveryWorkers: numbers["RECOVERY_WORKERS"],
+		longestRetry:    time.Duration(numbers["RETRY_INTERVAL_MAX"]) * time.Second,
+		storeTimeout:    time.Duration(numbers["STORE_TIMEOUT"]) * time.Second,
+	}, nil
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/dtm-labs/dtm/dtmsvr/config"
+	driver "github.com/go-sql-driver/mysql"
+
+	"example.com/fourfold/chassis/mysql"
+)
+
+// openStore makes a small pool of our own on the transaction log, for the migration and for hasten. It does not connect yet.
+func openStore(store config.Store) (*sql.DB, error) {
+	c := driver.NewConfig()
+	c.User, c.Passwd = store.User, store.Password
+	c.Net, c.Addr = "tcp", net.JoinHostPort(store.Host, fmt.Sprint(store.Port))
+	c.DBName = store.Db
+	return mysql.Open(mysql.Config{DSN: c.FormatDSN(), MaxConns: 4})
+}
+
+// limitStatements makes every statement on a connection opened from now on fail when the database is silent for timeout. DTM
+// sets no limit, so a frozen database would hold its callers and its recovery workers for as long as it pleases.
+func limitStatements(timeout time.Duration) {
+	driver.RegisterDialContext("tcp", func(ctx context.Context, addr string) (net.Conn, error) {
+		d := net.Dialer{Timeout: min(timeout, 2*time.Second)}
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		return limitedConn{conn.(*net.TCPConn), timeout}, nil
+	})
+}
+
+// limitedConn gives up a read or write after timeout. The driver reads only when it waits for an answer.
+type limitedConn struct {
+	*net.TCPConn
+	timeout time.Duration
+}
+
+func (c limitedConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	n, err := c.TCPConn.Read(p)
+	// The driver looks into idle connections past this type: a deadline left behind would make them seem broken.
+	if reset := c.SetReadDeadline(time.Time{}); err == nil {
+		err = reset
+	}
+	return n, err
+}
+
+func (c limitedConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.Write(p)
+}
