@@ -14,6 +14,7 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
+	"example.com/fourfold/order/internal/delivery"
 	"example.com/fourfold/order/internal/expiry"
 	store "example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/payment"
@@ -70,12 +71,15 @@ func run(ctx context.Context, cfg config) error {
 	}
 	svc.Ready("mysql", db.PingContext)
 	orders := store.NewStore(db)
-	branch := payment.New(tcc.NewParticipant("order", db, keys), orders)
-	initiator := checkout.New(orders, branch, coordinator, cfg.Peers.Own, inventory, credit, wms, cfg.payTimes())
+	pay := payment.New(tcc.NewParticipant("order", db, keys), orders)
+	refund := payment.NewRefund(tcc.NewParticipant("order refund", db, keys), orders)
+	initiator := checkout.New(orders, coordinator, pay, refund, cfg.Peers.Own, inventory, credit, wms, cfg.payTimes())
 	sweeper := checkout.NewSweeper(orders, coordinator, cfg.sweepTimes())
 	orderv1.RegisterOrdersServer(svc.GRPC,
 		rpc.NewOrders(orders, inventoryv1.NewCatalogueClient(inventory.Conn), initiator, cfg.OrderTTL.D()))
-	orderv1.RegisterOrderPaymentServer(svc.GRPC, branch)
+	orderv1.RegisterOrderPaymentServer(svc.GRPC, pay)
+	orderv1.RegisterOrderRefundServer(svc.GRPC, refund)
+	orderv1.RegisterDeliveryEventsServer(svc.GRPC, delivery.New(keys, orders))
 	svc.Go(sweeper.Run)
 	svc.Go(expiry.New(orders, cfg.Sweep.Every.D()).Run)
 	return svc.Run(ctx)

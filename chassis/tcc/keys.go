@@ -1,12 +1,15 @@
 package tcc
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
 )
 
 // macHeader carries Sign's result in every call of a branch.
@@ -55,6 +58,21 @@ func (k Keys) Check(mac, gid, orderID string) error {
 		return fmt.Errorf("%w: the branch's MAC does not fit gid %q and order %q", ErrForged, gid, orderID)
 	}
 	return nil
+}
+
+// CheckContext checks the MAC that came with a call which is no branch's but needs the same proof: the sender adds
+// Headers(id, orderID) to its metadata, id being unique to the call, such as an event's. It fails with ErrForged, which the
+// caller reads as 403.
+func (k Keys) CheckContext(ctx context.Context, id, orderID string) error {
+	if err := k.Check(callFrom(ctx).mac, id, orderID); err != nil {
+		return forged(err)
+	}
+	return nil
+}
+
+// forged is what the caller reads.
+func forged(err error) error {
+	return kerrors.Forbidden("BRANCH_FORGED", err.Error()).WithCause(err)
 }
 
 func (k Keys) mac(id, gid, orderID string) []byte {

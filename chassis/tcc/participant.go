@@ -85,7 +85,7 @@ func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) 
 	case err == nil:
 	case errors.Is(err, ErrForged):
 		outcome = "forged"
-		err = kerrors.Forbidden("BRANCH_FORGED", err.Error()).WithCause(err)
+		err = forged(err)
 	case errors.Is(err, ErrNotTried):
 		outcome = "not_tried"
 		err = kerrors.InternalServer("BRANCH_NOT_TRIED", fmt.Sprintf("%s of %s: %v", op, p.name, ErrNotTried)).WithCause(err)

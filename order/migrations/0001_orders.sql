@@ -5,7 +5,7 @@ CREATE TABLE orders (
   status      VARCHAR(16)  COLLATE utf8mb4_bin NOT NULL,
   -- Why it is CANCELED, else empty.
   reason      VARCHAR(32)  COLLATE utf8mb4_bin NOT NULL DEFAULT '',
-  -- The global transaction that holds or ended this order's payment, else empty.
+  -- The global transaction that holds the order or held it last, else empty.
   gid         VARCHAR(64)  COLLATE utf8mb4_bin NOT NULL DEFAULT '',
   total_cents BIGINT       NOT NULL,
   points      BIGINT       NOT NULL,
@@ -33,11 +33,13 @@ CREATE TABLE order_line (
   CHECK (quantity > 0)
 ) DEFAULT CHARSET = utf8mb4;
 
--- Each attempt to pay an order is one global transaction. At most one is OPEN.
+-- Each attempt to pay or to refund an order is one global transaction. At most one is OPEN.
 CREATE TABLE payment_attempt (
   order_id    VARCHAR(64) COLLATE utf8mb4_bin NOT NULL,
   no          INT         NOT NULL,
   gid         VARCHAR(64) COLLATE utf8mb4_bin NOT NULL,
+  -- PAYMENT or REFUND.
+  kind        VARCHAR(16) COLLATE utf8mb4_bin NOT NULL,
   state       VARCHAR(16) COLLATE utf8mb4_bin NOT NULL,
   -- Why the initiator asked to cancel; Cancel copies it to the order.
   reason      VARCHAR(32) COLLATE utf8mb4_bin NOT NULL DEFAULT '',

@@ -489,6 +489,67 @@ func (x *CreditGrantRequest) GetPoints() int64 {
 	return 0
 }
 
+type CreditDeductionRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Who got the points and how many, as order knows it. The order's entry decides, not these.
+	MemberId      string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Points        int64  `protobuf:"varint,3,opt,name=points,proto3" json:"points,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreditDeductionRequest) Reset() {
+	*x = CreditDeductionRequest{}
+	mi := &file_credit_v1_credit_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreditDeductionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreditDeductionRequest) ProtoMessage() {}
+
+func (x *CreditDeductionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_credit_v1_credit_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreditDeductionRequest.ProtoReflect.Descriptor instead.
+func (*CreditDeductionRequest) Descriptor() ([]byte, []int) {
+	return file_credit_v1_credit_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CreditDeductionRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CreditDeductionRequest) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *CreditDeductionRequest) GetPoints() int64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
 var File_credit_v1_credit_proto protoreflect.FileDescriptor
 
 const file_credit_v1_credit_proto_rawDesc = "" +
@@ -527,6 +588,10 @@ const file_credit_v1_credit_proto_rawDesc = "" +
 	"\x12CreditGrantRequest\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x16\n" +
+	"\x06points\x18\x03 \x01(\x03R\x06points\"h\n" +
+	"\x16CreditDeductionRequest\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1b\n" +
+	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x16\n" +
 	"\x06points\x18\x03 \x01(\x03R\x06points2\xd4\x02\n" +
 	"\aCredits\x12c\n" +
 	"\vGetMyCredit\x12\x1d.credit.v1.GetMyCreditRequest\x1a\x12.credit.v1.Account\"!\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/members/me/credit\x12z\n" +
@@ -535,7 +600,11 @@ const file_credit_v1_credit_proto_rawDesc = "" +
 	"\vCreditGrant\x12B\n" +
 	"\x03Try\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12F\n" +
 	"\aConfirm\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12E\n" +
-	"\x06Cancel\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B-Z+example.com/fourfold/api/credit/v1;creditv1b\x06proto3"
+	"\x06Cancel\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\xf0\x01\n" +
+	"\x0fCreditDeduction\x12F\n" +
+	"\x03Try\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12J\n" +
+	"\aConfirm\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12I\n" +
+	"\x06Cancel\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B-Z+example.com/fourfold/api/credit/v1;creditv1b\x06proto3"
 
 var (
 	file_credit_v1_credit_proto_rawDescOnce sync.Once
@@ -550,40 +619,47 @@ func file_credit_v1_credit_proto_rawDescGZIP() []byte {
 }
 
 var file_credit_v1_credit_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_credit_v1_credit_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_credit_v1_credit_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_credit_v1_credit_proto_goTypes = []any{
-	(Entry_Status)(0),             // 0: credit.v1.Entry.Status
-	(*Account)(nil),               // 1: credit.v1.Account
-	(*Entry)(nil),                 // 2: credit.v1.Entry
-	(*GetMyCreditRequest)(nil),    // 3: credit.v1.GetMyCreditRequest
-	(*ListMyEntriesRequest)(nil),  // 4: credit.v1.ListMyEntriesRequest
-	(*ListMyEntriesReply)(nil),    // 5: credit.v1.ListMyEntriesReply
-	(*SetFrozenRequest)(nil),      // 6: credit.v1.SetFrozenRequest
-	(*CreditGrantRequest)(nil),    // 7: credit.v1.CreditGrantRequest
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
+	(Entry_Status)(0),              // 0: credit.v1.Entry.Status
+	(*Account)(nil),                // 1: credit.v1.Account
+	(*Entry)(nil),                  // 2: credit.v1.Entry
+	(*GetMyCreditRequest)(nil),     // 3: credit.v1.GetMyCreditRequest
+	(*ListMyEntriesRequest)(nil),   // 4: credit.v1.ListMyEntriesRequest
+	(*ListMyEntriesReply)(nil),     // 5: credit.v1.ListMyEntriesReply
+	(*SetFrozenRequest)(nil),       // 6: credit.v1.SetFrozenRequest
+	(*CreditGrantRequest)(nil),     // 7: credit.v1.CreditGrantRequest
+	(*CreditDeductionRequest)(nil), // 8: credit.v1.CreditDeductionRequest
+	(*timestamppb.Timestamp)(nil),  // 9: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),          // 10: google.protobuf.Empty
 }
 var file_credit_v1_credit_proto_depIdxs = []int32{
-	0, // 0: credit.v1.Entry.status:type_name -> credit.v1.Entry.Status
-	8, // 1: credit.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
-	2, // 2: credit.v1.ListMyEntriesReply.entries:type_name -> credit.v1.Entry
-	3, // 3: credit.v1.Credits.GetMyCredit:input_type -> credit.v1.GetMyCreditRequest
-	4, // 4: credit.v1.Credits.ListMyEntries:input_type -> credit.v1.ListMyEntriesRequest
-	6, // 5: credit.v1.Credits.SetFrozen:input_type -> credit.v1.SetFrozenRequest
-	7, // 6: credit.v1.CreditGrant.Try:input_type -> credit.v1.CreditGrantRequest
-	7, // 7: credit.v1.CreditGrant.Confirm:input_type -> credit.v1.CreditGrantRequest
-	7, // 8: credit.v1.CreditGrant.Cancel:input_type -> credit.v1.CreditGrantRequest
-	1, // 9: credit.v1.Credits.GetMyCredit:output_type -> credit.v1.Account
-	5, // 10: credit.v1.Credits.ListMyEntries:output_type -> credit.v1.ListMyEntriesReply
-	1, // 11: credit.v1.Credits.SetFrozen:output_type -> credit.v1.Account
-	9, // 12: credit.v1.CreditGrant.Try:output_type -> google.protobuf.Empty
-	9, // 13: credit.v1.CreditGrant.Confirm:output_type -> google.protobuf.Empty
-	9, // 14: credit.v1.CreditGrant.Cancel:output_type -> google.protobuf.Empty
-	9, // [9:15] is the sub-list for method output_type
-	3, // [3:9] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: credit.v1.Entry.status:type_name -> credit.v1.Entry.Status
+	9,  // 1: credit.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
+	2,  // 2: credit.v1.ListMyEntriesReply.entries:type_name -> credit.v1.Entry
+	3,  // 3: credit.v1.Credits.GetMyCredit:input_type -> credit.v1.GetMyCreditRequest
+	4,  // 4: credit.v1.Credits.ListMyEntries:input_type -> credit.v1.ListMyEntriesRequest
+	6,  // 5: credit.v1.Credits.SetFrozen:input_type -> credit.v1.SetFrozenRequest
+	7,  // 6: credit.v1.CreditGrant.Try:input_type -> credit.v1.CreditGrantRequest
+	7,  // 7: credit.v1.CreditGrant.Confirm:input_type -> credit.v1.CreditGrantRequest
+	7,  // 8: credit.v1.CreditGrant.Cancel:input_type -> credit.v1.CreditGrantRequest
+	8,  // 9: credit.v1.CreditDeduction.Try:input_type -> credit.v1.CreditDeductionRequest
+	8,  // 10: credit.v1.CreditDeduction.Confirm:input_type -> credit.v1.CreditDeductionRequest
+	8,  // 11: credit.v1.CreditDeduction.Cancel:input_type -> credit.v1.CreditDeductionRequest
+	1,  // 12: credit.v1.Credits.GetMyCredit:output_type -> credit.v1.Account
+	5,  // 13: credit.v1.Credits.ListMyEntries:output_type -> credit.v1.ListMyEntriesReply
+	1,  // 14: credit.v1.Credits.SetFrozen:output_type -> credit.v1.Account
+	10, // 15: credit.v1.CreditGrant.Try:output_type -> google.protobuf.Empty
+	10, // 16: credit.v1.CreditGrant.Confirm:output_type -> google.protobuf.Empty
+	10, // 17: credit.v1.CreditGrant.Cancel:output_type -> google.protobuf.Empty
+	10, // 18: credit.v1.CreditDeduction.Try:output_type -> google.protobuf.Empty
+	10, // 19: credit.v1.CreditDeduction.Confirm:output_type -> google.protobuf.Empty
+	10, // 20: credit.v1.CreditDeduction.Cancel:output_type -> google.protobuf.Empty
+	12, // [12:21] is the sub-list for method output_type
+	3,  // [3:12] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_credit_v1_credit_proto_init() }
@@ -597,9 +673,9 @@ func file_credit_v1_credit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_credit_v1_credit_proto_rawDesc), len(file_credit_v1_credit_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_credit_v1_credit_proto_goTypes,
 		DependencyIndexes: file_credit_v1_credit_proto_depIdxs,

@@ -386,3 +386,185 @@ var CreditGrant_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "credit/v1/credit.proto",
 }
+
+const (
+	CreditDeduction_Try_FullMethodName     = "/credit.v1.CreditDeduction/Try"
+	CreditDeduction_Confirm_FullMethodName = "/credit.v1.CreditDeduction/Confirm"
+	CreditDeduction_Cancel_FullMethodName  = "/credit.v1.CreditDeduction/Cancel"
+)
+
+// CreditDeductionClient is the client API for CreditDeduction service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// CreditDeduction is credit's branch of the refund transaction: it takes back what the order's payment added.
+type CreditDeductionClient interface {
+	Try(ctx context.Context, in *CreditDeductionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	Confirm(ctx context.Context, in *CreditDeductionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	Cancel(ctx context.Context, in *CreditDeductionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+}
+
+type creditDeductionClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewCreditDeductionClient(cc grpc.ClientConnInterface) CreditDeductionClient {
+	return &creditDeductionClient{cc}
+}
+
+func (c *creditDeductionClient) Try(ctx context.Context, in *CreditDeductionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, CreditDeduction_Try_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *creditDeductionClient) Confirm(ctx context.Context, in *CreditDeductionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, CreditDeduction_Confirm_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *creditDeductionClient) Cancel(ctx context.Context, in *CreditDeductionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, CreditDeduction_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// CreditDeductionServer is the server API for CreditDeduction service.
+// All implementations must embed UnimplementedCreditDeductionServer
+// for forward compatibility.
+//
+// CreditDeduction is credit's branch of the refund transaction: it takes back what the order's payment added.
+type CreditDeductionServer interface {
+	Try(context.Context, *CreditDeductionRequest) (*emptypb.Empty, error)
+	Confirm(context.Context, *CreditDeductionRequest) (*emptypb.Empty, error)
+	Cancel(context.Context, *CreditDeductionRequest) (*emptypb.Empty, error)
+	mustEmbedUnimplementedCreditDeductionServer()
+}
+
+// UnimplementedCreditDeductionServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedCreditDeductionServer struct{}
+
+func (UnimplementedCreditDeductionServer) Try(context.Context, *CreditDeductionRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Try not implemented")
+}
+func (UnimplementedCreditDeductionServer) Confirm(context.Context, *CreditDeductionRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
+}
+func (UnimplementedCreditDeductionServer) Cancel(context.Context, *CreditDeductionRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedCreditDeductionServer) mustEmbedUnimplementedCreditDeductionServer() {}
+func (UnimplementedCreditDeductionServer) testEmbeddedByValue()                         {}
+
+// UnsafeCreditDeductionServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to CreditDeductionServer will
+// result in compilation errors.
+type UnsafeCreditDeductionServer interface {
+	mustEmbedUnimplementedCreditDeductionServer()
+}
+
+func RegisterCreditDeductionServer(s grpc.ServiceRegistrar, srv CreditDeductionServer) {
+	// If the following call panics, it indicates UnimplementedCreditDeductionServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&CreditDeduction_ServiceDesc, srv)
+}
+
+func _CreditDeduction_Try_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreditDeductionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CreditDeductionServer).Try(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CreditDeduction_Try_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CreditDeductionServer).Try(ctx, req.(*CreditDeductionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CreditDeduction_Confirm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreditDeductionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CreditDeductionServer).Confirm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CreditDeduction_Confirm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CreditDeductionServer).Confirm(ctx, req.(*CreditDeductionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CreditDeduction_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreditDeductionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CreditDeductionServer).Cancel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CreditDeduction_Cancel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CreditDeductionServer).Cancel(ctx, req.(*CreditDeductionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// CreditDeduction_ServiceDesc is the grpc.ServiceDesc for CreditDeduction service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var CreditDeduction_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "credit.v1.CreditDeduction",
+	HandlerType: (*CreditDeductionServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Try",
+			Handler:    _CreditDeduction_Try_Handler,
+		},
+		{
+			MethodName: "Confirm",
+			Handler:    _CreditDeduction_Confirm_Handler,
+		},
+		{
+			MethodName: "Cancel",
+			Handler:    _CreditDeduction_Cancel_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "credit/v1/credit.proto",
+}

@@ -25,7 +25,7 @@ const (
 type ErrorReason int32
 
 const (
-	// Refusal of the branch's Try: an operator froze the account.
+	// Refusal of a branch's Try: an operator froze the account, or the points to be taken back are spent or were never added.
 	ErrorReason_CREDIT_REFUSED ErrorReason = 0
 	ErrorReason_CREDIT_INVALID ErrorReason = 1
 )

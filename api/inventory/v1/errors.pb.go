@@ -28,9 +28,11 @@ const (
 	ErrorReason_PRODUCT_NOT_FOUND ErrorReason = 0
 	ErrorReason_PRODUCT_EXISTS    ErrorReason = 1
 	ErrorReason_PRODUCT_INVALID   ErrorReason = 2
-	// Refusals of the branch's Try.
+	// Refusals of the payment's Try.
 	ErrorReason_STOCK_NOT_ENOUGH ErrorReason = 3
 	ErrorReason_PRODUCT_UNKNOWN  ErrorReason = 4
+	// Refusal of the refund's Try: the order has taken nothing, or it is on its way back already.
+	ErrorReason_STOCK_NOT_SOLD ErrorReason = 5
 )
 
 // Enum value maps for ErrorReason.
@@ -41,6 +43,7 @@ var (
 		2: "PRODUCT_INVALID",
 		3: "STOCK_NOT_ENOUGH",
 		4: "PRODUCT_UNKNOWN",
+		5: "STOCK_NOT_SOLD",
 	}
 	ErrorReason_value = map[string]int32{
 		"PRODUCT_NOT_FOUND": 0,
@@ -48,6 +51,7 @@ var (
 		"PRODUCT_INVALID":   2,
 		"STOCK_NOT_ENOUGH":  3,
 		"PRODUCT_UNKNOWN":   4,
+		"STOCK_NOT_SOLD":    5,
 	}
 )
 
@@ -82,13 +86,14 @@ var File_inventory_v1_errors_proto protoreflect.FileDescriptor
 
 const file_inventory_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x19inventory/v1/errors.proto\x12\finventory.v1\x1a\x13errors/errors.proto*\x9c\x01\n" +
+	"\x19inventory/v1/errors.proto\x12\finventory.v1\x1a\x13errors/errors.proto*\xb6\x01\n" +
 	"\vErrorReason\x12\x1b\n" +
 	"\x11PRODUCT_NOT_FOUND\x10\x00\x1a\x04\xa8E\x94\x03\x12\x18\n" +
 	"\x0ePRODUCT_EXISTS\x10\x01\x1a\x04\xa8E\x99\x03\x12\x19\n" +
 	"\x0fPRODUCT_INVALID\x10\x02\x1a\x04\xa8E\x90\x03\x12\x1a\n" +
 	"\x10STOCK_NOT_ENOUGH\x10\x03\x1a\x04\xa8E\x99\x03\x12\x19\n" +
-	"\x0fPRODUCT_UNKNOWN\x10\x04\x1a\x04\xa8E\x99\x03\x1a\x04\xa0E\xf4\x03B3Z1example.com/fourfold/api/inventory/v1;inventoryv1b\x06proto3"
+	"\x0fPRODUCT_UNKNOWN\x10\x04\x1a\x04\xa8E\x99\x03\x12\x18\n" +
+	"\x0eSTOCK_NOT_SOLD\x10\x05\x1a\x04\xa8E\x99\x03\x1a\x04\xa0E\xf4\x03B3Z1example.com/fourfold/api/inventory/v1;inventoryv1b\x06proto3"
 
 var (
 	file_inventory_v1_errors_proto_rawDescOnce sync.Once

@@ -47,7 +47,7 @@ func ErrorProductInvalid(format string, args ...interface{}) *errors.Error {
 	return errors.New(400, ErrorReason_PRODUCT_INVALID.String(), fmt.Sprintf(format, args...))
 }
 
-// Refusals of the branch's Try.
+// Refusals of the payment's Try.
 func IsStockNotEnough(err error) bool {
 	if err == nil {
 		return false
@@ -56,7 +56,7 @@ func IsStockNotEnough(err error) bool {
 	return e.Reason == ErrorReason_STOCK_NOT_ENOUGH.String() && e.Code == 409
 }
 
-// Refusals of the branch's Try.
+// Refusals of the payment's Try.
 func ErrorStockNotEnough(format string, args ...interface{}) *errors.Error {
 	return errors.New(409, ErrorReason_STOCK_NOT_ENOUGH.String(), fmt.Sprintf(format, args...))
 }
@@ -71,4 +71,18 @@ func IsProductUnknown(err error) bool {
 
 func ErrorProductUnknown(format string, args ...interface{}) *errors.Error {
 	return errors.New(409, ErrorReason_PRODUCT_UNKNOWN.String(), fmt.Sprintf(format, args...))
+}
+
+// Refusal of the refund's Try: the order has taken nothing, or it is on its way back already.
+func IsStockNotSold(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_STOCK_NOT_SOLD.String() && e.Code == 409
+}
+
+// Refusal of the refund's Try: the order has taken nothing, or it is on its way back already.
+func ErrorStockNotSold(format string, args ...interface{}) *errors.Error {
+	return errors.New(409, ErrorReason_STOCK_NOT_SOLD.String(), fmt.Sprintf(format, args...))
 }

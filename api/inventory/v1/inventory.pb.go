@@ -629,6 +629,50 @@ func (x *StockFreezeRequest) GetLines() []*StockFreezeRequest_Line {
 	return nil
 }
 
+type StockReturnRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StockReturnRequest) Reset() {
+	*x = StockReturnRequest{}
+	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StockReturnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StockReturnRequest) ProtoMessage() {}
+
+func (x *StockReturnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StockReturnRequest.ProtoReflect.Descriptor instead.
+func (*StockReturnRequest) Descriptor() ([]byte, []int) {
+	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *StockReturnRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
 type StockFreezeRequest_Line struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -639,7 +683,7 @@ type StockFreezeRequest_Line struct {
 
 func (x *StockFreezeRequest_Line) Reset() {
 	*x = StockFreezeRequest_Line{}
-	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +695,7 @@ func (x *StockFreezeRequest_Line) String() string {
 func (*StockFreezeRequest_Line) ProtoMessage() {}
 
 func (x *StockFreezeRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +775,9 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\x05lines\x18\x02 \x03(\v2%.inventory.v1.StockFreezeRequest.LineR\x05lines\x1a4\n" +
 	"\x04Line\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x05R\bquantity2\x88\x05\n" +
+	"\bquantity\x18\x02 \x01(\x05R\bquantity\"/\n" +
+	"\x12StockReturnRequest\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId2\x88\x05\n" +
 	"\tCatalogue\x12l\n" +
 	"\fListProducts\x12!.inventory.v1.ListProductsRequest\x1a\x1f.inventory.v1.ListProductsReply\"\x18\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/products\x12d\n" +
 	"\n" +
@@ -743,7 +789,11 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\vStockFreeze\x12E\n" +
 	"\x03Try\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12I\n" +
 	"\aConfirm\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12H\n" +
-	"\x06Cancel\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B3Z1example.com/fourfold/api/inventory/v1;inventoryv1b\x06proto3"
+	"\x06Cancel\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\xe9\x01\n" +
+	"\vStockReturn\x12E\n" +
+	"\x03Try\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12I\n" +
+	"\aConfirm\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12H\n" +
+	"\x06Cancel\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B3Z1example.com/fourfold/api/inventory/v1;inventoryv1b\x06proto3"
 
 var (
 	file_inventory_v1_inventory_proto_rawDescOnce sync.Once
@@ -757,7 +807,7 @@ func file_inventory_v1_inventory_proto_rawDescGZIP() []byte {
 	return file_inventory_v1_inventory_proto_rawDescData
 }
 
-var file_inventory_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_inventory_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_inventory_v1_inventory_proto_goTypes = []any{
 	(*Product)(nil),                 // 0: inventory.v1.Product
 	(*Stock)(nil),                   // 1: inventory.v1.Stock
@@ -770,13 +820,14 @@ var file_inventory_v1_inventory_proto_goTypes = []any{
 	(*ReceiveStockRequest)(nil),     // 8: inventory.v1.ReceiveStockRequest
 	(*GetStockRequest)(nil),         // 9: inventory.v1.GetStockRequest
 	(*StockFreezeRequest)(nil),      // 10: inventory.v1.StockFreezeRequest
-	(*StockFreezeRequest_Line)(nil), // 11: inventory.v1.StockFreezeRequest.Line
-	(*emptypb.Empty)(nil),           // 12: google.protobuf.Empty
+	(*StockReturnRequest)(nil),      // 11: inventory.v1.StockReturnRequest
+	(*StockFreezeRequest_Line)(nil), // 12: inventory.v1.StockFreezeRequest.Line
+	(*emptypb.Empty)(nil),           // 13: google.protobuf.Empty
 }
 var file_inventory_v1_inventory_proto_depIdxs = []int32{
 	0,  // 0: inventory.v1.ListProductsReply.products:type_name -> inventory.v1.Product
 	0,  // 1: inventory.v1.PriceProductsReply.products:type_name -> inventory.v1.Product
-	11, // 2: inventory.v1.StockFreezeRequest.lines:type_name -> inventory.v1.StockFreezeRequest.Line
+	12, // 2: inventory.v1.StockFreezeRequest.lines:type_name -> inventory.v1.StockFreezeRequest.Line
 	2,  // 3: inventory.v1.Catalogue.ListProducts:input_type -> inventory.v1.ListProductsRequest
 	4,  // 4: inventory.v1.Catalogue.GetProduct:input_type -> inventory.v1.GetProductRequest
 	5,  // 5: inventory.v1.Catalogue.PriceProducts:input_type -> inventory.v1.PriceProductsRequest
@@ -786,17 +837,23 @@ var file_inventory_v1_inventory_proto_depIdxs = []int32{
 	10, // 9: inventory.v1.StockFreeze.Try:input_type -> inventory.v1.StockFreezeRequest
 	10, // 10: inventory.v1.StockFreeze.Confirm:input_type -> inventory.v1.StockFreezeRequest
 	10, // 11: inventory.v1.StockFreeze.Cancel:input_type -> inventory.v1.StockFreezeRequest
-	3,  // 12: inventory.v1.Catalogue.ListProducts:output_type -> inventory.v1.ListProductsReply
-	0,  // 13: inventory.v1.Catalogue.GetProduct:output_type -> inventory.v1.Product
-	6,  // 14: inventory.v1.Catalogue.PriceProducts:output_type -> inventory.v1.PriceProductsReply
-	0,  // 15: inventory.v1.Catalogue.CreateProduct:output_type -> inventory.v1.Product
-	1,  // 16: inventory.v1.Catalogue.ReceiveStock:output_type -> inventory.v1.Stock
-	1,  // 17: inventory.v1.Catalogue.GetStock:output_type -> inventory.v1.Stock
-	12, // 18: inventory.v1.StockFreeze.Try:output_type -> google.protobuf.Empty
-	12, // 19: inventory.v1.StockFreeze.Confirm:output_type -> google.protobuf.Empty
-	12, // 20: inventory.v1.StockFreeze.Cancel:output_type -> google.protobuf.Empty
-	12, // [12:21] is the sub-list for method output_type
-	3,  // [3:12] is the sub-list for method input_type
+	11, // 12: inventory.v1.StockReturn.Try:input_type -> inventory.v1.StockReturnRequest
+	11, // 13: inventory.v1.StockReturn.Confirm:input_type -> inventory.v1.StockReturnRequest
+	11, // 14: inventory.v1.StockReturn.Cancel:input_type -> inventory.v1.StockReturnRequest
+	3,  // 15: inventory.v1.Catalogue.ListProducts:output_type -> inventory.v1.ListProductsReply
+	0,  // 16: inventory.v1.Catalogue.GetProduct:output_type -> inventory.v1.Product
+	6,  // 17: inventory.v1.Catalogue.PriceProducts:output_type -> inventory.v1.PriceProductsReply
+	0,  // 18: inventory.v1.Catalogue.CreateProduct:output_type -> inventory.v1.Product
+	1,  // 19: inventory.v1.Catalogue.ReceiveStock:output_type -> inventory.v1.Stock
+	1,  // 20: inventory.v1.Catalogue.GetStock:output_type -> inventory.v1.Stock
+	13, // 21: inventory.v1.StockFreeze.Try:output_type -> google.protobuf.Empty
+	13, // 22: inventory.v1.StockFreeze.Confirm:output_type -> google.protobuf.Empty
+	13, // 23: inventory.v1.StockFreeze.Cancel:output_type -> google.protobuf.Empty
+	13, // 24: inventory.v1.StockReturn.Try:output_type -> google.protobuf.Empty
+	13, // 25: inventory.v1.StockReturn.Confirm:output_type -> google.protobuf.Empty
+	13, // 26: inventory.v1.StockReturn.Cancel:output_type -> google.protobuf.Empty
+	15, // [15:27] is the sub-list for method output_type
+	3,  // [3:15] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -813,9 +870,9 @@ func file_inventory_v1_inventory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inventory_v1_inventory_proto_rawDesc), len(file_inventory_v1_inventory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_inventory_v1_inventory_proto_goTypes,
 		DependencyIndexes: file_inventory_v1_inventory_proto_depIdxs,

@@ -502,3 +502,185 @@ var StockFreeze_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "inventory/v1/inventory.proto",
 }
+
+const (
+	StockReturn_Try_FullMethodName     = "/inventory.v1.StockReturn/Try"
+	StockReturn_Confirm_FullMethodName = "/inventory.v1.StockReturn/Confirm"
+	StockReturn_Cancel_FullMethodName  = "/inventory.v1.StockReturn/Cancel"
+)
+
+// StockReturnClient is the client API for StockReturn service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// StockReturn is inventory's branch of the refund transaction. What comes back is what the order's payment took.
+type StockReturnClient interface {
+	Try(ctx context.Context, in *StockReturnRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	Confirm(ctx context.Context, in *StockReturnRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	Cancel(ctx context.Context, in *StockReturnRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+}
+
+type stockReturnClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewStockReturnClient(cc grpc.ClientConnInterface) StockReturnClient {
+	return &stockReturnClient{cc}
+}
+
+func (c *stockReturnClient) Try(ctx context.Context, in *StockReturnRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, StockReturn_Try_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *stockReturnClient) Confirm(ctx context.Context, in *StockReturnRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, StockReturn_Confirm_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *stockReturnClient) Cancel(ctx context.Context, in *StockReturnRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, StockReturn_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// StockReturnServer is the server API for StockReturn service.
+// All implementations must embed UnimplementedStockReturnServer
+// for forward compatibility.
+//
+// StockReturn is inventory's branch of the refund transaction. What comes back is what the order's payment took.
+type StockReturnServer interface {
+	Try(context.Context, *StockReturnRequest) (*emptypb.Empty, error)
+	Confirm(context.Context, *StockReturnRequest) (*emptypb.Empty, error)
+	Cancel(context.Context, *StockReturnRequest) (*emptypb.Empty, error)
+	mustEmbedUnimplementedStockReturnServer()
+}
+
+// UnimplementedStockReturnServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedStockReturnServer struct{}
+
+func (UnimplementedStockReturnServer) Try(context.Context, *StockReturnRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Try not implemented")
+}
+func (UnimplementedStockReturnServer) Confirm(context.Context, *StockReturnRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
+}
+func (UnimplementedStockReturnServer) Cancel(context.Context, *StockReturnRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedStockReturnServer) mustEmbedUnimplementedStockReturnServer() {}
+func (UnimplementedStockReturnServer) testEmbeddedByValue()                     {}
+
+// UnsafeStockReturnServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to StockReturnServer will
+// result in compilation errors.
+type UnsafeStockReturnServer interface {
+	mustEmbedUnimplementedStockReturnServer()
+}
+
+func RegisterStockReturnServer(s grpc.ServiceRegistrar, srv StockReturnServer) {
+	// If the following call panics, it indicates UnimplementedStockReturnServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&StockReturn_ServiceDesc, srv)
+}
+
+func _StockReturn_Try_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StockReturnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StockReturnServer).Try(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StockReturn_Try_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StockReturnServer).Try(ctx, req.(*StockReturnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StockReturn_Confirm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StockReturnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StockReturnServer).Confirm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StockReturn_Confirm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StockReturnServer).Confirm(ctx, req.(*StockReturnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StockReturn_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StockReturnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StockReturnServer).Cancel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StockReturn_Cancel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StockReturnServer).Cancel(ctx, req.(*StockReturnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// StockReturn_ServiceDesc is the grpc.ServiceDesc for StockReturn service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var StockReturn_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "inventory.v1.StockReturn",
+	HandlerType: (*StockReturnServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Try",
+			Handler:    _StockReturn_Try_Handler,
+		},
+		{
+			MethodName: "Confirm",
+			Handler:    _StockReturn_Confirm_Handler,
+		},
+		{
+			MethodName: "Cancel",
+			Handler:    _StockReturn_Cancel_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "inventory/v1/inventory.proto",
+}

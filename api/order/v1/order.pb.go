@@ -95,6 +95,55 @@ func (Order_Status) EnumDescriptor() ([]byte, []int) {
 	return file_order_v1_order_proto_rawDescGZIP(), []int{0, 0}
 }
 
+type DeliveryEvent_Type int32
+
+const (
+	DeliveryEvent_TYPE_UNSPECIFIED DeliveryEvent_Type = 0
+	DeliveryEvent_SHIPPED          DeliveryEvent_Type = 1
+	DeliveryEvent_DELIVERED        DeliveryEvent_Type = 2
+)
+
+// Enum value maps for DeliveryEvent_Type.
+var (
+	DeliveryEvent_Type_name = map[int32]string{
+		0: "TYPE_UNSPECIFIED",
+		1: "SHIPPED",
+		2: "DELIVERED",
+	}
+	DeliveryEvent_Type_value = map[string]int32{
+		"TYPE_UNSPECIFIED": 0,
+		"SHIPPED":          1,
+		"DELIVERED":        2,
+	}
+)
+
+func (x DeliveryEvent_Type) Enum() *DeliveryEvent_Type {
+	p := new(DeliveryEvent_Type)
+	*p = x
+	return p
+}
+
+func (x DeliveryEvent_Type) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryEvent_Type) Descriptor() protoreflect.EnumDescriptor {
+	return file_order_v1_order_proto_enumTypes[1].Descriptor()
+}
+
+func (DeliveryEvent_Type) Type() protoreflect.EnumType {
+	return &file_order_v1_order_proto_enumTypes[1]
+}
+
+func (x DeliveryEvent_Type) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryEvent_Type.Descriptor instead.
+func (DeliveryEvent_Type) EnumDescriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{11, 0}
+}
+
 type Order struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -537,6 +586,50 @@ func (x *PayOrderRequest) GetId() string {
 	return ""
 }
 
+type RefundOrderRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundOrderRequest) Reset() {
+	*x = RefundOrderRequest{}
+	mi := &file_order_v1_order_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundOrderRequest) ProtoMessage() {}
+
+func (x *RefundOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundOrderRequest.ProtoReflect.Descriptor instead.
+func (*RefundOrderRequest) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RefundOrderRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type CancelOrderRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -546,7 +639,7 @@ type CancelOrderRequest struct {
 
 func (x *CancelOrderRequest) Reset() {
 	*x = CancelOrderRequest{}
-	mi := &file_order_v1_order_proto_msgTypes[7]
+	mi := &file_order_v1_order_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +651,7 @@ func (x *CancelOrderRequest) String() string {
 func (*CancelOrderRequest) ProtoMessage() {}
 
 func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[7]
+	mi := &file_order_v1_order_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +664,7 @@ func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOrderRequest.ProtoReflect.Descriptor instead.
 func (*CancelOrderRequest) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{7}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CancelOrderRequest) GetId() string {
@@ -590,7 +683,7 @@ type OrderPaymentRequest struct {
 
 func (x *OrderPaymentRequest) Reset() {
 	*x = OrderPaymentRequest{}
-	mi := &file_order_v1_order_proto_msgTypes[8]
+	mi := &file_order_v1_order_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +695,7 @@ func (x *OrderPaymentRequest) String() string {
 func (*OrderPaymentRequest) ProtoMessage() {}
 
 func (x *OrderPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[8]
+	mi := &file_order_v1_order_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +708,7 @@ func (x *OrderPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderPaymentRequest.ProtoReflect.Descriptor instead.
 func (*OrderPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{8}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OrderPaymentRequest) GetOrderId() string {
@@ -623,6 +716,120 @@ func (x *OrderPaymentRequest) GetOrderId() string {
 		return x.OrderId
 	}
 	return ""
+}
+
+type OrderRefundRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderRefundRequest) Reset() {
+	*x = OrderRefundRequest{}
+	mi := &file_order_v1_order_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderRefundRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderRefundRequest) ProtoMessage() {}
+
+func (x *OrderRefundRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderRefundRequest.ProtoReflect.Descriptor instead.
+func (*OrderRefundRequest) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *OrderRefundRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+type DeliveryEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique; the same each time the event is delivered.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Counts the events of one order's delivery from 1, without gaps.
+	Seq           int64              `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	Type          DeliveryEvent_Type `protobuf:"varint,4,opt,name=type,proto3,enum=order.v1.DeliveryEvent_Type" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryEvent) Reset() {
+	*x = DeliveryEvent{}
+	mi := &file_order_v1_order_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryEvent) ProtoMessage() {}
+
+func (x *DeliveryEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryEvent.ProtoReflect.Descriptor instead.
+func (*DeliveryEvent) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeliveryEvent) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *DeliveryEvent) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *DeliveryEvent) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *DeliveryEvent) GetType() DeliveryEvent_Type {
+	if x != nil {
+		return x.Type
+	}
+	return DeliveryEvent_TYPE_UNSPECIFIED
 }
 
 type CreateOrderRequest_Line struct {
@@ -635,7 +842,7 @@ type CreateOrderRequest_Line struct {
 
 func (x *CreateOrderRequest_Line) Reset() {
 	*x = CreateOrderRequest_Line{}
-	mi := &file_order_v1_order_proto_msgTypes[9]
+	mi := &file_order_v1_order_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +854,7 @@ func (x *CreateOrderRequest_Line) String() string {
 func (*CreateOrderRequest_Line) ProtoMessage() {}
 
 func (x *CreateOrderRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[9]
+	mi := &file_order_v1_order_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,10 +939,24 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\",\n" +
 	"\x0fPayOrderRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"/\n" +
+	"\x12RefundOrderRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"/\n" +
 	"\x12CancelOrderRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"0\n" +
 	"\x13OrderPaymentRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId2\xd5\x03\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"/\n" +
+	"\x12OrderRefundRequest\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"\xee\x01\n" +
+	"\rDeliveryEvent\x12$\n" +
+	"\bevent_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aeventId\x12$\n" +
+	"\border_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aorderId\x12\x19\n" +
+	"\x03seq\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x03seq\x12<\n" +
+	"\x04type\x18\x04 \x01(\x0e2\x1c.order.v1.DeliveryEvent.TypeB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04type\"8\n" +
+	"\x04Type\x12\x14\n" +
+	"\x10TYPE_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aSHIPPED\x10\x01\x12\r\n" +
+	"\tDELIVERED\x10\x022\xba\x04\n" +
 	"\x06Orders\x12W\n" +
 	"\vCreateOrder\x12\x1c.order.v1.CreateOrderRequest\x1a\x0f.order.v1.Order\"\x19\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
 	"/v1/orders\x12\\\n" +
@@ -744,10 +965,16 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"/v1/orders\x12S\n" +
 	"\bGetOrder\x12\x19.order.v1.GetOrderRequest\x1a\x0f.order.v1.Order\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x12Z\n" +
 	"\bPayOrder\x12\x19.order.v1.PayOrderRequest\x1a\x0f.order.v1.Order\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/orders/{id}/pay\x12c\n" +
+	"\vRefundOrder\x12\x1c.order.v1.RefundOrderRequest\x1a\x0f.order.v1.Order\"%\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/orders/{id}/refund\x12c\n" +
 	"\vCancelOrder\x12\x1c.order.v1.CancelOrderRequest\x1a\x0f.order.v1.Order\"%\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/orders/{id}/cancel2\x9d\x01\n" +
 	"\fOrderPayment\x12F\n" +
 	"\aConfirm\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12E\n" +
-	"\x06Cancel\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
+	"\x06Cancel\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\x9a\x01\n" +
+	"\vOrderRefund\x12E\n" +
+	"\aConfirm\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12D\n" +
+	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042R\n" +
+	"\x0eDeliveryEvents\x12@\n" +
+	"\aDeliver\x12\x17.order.v1.DeliveryEvent\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
 
 var (
 	file_order_v1_order_proto_rawDescOnce sync.Once
@@ -761,50 +988,63 @@ func file_order_v1_order_proto_rawDescGZIP() []byte {
 	return file_order_v1_order_proto_rawDescData
 }
 
-var file_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_order_v1_order_proto_goTypes = []any{
 	(Order_Status)(0),               // 0: order.v1.Order.Status
-	(*Order)(nil),                   // 1: order.v1.Order
-	(*OrderLine)(nil),               // 2: order.v1.OrderLine
-	(*CreateOrderRequest)(nil),      // 3: order.v1.CreateOrderRequest
-	(*ListOrdersRequest)(nil),       // 4: order.v1.ListOrdersRequest
-	(*ListOrdersReply)(nil),         // 5: order.v1.ListOrdersReply
-	(*GetOrderRequest)(nil),         // 6: order.v1.GetOrderRequest
-	(*PayOrderRequest)(nil),         // 7: order.v1.PayOrderRequest
-	(*CancelOrderRequest)(nil),      // 8: order.v1.CancelOrderRequest
-	(*OrderPaymentRequest)(nil),     // 9: order.v1.OrderPaymentRequest
-	(*CreateOrderRequest_Line)(nil), // 10: order.v1.CreateOrderRequest.Line
-	(*timestamppb.Timestamp)(nil),   // 11: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),           // 12: google.protobuf.Empty
+	(DeliveryEvent_Type)(0),         // 1: order.v1.DeliveryEvent.Type
+	(*Order)(nil),                   // 2: order.v1.Order
+	(*OrderLine)(nil),               // 3: order.v1.OrderLine
+	(*CreateOrderRequest)(nil),      // 4: order.v1.CreateOrderRequest
+	(*ListOrdersRequest)(nil),       // 5: order.v1.ListOrdersRequest
+	(*ListOrdersReply)(nil),         // 6: order.v1.ListOrdersReply
+	(*GetOrderRequest)(nil),         // 7: order.v1.GetOrderRequest
+	(*PayOrderRequest)(nil),         // 8: order.v1.PayOrderRequest
+	(*RefundOrderRequest)(nil),      // 9: order.v1.RefundOrderRequest
+	(*CancelOrderRequest)(nil),      // 10: order.v1.CancelOrderRequest
+	(*OrderPaymentRequest)(nil),     // 11: order.v1.OrderPaymentRequest
+	(*OrderRefundRequest)(nil),      // 12: order.v1.OrderRefundRequest
+	(*DeliveryEvent)(nil),           // 13: order.v1.DeliveryEvent
+	(*CreateOrderRequest_Line)(nil), // 14: order.v1.CreateOrderRequest.Line
+	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),           // 16: google.protobuf.Empty
 }
 var file_order_v1_order_proto_depIdxs = []int32{
 	0,  // 0: order.v1.Order.status:type_name -> order.v1.Order.Status
-	2,  // 1: order.v1.Order.lines:type_name -> order.v1.OrderLine
-	11, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	11, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
-	11, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
-	10, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
-	1,  // 6: order.v1.ListOrdersReply.orders:type_name -> order.v1.Order
-	3,  // 7: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
-	4,  // 8: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
-	6,  // 9: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
-	7,  // 10: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
-	8,  // 11: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
-	9,  // 12: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
-	9,  // 13: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
-	1,  // 14: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
-	5,  // 15: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
-	1,  // 16: order.v1.Orders.GetOrder:output_type -> order.v1.Order
-	1,  // 17: order.v1.Orders.PayOrder:output_type -> order.v1.Order
-	1,  // 18: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
-	12, // 19: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
-	12, // 20: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	3,  // 1: order.v1.Order.lines:type_name -> order.v1.OrderLine
+	15, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	15, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
+	15, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
+	14, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
+	2,  // 6: order.v1.ListOrdersReply.orders:type_name -> order.v1.Order
+	1,  // 7: order.v1.DeliveryEvent.type:type_name -> order.v1.DeliveryEvent.Type
+	4,  // 8: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
+	5,  // 9: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
+	7,  // 10: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
+	8,  // 11: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
+	9,  // 12: order.v1.Orders.RefundOrder:input_type -> order.v1.RefundOrderRequest
+	10, // 13: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
+	11, // 14: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
+	11, // 15: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
+	12, // 16: order.v1.OrderRefund.Confirm:input_type -> order.v1.OrderRefundRequest
+	12, // 17: order.v1.OrderRefund.Cancel:input_type -> order.v1.OrderRefundRequest
+	13, // 18: order.v1.DeliveryEvents.Deliver:input_type -> order.v1.DeliveryEvent
+	2,  // 19: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
+	6,  // 20: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
+	2,  // 21: order.v1.Orders.GetOrder:output_type -> order.v1.Order
+	2,  // 22: order.v1.Orders.PayOrder:output_type -> order.v1.Order
+	2,  // 23: order.v1.Orders.RefundOrder:output_type -> order.v1.Order
+	2,  // 24: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
+	16, // 25: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
+	16, // 26: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
+	16, // 27: order.v1.OrderRefund.Confirm:output_type -> google.protobuf.Empty
+	16, // 28: order.v1.OrderRefund.Cancel:output_type -> google.protobuf.Empty
+	16, // 29: order.v1.DeliveryEvents.Deliver:output_type -> google.protobuf.Empty
+	19, // [19:30] is the sub-list for method output_type
+	8,  // [8:19] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_order_v1_order_proto_init() }
@@ -817,10 +1057,10 @@ func file_order_v1_order_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_order_v1_order_proto_rawDesc), len(file_order_v1_order_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   10,
+			NumEnums:      2,
+			NumMessages:   13,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   4,
 		},
 		GoTypes:           file_order_v1_order_proto_goTypes,
 		DependencyIndexes: file_order_v1_order_proto_depIdxs,

@@ -26,6 +26,7 @@ const (
 	Orders_ListOrders_FullMethodName  = "/order.v1.Orders/ListOrders"
 	Orders_GetOrder_FullMethodName    = "/order.v1.Orders/GetOrder"
 	Orders_PayOrder_FullMethodName    = "/order.v1.Orders/PayOrder"
+	Orders_RefundOrder_FullMethodName = "/order.v1.Orders/RefundOrder"
 	Orders_CancelOrder_FullMethodName = "/order.v1.Orders/CancelOrder"
 )
 
@@ -43,6 +44,9 @@ type OrdersClient interface {
 	// PayOrder pays in all four services or in none. 200 PAID; 202 UPDATING, undecided, ask GetOrder; 409 with the reason
 	// when the order is CANCELED; 503 with Retry-After when nothing happened and the order can be paid later.
 	PayOrder(ctx context.Context, in *PayOrderRequest, opts ...grpc.CallOption) (*Order, error)
+	// RefundOrder undoes a paid order that has not been picked, in all four services or in none. 200 REFUNDED, also the second
+	// time; 202 REFUNDING, undecided, ask GetOrder; 409 with the reason when it was refused: the order is PAID as before.
+	RefundOrder(ctx context.Context, in *RefundOrderRequest, opts ...grpc.CallOption) (*Order, error)
 	// CancelOrder closes an order that is not paid. 200, also the second time; 409 when it is paid or being paid.
 	CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*Order, error)
 }
@@ -95,6 +99,16 @@ func (c *ordersClient) PayOrder(ctx context.Context, in *PayOrderRequest, opts .
 	return out, nil
 }
 
+func (c *ordersClient) RefundOrder(ctx context.Context, in *RefundOrderRequest, opts ...grpc.CallOption) (*Order, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Order)
+	err := c.cc.Invoke(ctx, Orders_RefundOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ordersClient) CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*Order, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Order)
@@ -119,6 +133,9 @@ type OrdersServer interface {
 	// PayOrder pays in all four services or in none. 200 PAID; 202 UPDATING, undecided, ask GetOrder; 409 with the reason
 	// when the order is CANCELED; 503 with Retry-After when nothing happened and the order can be paid later.
 	PayOrder(context.Context, *PayOrderRequest) (*Order, error)
+	// RefundOrder undoes a paid order that has not been picked, in all four services or in none. 200 REFUNDED, also the second
+	// time; 202 REFUNDING, undecided, ask GetOrder; 409 with the reason when it was refused: the order is PAID as before.
+	RefundOrder(context.Context, *RefundOrderRequest) (*Order, error)
 	// CancelOrder closes an order that is not paid. 200, also the second time; 409 when it is paid or being paid.
 	CancelOrder(context.Context, *CancelOrderRequest) (*Order, error)
 	mustEmbedUnimplementedOrdersServer()
@@ -142,6 +159,9 @@ func (UnimplementedOrdersServer) GetOrder(context.Context, *GetOrderRequest) (*O
 }
 func (UnimplementedOrdersServer) PayOrder(context.Context, *PayOrderRequest) (*Order, error) {
 	return nil, status.Error(codes.Unimplemented, "method PayOrder not implemented")
+}
+func (UnimplementedOrdersServer) RefundOrder(context.Context, *RefundOrderRequest) (*Order, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefundOrder not implemented")
 }
 func (UnimplementedOrdersServer) CancelOrder(context.Context, *CancelOrderRequest) (*Order, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelOrder not implemented")
@@ -239,6 +259,24 @@ func _Orders_PayOrder_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Orders_RefundOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefundOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrdersServer).RefundOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Orders_RefundOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrdersServer).RefundOrder(ctx, req.(*RefundOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Orders_CancelOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CancelOrderRequest)
 	if err := dec(in); err != nil {
@@ -279,6 +317,10 @@ var Orders_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PayOrder",
 			Handler:    _Orders_PayOrder_Handler,
+		},
+		{
+			MethodName: "RefundOrder",
+			Handler:    _Orders_RefundOrder_Handler,
 		},
 		{
 			MethodName: "CancelOrder",
@@ -427,6 +469,260 @@ var OrderPayment_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Cancel",
 			Handler:    _OrderPayment_Cancel_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "order/v1/order.proto",
+}
+
+const (
+	OrderRefund_Confirm_FullMethodName = "/order.v1.OrderRefund/Confirm"
+	OrderRefund_Cancel_FullMethodName  = "/order.v1.OrderRefund/Cancel"
+)
+
+// OrderRefundClient is the client API for OrderRefund service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// OrderRefund is order's own branch of the refund transaction. Its Try runs inside the initiator, first and alone.
+type OrderRefundClient interface {
+	Confirm(ctx context.Context, in *OrderRefundRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	Cancel(ctx context.Context, in *OrderRefundRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+}
+
+type orderRefundClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewOrderRefundClient(cc grpc.ClientConnInterface) OrderRefundClient {
+	return &orderRefundClient{cc}
+}
+
+func (c *orderRefundClient) Confirm(ctx context.Context, in *OrderRefundRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, OrderRefund_Confirm_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderRefundClient) Cancel(ctx context.Context, in *OrderRefundRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, OrderRefund_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// OrderRefundServer is the server API for OrderRefund service.
+// All implementations must embed UnimplementedOrderRefundServer
+// for forward compatibility.
+//
+// OrderRefund is order's own branch of the refund transaction. Its Try runs inside the initiator, first and alone.
+type OrderRefundServer interface {
+	Confirm(context.Context, *OrderRefundRequest) (*emptypb.Empty, error)
+	Cancel(context.Context, *OrderRefundRequest) (*emptypb.Empty, error)
+	mustEmbedUnimplementedOrderRefundServer()
+}
+
+// UnimplementedOrderRefundServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedOrderRefundServer struct{}
+
+func (UnimplementedOrderRefundServer) Confirm(context.Context, *OrderRefundRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
+}
+func (UnimplementedOrderRefundServer) Cancel(context.Context, *OrderRefundRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedOrderRefundServer) mustEmbedUnimplementedOrderRefundServer() {}
+func (UnimplementedOrderRefundServer) testEmbeddedByValue()                     {}
+
+// UnsafeOrderRefundServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to OrderRefundServer will
+// result in compilation errors.
+type UnsafeOrderRefundServer interface {
+	mustEmbedUnimplementedOrderRefundServer()
+}
+
+func RegisterOrderRefundServer(s grpc.ServiceRegistrar, srv OrderRefundServer) {
+	// If the following call panics, it indicates UnimplementedOrderRefundServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&OrderRefund_ServiceDesc, srv)
+}
+
+func _OrderRefund_Confirm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OrderRefundRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderRefundServer).Confirm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderRefund_Confirm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderRefundServer).Confirm(ctx, req.(*OrderRefundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OrderRefund_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OrderRefundRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderRefundServer).Cancel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderRefund_Cancel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderRefundServer).Cancel(ctx, req.(*OrderRefundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// OrderRefund_ServiceDesc is the grpc.ServiceDesc for OrderRefund service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var OrderRefund_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "order.v1.OrderRefund",
+	HandlerType: (*OrderRefundServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Confirm",
+			Handler:    _OrderRefund_Confirm_Handler,
+		},
+		{
+			MethodName: "Cancel",
+			Handler:    _OrderRefund_Cancel_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "order/v1/order.proto",
+}
+
+const (
+	DeliveryEvents_Deliver_FullMethodName = "/order.v1.DeliveryEvents/Deliver"
+)
+
+// DeliveryEventsClient is the client API for DeliveryEvents service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// DeliveryEvents is where the warehouse tells what became of an order's delivery.
+type DeliveryEventsClient interface {
+	// Deliver takes one event. It comes at least once; those of one order come by seq, but an older one may be repeated late.
+	// The sender signs (event_id, order_id) with the key of the branches. An error means: deliver it again later.
+	Deliver(ctx context.Context, in *DeliveryEvent, opts ...grpc.CallOption) (*emptypb.Empty, error)
+}
+
+type deliveryEventsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewDeliveryEventsClient(cc grpc.ClientConnInterface) DeliveryEventsClient {
+	return &deliveryEventsClient{cc}
+}
+
+func (c *deliveryEventsClient) Deliver(ctx context.Context, in *DeliveryEvent, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, DeliveryEvents_Deliver_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// DeliveryEventsServer is the server API for DeliveryEvents service.
+// All implementations must embed UnimplementedDeliveryEventsServer
+// for forward compatibility.
+//
+// DeliveryEvents is where the warehouse tells what became of an order's delivery.
+type DeliveryEventsServer interface {
+	// Deliver takes one event. It comes at least once; those of one order come by seq, but an older one may be repeated late.
+	// The sender signs (event_id, order_id) with the key of the branches. An error means: deliver it again later.
+	Deliver(context.Context, *DeliveryEvent) (*emptypb.Empty, error)
+	mustEmbedUnimplementedDeliveryEventsServer()
+}
+
+// UnimplementedDeliveryEventsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedDeliveryEventsServer struct{}
+
+func (UnimplementedDeliveryEventsServer) Deliver(context.Context, *DeliveryEvent) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Deliver not implemented")
+}
+func (UnimplementedDeliveryEventsServer) mustEmbedUnimplementedDeliveryEventsServer() {}
+func (UnimplementedDeliveryEventsServer) testEmbeddedByValue()                        {}
+
+// UnsafeDeliveryEventsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to DeliveryEventsServer will
+// result in compilation errors.
+type UnsafeDeliveryEventsServer interface {
+	mustEmbedUnimplementedDeliveryEventsServer()
+}
+
+func RegisterDeliveryEventsServer(s grpc.ServiceRegistrar, srv DeliveryEventsServer) {
+	// If the following call panics, it indicates UnimplementedDeliveryEventsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&DeliveryEvents_ServiceDesc, srv)
+}
+
+func _DeliveryEvents_Deliver_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeliveryEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeliveryEventsServer).Deliver(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeliveryEvents_Deliver_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeliveryEventsServer).Deliver(ctx, req.(*DeliveryEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// DeliveryEvents_ServiceDesc is the grpc.ServiceDesc for DeliveryEvents service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var DeliveryEvents_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "order.v1.DeliveryEvents",
+	HandlerType: (*DeliveryEventsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Deliver",
+			Handler:    _DeliveryEvents_Deliver_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -25,9 +25,12 @@ const (
 type ErrorReason int32
 
 const (
-	// Refusal of the branch's Try: an operator closed the warehouse.
-	ErrorReason_DELIVERY_REFUSED ErrorReason = 0
-	ErrorReason_DELIVERY_INVALID ErrorReason = 1
+	// Refusal of a branch's Try: an operator closed the warehouse (payment), or the slip is not CREATED any more (refund).
+	ErrorReason_DELIVERY_REFUSED   ErrorReason = 0
+	ErrorReason_DELIVERY_INVALID   ErrorReason = 1
+	ErrorReason_DELIVERY_NOT_FOUND ErrorReason = 2
+	// The slip is not in a state that allows this work; metadata.status tells which it is in.
+	ErrorReason_DELIVERY_STATE ErrorReason = 3
 )
 
 // Enum value maps for ErrorReason.
@@ -35,10 +38,14 @@ var (
 	ErrorReason_name = map[int32]string{
 		0: "DELIVERY_REFUSED",
 		1: "DELIVERY_INVALID",
+		2: "DELIVERY_NOT_FOUND",
+		3: "DELIVERY_STATE",
 	}
 	ErrorReason_value = map[string]int32{
-		"DELIVERY_REFUSED": 0,
-		"DELIVERY_INVALID": 1,
+		"DELIVERY_REFUSED":   0,
+		"DELIVERY_INVALID":   1,
+		"DELIVERY_NOT_FOUND": 2,
+		"DELIVERY_STATE":     3,
 	}
 )
 
@@ -73,10 +80,12 @@ var File_wms_v1_errors_proto protoreflect.FileDescriptor
 
 const file_wms_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x13wms/v1/errors.proto\x12\x06wms.v1\x1a\x13errors/errors.proto*K\n" +
+	"\x13wms/v1/errors.proto\x12\x06wms.v1\x1a\x13errors/errors.proto*\x83\x01\n" +
 	"\vErrorReason\x12\x1a\n" +
 	"\x10DELIVERY_REFUSED\x10\x00\x1a\x04\xa8E\x99\x03\x12\x1a\n" +
-	"\x10DELIVERY_INVALID\x10\x01\x1a\x04\xa8E\x90\x03\x1a\x04\xa0E\xf4\x03B'Z%example.com/fourfold/api/wms/v1;wmsv1b\x06proto3"
+	"\x10DELIVERY_INVALID\x10\x01\x1a\x04\xa8E\x90\x03\x12\x1c\n" +
+	"\x12DELIVERY_NOT_FOUND\x10\x02\x1a\x04\xa8E\x94\x03\x12\x18\n" +
+	"\x0eDELIVERY_STATE\x10\x03\x1a\x04\xa8E\x99\x03\x1a\x04\xa0E\xf4\x03B'Z%example.com/fourfold/api/wms/v1;wmsv1b\x06proto3"
 
 var (
 	file_wms_v1_errors_proto_rawDescOnce sync.Once

@@ -11,7 +11,7 @@ import (
 // is compatible with the kratos package it is being compiled against.
 const _ = errors.SupportPackageIsVersion1
 
-// Refusal of the branch's Try: an operator closed the warehouse.
+// Refusal of a branch's Try: an operator closed the warehouse (payment), or the slip is not CREATED any more (refund).
 func IsDeliveryRefused(err error) bool {
 	if err == nil {
 		return false
@@ -20,7 +20,7 @@ func IsDeliveryRefused(err error) bool {
 	return e.Reason == ErrorReason_DELIVERY_REFUSED.String() && e.Code == 409
 }
 
-// Refusal of the branch's Try: an operator closed the warehouse.
+// Refusal of a branch's Try: an operator closed the warehouse (payment), or the slip is not CREATED any more (refund).
 func ErrorDeliveryRefused(format string, args ...interface{}) *errors.Error {
 	return errors.New(409, ErrorReason_DELIVERY_REFUSED.String(), fmt.Sprintf(format, args...))
 }
@@ -35,4 +35,30 @@ func IsDeliveryInvalid(err error) bool {
 
 func ErrorDeliveryInvalid(format string, args ...interface{}) *errors.Error {
 	return errors.New(400, ErrorReason_DELIVERY_INVALID.String(), fmt.Sprintf(format, args...))
+}
+
+func IsDeliveryNotFound(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_DELIVERY_NOT_FOUND.String() && e.Code == 404
+}
+
+func ErrorDeliveryNotFound(format string, args ...interface{}) *errors.Error {
+	return errors.New(404, ErrorReason_DELIVERY_NOT_FOUND.String(), fmt.Sprintf(format, args...))
+}
+
+// The slip is not in a state that allows this work; metadata.status tells which it is in.
+func IsDeliveryState(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_DELIVERY_STATE.String() && e.Code == 409
+}
+
+// The slip is not in a state that allows this work; metadata.status tells which it is in.
+func ErrorDeliveryState(format string, args ...interface{}) *errors.Error {
+	return errors.New(409, ErrorReason_DELIVERY_STATE.String(), fmt.Sprintf(format, args...))
 }

@@ -298,6 +298,138 @@ func (x *ListDeliveriesReply) GetNextPageToken() string {
 	return ""
 }
 
+type PickDeliveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PickDeliveryRequest) Reset() {
+	*x = PickDeliveryRequest{}
+	mi := &file_wms_v1_wms_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PickDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PickDeliveryRequest) ProtoMessage() {}
+
+func (x *PickDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wms_v1_wms_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PickDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*PickDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PickDeliveryRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ShipDeliveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipDeliveryRequest) Reset() {
+	*x = ShipDeliveryRequest{}
+	mi := &file_wms_v1_wms_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipDeliveryRequest) ProtoMessage() {}
+
+func (x *ShipDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wms_v1_wms_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*ShipDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ShipDeliveryRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type CompleteDeliveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteDeliveryRequest) Reset() {
+	*x = CompleteDeliveryRequest{}
+	mi := &file_wms_v1_wms_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteDeliveryRequest) ProtoMessage() {}
+
+func (x *CompleteDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wms_v1_wms_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*CompleteDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CompleteDeliveryRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type SetOpenRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Open          bool                   `protobuf:"varint,1,opt,name=open,proto3" json:"open,omitempty"`
@@ -307,7 +439,7 @@ type SetOpenRequest struct {
 
 func (x *SetOpenRequest) Reset() {
 	*x = SetOpenRequest{}
-	mi := &file_wms_v1_wms_proto_msgTypes[3]
+	mi := &file_wms_v1_wms_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +451,7 @@ func (x *SetOpenRequest) String() string {
 func (*SetOpenRequest) ProtoMessage() {}
 
 func (x *SetOpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wms_v1_wms_proto_msgTypes[3]
+	mi := &file_wms_v1_wms_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +464,7 @@ func (x *SetOpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetOpenRequest.ProtoReflect.Descriptor instead.
 func (*SetOpenRequest) Descriptor() ([]byte, []int) {
-	return file_wms_v1_wms_proto_rawDescGZIP(), []int{3}
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SetOpenRequest) GetOpen() bool {
@@ -351,7 +483,7 @@ type WarehouseState struct {
 
 func (x *WarehouseState) Reset() {
 	*x = WarehouseState{}
-	mi := &file_wms_v1_wms_proto_msgTypes[4]
+	mi := &file_wms_v1_wms_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +495,7 @@ func (x *WarehouseState) String() string {
 func (*WarehouseState) ProtoMessage() {}
 
 func (x *WarehouseState) ProtoReflect() protoreflect.Message {
-	mi := &file_wms_v1_wms_proto_msgTypes[4]
+	mi := &file_wms_v1_wms_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +508,7 @@ func (x *WarehouseState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WarehouseState.ProtoReflect.Descriptor instead.
 func (*WarehouseState) Descriptor() ([]byte, []int) {
-	return file_wms_v1_wms_proto_rawDescGZIP(), []int{4}
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WarehouseState) GetOpen() bool {
@@ -397,7 +529,7 @@ type DeliverySlipRequest struct {
 
 func (x *DeliverySlipRequest) Reset() {
 	*x = DeliverySlipRequest{}
-	mi := &file_wms_v1_wms_proto_msgTypes[5]
+	mi := &file_wms_v1_wms_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +541,7 @@ func (x *DeliverySlipRequest) String() string {
 func (*DeliverySlipRequest) ProtoMessage() {}
 
 func (x *DeliverySlipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wms_v1_wms_proto_msgTypes[5]
+	mi := &file_wms_v1_wms_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +554,7 @@ func (x *DeliverySlipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverySlipRequest.ProtoReflect.Descriptor instead.
 func (*DeliverySlipRequest) Descriptor() ([]byte, []int) {
-	return file_wms_v1_wms_proto_rawDescGZIP(), []int{5}
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeliverySlipRequest) GetOrderId() string {
@@ -446,6 +578,50 @@ func (x *DeliverySlipRequest) GetLines() []*DeliverySlipRequest_Line {
 	return nil
 }
 
+type SlipHoldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlipHoldRequest) Reset() {
+	*x = SlipHoldRequest{}
+	mi := &file_wms_v1_wms_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlipHoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlipHoldRequest) ProtoMessage() {}
+
+func (x *SlipHoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wms_v1_wms_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlipHoldRequest.ProtoReflect.Descriptor instead.
+func (*SlipHoldRequest) Descriptor() ([]byte, []int) {
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SlipHoldRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
 type Delivery_Line struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -456,7 +632,7 @@ type Delivery_Line struct {
 
 func (x *Delivery_Line) Reset() {
 	*x = Delivery_Line{}
-	mi := &file_wms_v1_wms_proto_msgTypes[6]
+	mi := &file_wms_v1_wms_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +644,7 @@ func (x *Delivery_Line) String() string {
 func (*Delivery_Line) ProtoMessage() {}
 
 func (x *Delivery_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_wms_v1_wms_proto_msgTypes[6]
+	mi := &file_wms_v1_wms_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +684,7 @@ type DeliverySlipRequest_Line struct {
 
 func (x *DeliverySlipRequest_Line) Reset() {
 	*x = DeliverySlipRequest_Line{}
-	mi := &file_wms_v1_wms_proto_msgTypes[7]
+	mi := &file_wms_v1_wms_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +696,7 @@ func (x *DeliverySlipRequest_Line) String() string {
 func (*DeliverySlipRequest_Line) ProtoMessage() {}
 
 func (x *DeliverySlipRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_wms_v1_wms_proto_msgTypes[7]
+	mi := &file_wms_v1_wms_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +709,7 @@ func (x *DeliverySlipRequest_Line) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverySlipRequest_Line.ProtoReflect.Descriptor instead.
 func (*DeliverySlipRequest_Line) Descriptor() ([]byte, []int) {
-	return file_wms_v1_wms_proto_rawDescGZIP(), []int{5, 0}
+	return file_wms_v1_wms_proto_rawDescGZIP(), []int{8, 0}
 }
 
 func (x *DeliverySlipRequest_Line) GetSku() string {
@@ -586,7 +762,13 @@ const file_wms_v1_wms_proto_rawDesc = "" +
 	"\n" +
 	"deliveries\x18\x01 \x03(\v2\x10.wms.v1.DeliveryR\n" +
 	"deliveries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"$\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"0\n" +
+	"\x13PickDeliveryRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"0\n" +
+	"\x13ShipDeliveryRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"4\n" +
+	"\x17CompleteDeliveryRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"$\n" +
 	"\x0eSetOpenRequest\x12\x12\n" +
 	"\x04open\x18\x01 \x01(\bR\x04open\"$\n" +
 	"\x0eWarehouseState\x12\x12\n" +
@@ -597,14 +779,23 @@ const file_wms_v1_wms_proto_rawDesc = "" +
 	"\x05lines\x18\x03 \x03(\v2 .wms.v1.DeliverySlipRequest.LineR\x05lines\x1a4\n" +
 	"\x04Line\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x05R\bquantity2\xd6\x01\n" +
+	"\bquantity\x18\x02 \x01(\x05R\bquantity\",\n" +
+	"\x0fSlipHoldRequest\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId2\xa5\x04\n" +
 	"\tWarehouse\x12l\n" +
-	"\x0eListDeliveries\x12\x1d.wms.v1.ListDeliveriesRequest\x1a\x1b.wms.v1.ListDeliveriesReply\"\x1e\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/ops/deliveries\x12[\n" +
+	"\x0eListDeliveries\x12\x1d.wms.v1.ListDeliveriesRequest\x1a\x1b.wms.v1.ListDeliveriesReply\"\x1e\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/ops/deliveries\x12j\n" +
+	"\fPickDelivery\x12\x1b.wms.v1.PickDeliveryRequest\x1a\x10.wms.v1.Delivery\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/deliveries/{id}/pick\x12j\n" +
+	"\fShipDelivery\x12\x1b.wms.v1.ShipDeliveryRequest\x1a\x10.wms.v1.Delivery\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/deliveries/{id}/ship\x12u\n" +
+	"\x10CompleteDelivery\x12\x1f.wms.v1.CompleteDeliveryRequest\x1a\x10.wms.v1.Delivery\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/ops/deliveries/{id}/deliver\x12[\n" +
 	"\aSetOpen\x12\x16.wms.v1.SetOpenRequest\x1a\x16.wms.v1.WarehouseState\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16:\x01*\x1a\x11/v1/ops/warehouse2\xdb\x01\n" +
 	"\fDeliverySlip\x12@\n" +
 	"\x03Try\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12D\n" +
 	"\aConfirm\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12C\n" +
-	"\x06Cancel\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B'Z%example.com/fourfold/api/wms/v1;wmsv1b\x06proto3"
+	"\x06Cancel\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\xcb\x01\n" +
+	"\bSlipHold\x12<\n" +
+	"\x03Try\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12@\n" +
+	"\aConfirm\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12?\n" +
+	"\x06Cancel\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B'Z%example.com/fourfold/api/wms/v1;wmsv1b\x06proto3"
 
 var (
 	file_wms_v1_wms_proto_rawDescOnce sync.Once
@@ -619,39 +810,55 @@ func file_wms_v1_wms_proto_rawDescGZIP() []byte {
 }
 
 var file_wms_v1_wms_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wms_v1_wms_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_wms_v1_wms_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_wms_v1_wms_proto_goTypes = []any{
 	(Delivery_Status)(0),             // 0: wms.v1.Delivery.Status
 	(*Delivery)(nil),                 // 1: wms.v1.Delivery
 	(*ListDeliveriesRequest)(nil),    // 2: wms.v1.ListDeliveriesRequest
 	(*ListDeliveriesReply)(nil),      // 3: wms.v1.ListDeliveriesReply
-	(*SetOpenRequest)(nil),           // 4: wms.v1.SetOpenRequest
-	(*WarehouseState)(nil),           // 5: wms.v1.WarehouseState
-	(*DeliverySlipRequest)(nil),      // 6: wms.v1.DeliverySlipRequest
-	(*Delivery_Line)(nil),            // 7: wms.v1.Delivery.Line
-	(*DeliverySlipRequest_Line)(nil), // 8: wms.v1.DeliverySlipRequest.Line
-	(*timestamppb.Timestamp)(nil),    // 9: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),            // 10: google.protobuf.Empty
+	(*PickDeliveryRequest)(nil),      // 4: wms.v1.PickDeliveryRequest
+	(*ShipDeliveryRequest)(nil),      // 5: wms.v1.ShipDeliveryRequest
+	(*CompleteDeliveryRequest)(nil),  // 6: wms.v1.CompleteDeliveryRequest
+	(*SetOpenRequest)(nil),           // 7: wms.v1.SetOpenRequest
+	(*WarehouseState)(nil),           // 8: wms.v1.WarehouseState
+	(*DeliverySlipRequest)(nil),      // 9: wms.v1.DeliverySlipRequest
+	(*SlipHoldRequest)(nil),          // 10: wms.v1.SlipHoldRequest
+	(*Delivery_Line)(nil),            // 11: wms.v1.Delivery.Line
+	(*DeliverySlipRequest_Line)(nil), // 12: wms.v1.DeliverySlipRequest.Line
+	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),            // 14: google.protobuf.Empty
 }
 var file_wms_v1_wms_proto_depIdxs = []int32{
 	0,  // 0: wms.v1.Delivery.status:type_name -> wms.v1.Delivery.Status
-	7,  // 1: wms.v1.Delivery.lines:type_name -> wms.v1.Delivery.Line
-	9,  // 2: wms.v1.Delivery.created_at:type_name -> google.protobuf.Timestamp
+	11, // 1: wms.v1.Delivery.lines:type_name -> wms.v1.Delivery.Line
+	13, // 2: wms.v1.Delivery.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 3: wms.v1.ListDeliveriesRequest.status:type_name -> wms.v1.Delivery.Status
 	1,  // 4: wms.v1.ListDeliveriesReply.deliveries:type_name -> wms.v1.Delivery
-	8,  // 5: wms.v1.DeliverySlipRequest.lines:type_name -> wms.v1.DeliverySlipRequest.Line
+	12, // 5: wms.v1.DeliverySlipRequest.lines:type_name -> wms.v1.DeliverySlipRequest.Line
 	2,  // 6: wms.v1.Warehouse.ListDeliveries:input_type -> wms.v1.ListDeliveriesRequest
-	4,  // 7: wms.v1.Warehouse.SetOpen:input_type -> wms.v1.SetOpenRequest
-	6,  // 8: wms.v1.DeliverySlip.Try:input_type -> wms.v1.DeliverySlipRequest
-	6,  // 9: wms.v1.DeliverySlip.Confirm:input_type -> wms.v1.DeliverySlipRequest
-	6,  // 10: wms.v1.DeliverySlip.Cancel:input_type -> wms.v1.DeliverySlipRequest
-	3,  // 11: wms.v1.Warehouse.ListDeliveries:output_type -> wms.v1.ListDeliveriesReply
-	5,  // 12: wms.v1.Warehouse.SetOpen:output_type -> wms.v1.WarehouseState
-	10, // 13: wms.v1.DeliverySlip.Try:output_type -> google.protobuf.Empty
-	10, // 14: wms.v1.DeliverySlip.Confirm:output_type -> google.protobuf.Empty
-	10, // 15: wms.v1.DeliverySlip.Cancel:output_type -> google.protobuf.Empty
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
+	4,  // 7: wms.v1.Warehouse.PickDelivery:input_type -> wms.v1.PickDeliveryRequest
+	5,  // 8: wms.v1.Warehouse.ShipDelivery:input_type -> wms.v1.ShipDeliveryRequest
+	6,  // 9: wms.v1.Warehouse.CompleteDelivery:input_type -> wms.v1.CompleteDeliveryRequest
+	7,  // 10: wms.v1.Warehouse.SetOpen:input_type -> wms.v1.SetOpenRequest
+	9,  // 11: wms.v1.DeliverySlip.Try:input_type -> wms.v1.DeliverySlipRequest
+	9,  // 12: wms.v1.DeliverySlip.Confirm:input_type -> wms.v1.DeliverySlipRequest
+	9,  // 13: wms.v1.DeliverySlip.Cancel:input_type -> wms.v1.DeliverySlipRequest
+	10, // 14: wms.v1.SlipHold.Try:input_type -> wms.v1.SlipHoldRequest
+	10, // 15: wms.v1.SlipHold.Confirm:input_type -> wms.v1.SlipHoldRequest
+	10, // 16: wms.v1.SlipHold.Cancel:input_type -> wms.v1.SlipHoldRequest
+	3,  // 17: wms.v1.Warehouse.ListDeliveries:output_type -> wms.v1.ListDeliveriesReply
+	1,  // 18: wms.v1.Warehouse.PickDelivery:output_type -> wms.v1.Delivery
+	1,  // 19: wms.v1.Warehouse.ShipDelivery:output_type -> wms.v1.Delivery
+	1,  // 20: wms.v1.Warehouse.CompleteDelivery:output_type -> wms.v1.Delivery
+	8,  // 21: wms.v1.Warehouse.SetOpen:output_type -> wms.v1.WarehouseState
+	14, // 22: wms.v1.DeliverySlip.Try:output_type -> google.protobuf.Empty
+	14, // 23: wms.v1.DeliverySlip.Confirm:output_type -> google.protobuf.Empty
+	14, // 24: wms.v1.DeliverySlip.Cancel:output_type -> google.protobuf.Empty
+	14, // 25: wms.v1.SlipHold.Try:output_type -> google.protobuf.Empty
+	14, // 26: wms.v1.SlipHold.Confirm:output_type -> google.protobuf.Empty
+	14, // 27: wms.v1.SlipHold.Cancel:output_type -> google.protobuf.Empty
+	17, // [17:28] is the sub-list for method output_type
+	6,  // [6:17] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -668,9 +875,9 @@ func file_wms_v1_wms_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wms_v1_wms_proto_rawDesc), len(file_wms_v1_wms_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_wms_v1_wms_proto_goTypes,
 		DependencyIndexes: file_wms_v1_wms_proto_depIdxs,

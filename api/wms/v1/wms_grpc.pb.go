@@ -22,8 +22,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Warehouse_ListDeliveries_FullMethodName = "/wms.v1.Warehouse/ListDeliveries"
-	Warehouse_SetOpen_FullMethodName        = "/wms.v1.Warehouse/SetOpen"
+	Warehouse_ListDeliveries_FullMethodName   = "/wms.v1.Warehouse/ListDeliveries"
+	Warehouse_PickDelivery_FullMethodName     = "/wms.v1.Warehouse/PickDelivery"
+	Warehouse_ShipDelivery_FullMethodName     = "/wms.v1.Warehouse/ShipDelivery"
+	Warehouse_CompleteDelivery_FullMethodName = "/wms.v1.Warehouse/CompleteDelivery"
+	Warehouse_SetOpen_FullMethodName          = "/wms.v1.Warehouse/SetOpen"
 )
 
 // WarehouseClient is the client API for Warehouse service.
@@ -32,6 +35,15 @@ const (
 type WarehouseClient interface {
 	// ListDeliveries gives slips, newest first, never UNKNOWN ones: those belong to payments that are still open.
 	ListDeliveries(ctx context.Context, in *ListDeliveriesRequest, opts ...grpc.CallOption) (*ListDeliveriesReply, error)
+	// PickDelivery notes that the goods are off the shelves: CREATED to PICKED. From here on the order cannot be refunded. 200,
+	// also the second time; 409 from any other status, which metadata.status tells.
+	PickDelivery(ctx context.Context, in *PickDeliveryRequest, opts ...grpc.CallOption) (*Delivery, error)
+	// ShipDelivery notes that the carrier has the parcel: PICKED to SHIPPED. The order follows. 200, also the second time; 409
+	// from any other status, which metadata.status tells.
+	ShipDelivery(ctx context.Context, in *ShipDeliveryRequest, opts ...grpc.CallOption) (*Delivery, error)
+	// CompleteDelivery notes that the parcel is at the shopper's: SHIPPED to DELIVERED. The order follows. 200, also the second
+	// time; 409 from any other status, which metadata.status tells.
+	CompleteDelivery(ctx context.Context, in *CompleteDeliveryRequest, opts ...grpc.CallOption) (*Delivery, error)
 	// SetOpen closes the warehouse, so that it refuses every later Try, or opens it again.
 	SetOpen(ctx context.Context, in *SetOpenRequest, opts ...grpc.CallOption) (*WarehouseState, error)
 }
@@ -54,6 +66,36 @@ func (c *warehouseClient) ListDeliveries(ctx context.Context, in *ListDeliveries
 	return out, nil
 }
 
+func (c *warehouseClient) PickDelivery(ctx context.Context, in *PickDeliveryRequest, opts ...grpc.CallOption) (*Delivery, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Delivery)
+	err := c.cc.Invoke(ctx, Warehouse_PickDelivery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *warehouseClient) ShipDelivery(ctx context.Context, in *ShipDeliveryRequest, opts ...grpc.CallOption) (*Delivery, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Delivery)
+	err := c.cc.Invoke(ctx, Warehouse_ShipDelivery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *warehouseClient) CompleteDelivery(ctx context.Context, in *CompleteDeliveryRequest, opts ...grpc.CallOption) (*Delivery, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Delivery)
+	err := c.cc.Invoke(ctx, Warehouse_CompleteDelivery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *warehouseClient) SetOpen(ctx context.Context, in *SetOpenRequest, opts ...grpc.CallOption) (*WarehouseState, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WarehouseState)
@@ -70,6 +112,15 @@ func (c *warehouseClient) SetOpen(ctx context.Context, in *SetOpenRequest, opts 
 type WarehouseServer interface {
 	// ListDeliveries gives slips, newest first, never UNKNOWN ones: those belong to payments that are still open.
 	ListDeliveries(context.Context, *ListDeliveriesRequest) (*ListDeliveriesReply, error)
+	// PickDelivery notes that the goods are off the shelves: CREATED to PICKED. From here on the order cannot be refunded. 200,
+	// also the second time; 409 from any other status, which metadata.status tells.
+	PickDelivery(context.Context, *PickDeliveryRequest) (*Delivery, error)
+	// ShipDelivery notes that the carrier has the parcel: PICKED to SHIPPED. The order follows. 200, also the second time; 409
+	// from any other status, which metadata.status tells.
+	ShipDelivery(context.Context, *ShipDeliveryRequest) (*Delivery, error)
+	// CompleteDelivery notes that the parcel is at the shopper's: SHIPPED to DELIVERED. The order follows. 200, also the second
+	// time; 409 from any other status, which metadata.status tells.
+	CompleteDelivery(context.Context, *CompleteDeliveryRequest) (*Delivery, error)
 	// SetOpen closes the warehouse, so that it refuses every later Try, or opens it again.
 	SetOpen(context.Context, *SetOpenRequest) (*WarehouseState, error)
 	mustEmbedUnimplementedWarehouseServer()
@@ -84,6 +135,15 @@ type UnimplementedWarehouseServer struct{}
 
 func (UnimplementedWarehouseServer) ListDeliveries(context.Context, *ListDeliveriesRequest) (*ListDeliveriesReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDeliveries not implemented")
+}
+func (UnimplementedWarehouseServer) PickDelivery(context.Context, *PickDeliveryRequest) (*Delivery, error) {
+	return nil, status.Error(codes.Unimplemented, "method PickDelivery not implemented")
+}
+func (UnimplementedWarehouseServer) ShipDelivery(context.Context, *ShipDeliveryRequest) (*Delivery, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShipDelivery not implemented")
+}
+func (UnimplementedWarehouseServer) CompleteDelivery(context.Context, *CompleteDeliveryRequest) (*Delivery, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompleteDelivery not implemented")
 }
 func (UnimplementedWarehouseServer) SetOpen(context.Context, *SetOpenRequest) (*WarehouseState, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetOpen not implemented")
@@ -127,6 +187,60 @@ func _Warehouse_ListDeliveries_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Warehouse_PickDelivery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PickDeliveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WarehouseServer).PickDelivery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Warehouse_PickDelivery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WarehouseServer).PickDelivery(ctx, req.(*PickDeliveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Warehouse_ShipDelivery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShipDeliveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WarehouseServer).ShipDelivery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Warehouse_ShipDelivery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WarehouseServer).ShipDelivery(ctx, req.(*ShipDeliveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Warehouse_CompleteDelivery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompleteDeliveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WarehouseServer).CompleteDelivery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Warehouse_CompleteDelivery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WarehouseServer).CompleteDelivery(ctx, req.(*CompleteDeliveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Warehouse_SetOpen_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetOpenRequest)
 	if err := dec(in); err != nil {
@@ -155,6 +269,18 @@ var Warehouse_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDeliveries",
 			Handler:    _Warehouse_ListDeliveries_Handler,
+		},
+		{
+			MethodName: "PickDelivery",
+			Handler:    _Warehouse_PickDelivery_Handler,
+		},
+		{
+			MethodName: "ShipDelivery",
+			Handler:    _Warehouse_ShipDelivery_Handler,
+		},
+		{
+			MethodName: "CompleteDelivery",
+			Handler:    _Warehouse_CompleteDelivery_Handler,
 		},
 		{
 			MethodName: "SetOpen",
@@ -341,6 +467,188 @@ var DeliverySlip_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Cancel",
 			Handler:    _DeliverySlip_Cancel_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "wms/v1/wms.proto",
+}
+
+const (
+	SlipHold_Try_FullMethodName     = "/wms.v1.SlipHold/Try"
+	SlipHold_Confirm_FullMethodName = "/wms.v1.SlipHold/Confirm"
+	SlipHold_Cancel_FullMethodName  = "/wms.v1.SlipHold/Cancel"
+)
+
+// SlipHoldClient is the client API for SlipHold service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// SlipHold is wms' branch of the refund transaction: it keeps the order's slip from being picked, then voids it.
+type SlipHoldClient interface {
+	Try(ctx context.Context, in *SlipHoldRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	Confirm(ctx context.Context, in *SlipHoldRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	Cancel(ctx context.Context, in *SlipHoldRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+}
+
+type slipHoldClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewSlipHoldClient(cc grpc.ClientConnInterface) SlipHoldClient {
+	return &slipHoldClient{cc}
+}
+
+func (c *slipHoldClient) Try(ctx context.Context, in *SlipHoldRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, SlipHold_Try_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *slipHoldClient) Confirm(ctx context.Context, in *SlipHoldRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, SlipHold_Confirm_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *slipHoldClient) Cancel(ctx context.Context, in *SlipHoldRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, SlipHold_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SlipHoldServer is the server API for SlipHold service.
+// All implementations must embed UnimplementedSlipHoldServer
+// for forward compatibility.
+//
+// SlipHold is wms' branch of the refund transaction: it keeps the order's slip from being picked, then voids it.
+type SlipHoldServer interface {
+	Try(context.Context, *SlipHoldRequest) (*emptypb.Empty, error)
+	Confirm(context.Context, *SlipHoldRequest) (*emptypb.Empty, error)
+	Cancel(context.Context, *SlipHoldRequest) (*emptypb.Empty, error)
+	mustEmbedUnimplementedSlipHoldServer()
+}
+
+// UnimplementedSlipHoldServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedSlipHoldServer struct{}
+
+func (UnimplementedSlipHoldServer) Try(context.Context, *SlipHoldRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Try not implemented")
+}
+func (UnimplementedSlipHoldServer) Confirm(context.Context, *SlipHoldRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
+}
+func (UnimplementedSlipHoldServer) Cancel(context.Context, *SlipHoldRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedSlipHoldServer) mustEmbedUnimplementedSlipHoldServer() {}
+func (UnimplementedSlipHoldServer) testEmbeddedByValue()                  {}
+
+// UnsafeSlipHoldServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to SlipHoldServer will
+// result in compilation errors.
+type UnsafeSlipHoldServer interface {
+	mustEmbedUnimplementedSlipHoldServer()
+}
+
+func RegisterSlipHoldServer(s grpc.ServiceRegistrar, srv SlipHoldServer) {
+	// If the following call panics, it indicates UnimplementedSlipHoldServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&SlipHold_ServiceDesc, srv)
+}
+
+func _SlipHold_Try_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SlipHoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SlipHoldServer).Try(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SlipHold_Try_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SlipHoldServer).Try(ctx, req.(*SlipHoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SlipHold_Confirm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SlipHoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SlipHoldServer).Confirm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SlipHold_Confirm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SlipHoldServer).Confirm(ctx, req.(*SlipHoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SlipHold_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SlipHoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SlipHoldServer).Cancel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SlipHold_Cancel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SlipHoldServer).Cancel(ctx, req.(*SlipHoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// SlipHold_ServiceDesc is the grpc.ServiceDesc for SlipHold service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var SlipHold_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "wms.v1.SlipHold",
+	HandlerType: (*SlipHoldServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Try",
+			Handler:    _SlipHold_Try_Handler,
+		},
+		{
+			MethodName: "Confirm",
+			Handler:    _SlipHold_Confirm_Handler,
+		},
+		{
+			MethodName: "Cancel",
+			Handler:    _SlipHold_Cancel_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,5 +1,5 @@
-// Package checkout opens the payment transaction over order, inventory, credit and wms and drives it to its decision.
-// The steps and why they are safe are in docs/payment.md.
+// Package checkout opens the payment and the refund, transactions over order, inventory, credit and wms, and drives them to
+// their decision. The steps and why they are safe are in docs/payment.md; both kinds take the same.
 package checkout
 
 import (
@@ -11,6 +11,7 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/tcc"
@@ -33,16 +34,29 @@ type Times struct {
 
 // Checkout is the initiator.
 type Checkout struct {
-	store        *mysql.Store
-	own          *payment.Payment
-	coordinator  *tcc.Coordinator
+	store           *mysql.Store
+	coordinator     *tcc.Coordinator
+	payment, refund flow
+	times           Times
+}
+
+// flow is one kind of transaction over the four services.
+type flow struct {
+	kind order.Kind
+	// name stands in front of its failpoints.
+	name string
+	// try is order's own Try.
+	try          func(ctx context.Context, orderID string) (*emptypb.Empty, error)
 	participants []participant
-	times        Times
 }
 
 // New makes the initiator. own is the address where the coordinator reaches this service's Confirm and Cancel.
-func New(store *mysql.Store, p *payment.Payment, c *tcc.Coordinator, own string, inventory, credit, wms Peer, times Times) *Checkout {
-	return &Checkout{store, p, c, participants(own, inventory, credit, wms), times}
+func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, inventory, credit, wms Peer, times Times) *Checkout {
+	return &Checkout{
+		store: store, coordinator: c, times: times,
+		payment: flow{order.Payment, "checkout", p.Try, payers(own, inventory, credit, wms)},
+		refund:  flow{order.Refund, "refund", r.Try, refunders(own, inventory, credit, wms)},
+	}
 }
 
 // Pay pays a member's order and returns when the order's row is final or Wait is over. It does not say how the payment
@@ -51,13 +65,23 @@ func New(store *mysql.Store, p *payment.Payment, c *tcc.Coordinator, own string,
 //
 // The payment goes on when ctx ends: what was begun is brought to its decision.
 func (c *Checkout) Pay(ctx context.Context, memberID, orderID string) error {
+	return c.run(ctx, c.payment, memberID, orderID)
+}
+
+// Refund undoes a member's paid order in the same way: REFUNDED is final, REFUNDING is still being decided, PAID means it was
+// refused or nothing happened, as the last attempt tells. ErrNotFound.
+func (c *Checkout) Refund(ctx context.Context, memberID, orderID string) error {
+	return c.run(ctx, c.refund, memberID, orderID)
+}
+
+func (c *Checkout) run(ctx context.Context, f flow, memberID, orderID string) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
 	// Made here, new for each attempt: the coordinator takes a second Prepare of the same gid for the first.
-	gid := "pay-" + id.String()
-	opened, err := c.store.OpenAttempt(ctx, memberID, orderID, gid)
+	gid := f.name + "-" + id.String()
+	opened, err := c.store.OpenAttempt(ctx, f.kind, memberID, orderID, gid)
 	if err != nil {
 		return err
 	}
@@ -66,39 +90,39 @@ func (c *Checkout) Pay(ctx context.Context, memberID, orderID string) error {
 		if err != nil {
 			return err // the sweeper gives the attempt up
 		}
-		if err := c.attempt(context.WithoutCancel(ctx), o, gid); err != nil {
-			slog.WarnContext(ctx, "payment not begun", "order", orderID, "gid", gid, "err", err)
+		if err := c.attempt(context.WithoutCancel(ctx), f, o, gid); err != nil {
+			slog.WarnContext(ctx, "not begun", "kind", f.kind, "order", orderID, "gid", gid, "err", err)
 		}
 	}
-	return c.await(ctx, orderID)
+	return c.await(ctx, f, orderID)
 }
 
 // attempt opens the global transaction gid for o and submits or aborts it. An error means that the order was not
 // touched, as far as is known.
-func (c *Checkout) attempt(ctx context.Context, o order.Order, gid string) error {
-	if err := failpoint.Hit(ctx, "checkout/attempt-recorded"); err != nil {
+func (c *Checkout) attempt(ctx context.Context, f flow, o order.Order, gid string) error {
+	if err := f.hit(ctx, "attempt-recorded"); err != nil {
 		return err
 	}
 	deadline, cancel := context.WithTimeout(ctx, c.times.Deadline)
 	defer cancel()
 
-	global, err := c.prepare(deadline, o, gid)
+	global, err := c.prepare(deadline, f, o, gid)
 	if err == nil {
-		err = c.tryOwn(deadline, global, o, gid)
+		err = c.tryOwn(deadline, f, global, o, gid)
 	} else {
-		_, abandonErr := c.abandon(ctx, o.ID, gid)
+		_, abandonErr := c.abandon(ctx, f, o.ID, gid)
 		err = errors.Join(err, abandonErr)
 	}
 	if err != nil {
 		c.abort(ctx, global, "order was not held: "+err.Error())
 		return err
 	}
-	if err := failpoint.Hit(ctx, "checkout/order-tried"); err != nil {
+	if err := f.hit(ctx, "order-tried"); err != nil {
 		return err
 	}
 
-	if reason := c.tryOthers(deadline, global, o); reason != "" {
-		if err := failpoint.Hit(ctx, "checkout/refused"); err != nil {
+	if reason := c.tryOthers(deadline, f, global, o); reason != "" {
+		if err := f.hit(ctx, "refused"); err != nil {
 			return err
 		}
 		err := c.call(ctx, func(ctx context.Context) error { return c.store.RecordReason(ctx, gid, reason) })
@@ -106,13 +130,13 @@ func (c *Checkout) attempt(ctx context.Context, o order.Order, gid string) error
 			// Cancel will say PAYMENT_TIMEOUT.
 			slog.WarnContext(ctx, "reason not recorded", "order", o.ID, "gid", gid, "reason", reason, "err", err)
 		}
-		if err := failpoint.Hit(ctx, "checkout/reason-recorded"); err != nil {
+		if err := f.hit(ctx, "reason-recorded"); err != nil {
 			return err
 		}
 		c.abort(ctx, global, string(reason))
-		return failpoint.Hit(ctx, "checkout/aborted")
+		return f.hit(ctx, "aborted")
 	}
-	if err := failpoint.Hit(ctx, "checkout/all-tried"); err != nil {
+	if err := f.hit(ctx, "all-tried"); err != nil {
 		return err
 	}
 
@@ -120,27 +144,27 @@ func (c *Checkout) attempt(ctx context.Context, o order.Order, gid string) error
 	if err := c.call(ctx, global.Submit); err != nil {
 		slog.WarnContext(ctx, "submit: outcome unknown, the row will tell", "order", o.ID, "gid", gid, "err", err)
 	}
-	return failpoint.Hit(ctx, "checkout/submitted")
+	return f.hit(ctx, "submitted")
 }
 
 // prepare opens the transaction and registers all four branches, one after another. The transaction is never nil.
-func (c *Checkout) prepare(ctx context.Context, o order.Order, gid string) (*tcc.Transaction, error) {
+func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid string) (*tcc.Transaction, error) {
 	var global *tcc.Transaction
 	err := c.call(ctx, func(ctx context.Context) (err error) {
 		global, err = c.coordinator.Prepare(ctx, gid, o.ID, c.times.TimeoutToFail)
 		return err
 	})
 	if err == nil {
-		err = failpoint.Hit(ctx, "checkout/prepared")
+		err = f.hit(ctx, "prepared")
 	}
-	for _, p := range c.participants {
+	for _, p := range f.participants {
 		if err != nil {
 			return global, err
 		}
 		err = c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, p.branch(o)) })
 	}
 	if err == nil {
-		err = failpoint.Hit(ctx, "checkout/registered")
+		err = f.hit(ctx, "registered")
 	}
 	return global, err
 }
@@ -148,8 +172,8 @@ func (c *Checkout) prepare(ctx context.Context, o order.Order, gid string) (*tcc
 // tryOwn runs order's own Try, first and alone: a quick refusal elsewhere would otherwise cancel order before its Try
 // landed, the barrier would take that for an empty rollback, and the order would stay CREATED while the shopper hears
 // CANCELED. It returns nil only when the row says that gid holds the order; else the attempt is abandoned.
-func (c *Checkout) tryOwn(ctx context.Context, global *tcc.Transaction, o order.Order, gid string) error {
-	_, tryErr := c.own.Try(global.LocalTryContext(ctx, c.participants[0].branchID), o.ID)
+func (c *Checkout) tryOwn(ctx context.Context, f flow, global *tcc.Transaction, o order.Order, gid string) error {
+	_, tryErr := f.try(global.LocalTryContext(ctx, f.participants[0].branchID), o.ID)
 	after := context.WithoutCancel(ctx) // the deadline is for deciding, not for finding out
 	if tryErr == nil {
 		// The barrier answers nil also for a Try that comes after its Cancel, when the coordinator timed out first.
@@ -158,12 +182,12 @@ func (c *Checkout) tryOwn(ctx context.Context, global *tcc.Transaction, o order.
 			state, err = c.store.State(ctx, o.ID)
 			return err
 		})
-		if err == nil && state.GID == gid && state.Status == order.Updating {
+		if err == nil && state.GID == gid && state.Status == f.kind.Try().To {
 			return nil
 		}
 		tryErr = errors.Join(errors.New("the Try answered, but the row is not held"), err)
 	}
-	held, err := c.abandon(after, o.ID, gid)
+	held, err := c.abandon(after, f, o.ID, gid)
 	if held {
 		return nil // the answer was lost, the Try was not
 	}
@@ -173,9 +197,9 @@ func (c *Checkout) tryOwn(ctx context.Context, global *tcc.Transaction, o order.
 // tryOthers runs the other three Tries in parallel and gives the first refusal's reason; PAYMENT_TIMEOUT when one is still
 // unknown at ctx's deadline; "" when all are tried. An unknown Try is repeated, which the barrier makes harmless: a
 // participant's restart costs the shopper a second, not the order.
-func (c *Checkout) tryOthers(ctx context.Context, global *tcc.Transaction, o order.Order) order.Reason {
+func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction, o order.Order) order.Reason {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range c.participants[1:] {
+	for _, p := range f.participants[1:] {
 		group.Go(func() error {
 			for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 				call, cancel := context.WithTimeout(global.TryContext(ctx, p.branchID), c.times.Call)
@@ -224,9 +248,9 @@ func (c *Checkout) abort(ctx context.Context, global *tcc.Transaction, reason st
 	}
 }
 
-func (c *Checkout) abandon(ctx context.Context, orderID, gid string) (held bool, err error) {
+func (c *Checkout) abandon(ctx context.Context, f flow, orderID, gid string) (held bool, err error) {
 	err = c.call(ctx, func(ctx context.Context) (err error) {
-		held, err = c.store.AbandonAttempt(ctx, orderID, gid)
+		held, err = c.store.AbandonAttempt(ctx, f.kind, orderID, gid)
 		return err
 	})
 	return held, err
@@ -239,12 +263,13 @@ func (c *Checkout) call(ctx context.Context, f func(context.Context) error) erro
 	return f(ctx)
 }
 
-// await reads the row until it is final, nobody is paying any more, or Wait is over.
-func (c *Checkout) await(ctx context.Context, orderID string) error {
+// await reads the row until it is final, nobody is at it any more, or Wait is over.
+func (c *Checkout) await(ctx context.Context, f flow, orderID string) error {
 	timeout := time.After(c.times.Wait)
 	for pause := 3 * time.Millisecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
 		state, err := c.store.State(ctx, orderID)
-		undecided := state.Status == order.Updating || state.Status == order.Created && state.Paying
+		t := f.kind.Try()
+		undecided := state.Status == t.To || state.Status == t.From && state.Busy
 		if err != nil || !undecided {
 			return err
 		}
@@ -256,4 +281,9 @@ func (c *Checkout) await(ctx context.Context, orderID string) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// hit is a failpoint of the flow.
+func (f flow) hit(ctx context.Context, point string) error {
+	return failpoint.Hit(ctx, f.name+"/"+point)
 }

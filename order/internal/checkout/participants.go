@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	creditv1 "example.com/fourfold/api/credit/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
@@ -27,7 +28,7 @@ func Dial(addr string) (Peer, error) {
 	return Peer{addr, conn}, err
 }
 
-// participant is one branch of the payment, as checkout sees it.
+// participant is one branch of a transaction, as checkout sees it.
 type participant struct {
 	branchID        string
 	confirm, cancel string
@@ -38,12 +39,11 @@ type participant struct {
 	refusal order.Reason
 }
 
-// participants are all four in the order of their registration. The coordinator confirms and cancels in reverse, so order
-// is last. Addresses are made of the generated method names: a typo cannot make a Cancel that never runs.
-func participants(own string, inventory, credit, wms Peer) []participant {
-	stock := inventoryv1.NewStockFreezeClient(inventory.Conn)
-	points := creditv1.NewCreditGrantClient(credit.Conn)
-	slip := wmsv1.NewDeliverySlipClient(wms.Conn)
+// Participants stand in the order of their registration. The coordinator confirms and cancels in reverse, so order is last.
+// Addresses are made of the generated method names: a typo cannot make a Cancel that never runs.
+
+// payers are the payment's four.
+func payers(own string, inventory, credit, wms Peer) []participant {
 	return []participant{
 		{
 			branchID: "01",
@@ -51,39 +51,45 @@ func participants(own string, inventory, credit, wms Peer) []participant {
 			cancel:   own + orderv1.OrderPayment_Cancel_FullMethodName,
 			payload:  func(o order.Order) proto.Message { return &orderv1.OrderPaymentRequest{OrderId: o.ID} },
 		},
+		remote("02", inventory.Addr, inventoryv1.StockFreeze_Confirm_FullMethodName, inventoryv1.StockFreeze_Cancel_FullMethodName,
+			inventoryv1.NewStockFreezeClient(inventory.Conn).Try, freeze, order.StockNotEnough),
+		remote("03", credit.Addr, creditv1.CreditGrant_Confirm_FullMethodName, creditv1.CreditGrant_Cancel_FullMethodName,
+			creditv1.NewCreditGrantClient(credit.Conn).Try, grant, order.CreditRefused),
+		remote("04", wms.Addr, wmsv1.DeliverySlip_Confirm_FullMethodName, wmsv1.DeliverySlip_Cancel_FullMethodName,
+			wmsv1.NewDeliverySlipClient(wms.Conn).Try, delivery, order.DeliveryRefused),
+	}
+}
+
+// refunders are the refund's four.
+func refunders(own string, inventory, credit, wms Peer) []participant {
+	return []participant{
 		{
-			branchID: "02",
-			confirm:  inventory.Addr + inventoryv1.StockFreeze_Confirm_FullMethodName,
-			cancel:   inventory.Addr + inventoryv1.StockFreeze_Cancel_FullMethodName,
-			payload:  func(o order.Order) proto.Message { return freeze(o) },
-			try: func(ctx context.Context, o order.Order) error {
-				_, err := stock.Try(ctx, freeze(o))
-				return err
-			},
-			refusal: order.StockNotEnough,
+			branchID: "01",
+			confirm:  own + orderv1.OrderRefund_Confirm_FullMethodName,
+			cancel:   own + orderv1.OrderRefund_Cancel_FullMethodName,
+			payload:  func(o order.Order) proto.Message { return &orderv1.OrderRefundRequest{OrderId: o.ID} },
 		},
-		{
-			branchID: "03",
-			confirm:  credit.Addr + creditv1.CreditGrant_Confirm_FullMethodName,
-			cancel:   credit.Addr + creditv1.CreditGrant_Cancel_FullMethodName,
-			payload:  func(o order.Order) proto.Message { return grant(o) },
-			try: func(ctx context.Context, o order.Order) error {
-				_, err := points.Try(ctx, grant(o))
-				return err
-			},
-			refusal: order.CreditRefused,
+		remote("02", inventory.Addr, inventoryv1.StockReturn_Confirm_FullMethodName, inventoryv1.StockReturn_Cancel_FullMethodName,
+			inventoryv1.NewStockReturnClient(inventory.Conn).Try, restock, order.PaymentTimeout),
+		remote("03", credit.Addr, creditv1.CreditDeduction_Confirm_FullMethodName, creditv1.CreditDeduction_Cancel_FullMethodName,
+			creditv1.NewCreditDeductionClient(credit.Conn).Try, deduct, order.CreditRefused),
+		remote("04", wms.Addr, wmsv1.SlipHold_Confirm_FullMethodName, wmsv1.SlipHold_Cancel_FullMethodName,
+			wmsv1.NewSlipHoldClient(wms.Conn).Try, hold, order.DeliveryRefused),
+	}
+}
+
+// remote is a branch of another service: try calls it with the request that request makes of an order.
+func remote[R proto.Message](id, addr, confirm, cancel string, try func(context.Context, R, ...grpc.CallOption) (*emptypb.Empty, error), request func(order.Order) R, refusal order.Reason) participant {
+	return participant{
+		branchID: id,
+		confirm:  addr + confirm,
+		cancel:   addr + cancel,
+		payload:  func(o order.Order) proto.Message { return request(o) },
+		try: func(ctx context.Context, o order.Order) error {
+			_, err := try(ctx, request(o))
+			return err
 		},
-		{
-			branchID: "04",
-			confirm:  wms.Addr + wmsv1.DeliverySlip_Confirm_FullMethodName,
-			cancel:   wms.Addr + wmsv1.DeliverySlip_Cancel_FullMethodName,
-			payload:  func(o order.Order) proto.Message { return delivery(o) },
-			try: func(ctx context.Context, o order.Order) error {
-				_, err := slip.Try(ctx, delivery(o))
-				return err
-			},
-			refusal: order.DeliveryRefused,
-		},
+		refusal: refusal,
 	}
 }
 
@@ -110,3 +116,13 @@ func delivery(o order.Order) *wmsv1.DeliverySlipRequest {
 	}
 	return req
 }
+
+func restock(o order.Order) *inventoryv1.StockReturnRequest {
+	return &inventoryv1.StockReturnRequest{OrderId: o.ID}
+}
+
+func deduct(o order.Order) *creditv1.CreditDeductionRequest {
+	return &creditv1.CreditDeductionRequest{OrderId: o.ID, MemberId: o.MemberID, Points: o.Points}
+}
+
+func hold(o order.Order) *wmsv1.SlipHoldRequest { return &wmsv1.SlipHoldRequest{OrderId: o.ID} }

@@ -86,13 +86,13 @@ func (s *Sweeper) look(ctx context.Context, a mysql.Overdue) error {
 	if err != nil {
 		return err
 	}
-	v := Judge(status, state, a.GID)
+	v := Judge(status, state, a.Kind, a.GID)
 	s.verdicts.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", string(v))))
 	log := slog.With("order", a.OrderID, "gid", a.GID, "age", a.Age.String(), "coordinator", string(status), "status", string(state.Status))
 	switch v {
 	case Abandon:
 		log.InfoContext(ctx, "attempt abandoned")
-		_, err = s.store.AbandonAttempt(ctx, a.OrderID, a.GID)
+		_, err = s.store.AbandonAttempt(ctx, a.Kind, a.OrderID, a.GID)
 	case Hasten:
 		err = s.coordinator.Hasten(ctx, a.GID)
 	case Alarm:
@@ -111,7 +111,7 @@ type Verdict string
 const (
 	// Wait: the coordinator's time-out is still to come, or it all ended while we looked.
 	Wait Verdict = "wait"
-	// Abandon: nothing will ever come of it and the order was not touched.
+	// Abandon: nothing will ever come of it, and the order was not touched.
 	Abandon Verdict = "abandon"
 	// Hasten the coordinator's next retry.
 	Hasten Verdict = "hasten"
@@ -119,12 +119,12 @@ const (
 	Alarm Verdict = "alarm"
 )
 
-// Judge decides about the OPEN attempt gid. status was read before state.
-func Judge(status tcc.Status, state mysql.State, gid string) Verdict {
-	if !state.Paying {
+// Judge decides about the OPEN attempt gid of kind. status was read before state.
+func Judge(status tcc.Status, state mysql.State, kind order.Kind, gid string) Verdict {
+	if !state.Busy {
 		return Wait
 	}
-	held := state.GID == gid && state.Status == order.Updating
+	held := state.GID == gid && state.Status == kind.Try().To
 	switch status {
 	case tcc.Submitted, tcc.Aborting:
 		return Hasten

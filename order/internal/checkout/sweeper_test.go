@@ -16,9 +16,9 @@ import (
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	var (
-		payable = mysql.State{Status: order.Created, Paying: true}
-		held    = mysql.State{Status: order.Updating, GID: "gid", Paying: true}
-		closed  = mysql.State{Status: order.Canceled, Reason: order.ByMember, Paying: true}
+		payable = mysql.State{Status: order.Created, Busy: true}
+		held    = mysql.State{Status: order.Updating, GID: "gid", Busy: true}
+		closed  = mysql.State{Status: order.Canceled, Reason: order.ByMember, Busy: true}
 		ended   = mysql.State{Status: order.Paid, GID: "gid"}
 	)
 	for status, want := range map[tcc.Status]map[mysql.State]checkout.Verdict{
@@ -30,7 +30,7 @@ func TestJudge(t *testing.T) {
 		tcc.Aborting:  {payable: "hasten", held: "hasten", closed: "hasten", ended: "wait"},
 	} {
 		for state, v := range want {
-			assert.Equal(t, v, checkout.Judge(status, state, "gid"), fmt.Sprintf("%s, %+v", status, state))
+			assert.Equal(t, v, checkout.Judge(status, state, order.Payment, "gid"), fmt.Sprintf("%s, %+v", status, state))
 		}
 	}
 }

@@ -14,9 +14,10 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// OpenAttempt records that gid is about to pay a member's order and tells whether the attempt was opened: not when the
-// order is not CREATED or another attempt is open. An order that has expired is closed instead. ErrNotFound.
-func (s *Store) OpenAttempt(ctx context.Context, memberID, id, gid string) (opened bool, err error) {
+// OpenAttempt records that gid is about to pay or refund a member's order and tells whether the attempt was opened: not when
+// the order's status does not allow it or another attempt is open. An order to be paid that has expired is closed instead.
+// ErrNotFound.
+func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, gid string) (opened bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		o, err := q.LockOrder(ctx, id)
@@ -26,19 +27,21 @@ func (s *Store) OpenAttempt(ctx context.Context, memberID, id, gid string) (open
 		if o.MemberID != memberID {
 			return order.ErrNotFound
 		}
-		if order.Status(o.Status) != order.BeginPayment.Transition().From {
+		if order.Status(o.Status) != kind.Try().From {
 			return nil
 		}
 		busy, err := q.HasOpenAttempt(ctx, sql.NullString{String: id, Valid: true})
 		if err != nil || busy {
 			return err
 		}
-		if o.Expired {
+		if kind == order.Payment && o.Expired {
 			_, err := closeOrder(ctx, q, o.MemberID, id, order.Expired)
 			return err
 		}
 		opened = true
-		return q.InsertAttempt(ctx, query.InsertAttemptParams{OrderID: id, Gid: gid, State: string(order.AttemptOpen)})
+		return q.InsertAttempt(ctx, query.InsertAttemptParams{
+			OrderID: id, Gid: gid, Kind: string(kind), State: string(order.AttemptOpen),
+		})
 	})
 	if err != nil {
 		return false, err
@@ -48,7 +51,7 @@ func (s *Store) OpenAttempt(ctx context.Context, memberID, id, gid string) (open
 
 // AbandonAttempt gives an attempt up unless it has touched the order, and tells whether the order is held by it now: then
 // its Try landed after all.
-func (s *Store) AbandonAttempt(ctx context.Context, id, gid string) (held bool, err error) {
+func (s *Store) AbandonAttempt(ctx context.Context, kind order.Kind, id, gid string) (held bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		// The lock waits for a Try that is still under way and keeps a later one out: it will find no open attempt.
@@ -57,7 +60,7 @@ func (s *Store) AbandonAttempt(ctx context.Context, id, gid string) (held bool, 
 			return found(err)
 		}
 		if o.Gid == gid {
-			held = order.Status(o.Status) == order.Updating
+			held = order.Status(o.Status) == kind.Try().To
 			return nil
 		}
 		_, err = q.MoveAttempt(ctx, query.MoveAttemptParams{
@@ -74,14 +77,12 @@ func (s *Store) RecordReason(ctx context.Context, gid string, reason order.Reaso
 	return err
 }
 
-// BeginPayment lets gid hold the order: CREATED to UPDATING. ErrState when the order is not CREATED or gid's attempt not
-// open.
-func (s *Store) BeginPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
+// Hold is kind's Try: gid holds the order from now on. ErrState when the order's status does not allow it or gid's attempt is
+// not open.
+func (s *Store) Hold(ctx context.Context, tx *sql.Tx, kind order.Kind, id, gid string) error {
 	q := s.q.WithTx(tx)
-	t := order.BeginPayment.Transition()
-	n, err := q.BeginPayment(ctx, query.BeginPaymentParams{
-		ID: id, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),
-	})
+	t := kind.Try()
+	n, err := q.HoldOrder(ctx, query.HoldOrderParams{ID: id, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To)})
 	if err != nil {
 		return err
 	}
@@ -97,14 +98,13 @@ func (s *Store) BeginPayment(ctx context.Context, tx *sql.Tx, id, gid string) er
 
 // ConfirmPayment writes PAID and its event. tcc.ErrNotTried when gid does not hold the order.
 func (s *Store) ConfirmPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	return s.endPayment(ctx, s.q.WithTx(tx), id, gid, order.ConfirmPayment, "", "order.paid")
+	return s.settle(ctx, tx, order.ConfirmPayment, id, gid, "", "order.paid")
 }
 
 // CancelPayment writes CANCELED with the attempt's reason, PAYMENT_TIMEOUT when it has none, and its event.
 // tcc.ErrNotTried when gid does not hold the order.
 func (s *Store) CancelPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	q := s.q.WithTx(tx)
-	a, err := q.GetAttempt(ctx, gid)
+	a, err := s.q.WithTx(tx).GetAttempt(ctx, gid)
 	if errors.Is(err, sql.ErrNoRows) {
 		return tcc.ErrNotTried
 	}
@@ -114,12 +114,24 @@ func (s *Store) CancelPayment(ctx context.Context, tx *sql.Tx, id, gid string) e
 	if a.Reason == "" {
 		a.Reason = string(order.PaymentTimeout)
 	}
-	return s.endPayment(ctx, q, id, gid, order.CancelPayment, order.Reason(a.Reason), "order.canceled")
+	return s.settle(ctx, tx, order.CancelPayment, id, gid, order.Reason(a.Reason), "order.canceled")
 }
 
-func (s *Store) endPayment(ctx context.Context, q *query.Queries, id, gid string, event order.Event, reason order.Reason, eventType string) error {
+// ConfirmRefund writes REFUNDED and its event. tcc.ErrNotTried when gid does not hold the order.
+func (s *Store) ConfirmRefund(ctx context.Context, tx *sql.Tx, id, gid string) error {
+	return s.settle(ctx, tx, order.ConfirmRefund, id, gid, "", "order.refunded")
+}
+
+// CancelRefund writes PAID again; the attempt keeps the reason. tcc.ErrNotTried when gid does not hold the order.
+func (s *Store) CancelRefund(ctx context.Context, tx *sql.Tx, id, gid string) error {
+	return s.settle(ctx, tx, order.CancelRefund, id, gid, "", "")
+}
+
+// settle ends gid's hold of the order and its attempt, and records the event unless it is "".
+func (s *Store) settle(ctx context.Context, tx *sql.Tx, event order.Event, id, gid string, reason order.Reason, eventType string) error {
+	q := s.q.WithTx(tx)
 	t := event.Transition()
-	n, err := q.EndPayment(ctx, query.EndPaymentParams{
+	n, err := q.SettleOrder(ctx, query.SettleOrderParams{
 		ID: id, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To), Reason: string(reason),
 	})
 	if err != nil {
@@ -137,16 +149,28 @@ func (s *Store) endPayment(ctx context.Context, q *query.Queries, id, gid string
 	if n == 0 {
 		return tcc.ErrNotTried
 	}
+	if eventType == "" {
+		return nil
+	}
 	return record(ctx, q, id, eventType)
 }
 
-// State is what pay's answer is made of.
+// State is where an order stands.
 type State struct {
 	Status order.Status
 	Reason order.Reason
 	GID    string
-	// Paying tells that an attempt is open.
-	Paying bool
+	// Busy tells that an attempt to pay or refund it is open.
+	Busy bool
+}
+
+// LastAttempt gives how the last attempt of kind ended and why it was canceled; "" when there was none.
+func (s *Store) LastAttempt(ctx context.Context, kind order.Kind, id string) (order.AttemptState, order.Reason, error) {
+	row, err := s.q.GetLastAttempt(ctx, query.GetLastAttemptParams{OrderID: id, Kind: string(kind)})
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", "", nil
+	}
+	return order.AttemptState(row.State), order.Reason(row.Reason), err
 }
 
 // State gives where an order stands, or ErrNotFound.
@@ -155,12 +179,13 @@ func (s *Store) State(ctx context.Context, id string) (State, error) {
 	if err != nil {
 		return State{}, found(err)
 	}
-	return State{order.Status(row.Status), order.Reason(row.Reason), row.Gid, row.Paying}, nil
+	return State{order.Status(row.Status), order.Reason(row.Reason), row.Gid, row.Busy}, nil
 }
 
 // Overdue is an attempt that has been open for too long.
 type Overdue struct {
 	OrderID, GID string
+	Kind         order.Kind
 	Age          time.Duration
 }
 
@@ -182,7 +207,7 @@ func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limi
 	rows, err := s.q.ListLeased(ctx, query.ListLeasedParams{LeaseOwner: owner, State: string(order.AttemptOpen)})
 	overdue := make([]Overdue, len(rows))
 	for i, r := range rows {
-		overdue[i] = Overdue{r.OrderID, r.Gid, time.Duration(r.AgeSeconds) * time.Second}
+		overdue[i] = Overdue{r.OrderID, r.Gid, order.Kind(r.Kind), time.Duration(r.AgeSeconds) * time.Second}
 	}
 	return overdue, err
 }

@@ -45,7 +45,7 @@ func addOrder(t *testing.T, store *mysql.Store) string {
 
 func begin(t *testing.T, db *sql.DB, store *mysql.Store, id, gid string) error {
 	t.Helper()
-	return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.BeginPayment(t.Context(), tx, id, gid) })
+	return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.Hold(t.Context(), tx, order.Payment, id, gid) })
 }
 
 // TestOneOpenAttempt: of 20 who pay at once, one opens the attempt.
@@ -56,7 +56,7 @@ func TestOneOpenAttempt(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			ok, err := store.OpenAttempt(context.Background(), member, id, fmt.Sprint("gid-", i))
+			ok, err := store.OpenAttempt(context.Background(), order.Payment, member, id, fmt.Sprint("gid-", i))
 			if assert.NoError(t, err) && ok {
 				opened.Add(1)
 			}
@@ -69,7 +69,7 @@ func TestOneOpenAttempt(t *testing.T) {
 func TestSomebodyElsesOrderIsNotFound(t *testing.T) {
 	t.Parallel()
 	_, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), "member-2", id, "gid")
+	_, err := store.OpenAttempt(t.Context(), order.Payment, "member-2", id, "gid")
 	require.ErrorIs(t, err, order.ErrNotFound)
 	_, err = store.Order(t.Context(), "member-2", id)
 	require.ErrorIs(t, err, order.ErrNotFound)
@@ -80,14 +80,14 @@ func TestSomebodyElsesOrderIsNotFound(t *testing.T) {
 func TestAbandonedAttemptCannotBegin(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), member, id, "gid-1")
+	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
 	require.NoError(t, err)
-	held, err := store.AbandonAttempt(t.Context(), id, "gid-1")
+	held, err := store.AbandonAttempt(t.Context(), order.Payment, id, "gid-1")
 	require.NoError(t, err)
 	require.False(t, held)
 
 	require.ErrorIs(t, begin(t, db, store, id, "gid-1"), order.ErrState)
-	opened, err := store.OpenAttempt(t.Context(), member, id, "gid-2")
+	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-2")
 	require.NoError(t, err)
 	require.True(t, opened)
 	require.ErrorIs(t, begin(t, db, store, id, "gid-1"), order.ErrState)
@@ -98,15 +98,15 @@ func TestAbandonedAttemptCannotBegin(t *testing.T) {
 func TestHeldAttemptIsNotAbandoned(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), member, id, "gid-1")
+	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
 	require.NoError(t, err)
 	require.NoError(t, begin(t, db, store, id, "gid-1"))
-	held, err := store.AbandonAttempt(t.Context(), id, "gid-1")
+	held, err := store.AbandonAttempt(t.Context(), order.Payment, id, "gid-1")
 	require.NoError(t, err)
 	require.True(t, held)
 	state, err := store.State(t.Context(), id)
 	require.NoError(t, err)
-	assert.Equal(t, mysql.State{Status: order.Updating, GID: "gid-1", Paying: true}, state)
+	assert.Equal(t, mysql.State{Status: order.Updating, GID: "gid-1", Busy: true}, state)
 }
 
 // TestBeginAgainstAbandon: whichever comes first, the order is held by an open attempt or payable without one.
@@ -115,20 +115,20 @@ func TestBeginAgainstAbandon(t *testing.T) {
 	db, store, _ := newOrder(t)
 	for range 50 {
 		id := addOrder(t, store)
-		_, err := store.OpenAttempt(t.Context(), member, id, "gid-"+id)
+		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
 		require.NoError(t, err)
 		var beginErr, abandonErr error
 		var held bool
 		var wg sync.WaitGroup
 		wg.Go(func() { beginErr = begin(t, db, store, id, "gid-"+id) })
-		wg.Go(func() { held, abandonErr = store.AbandonAttempt(t.Context(), id, "gid-"+id) })
+		wg.Go(func() { held, abandonErr = store.AbandonAttempt(t.Context(), order.Payment, id, "gid-"+id) })
 		wg.Wait()
 		require.NoError(t, abandonErr)
 		state, err := store.State(t.Context(), id)
 		require.NoError(t, err)
 		if held {
 			require.NoError(t, beginErr)
-			require.Equal(t, mysql.State{Status: order.Updating, GID: "gid-" + id, Paying: true}, state)
+			require.Equal(t, mysql.State{Status: order.Updating, GID: "gid-" + id, Busy: true}, state)
 		} else {
 			require.ErrorIs(t, beginErr, order.ErrState)
 			require.Equal(t, mysql.State{Status: order.Created}, state)
@@ -142,7 +142,7 @@ func TestPayAgainstClose(t *testing.T) {
 	db, store, _ := newOrder(t)
 	for range 50 {
 		id := addOrder(t, store)
-		_, err := store.OpenAttempt(t.Context(), member, id, "gid-"+id)
+		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
 		require.NoError(t, err)
 		var beginErr, closeErr error
 		var wg sync.WaitGroup
@@ -157,7 +157,7 @@ func TestPayAgainstClose(t *testing.T) {
 func TestLeasesAreExclusive(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), member, id, "gid-1")
+	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
 	require.NoError(t, err)
 	got, err := store.LeaseOverdue(t.Context(), time.Hour, time.Minute, 10)
 	require.NoError(t, err)
@@ -245,7 +245,7 @@ func TestExpiry(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, closed, "not yet")
 
-	_, err = store.OpenAttempt(t.Context(), member, id, "gid")
+	_, err = store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
 	expire(id)
 	due, err := store.Expired(t.Context(), 10)
@@ -258,7 +258,7 @@ func TestExpiry(t *testing.T) {
 
 	late := addOrder(t, store)
 	expire(late)
-	opened, err := store.OpenAttempt(t.Context(), member, late, "gid-2")
+	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, late, "gid-2")
 	require.NoError(t, err)
 	require.False(t, opened, "too late to pay, also before the sweep")
 	state, err := store.State(t.Context(), late)

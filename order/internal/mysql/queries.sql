@@ -17,7 +17,7 @@ SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM 
 SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?;
 
 -- name: GetState :one
-SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS paying
+SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
 FROM orders o WHERE o.id = ?;
 
 -- name: ListLines :many
@@ -28,12 +28,12 @@ WHERE order_id IN (sqlc.slice('order_ids')) ORDER BY order_id, sku;
 SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at
 FROM orders WHERE member_id = ? AND id < sqlc.arg('before') ORDER BY id DESC LIMIT ?;
 
--- name: BeginPayment :execrows
+-- name: HoldOrder :execrows
 UPDATE orders SET status = sqlc.arg('to_status'), gid = sqlc.arg('gid')
 WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
 
--- name: EndPayment :execrows
-UPDATE orders SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason'), paid_at = IF(sqlc.arg('to_status') = 'PAID', NOW(3), NULL)
+-- name: SettleOrder :execrows
+UPDATE orders SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason'), paid_at = IF(sqlc.arg('to_status') = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
 WHERE id = sqlc.arg('id') AND gid = sqlc.arg('gid') AND status = sqlc.arg('from_status');
 
 -- name: CloseOrder :execrows
@@ -51,12 +51,15 @@ SELECT sqlc.arg('event_id'), sqlc.arg('event_type'), o.id, o.event_seq FROM orde
 SELECT EXISTS (SELECT 1 FROM payment_attempt WHERE open_order = ?);
 
 -- name: InsertAttempt :exec
-INSERT INTO payment_attempt (order_id, no, gid, state)
-SELECT sqlc.arg('order_id'), COALESCE(MAX(a.no), 0) + 1, sqlc.arg('gid'), sqlc.arg('state')
+INSERT INTO payment_attempt (order_id, no, gid, kind, state)
+SELECT sqlc.arg('order_id'), COALESCE(MAX(a.no), 0) + 1, sqlc.arg('gid'), sqlc.arg('kind'), sqlc.arg('state')
 FROM payment_attempt a WHERE a.order_id = sqlc.arg('order_id');
 
 -- name: GetAttempt :one
 SELECT state, reason FROM payment_attempt WHERE gid = ?;
+
+-- name: GetLastAttempt :one
+SELECT state, reason FROM payment_attempt WHERE order_id = ? AND kind = ? ORDER BY no DESC LIMIT 1;
 
 -- name: LockOpenAttempt :one
 SELECT no FROM payment_attempt WHERE gid = ? AND order_id = ? AND state = ? FOR UPDATE;
@@ -74,7 +77,7 @@ WHERE state = sqlc.arg('state') AND TIMESTAMPDIFF(SECOND, created_at, NOW(3)) >=
 ORDER BY created_at LIMIT ?;
 
 -- name: ListLeased :many
-SELECT order_id, gid, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
+SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
 FROM payment_attempt WHERE lease_owner = ? AND state = ? ORDER BY created_at;
 
 -- name: InsertAnswer :exec
@@ -82,3 +85,6 @@ INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply) VALU
 
 -- name: GetAnswer :one
 SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? AND idem_key = ?;
+
+-- name: MoveOrder :execrows
+UPDATE orders SET status = sqlc.arg('to_status') WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');

@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,6 +105,30 @@ func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Rea
 			return found(err)
 		}
 		return order.ErrState
+	})
+}
+
+// Follow takes an order through event, which happened in the warehouse, and records it as eventType. The second time it
+// changes nothing. ErrNotYet when the order has to change first: deliver the event again later. ErrNotFound.
+func (s *Store) Follow(ctx context.Context, id string, event order.Event, eventType string) error {
+	t := event.Transition()
+	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		o, err := q.LockOrder(ctx, id)
+		if err != nil {
+			return found(err)
+		}
+		if order.Status(o.Status).After(event) {
+			return nil
+		}
+		n, err := q.MoveOrder(ctx, query.MoveOrderParams{ID: id, FromStatus: string(t.From), ToStatus: string(t.To)})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("%w: %s on %s", order.ErrNotYet, event, o.Status)
+		}
+		return record(ctx, q, id, eventType)
 	})
 }
 

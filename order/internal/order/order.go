@@ -20,6 +20,8 @@ var (
 	ErrState = errors.New("the order's status does not allow this")
 	// ErrInvalid: the lines cannot be made an order; the message says which and why.
 	ErrInvalid = errors.New("not an order")
+	// ErrNotYet: the event is right, but the order has to change first.
+	ErrNotYet = errors.New("the order is not ready for this yet")
 	// ErrIllegal: the state table has no such transition.
 	ErrIllegal = errors.New("illegal transition")
 )
@@ -90,6 +92,35 @@ func (s Status) On(e Event) (Status, error) {
 	return t.To, nil
 }
 
+// After tells whether an order in status s is past Ship or Complete already.
+func (s Status) After(e Event) bool {
+	return e == Ship && (s == Shipped || s == Completed) || e == Complete && s == Completed
+}
+
+// Kind is a transaction over all four services that an order takes part in.
+type Kind string
+
+// The kinds.
+const (
+	Payment Kind = "PAYMENT"
+	Refund  Kind = "REFUND"
+)
+
+// phases are the events of each kind's Try, Confirm and Cancel.
+var phases = map[Kind]struct{ try, confirm, cancel Event }{
+	Payment: {BeginPayment, ConfirmPayment, CancelPayment},
+	Refund:  {BeginRefund, ConfirmRefund, CancelRefund},
+}
+
+// Try gives the transition of the kind's Try.
+func (k Kind) Try() Transition { return phases[k].try.Transition() }
+
+// Confirm gives the transition of the kind's Confirm.
+func (k Kind) Confirm() Transition { return phases[k].confirm.Transition() }
+
+// Cancel gives the transition of the kind's Cancel.
+func (k Kind) Cancel() Transition { return phases[k].cancel.Transition() }
+
 // Reason is why an order is CANCELED.
 type Reason string
 
@@ -110,7 +141,7 @@ type Order struct {
 	ID, MemberID string
 	Status       Status
 	Reason       Reason
-	// GID is the global transaction that holds or ended the payment, else empty.
+	// GID is the global transaction that holds the order or held it last, else empty.
 	GID        string
 	TotalCents int64
 	// Points is what paying adds to the member's credit: one for each whole unit of currency.

@@ -11,6 +11,7 @@ import (
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/internal/rpc"
 )
 
@@ -39,7 +40,7 @@ func (p *Payment) Try(ctx context.Context, orderID string) (*emptypb.Empty, erro
 		return nil, err
 	}
 	return p.branch.Try(ctx, orderID, func(tx *sql.Tx, gid string) error {
-		return rpc.Error(p.store.BeginPayment(ctx, tx, orderID, gid))
+		return rpc.Error(p.store.Hold(ctx, tx, order.Payment, orderID, gid))
 	})
 }
 

@@ -2,12 +2,14 @@ package payment_test
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	orderv1 "example.com/fourfold/api/order/v1"
+	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
@@ -24,16 +26,7 @@ func TestLaws(t *testing.T) {
 	t.Parallel()
 	const id, gid, member = "0193b8f0-0000-7000-8000-000000000001", "pay-1", "member-1"
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
-		db := mysqltest.Open(t, migrations.FS)
-		store := mysql.NewStore(db)
-		o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
-		require.NoError(t, err)
-		require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
-			return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
-		}))
-		opened, err := store.OpenAttempt(t.Context(), member, id, gid)
-		require.NoError(t, err)
-		require.True(t, opened)
+		db, store := payable(t, id, member, gid)
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
 		p := payment.New(tcc.NewParticipant("order", db, keys), store)
@@ -51,12 +44,7 @@ func TestLaws(t *testing.T) {
 				_, err := p.Cancel(ctx, &orderv1.OrderPaymentRequest{OrderId: id})
 				return err
 			},
-			Snapshot: func(t testing.TB) string {
-				return mysqltest.Dump(t, db,
-					"SELECT CONCAT_WS(',', status, reason, gid, paid_at IS NOT NULL) FROM orders",
-					"SELECT CONCAT_WS(',', gid, state) FROM payment_attempt",
-					"SELECT seq, event_type FROM outbox ORDER BY seq")
-			},
+			Snapshot:  func(t testing.TB) string { return snapshot(t, db) },
 			Before:    "CREATED,,,0\n--\npay-1,OPEN\n--\n1 order.created\n--\n",
 			Tried:     "UPDATING,,pay-1,0\n--\npay-1,OPEN\n--\n1 order.created\n--\n",
 			Confirmed: "PAID,,pay-1,1\n--\npay-1,DONE\n--\n1 order.created\n2 order.paid\n--\n",
@@ -68,4 +56,75 @@ func TestLaws(t *testing.T) {
 			Lock: "SELECT id FROM orders WHERE id = '" + id + "' FOR UPDATE",
 		}
 	})
+}
+
+// TestRefundLaws runs the laws with a paid order whose refund attempt is open.
+func TestRefundLaws(t *testing.T) {
+	t.Parallel()
+	const id, pay, gid, member = "0193b8f0-0000-7000-8000-000000000001", "pay-1", "refund-1", "member-1"
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+		db, store := payable(t, id, member, pay)
+		require.NoError(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error {
+			if err := store.Hold(t.Context(), tx, order.Payment, id, pay); err != nil {
+				return err
+			}
+			return store.ConfirmPayment(t.Context(), tx, id, pay)
+		}))
+		opened, err := store.OpenAttempt(t.Context(), order.Refund, member, id, gid)
+		require.NoError(t, err)
+		require.True(t, opened)
+		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+		require.NoError(t, err)
+		r := payment.NewRefund(tcc.NewParticipant("order refund", db, keys), store)
+		return tcclaws.Subject{
+			Name: "order refund", Keys: keys, DB: db, OrderID: id, GID: gid,
+			Try: func(ctx context.Context, id string) error {
+				_, err := r.Try(ctx, id)
+				return err
+			},
+			Confirm: func(ctx context.Context, id string) error {
+				_, err := r.Confirm(ctx, &orderv1.OrderRefundRequest{OrderId: id})
+				return err
+			},
+			Cancel: func(ctx context.Context, id string) error {
+				_, err := r.Cancel(ctx, &orderv1.OrderRefundRequest{OrderId: id})
+				return err
+			},
+			Snapshot:  func(t testing.TB) string { return snapshot(t, db) },
+			Before:    "PAID,,pay-1,1\n--\npay-1,DONE\nrefund-1,OPEN\n--\n1 order.created\n2 order.paid\n--\n",
+			Tried:     "REFUNDING,,refund-1,1\n--\npay-1,DONE\nrefund-1,OPEN\n--\n1 order.created\n2 order.paid\n--\n",
+			Confirmed: "REFUNDED,,refund-1,1\n--\npay-1,DONE\nrefund-1,DONE\n--\n1 order.created\n2 order.paid\n3 order.refunded\n--\n",
+			Canceled:  "PAID,,refund-1,1\n--\npay-1,DONE\nrefund-1,DONE\n--\n1 order.created\n2 order.paid\n--\n",
+			Refuse: func(t testing.TB) string {
+				_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = 'SHIPPED'")
+				require.NoError(t, err)
+				return "ORDER_STATE"
+			},
+			Lock: "SELECT id FROM orders WHERE id = '" + id + "' FOR UPDATE",
+		}
+	})
+}
+
+// payable is a database with an order whose payment attempt is open.
+func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS)
+	store := mysql.NewStore(db)
+	o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
+	require.NoError(t, err)
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
+		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
+	}))
+	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
+	require.NoError(t, err)
+	require.True(t, opened)
+	return db, store
+}
+
+func snapshot(t testing.TB, db *sql.DB) string {
+	t.Helper()
+	return mysqltest.Dump(t, db,
+		"SELECT CONCAT_WS(',', status, reason, gid, paid_at IS NOT NULL) FROM orders",
+		"SELECT CONCAT_WS(',', gid, state) FROM payment_attempt ORDER BY no",
+		"SELECT seq, event_type FROM outbox ORDER BY seq")
 }

@@ -17,6 +17,8 @@ func Error(err error) error {
 		return orderv1.ErrorOrderNotFound("no such order")
 	case errors.Is(err, order.ErrState):
 		return orderv1.ErrorOrderState("%v", err)
+	case errors.Is(err, order.ErrNotYet):
+		return orderv1.ErrorTryLater("%v", err)
 	case errors.Is(err, order.ErrInvalid):
 		return orderv1.ErrorOrderInvalid("%v", err)
 	}
@@ -36,6 +38,20 @@ func refused(reason order.Reason) *kerrors.Error {
 	}
 	return kerrors.Conflict(string(reason), "the order is canceled: "+messages[reason]).
 		WithMetadata(map[string]string{"status": string(order.Canceled)})
+}
+
+// notRefunded is the answer when a refund was refused or undone: the order is PAID as before.
+func notRefunded(reason order.Reason) error {
+	messages := map[order.Reason]string{
+		order.CreditRefused:   "the points of this order are spent, or your points account is frozen",
+		order.DeliveryRefused: "the warehouse has picked it already",
+	}
+	why, ok := messages[reason]
+	if !ok {
+		reason, why = order.PaymentTimeout, "it took too long and was undone; you may ask again"
+	}
+	return kerrors.Conflict(string(reason), "the order is not refunded: "+why).
+		WithMetadata(map[string]string{"status": string(order.Paid)})
 }
 
 // tryLater is the answer when nothing happened.

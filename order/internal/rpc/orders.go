@@ -19,9 +19,10 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// Payer pays an order: checkout.Checkout.
-type Payer interface {
+// Checkout pays and refunds: checkout.Checkout.
+type Checkout interface {
 	Pay(ctx context.Context, memberID, orderID string) error
+	Refund(ctx context.Context, memberID, orderID string) error
 }
 
 // Orders serves a member's own orders.
@@ -29,13 +30,13 @@ type Orders struct {
 	orderv1.UnimplementedOrdersServer
 	store     *mysql.Store
 	catalogue inventoryv1.CatalogueClient
-	payer     Payer
+	checkout  Checkout
 	ttl       time.Duration
 }
 
-// NewOrders prices new orders from catalogue and lets payer pay them; an order can be paid for ttl.
-func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, payer Payer, ttl time.Duration) *Orders {
-	return &Orders{store: store, catalogue: catalogue, payer: payer, ttl: ttl}
+// NewOrders prices new orders from catalogue and lets checkout pay and refund them; an order can be paid for ttl.
+func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout Checkout, ttl time.Duration) *Orders {
+	return &Orders{store: store, catalogue: catalogue, checkout: checkout, ttl: ttl}
 }
 
 // CreateOrder writes an order down. ORDER_INVALID names the line; TRY_LATER when inventory does not answer.
@@ -145,7 +146,7 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 		return o, err
 	}
 	memberID := identity.FromContext(ctx).MemberID
-	if err := s.payer.Pay(ctx, memberID, req.GetId()); err != nil {
+	if err := s.checkout.Pay(ctx, memberID, req.GetId()); err != nil {
 		return nil, Error(err)
 	}
 	o, err := s.store.Order(ctx, memberID, req.GetId())
@@ -173,6 +174,36 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 		return nil, err
 	}
 	return reply, nil
+}
+
+// RefundOrder refunds, and answers from the order's row only; why a refund was refused, from its attempt's.
+func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderRequest) (*orderv1.Order, error) {
+	memberID := identity.FromContext(ctx).MemberID
+	if err := s.checkout.Refund(ctx, memberID, req.GetId()); err != nil {
+		return nil, Error(err)
+	}
+	o, err := s.store.Order(ctx, memberID, req.GetId())
+	if err != nil {
+		return nil, Error(err)
+	}
+	switch o.Status {
+	case order.Refunded:
+		return protoOrder(o), nil
+	case order.Refunding:
+		status(ctx, "202")
+		return protoOrder(o), nil
+	case order.Paid:
+		attempt, reason, err := s.store.LastAttempt(ctx, order.Refund, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		if attempt == order.AttemptDone {
+			return nil, notRefunded(reason)
+		}
+		return nil, tryLater("the refund could not be begun; the order is paid as before")
+	}
+	return nil, orderv1.ErrorOrderState("the order is %s and cannot be refunded", o.Status).
+		WithMetadata(map[string]string{"status": string(o.Status)})
 }
 
 // CancelOrder closes an unpaid order; one that is CANCELED already is answered as it is.

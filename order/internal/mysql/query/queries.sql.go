@@ -12,31 +12,6 @@ import (
 	"time"
 )
 
-const beginPayment = `-- name: BeginPayment :execrows
-UPDATE orders SET status = ?, gid = ?
-WHERE id = ? AND status = ?
-`
-
-type BeginPaymentParams struct {
-	ToStatus   string
-	Gid        string
-	ID         string
-	FromStatus string
-}
-
-func (q *Queries) BeginPayment(ctx context.Context, arg BeginPaymentParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, beginPayment,
-		arg.ToStatus,
-		arg.Gid,
-		arg.ID,
-		arg.FromStatus,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const closeOrder = `-- name: CloseOrder :execrows
 UPDATE orders SET status = ?, reason = ?
 WHERE id = ? AND member_id = ? AND status = ?
@@ -71,34 +46,6 @@ UPDATE orders SET event_seq = event_seq + 1 WHERE id = ?
 func (q *Queries) CountEvent(ctx context.Context, id string) error {
 	_, err := q.db.ExecContext(ctx, countEvent, id)
 	return err
-}
-
-const endPayment = `-- name: EndPayment :execrows
-UPDATE orders SET status = ?, reason = ?, paid_at = IF(? = 'PAID', NOW(3), NULL)
-WHERE id = ? AND gid = ? AND status = ?
-`
-
-type EndPaymentParams struct {
-	ToStatus   string
-	Reason     string
-	ID         string
-	Gid        string
-	FromStatus string
-}
-
-func (q *Queries) EndPayment(ctx context.Context, arg EndPaymentParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, endPayment,
-		arg.ToStatus,
-		arg.Reason,
-		arg.ToStatus,
-		arg.ID,
-		arg.Gid,
-		arg.FromStatus,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }
 
 const getAnswer = `-- name: GetAnswer :one
@@ -136,6 +83,27 @@ type GetAttemptRow struct {
 func (q *Queries) GetAttempt(ctx context.Context, gid string) (GetAttemptRow, error) {
 	row := q.db.QueryRowContext(ctx, getAttempt, gid)
 	var i GetAttemptRow
+	err := row.Scan(&i.State, &i.Reason)
+	return i, err
+}
+
+const getLastAttempt = `-- name: GetLastAttempt :one
+SELECT state, reason FROM payment_attempt WHERE order_id = ? AND kind = ? ORDER BY no DESC LIMIT 1
+`
+
+type GetLastAttemptParams struct {
+	OrderID string
+	Kind    string
+}
+
+type GetLastAttemptRow struct {
+	State  string
+	Reason string
+}
+
+func (q *Queries) GetLastAttempt(ctx context.Context, arg GetLastAttemptParams) (GetLastAttemptRow, error) {
+	row := q.db.QueryRowContext(ctx, getLastAttempt, arg.OrderID, arg.Kind)
+	var i GetLastAttemptRow
 	err := row.Scan(&i.State, &i.Reason)
 	return i, err
 }
@@ -184,7 +152,7 @@ func (q *Queries) GetOrder(ctx context.Context, arg GetOrderParams) (GetOrderRow
 }
 
 const getState = `-- name: GetState :one
-SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS paying
+SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
 FROM orders o WHERE o.id = ?
 `
 
@@ -192,7 +160,7 @@ type GetStateRow struct {
 	Status string
 	Reason string
 	Gid    string
-	Paying bool
+	Busy   bool
 }
 
 func (q *Queries) GetState(ctx context.Context, id string) (GetStateRow, error) {
@@ -202,7 +170,7 @@ func (q *Queries) GetState(ctx context.Context, id string) (GetStateRow, error) 
 		&i.Status,
 		&i.Reason,
 		&i.Gid,
-		&i.Paying,
+		&i.Busy,
 	)
 	return i, err
 }
@@ -216,6 +184,31 @@ func (q *Queries) HasOpenAttempt(ctx context.Context, openOrder sql.NullString) 
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
+}
+
+const holdOrder = `-- name: HoldOrder :execrows
+UPDATE orders SET status = ?, gid = ?
+WHERE id = ? AND status = ?
+`
+
+type HoldOrderParams struct {
+	ToStatus   string
+	Gid        string
+	ID         string
+	FromStatus string
+}
+
+func (q *Queries) HoldOrder(ctx context.Context, arg HoldOrderParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, holdOrder,
+		arg.ToStatus,
+		arg.Gid,
+		arg.ID,
+		arg.FromStatus,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const insertAnswer = `-- name: InsertAnswer :exec
@@ -244,14 +237,15 @@ func (q *Queries) InsertAnswer(ctx context.Context, arg InsertAnswerParams) erro
 }
 
 const insertAttempt = `-- name: InsertAttempt :exec
-INSERT INTO payment_attempt (order_id, no, gid, state)
-SELECT ?, COALESCE(MAX(a.no), 0) + 1, ?, ?
+INSERT INTO payment_attempt (order_id, no, gid, kind, state)
+SELECT ?, COALESCE(MAX(a.no), 0) + 1, ?, ?, ?
 FROM payment_attempt a WHERE a.order_id = ?
 `
 
 type InsertAttemptParams struct {
 	OrderID string
 	Gid     string
+	Kind    string
 	State   string
 }
 
@@ -259,6 +253,7 @@ func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) er
 	_, err := q.db.ExecContext(ctx, insertAttempt,
 		arg.OrderID,
 		arg.Gid,
+		arg.Kind,
 		arg.State,
 		arg.OrderID,
 	)
@@ -395,7 +390,7 @@ func (q *Queries) ListExpired(ctx context.Context, arg ListExpiredParams) ([]str
 }
 
 const listLeased = `-- name: ListLeased :many
-SELECT order_id, gid, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
+SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
 FROM payment_attempt WHERE lease_owner = ? AND state = ? ORDER BY created_at
 `
 
@@ -407,6 +402,7 @@ type ListLeasedParams struct {
 type ListLeasedRow struct {
 	OrderID    string
 	Gid        string
+	Kind       string
 	AgeSeconds int32
 }
 
@@ -419,7 +415,12 @@ func (q *Queries) ListLeased(ctx context.Context, arg ListLeasedParams) ([]ListL
 	var items []ListLeasedRow
 	for rows.Next() {
 		var i ListLeasedRow
-		if err := rows.Scan(&i.OrderID, &i.Gid, &i.AgeSeconds); err != nil {
+		if err := rows.Scan(
+			&i.OrderID,
+			&i.Gid,
+			&i.Kind,
+			&i.AgeSeconds,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -599,6 +600,24 @@ func (q *Queries) MoveAttempt(ctx context.Context, arg MoveAttemptParams) (int64
 	return result.RowsAffected()
 }
 
+const moveOrder = `-- name: MoveOrder :execrows
+UPDATE orders SET status = ? WHERE id = ? AND status = ?
+`
+
+type MoveOrderParams struct {
+	ToStatus   string
+	ID         string
+	FromStatus string
+}
+
+func (q *Queries) MoveOrder(ctx context.Context, arg MoveOrderParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, moveOrder, arg.ToStatus, arg.ID, arg.FromStatus)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const setReason = `-- name: SetReason :execrows
 UPDATE payment_attempt SET reason = ? WHERE gid = ? AND state = ? AND reason = ''
 `
@@ -611,6 +630,34 @@ type SetReasonParams struct {
 
 func (q *Queries) SetReason(ctx context.Context, arg SetReasonParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, setReason, arg.Reason, arg.Gid, arg.State)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const settleOrder = `-- name: SettleOrder :execrows
+UPDATE orders SET status = ?, reason = ?, paid_at = IF(? = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
+WHERE id = ? AND gid = ? AND status = ?
+`
+
+type SettleOrderParams struct {
+	ToStatus   string
+	Reason     string
+	ID         string
+	Gid        string
+	FromStatus string
+}
+
+func (q *Queries) SettleOrder(ctx context.Context, arg SettleOrderParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, settleOrder,
+		arg.ToStatus,
+		arg.Reason,
+		arg.ToStatus,
+		arg.ID,
+		arg.Gid,
+		arg.FromStatus,
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,201 @@
+package e2e_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// paid makes and pays an order of 2 × 5.00 and gives its id.
+func paid(t testing.TB, c *client, sku string) string {
+	t.Helper()
+	id := c.order(t, sku, 2)
+	a := c.pay(t, id)
+	require.Equal(t, 200, a.code, a.raw)
+	return id
+}
+
+// delivery gives the id of the order's slip.
+func delivery(t testing.TB, id string) string {
+	t.Helper()
+	d := operator.must(t, 200, "GET", "/v1/ops/deliveries?order_id="+id, nil).Body.Deliveries
+	require.Len(t, d, 1)
+	return d[0].ID
+}
+
+// TestRefund: stock and points are as before the purchase, the slip is canceled, and once is enough.
+func TestRefund(t *testing.T) {
+	t.Parallel()
+	c := shopper(t)
+	sku := product(t, 500, 100)
+	id := paid(t, c, sku)
+	a := c.must(t, 200, "POST", "/v1/orders/"+id+"/refund", nil)
+	require.Equal(t, "REFUNDED", a.Body.Status)
+	assert.Equal(t, "100 0 0", stockOf(t, sku))
+	assert.Equal(t, "0 0", creditOf(t, c))
+	assert.Equal(t, "REFUNDED | 2 RETURNED | 10 DEDUCTED | CANCELED | DONE,DONE", footprint(t, id))
+	require.Equal(t, "REFUNDED", c.must(t, 200, "POST", "/v1/orders/"+id+"/refund", nil).Body.Status)
+	c.must(t, 409, "POST", "/v1/orders/"+id+"/pay", nil)
+	shopper(t).must(t, 404, "POST", "/v1/orders/"+id+"/refund", nil)
+	c.must(t, 409, "POST", "/v1/orders/"+c.order(t, sku, 1)+"/refund", nil)
+}
+
+// TestWarehouseWork: the order follows its slip, and cannot be refunded once it is picked.
+func TestWarehouseWork(t *testing.T) {
+	t.Parallel()
+	c := shopper(t)
+	sku := product(t, 500, 100)
+	id := paid(t, c, sku)
+	slip := "/v1/ops/deliveries/" + delivery(t, id)
+	operator.must(t, 409, "POST", slip+"/ship", nil)
+	for range 2 {
+		require.Equal(t, "PICKED", operator.must(t, 200, "POST", slip+"/pick", nil).Body.Status)
+	}
+	a := c.must(t, 409, "POST", "/v1/orders/"+id+"/refund", nil)
+	require.Equal(t, "DELIVERY_REFUSED", a.Body.Reason)
+	require.Equal(t, "PAID", c.must(t, 200, "GET", "/v1/orders/"+id, nil).Body.Status)
+	assert.Equal(t, "98 0 2", stockOf(t, sku))
+	assert.Equal(t, "10 0", creditOf(t, c))
+
+	require.Equal(t, "SHIPPED", operator.must(t, 200, "POST", slip+"/ship", nil).Body.Status)
+	c.settled(t, id, 10*time.Second, "SHIPPED")
+	require.Equal(t, "DELIVERED", operator.must(t, 200, "POST", slip+"/deliver", nil).Body.Status)
+	c.settled(t, id, 10*time.Second, "COMPLETED")
+	c.must(t, 409, "POST", "/v1/orders/"+id+"/refund", nil)
+	require.Equal(t, 200, c.pay(t, id).code, "it is paid")
+	c.must(t, 403, "POST", slip+"/pick", nil)
+}
+
+// TestSpentPointsAreNotRefunded: the points are gone, so the refund is refused everywhere.
+func TestSpentPointsAreNotRefunded(t *testing.T) {
+	t.Parallel()
+	c := shopper(t)
+	sku := product(t, 500, 100)
+	id := paid(t, c, sku)
+	me := c.must(t, 200, "GET", "/v1/members/me", nil).Body.MemberID
+	operator.must(t, 200, "PUT", "/v1/ops/members/"+me+"/credit", map[string]any{"frozen": true})
+	a := c.must(t, 409, "POST", "/v1/orders/"+id+"/refund", nil)
+	require.Equal(t, "CREDIT_REFUSED", a.Body.Reason)
+	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE,DONE", footprint(t, id))
+	operator.must(t, 200, "PUT", "/v1/ops/members/"+me+"/credit", map[string]any{"frozen": false})
+	require.Equal(t, "REFUNDED", c.must(t, 200, "POST", "/v1/orders/"+id+"/refund", nil).Body.Status)
+}
+
+// TestRefundAgainstPick: 200 rounds; each order is refunded or picked, never both.
+func TestRefundAgainstPick(t *testing.T) {
+	c := shopper(t)
+	sku := product(t, 500, 1000)
+	outcomes := map[string]int{}
+	var mu sync.Mutex
+	rounds(t, 200, 10, func() {
+		id := paid(t, c, sku)
+		slip := "/v1/ops/deliveries/" + delivery(t, id)
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/refund", nil) })
+		wg.Go(func() { _, _ = operator.try(t.Context(), "POST", slip+"/pick", nil) })
+		wg.Wait()
+		c.settled(t, id, 15*time.Second, "PAID", "REFUNDED")
+		mu.Lock()
+		outcomes[footprint(t, id)]++
+		mu.Unlock()
+	})
+	t.Log(outcomes)
+	picked := outcomes["PAID | 2 DEDUCTED | 10 ADDED | PICKED | DONE,DONE"] +
+		outcomes["PAID | 2 DEDUCTED | 10 ADDED | PICKED | DONE,ABANDONED"]
+	refunded := outcomes["REFUNDED | 2 RETURNED | 10 DEDUCTED | CANCELED | DONE,DONE"]
+	require.Equal(t, 200, picked+refunded, "%v", outcomes)
+	requireBooks(t)
+}
+
+// TestPayAgainstCancelAgainstExpiry: 200 rounds; each order ends in exactly one of the three, everywhere.
+func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
+	c := shopper(t)
+	sku := product(t, 500, 1000)
+	orders := db(t, "shop_order")
+	outcomes := map[string]int{}
+	var mu sync.Mutex
+	rounds(t, 200, 10, func() {
+		id := c.order(t, sku, 2)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := orders.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
+			assert.NoError(t, err)
+		})
+		var told answer
+		wg.Go(func() { told, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil) })
+		wg.Go(func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/cancel", nil) })
+		wg.Wait()
+		end := c.settled(t, id, 20*time.Second, "PAID", "CANCELED")
+		switch told.code {
+		case 200:
+			assert.Equal(t, "PAID", end.Body.Status)
+		case 409:
+			assert.Equal(t, "CANCELED "+told.Body.Reason, end.Body.Status+" "+end.Body.Reason)
+		}
+		mu.Lock()
+		outcomes[fmt.Sprint(end.Body.Status, " ", end.Body.Reason)]++
+		mu.Unlock()
+	})
+	t.Log(outcomes)
+	require.Equal(t, 200, outcomes["PAID "]+outcomes["CANCELED BY_MEMBER"]+outcomes["CANCELED EXPIRED"], "%v", outcomes)
+	assert.Equal(t, fmt.Sprint(1000-2*outcomes["PAID "], 0, 2*outcomes["PAID "]), stockOf(t, sku))
+	assert.Equal(t, fmt.Sprint(10*outcomes["PAID "], " 0"), creditOf(t, c))
+	requireBooks(t)
+}
+
+// TestFiftyShoppersTenUnits: each of 50 pays three times at once; ten are served, and nobody is told otherwise.
+func TestFiftyShoppersTenUnits(t *testing.T) {
+	sku := product(t, 500, 10)
+	ids := make([]string, 50)
+	shoppers := make([]*client, 50)
+	for i := range shoppers {
+		shoppers[i] = shopper(t)
+		ids[i] = shoppers[i].order(t, sku, 1)
+	}
+	var wg sync.WaitGroup
+	for i, c := range shoppers {
+		for range 3 {
+			wg.Go(func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+ids[i]+"/pay", nil) })
+		}
+	}
+	wg.Wait()
+	ends := map[string]int{}
+	for i, c := range shoppers {
+		end := c.settled(t, ids[i], 30*time.Second, "PAID", "CANCELED")
+		ends[end.Body.Status+" "+end.Body.Reason]++
+	}
+	t.Log(ends)
+	paid := ends["PAID "]
+	assert.LessOrEqual(t, paid, 10)
+	if ends["CANCELED PAYMENT_TIMEOUT"] == 0 {
+		assert.Equal(t, 10, paid)
+	}
+	assert.Equal(t, fmt.Sprint(10-paid, 0, paid), stockOf(t, sku))
+	requireBooks(t)
+}
+
+// rounds runs round n times, at most parallel at once.
+func rounds(t testing.TB, n, parallel int, round func()) {
+	t.Helper()
+	todo := make(chan struct{}, n)
+	for range n {
+		todo <- struct{}{}
+	}
+	close(todo)
+	var wg sync.WaitGroup
+	for range parallel {
+		wg.Go(func() {
+			for range todo {
+				if t.Failed() {
+					return
+				}
+				round()
+			}
+		})
+	}
+	wg.Wait()
+}
