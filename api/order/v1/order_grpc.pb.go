@@ -36,13 +36,15 @@ const (
 //
 // Orders is what a shopper does with their own orders; somebody else's order is 404.
 type OrdersClient interface {
-	// CreateOrder prices the lines from the catalogue and writes the order down, unpaid. 201.
+	// CreateOrder prices the lines from the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
+	// and body give the same answer again.
 	CreateOrder(ctx context.Context, in *CreateOrderRequest, opts ...grpc.CallOption) (*Order, error)
 	// ListOrders gives the caller's orders, newest first.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersReply, error)
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*Order, error)
 	// PayOrder pays in all four services or in none. 200 PAID; 202 UPDATING, undecided, ask GetOrder; 409 with the reason
-	// when the order is CANCELED; 503 with Retry-After when nothing happened and the order can be paid later.
+	// when the order is CANCELED; 503 with Retry-After when nothing happened and the order can be paid later. Needs an
+	// Idempotency-Key: once the outcome is final, the same key gives the same answer again.
 	PayOrder(ctx context.Context, in *PayOrderRequest, opts ...grpc.CallOption) (*Order, error)
 	// RefundOrder undoes a paid order that has not been picked, in all four services or in none. 200 REFUNDED, also the second
 	// time; 202 REFUNDING, undecided, ask GetOrder; 409 with the reason when it was refused: the order is PAID as before.
@@ -125,13 +127,15 @@ func (c *ordersClient) CancelOrder(ctx context.Context, in *CancelOrderRequest, 
 //
 // Orders is what a shopper does with their own orders; somebody else's order is 404.
 type OrdersServer interface {
-	// CreateOrder prices the lines from the catalogue and writes the order down, unpaid. 201.
+	// CreateOrder prices the lines from the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
+	// and body give the same answer again.
 	CreateOrder(context.Context, *CreateOrderRequest) (*Order, error)
 	// ListOrders gives the caller's orders, newest first.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersReply, error)
 	GetOrder(context.Context, *GetOrderRequest) (*Order, error)
 	// PayOrder pays in all four services or in none. 200 PAID; 202 UPDATING, undecided, ask GetOrder; 409 with the reason
-	// when the order is CANCELED; 503 with Retry-After when nothing happened and the order can be paid later.
+	// when the order is CANCELED; 503 with Retry-After when nothing happened and the order can be paid later. Needs an
+	// Idempotency-Key: once the outcome is final, the same key gives the same answer again.
 	PayOrder(context.Context, *PayOrderRequest) (*Order, error)
 	// RefundOrder undoes a paid order that has not been picked, in all four services or in none. 200 REFUNDED, also the second
 	// time; 202 REFUNDING, undecided, ask GetOrder; 409 with the reason when it was refused: the order is PAID as before.

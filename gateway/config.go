@@ -1,0 +1,29 @@
+package main
+
+import (
+	_ "embed"
+
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/limit"
+)
+
+//go:embed config.yaml
+var defaults []byte
+
+type config struct {
+	service.Config
+	HTTP struct {
+		Addr              string           `json:"addr"`
+		Timeout           service.Duration `json:"timeout"`
+		TrustForwardedFor bool             `json:"trust_forwarded_for"`
+	} `json:"http"`
+	// Upstreams are the gRPC addresses of the services, by name.
+	Upstreams map[string]string `json:"upstreams"`
+	Redis     limit.Config      `json:"redis"`
+	Limits    limits            `json:"limits"`
+}
+
+type limits struct {
+	Calls     limit.Rate `json:"calls"`
+	Strangers limit.Rate `json:"strangers"`
+}

@@ -1,0 +1,28 @@
+package answer
+
+import (
+	"crypto/rand"
+	"net/http"
+	"regexp"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// Mark gives each request an id, the client's own X-Request-Id where it is a plain word, and answers it as X-Request-Id. It
+// also sets the headers that every answer has: answers are the caller's alone and are not to be cached or guessed at.
+func Mark(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if !requestID.MatchString(id) {
+			id = rand.Text()
+		}
+		r.Header.Set(requestIDHeader, id)
+		h := w.Header()
+		h.Set(requestIDHeader, id)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}

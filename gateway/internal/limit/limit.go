@@ -1,0 +1,102 @@
+// Package limit bounds how often one member, or one address, may call. The counts live in Redis, so that all gateways
+// share them.
+package limit
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/go-redis/redis_rate/v10"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"example.com/fourfold/chassis/service"
+)
+
+// Rate is PerSecond calls on average and Burst at once. PerSecond 0 means no limit.
+type Rate struct {
+	PerSecond int `json:"per_second"`
+	Burst     int `json:"burst"`
+}
+
+// Config says where Redis is, and how long a call waits for it before it passes uncounted.
+type Config struct {
+	Addr    string           `json:"addr"`
+	Timeout service.Duration `json:"timeout"`
+}
+
+// Open gives a client for Redis that gives up in time. It does not connect yet.
+func Open(cfg Config) *redis.Client {
+	patience := cfg.Timeout.D()
+	return redis.NewClient(&redis.Options{
+		Addr:                  cfg.Addr,
+		DialTimeout:           patience,
+		DialerRetries:         1,
+		DialerRetryTimeout:    time.Millisecond,
+		ReadTimeout:           patience,
+		WriteTimeout:          patience,
+		PoolTimeout:           patience,
+		ContextTimeoutEnabled: true,
+		MaxRetries:            -1,
+		DisableIdentity:       true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
+	})
+}
+
+// Limiter counts calls.
+type Limiter struct {
+	redis    *redis_rate.Limiter
+	patience time.Duration
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	logged time.Time
+}
+
+// New makes a Limiter over a client that Open gave.
+func New(rdb *redis.Client, log *slog.Logger) *Limiter {
+	return &Limiter{redis: redis_rate.NewLimiter(rdb), patience: rdb.Options().ReadTimeout, log: log}
+}
+
+// Take counts one call of subject under rate. It fails with 429 and the seconds to wait in metadata.retry_after when there
+// were too many. Without Redis every call passes: the shop is worth more than its limits.
+func (l *Limiter) Take(ctx context.Context, subject string, rate Rate) error {
+	if rate.PerSecond <= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
+	defer cancel()
+	result, err := l.redis.Allow(ctx, subject, redis_rate.Limit{
+		Rate:   rate.PerSecond,
+		Burst:  max(rate.Burst, 1),
+		Period: time.Second,
+	})
+	if err != nil {
+		l.warn(err)
+		return nil
+	}
+	if result.Allowed > 0 {
+		return nil
+	}
+	seconds := strconv.Itoa(int(max(1, math.Ceil(result.RetryAfter.Seconds()))))
+	return kerrors.New(429, "TOO_MANY_REQUESTS", "too many calls: try again in "+seconds+" s").
+		WithMetadata(map[string]string{"retry_after": seconds})
+}
+
+// warn logs that Redis does not answer, once a minute at most.
+func (l *Limiter) warn(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.logged) < time.Minute {
+		return
+	}
+	l.logged = time.Now()
+	l.log.Warn("Redis does not answer: calls are not limited", "err", err)
+}

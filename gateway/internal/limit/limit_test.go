@@ -1,0 +1,151 @@
+package limit_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/limit"
+	"example.com/fourfold/gateway/internal/limit/redistest"
+)
+
+// record is a log to look into.
+type record struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Buffer.Write(p)
+}
+
+func (r *record) lines() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Count(r.String(), "\n")
+}
+
+// patient is a wait that also a busy machine keeps to.
+const patient = 5 * time.Second
+
+func open(t *testing.T, addr string, patience time.Duration) (*limit.Limiter, *record) {
+	t.Helper()
+	rdb := limit.Open(limit.Config{Addr: addr, Timeout: service.Duration(patience)})
+	t.Cleanup(func() { _ = rdb.Close() })
+	log := &record{}
+	return limit.New(rdb, slog.New(slog.NewTextHandler(log, nil))), log
+}
+
+// take counts how many of n calls pass, and gives the last refusal.
+func take(l *limit.Limiter, subject string, rate limit.Rate, n int) (passed int, refusal error) {
+	for range n {
+		if err := l.Take(context.Background(), subject, rate); err != nil {
+			refusal = err
+		} else {
+			passed++
+		}
+	}
+	return passed, refusal
+}
+
+func TestBurstThenRefused(t *testing.T) {
+	t.Parallel()
+	l, log := open(t, redistest.Start(t).Addr, patient)
+	rate := limit.Rate{PerSecond: 1, Burst: 5}
+	start := time.Now()
+	passed, refusal := take(l, "a", rate, 30)
+	assert.GreaterOrEqual(t, passed, 5)
+	assert.LessOrEqual(t, passed, 6+int(time.Since(start).Seconds()), "the burst, and one more for each second that this took")
+	e := kerrors.FromError(refusal)
+	require.EqualValues(t, 429, e.GetCode())
+	assert.Equal(t, "TOO_MANY_REQUESTS", e.Reason)
+	seconds, err := strconv.Atoi(e.Metadata["retry_after"])
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, seconds, 1)
+
+	passed, _ = take(l, "b", rate, 3)
+	assert.Equal(t, 3, passed, "another subject has a limit of its own")
+	assert.Zero(t, log.lines())
+}
+
+func TestPassesAgainAfterRetryAfter(t *testing.T) {
+	t.Parallel()
+	l, _ := open(t, redistest.Start(t).Addr, patient)
+	rate := limit.Rate{PerSecond: 20, Burst: 1}
+	take(l, "a", rate, 2)
+	assert.Eventually(t, func() bool { return l.Take(t.Context(), "a", rate) == nil }, 5*time.Second, 10*time.Millisecond)
+}
+
+func TestZeroIsNoLimit(t *testing.T) {
+	t.Parallel()
+	l, _ := open(t, redistest.Start(t).Addr, patient)
+	passed, _ := take(l, "a", limit.Rate{}, 200)
+	assert.Equal(t, 200, passed)
+}
+
+func TestRedisDownAndBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	l, log := open(t, server.Addr, patient)
+	rate := limit.Rate{PerSecond: 1, Burst: 1}
+	take(l, "a", rate, 2)
+
+	server.Stop()
+	passed, _ := take(l, "a", rate, 100)
+	assert.Equal(t, 100, passed, "without Redis every call passes")
+	assert.Equal(t, 1, log.lines(), "and it is said once, not at each call")
+
+	server.Restart(t)
+	assert.Eventually(t, func() bool { return l.Take(t.Context(), "a", rate) != nil }, 15*time.Second, 20*time.Millisecond,
+		"the limit is back with Redis")
+}
+
+func TestRedisHangs(t *testing.T) {
+	t.Parallel()
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts, by the kernel, and never answers
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = deaf.Close() })
+	l, log := open(t, deaf.Addr().String(), 50*time.Millisecond)
+	start := time.Now()
+	passed, _ := take(l, "a", limit.Rate{PerSecond: 1, Burst: 1}, 5)
+	assert.Equal(t, 5, passed)
+	assert.Less(t, time.Since(start), 5*500*time.Millisecond, "a call waits for 50 ms, not for seconds")
+	assert.Equal(t, 1, log.lines())
+}
+
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		remote    string
+		forwarded []string
+		trust     bool
+		want      string
+	}{
+		{"192.0.2.1:4711", nil, false, "192.0.2.1"},
+		{"192.0.2.1:4711", []string{"198.51.100.7"}, false, "192.0.2.1"},
+		{"192.0.2.1:4711", []string{"198.51.100.7"}, true, "198.51.100.7"},
+		{"192.0.2.1:4711", []string{"1.1.1.1, 198.51.100.7"}, true, "198.51.100.7"},
+		{"192.0.2.1:4711", []string{"1.1.1.1", "198.51.100.7"}, true, "198.51.100.7"},
+		{"192.0.2.1:4711", nil, true, "192.0.2.1"},
+		{"192.0.2.1:4711", []string{"made up"}, true, "unknown"},
+		{"[2001:db8:1:2:3:4:5:6]:4711", nil, false, "2001:db8:1:2::/64"},
+		{"[::ffff:192.0.2.1]:4711", nil, false, "192.0.2.1"},
+	} {
+		r := &http.Request{RemoteAddr: c.remote, Header: http.Header{"X-Forwarded-For": c.forwarded}}
+		assert.Equal(t, c.want, limit.Address(r, c.trust), "%+v", c)
+	}
+}

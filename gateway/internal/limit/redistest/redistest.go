@@ -1,0 +1,84 @@
+// Package redistest gives tests a real Redis server.
+package redistest
+
+import (
+	"net"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a Redis server on 127.0.0.1 that keeps nothing.
+type Server struct {
+	Addr string
+	stop func()
+}
+
+// Start runs a server until the test ends. It fails the test when none is installed.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Addr: l.Addr().String()}
+	_ = l.Close()
+	s.Restart(t)
+	return s
+}
+
+// Stop kills the server. A second time it does nothing.
+func (s *Server) Stop() { s.stop() }
+
+// Restart runs the server, empty, on its port.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal("the tests need a Redis server: apt-get install redis-server")
+	}
+	_, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	// The server dies with this process. The kernel sends that signal when the thread that started it ends, so it is kept.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	ended := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+			close(ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	s.stop = func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	t.Cleanup(s.stop)
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("redis-server ended at once: is %s taken?", s.Addr)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server does not answer: ", err)
+		}
+	}
+}

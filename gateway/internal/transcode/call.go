@@ -1,0 +1,161 @@
+package transcode
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	khttp "github.com/go-kratos/kratos/v2/transport/http"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// CodeHeader is the gRPC response header by which a service answers a success other than 200, such as 201 or 202.
+const CodeHeader = "x-http-code"
+
+// forwarded are the request's headers that reach the services, as metadata. No others do.
+var forwarded = []string{"authorization", "idempotency-key", "traceparent", "tracestate", "x-request-id"}
+
+// Upstream is a service behind the gateway: the proto file with its RPCs, and the connection to it.
+type Upstream struct {
+	File protoreflect.FileDescriptor
+	Conn grpc.ClientConnInterface
+}
+
+// Register makes srv serve every route of upstreams. srv's middleware runs around each call with the RPC's name as its operation,
+// before the request is read. It fails as Routes does.
+func Register(srv *khttp.Server, upstreams ...Upstream) error {
+	var files []protoreflect.FileDescriptor
+	conns := map[string]grpc.ClientConnInterface{}
+	for _, u := range upstreams {
+		files = append(files, u.File)
+		conns[u.File.Path()] = u.Conn
+	}
+	routes, err := Routes(files...)
+	if err != nil {
+		return err
+	}
+	router := srv.Route("/")
+	for _, r := range routes {
+		router.Handle(r.Method, r.Path, r.handler(conns[r.RPC.ParentFile().Path()]))
+	}
+	return nil
+}
+
+func (r Route) handler(conn grpc.ClientConnInterface) khttp.HandlerFunc {
+	return func(ctx khttp.Context) error {
+		khttp.SetOperation(ctx, r.Operation)
+		out := r.out.New()
+		var header metadata.MD
+		call := ctx.Middleware(func(c context.Context, _ any) (any, error) {
+			in, err := r.bind(ctx.Vars(), ctx.Query(), ctx.Request())
+			if err != nil {
+				return nil, err
+			}
+			md, err := forward(ctx.Header())
+			if err != nil {
+				return nil, err
+			}
+			err = conn.Invoke(metadata.NewOutgoingContext(c, md), r.Operation, in, out.Interface(), grpc.Header(&header))
+			return out, r.answer(err)
+		})
+		if _, err := call(ctx, nil); err != nil {
+			return err
+		}
+		body, err := encode(out)
+		if err != nil {
+			return err
+		}
+		return ctx.Blob(successCode(header), "application/json", append(body, '\n'))
+	}
+}
+
+func forward(h http.Header) (metadata.MD, error) {
+	md := metadata.MD{}
+	for _, name := range forwarded {
+		value := h.Get(name)
+		if value == "" {
+			continue
+		}
+		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
+			return nil, invalid(name, "this header may have printable ASCII characters only")
+		}
+		md.Set(name, value)
+	}
+	return md, nil
+}
+
+func successCode(header metadata.MD) int {
+	if v := header.Get(CodeHeader); len(v) == 1 {
+		if code, err := strconv.Atoi(v[0]); err == nil && code >= 200 && code < 300 {
+			return code
+		}
+	}
+	return http.StatusOK
+}
+
+// answer turns the error of an RPC into the error to answer. An error of the service's own (it has an ErrorInfo) keeps reason,
+// message and metadata. One that gRPC made says that the service was not reached or answered late: 503. An error the
+// service had no answer for stays a 5xx, whose text must not be shown.
+func (r Route) answer(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := kerrors.FromError(err).WithCause(err)
+	code := status.Code(err)
+	switch {
+	case e.Reason != "":
+		if declared, ok := r.declared(e.Reason); ok {
+			e.Code = declared
+		}
+	case code == codes.Unavailable, code == codes.Canceled:
+		return kerrors.ServiceUnavailable("UPSTREAM_UNAVAILABLE", r.service()+" cannot be reached right now: "+r.advice()).WithCause(err)
+	case code == codes.DeadlineExceeded:
+		return kerrors.ServiceUnavailable("UPSTREAM_TIMEOUT", r.service()+" did not answer in time: "+r.advice()).WithCause(err)
+	case code == codes.ResourceExhausted:
+		e.Code = http.StatusInternalServerError // a message over gRPC's limits, no limit of ours
+	default:
+		e.Reason = strings.ToUpper(strings.ReplaceAll(http.StatusText(int(e.Code)), " ", "_"))
+	}
+	return e
+}
+
+// service is the word people know the service by: "order" of order.v1.Orders.
+func (r Route) service() string {
+	name, _, _ := strings.Cut(string(r.RPC.FullName()), ".")
+	return name
+}
+
+func (r Route) advice() string {
+	if r.Method == http.MethodGet {
+		return "try again"
+	}
+	return "the call may have happened or not, so look before you repeat it"
+}
+
+// declared gives the HTTP code that the service's ErrorReason declares for reason. gRPC has no word for some (413, 422) and
+// carries those as Unknown.
+func (r Route) declared(reason string) (int32, bool) {
+	name := r.RPC.ParentFile().Package().Append("ErrorReason")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
+	if err != nil {
+		return 0, false
+	}
+	enum, ok := d.(protoreflect.EnumDescriptor)
+	if !ok {
+		return 0, false
+	}
+	value := enum.Values().ByName(protoreflect.Name(reason))
+	if value == nil || !proto.HasExtension(value.Options(), kerrors.E_Code) {
+		return 0, false
+	}
+	code, ok := proto.GetExtension(value.Options(), kerrors.E_Code).(int32)
+	return code, ok
+}

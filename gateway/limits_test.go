@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/gateway/internal/limit"
+)
+
+// limited turns on limits that a test reaches at once.
+func limited(c *config) {
+	c.Limits.Calls = limit.Rate{PerSecond: 1, Burst: 10}
+	c.Limits.Strangers = limit.Rate{PerSecond: 1, Burst: 3}
+}
+
+// drain makes n calls. It fails unless those that pass are the burst, and one more for each second that this took. It gives
+// the last refusal.
+func (s *stage) drain(t *testing.T, n, burst int, method, path, token, body string) (last said) {
+	t.Helper()
+	start, passed := time.Now(), 0
+	for range n {
+		if a := s.call(t, method, path, token, body); a.code == 429 {
+			last = a
+		} else {
+			passed++
+		}
+	}
+	assert.GreaterOrEqual(t, passed, burst)
+	assert.LessOrEqual(t, passed, burst+1+int(time.Since(start).Seconds()))
+	return last
+}
+
+func TestLimitsOfMembersAndStrangers(t *testing.T) {
+	t.Parallel()
+	s := open(t, limited)
+	last := s.drain(t, 30, 10, "GET", "/v1/orders/o1", s.token(t, "m1", identity.Shopper), "")
+	assert.Equal(t, "TOO_MANY_REQUESTS", last.Reason)
+	seconds, err := strconv.Atoi(last.header.Get("Retry-After"))
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, seconds, 1)
+
+	another := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m2", identity.Shopper), "")
+	assert.Equal(t, 200, another.code, "another member at the same address has a limit of their own")
+
+	credentials := `{"login":"a@example.com","password":"wrong"}`
+	s.drain(t, 13, 3, "POST", "/v1/sessions", "", credentials)
+	s.drain(t, 13, 0, "POST", "/v1/sessions", s.token(t, "m3", identity.Shopper), credentials) // whoever is signed in
+	assert.Equal(t, 200, s.call(t, "GET", "/v1/products/x", "", "").code, "looking at products is not counted with sign-in")
+}
+
+func TestBadTokensAreLimitedByAddress(t *testing.T) {
+	t.Parallel()
+	s := open(t, limited)
+	s.drain(t, 30, 10, "GET", "/v1/orders/o1", "garbage", "")
+}
+
+func TestForwardedForIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	for _, trust := range []bool{false, true} {
+		t.Run(fmt.Sprint(trust), func(t *testing.T) {
+			t.Parallel()
+			s := open(t, limited, func(c *config) { c.HTTP.TrustForwardedFor = trust })
+			start, refused := time.Now(), 0
+			for i := range 30 { // each from another address, if one believes it
+				if s.call(t, "GET", "/v1/products/x", "", "", "X-Forwarded-For", fmt.Sprint("192.0.2.", i)).code == 429 {
+					refused++
+				}
+			}
+			if trust {
+				assert.Zero(t, refused)
+			} else {
+				assert.GreaterOrEqual(t, refused, 19-int(time.Since(start).Seconds()))
+			}
+		})
+	}
+}
+
+func TestNoLimits(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.drain(t, 150, 150, "GET", "/v1/products/x", "", "")
+}
+
+func TestRedisDown(t *testing.T) {
+	t.Parallel()
+	s := open(t, limited)
+	s.redis.Stop()
+	s.drain(t, 50, 50, "GET", "/v1/products/x", "", "")
+	assert.Equal(t, 1, strings.Count(s.log.String(), "Redis does not answer"), "the shop goes on, and it is said once")
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/identity"
+)
+
+// TestMain lets the test binary be the gateway itself, in a process of its own.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_THE_GATEWAY") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// The real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	keys := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(keys, "k1.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600))
+
+	services := startShop(t, identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}))
+	front, adminAddr, away := freeAddr(t), freeAddr(t), freeAddr(t)
+	log := &log{}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BE_THE_GATEWAY=1",
+		"GATEWAY_HTTP_ADDR="+front, "GATEWAY_ADMIN_ADDR="+adminAddr, "IDENTITY_KEYS="+keys, "REDIS_ADDR="+away, "FAULTS=true",
+		"ORDER_GRPC_ADDR="+services.addr, "INVENTORY_GRPC_ADDR="+services.addr, "CREDIT_GRPC_ADDR="+services.addr,
+		"MEMBER_GRPC_ADDR="+services.addr, "WMS_GRPC_ADDR="+away)
+	cmd.Stderr = log
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+
+	get := func(addr, path string) (int, string) {
+		resp, err := http.Get("http://" + addr + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	require.Eventually(t, func() bool { code, _ := get(front, "/healthz"); return code == 200 }, 10*time.Second, 20*time.Millisecond, log)
+
+	code, body := get(front, "/readyz")
+	assert.Equal(t, 503, code)
+	assert.JSONEq(t, `{"ready":false,"failed":{"wms":"does not answer"}}`, body, "which part, and no address of it")
+
+	code, body = get(front, "/v1/products/sku-demo")
+	assert.Equal(t, 200, code, body)
+	s := &stage{url: "http://" + front, signer: identity.NewSigner("k1", private)}
+	assert.Equal(t, 201, s.call(t, "POST", "/v1/orders", s.token(t, "m1", identity.Shopper), anOrder).code)
+
+	for _, addr := range []string{front, adminAddr} {
+		_, body = get(addr, "/metrics")
+		assert.Contains(t, body, `gateway_call_seconds_count{code="200",operation="/inventory.v1.Catalogue/GetProduct"} 1`)
+	}
+	code, _ = get(adminAddr, "/faults")
+	assert.Equal(t, 200, code)
+	code, _ = get(front, "/faults")
+	assert.Equal(t, 404, code)
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	assert.NoError(t, cmd.Wait(), log)
+	assert.NotContains(t, log.String(), "redis:", "the Redis client says nothing itself")
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/go-kratos/kratos/v2/middleware"
+	"github.com/go-kratos/kratos/v2/middleware/recovery"
+	"github.com/go-kratos/kratos/v2/transport"
+	khttp "github.com/go-kratos/kratos/v2/transport/http"
+	"github.com/prometheus/client_golang/prometheus"
+
+	accessv1 "example.com/fourfold/api/access/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/gateway/internal/answer"
+	"example.com/fourfold/gateway/internal/docs"
+	"example.com/fourfold/gateway/internal/limit"
+	"example.com/fourfold/gateway/internal/transcode"
+	"example.com/fourfold/gateway/openapi"
+)
+
+// parts are what the public server is made of.
+type parts struct {
+	log       *slog.Logger
+	probes    http.Handler
+	verifier  *identity.Verifier
+	limiter   *limit.Limiter
+	metrics   prometheus.Registerer
+	upstreams []transcode.Upstream
+}
+
+// newServer makes the public HTTP server. Whatever it answers that is not a success has the error form.
+func newServer(cfg config, p parts) (*khttp.Server, error) {
+	measured, err := measure(p.metrics)
+	if err != nil {
+		return nil, err
+	}
+	errs := answer.NewWriter(p.log)
+	var srv *khttp.Server
+	srv = khttp.NewServer(
+		khttp.Address(cfg.HTTP.Addr),
+		khttp.Timeout(cfg.HTTP.Timeout.D()),
+		khttp.StrictSlash(false),
+		khttp.Filter(answer.Mark),
+		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
+		khttp.ErrorEncoder(errs.Error),
+		khttp.NotFoundHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			errs.Error(w, r, kerrors.NotFound("ROUTE_NOT_FOUND", "there is nothing at "+r.URL.Path+": see /docs"))
+		})),
+		khttp.MethodNotAllowedHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			allowed := strings.Join(transcode.Methods(srv, r.URL.Path), ", ")
+			w.Header().Set("Allow", allowed)
+			errs.Error(w, r, kerrors.New(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED",
+				r.Method+" is not for "+r.URL.Path+", but "+allowed+" is: see /docs"))
+		})),
+	)
+	srv.ReadHeaderTimeout = 5 * time.Second
+	srv.ReadTimeout = cfg.HTTP.Timeout.D()
+	srv.IdleTimeout = 2 * time.Minute
+	srv.MaxHeaderBytes = 32 << 10
+
+	if err := transcode.Register(srv, p.upstreams...); err != nil {
+		return nil, err
+	}
+	router := srv.Route("/")
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		router.GET(path, func(ctx khttp.Context) error {
+			p.probes.ServeHTTP(ctx.Response(), ctx.Request())
+			return nil
+		})
+	}
+	return srv, docs.Register(router, openapi.YAML)
+}
+
+// admit turns away, before the request is read, who calls too often (429) and who may not make this call (401, 403): the
+// services check the token again, here it keeps useless work from them and tells whose call it is.
+func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) middleware.Middleware {
+	return func(next middleware.Handler) middleware.Handler {
+		return func(ctx context.Context, req any) (any, error) {
+			tr, _ := transport.FromServerContext(ctx)
+			r, _ := khttp.RequestFromServerContext(ctx)
+			operation := tr.Operation()
+			caller, refusal := verifier.Admit(operation, r.Header.Get("Authorization"))
+
+			address := limit.Address(r, cfg.HTTP.TrustForwardedFor)
+			subject, rate := "calls:member:"+caller.MemberID, cfg.Limits.Calls
+			switch {
+			case r.Method != http.MethodGet && identity.LevelOf(operation) == accessv1.Level_PUBLIC:
+				subject, rate = "strangers:address:"+address, cfg.Limits.Strangers
+			case caller.MemberID == "":
+				subject = "calls:address:" + address
+			}
+			if err := limiter.Take(ctx, subject, rate); err != nil {
+				return nil, err
+			}
+			if refusal != nil {
+				return nil, refusal
+			}
+			return next(ctx, req)
+		}
+	}
+}
+
+// measure counts calls and their seconds by RPC and code; every success counts as 200.
+func measure(reg prometheus.Registerer) (middleware.Middleware, error) {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "gateway_call_seconds",
+		Help:    "Seconds that calls took, by RPC and HTTP code.",
+		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"operation", "code"})
+	if err := reg.Register(seconds); err != nil {
+		return nil, err
+	}
+	return func(next middleware.Handler) middleware.Handler {
+		return func(ctx context.Context, req any) (any, error) {
+			start := time.Now()
+			reply, err := next(ctx, req)
+			if tr, ok := transport.FromServerContext(ctx); ok {
+				code := strconv.Itoa(kerrors.Code(err))
+				seconds.WithLabelValues(tr.Operation(), code).Observe(time.Since(start).Seconds())
+			}
+			return reply, err
+		}
+	}, nil
+}

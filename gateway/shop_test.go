@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-kratos/kratos/contrib/middleware/validate/v2"
+	"github.com/go-kratos/kratos/v2/middleware"
+	"github.com/go-kratos/kratos/v2/middleware/recovery"
+	"github.com/go-kratos/kratos/v2/transport"
+	kgrpc "github.com/go-kratos/kratos/v2/transport/grpc"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	memberv1 "example.com/fourfold/api/member/v1"
+	orderv1 "example.com/fourfold/api/order/v1"
+	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/limit"
+	"example.com/fourfold/gateway/internal/limit/redistest"
+	"example.com/fourfold/gateway/internal/transcode"
+	"example.com/fourfold/gateway/internal/upstream"
+)
+
+// shop stands for the services: their interfaces, behind the same middleware as the real ones.
+type shop struct {
+	memberv1.UnimplementedMembersServer
+	inventoryv1.UnimplementedCatalogueServer
+	creditv1.UnimplementedCreditsServer
+	wmsv1.UnimplementedWarehouseServer
+	orders
+
+	addr     string
+	verifier *identity.Verifier
+	calls    atomic.Int64
+	stop     func()
+}
+
+type orders struct {
+	orderv1.UnimplementedOrdersServer
+	get func(context.Context, *orderv1.GetOrderRequest) (*orderv1.Order, error)
+}
+
+func (o orders) GetOrder(ctx context.Context, r *orderv1.GetOrderRequest) (*orderv1.Order, error) {
+	return o.get(ctx, r)
+}
+
+func (orders) CreateOrder(ctx context.Context, _ *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
+	if tr, ok := transport.FromServerContext(ctx); ok {
+		tr.ReplyHeader().Set(transcode.CodeHeader, "201")
+	}
+	return &orderv1.Order{Id: "o1", Status: orderv1.Order_CREATED, TotalCents: 1000, MemberId: identity.FromContext(ctx).MemberID}, nil
+}
+
+func (*shop) SignIn(context.Context, *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
+	return &memberv1.SignInReply{AccessToken: "t", ExpiresIn: 3600}, nil
+}
+
+func (*shop) GetProduct(_ context.Context, r *inventoryv1.GetProductRequest) (*inventoryv1.Product, error) {
+	return &inventoryv1.Product{Sku: r.Sku, PriceCents: 500, Sellable: 98}, nil
+}
+
+func (*shop) SetOpen(_ context.Context, r *wmsv1.SetOpenRequest) (*wmsv1.WarehouseState, error) {
+	return &wmsv1.WarehouseState{Open: r.Open}, nil
+}
+
+// log is a log to look into.
+type log struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// stage is a gateway with everything around it.
+type stage struct {
+	shop  *shop
+	redis *redistest.Server
+	log   *log
+	url   string
+
+	signer *identity.Signer
+}
+
+// open sets a stage; the limits are off unless change sets them.
+func open(t *testing.T, change ...func(*config)) *stage {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	verifier := identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public})
+	s := &stage{shop: startShop(t, verifier), redis: redistest.Start(t), log: &log{}, signer: identity.NewSigner("k1", private)}
+
+	var cfg config
+	cfg.HTTP.Timeout = service.Duration(10 * time.Second)
+	for _, c := range change {
+		c(&cfg)
+	}
+	// Patient, so that a busy machine does not look like a Redis that is away.
+	rdb := limit.Open(limit.Config{Addr: s.redis.Addr, Timeout: service.Duration(5 * time.Second)})
+	t.Cleanup(func() { _ = rdb.Close() })
+	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	probes := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "probe "+r.URL.Path) })
+	p := parts{
+		log: logger, probes: probes, verifier: verifier, limiter: limit.New(rdb, logger), metrics: prometheus.NewRegistry(),
+	}
+	for _, u := range upstream.Services() {
+		conn, err := upstream.Dial(s.shop.addr)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		p.upstreams = append(p.upstreams, transcode.Upstream{File: u.File, Conn: conn})
+	}
+	srv, err := newServer(cfg, p)
+	require.NoError(t, err)
+	front := httptest.NewServer(srv)
+	t.Cleanup(front.Close)
+	s.url = front.URL
+	return s
+}
+
+func startShop(t *testing.T, verifier *identity.Verifier) *shop {
+	t.Helper()
+	s := &shop{addr: "127.0.0.1:0", verifier: verifier}
+	s.get = func(_ context.Context, r *orderv1.GetOrderRequest) (*orderv1.Order, error) {
+		return &orderv1.Order{Id: r.Id}, nil
+	}
+	s.start(t)
+	return s
+}
+
+// start serves at s.addr, which it sets the first time, until stop.
+func (s *shop) start(t *testing.T) {
+	t.Helper()
+	count := func(next middleware.Handler) middleware.Handler {
+		return func(ctx context.Context, req any) (any, error) {
+			s.calls.Add(1)
+			return next(ctx, req)
+		}
+	}
+	server := kgrpc.NewServer(kgrpc.Address(s.addr), kgrpc.Timeout(0),
+		kgrpc.Middleware(count, recovery.Recovery(), identity.Guard(s.verifier), validate.ProtoValidate()))
+	orderv1.RegisterOrdersServer(server, &s.orders)
+	memberv1.RegisterMembersServer(server, s)
+	inventoryv1.RegisterCatalogueServer(server, s)
+	creditv1.RegisterCreditsServer(server, s)
+	wmsv1.RegisterWarehouseServer(server, s)
+	endpoint, err := server.Endpoint()
+	require.NoError(t, err)
+	s.addr = endpoint.Host
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Start(context.Background())
+	}()
+	s.stop = func() {
+		server.Server.Stop()
+		<-ended
+	}
+	t.Cleanup(s.stop)
+}
+
+func (s *stage) token(t *testing.T, member string, role identity.Role) string {
+	t.Helper()
+	token, err := s.signer.Sign(identity.Caller{MemberID: member, Role: role}, time.Now(), time.Hour)
+	require.NoError(t, err)
+	return token
+}
+
+// said is what the gateway said.
+type said struct {
+	code   int
+	header http.Header
+	body   string
+	// The error form.
+	Code            int
+	Reason, Message string
+	Metadata        map[string]string
+}
+
+// call makes a call with a token, none when it is empty, and further headers in pairs.
+func (s *stage) call(t *testing.T, method, path, token, body string, headers ...string) said {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	a := said{code: resp.StatusCode, header: resp.Header, body: string(text)}
+	if resp.StatusCode >= 400 {
+		require.Equal(t, "application/json", resp.Header.Get("Content-Type"), a.body)
+		require.NoError(t, json.Unmarshal(text, &a), a.body)
+		require.Equal(t, resp.StatusCode, a.Code, "code in the body")
+		require.NotEmpty(t, a.Reason)
+		require.NotEmpty(t, a.Message)
+		require.NotNil(t, a.Metadata)
+	}
+	return a
+}
