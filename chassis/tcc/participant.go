@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/mysql"
 )
 
@@ -41,6 +42,8 @@ var (
 //
 // The barrier does not know whether a Confirm's Try ever ran: the phase must demand the tried row itself and return
 // ErrNotTried.
+//
+// Each phase passes the failpoint <name>/try, <name>/confirm or <name>/cancel before it begins.
 type Participant struct {
 	db     *sql.DB
 	keys   Keys
@@ -123,6 +126,9 @@ func (p *Participant) apply(ctx context.Context, c call, op, orderID string, pha
 	}
 	barrier.DBType = "mysql"
 	barrier.BarrierTableName = "barrier"
+	if err := failpoint.Hit(ctx, p.name+"/"+op); err != nil {
+		return err
+	}
 	// Several deliveries of one call can deadlock on the barrier's unique key. The database has then rolled all back.
 	for attempt := 1; ; attempt++ {
 		tx, err := p.db.BeginTx(ctx, nil)

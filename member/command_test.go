@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/member/internal/member"
+	store "example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/password"
+)
+
+// environment is cfg as the command reads it.
+func environment(cfg config) []string {
+	return append(os.Environ(),
+		"MEMBER_TEST_COMMAND=1",
+		"MEMBER_GRPC_ADDR="+cfg.GRPC.Addr, "MEMBER_ADMIN_ADDR="+cfg.Admin.Addr,
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "MEMBER_SIGNING_KEY="+cfg.SigningKey,
+		"MEMBER_DSN="+cfg.MySQL.DSN, "TOKEN_TTL=1h", "FAULTS=true",
+	)
+}
+
+// process is the service as a process of its own.
+type process struct {
+	cmd *exec.Cmd
+	out bytes.Buffer
+}
+
+func start(t *testing.T, env []string) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	p := &process{cmd: exec.Command(exe)}
+	p.cmd.Env = env
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the child dies with the thread that started it: when the test ends, or is killed
+		started <- p.cmd.Start()
+		<-t.Context().Done()
+	}()
+	require.NoError(t, <-started)
+	return p
+}
+
+// terminate stops the process as an operator does, and gives all it wrote.
+func (p *process) terminate(t *testing.T) string {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, p.cmd.Wait(), "an orderly stop exits with 0")
+	return p.out.String()
+}
+
+// seedCommand runs "member seed" with args and the password.
+func seedCommand(t *testing.T, cfg config, secret string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, exe, append([]string{"seed"}, args...)...)
+	cmd.Env = append(environment(cfg), "SEED_PASSWORD="+secret)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err = cmd.Run()
+	assert.NotContains(t, out.String()+errOut.String(), "correct horse")
+	return out.String(), errOut.String(), err
+}
+
+func operator(email string) []string {
+	return []string{"-role", "operator", "-login", email, "-phone", "+8613800138000", "-name", "操作员 One"}
+}
+
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	first, stderr, err := seedCommand(t, cfg, "correct horse", operator("Operator@example.com")...)
+	require.NoError(t, err, stderr)
+	assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\n$`, first)
+
+	second, stderr, err := seedCommand(t, cfg, "another password", operator("operator@example.com")...)
+	require.NoError(t, err, stderr)
+	assert.Equal(t, first, second)
+
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	defer func() { _ = db.Close() }()
+	m, hash, err := store.NewStore(db).ByLogin(t.Context(), member.Login{Email: "operator@example.com"})
+	require.NoError(t, err)
+	assert.Equal(t, first, m.ID+"\n")
+	assert.Equal(t, member.Operator, m.Role)
+	assert.Equal(t, "操作员 One", m.Name)
+	passwords, err := password.NewHasher()
+	require.NoError(t, err)
+	for secret, want := range map[string]bool{"correct horse": true, "another password": false} {
+		got, err := passwords.Match(t.Context(), secret, hash)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, "the password of who is there is left alone")
+	}
+
+	for name, c := range map[string]struct {
+		secret string
+		args   []string
+		want   string
+	}{
+		"no password":    {"", operator("new@example.com"), "SEED_PASSWORD"},
+		"short password": {"short", operator("new@example.com"), "8 to 128"},
+		"phone taken":    {"correct horse", operator("new@example.com"), "belongs to another member"},
+		"not an email":   {"correct horse", operator("new"), "email"},
+		"unknown role":   {"correct horse", []string{"-role", "admin", "-login", "a@example.com", "-phone", "+8613800138009", "-name", "A"}, "role"},
+		"other role": {"correct horse", []string{"-login", "operator@example.com", "-phone", "+8613800138000", "-name", "A"},
+			"is there already as operator"},
+		"stray word":   {"correct horse", []string{"now"}, `"now"`},
+		"unknown flag": {"correct horse", []string{"-password", "x"}, "-password"},
+	} {
+		stdout, stderr, err := seedCommand(t, cfg, c.secret, c.args...)
+		require.Error(t, err, name)
+		assert.Contains(t, stderr, c.want, name)
+		assert.Empty(t, stdout, name)
+	}
+}
+
+// TestSeedsAtOnce: on an empty database, also the migration is run by one of them only.
+func TestSeedsAtOnce(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	var group sync.WaitGroup
+	ids := make([]string, 4)
+	for i := range ids {
+		group.Go(func() {
+			stdout, stderr, err := seedCommand(t, cfg, "correct horse", operator("operator@example.com")...)
+			assert.NoError(t, err, stderr)
+			ids[i] = stdout
+		})
+	}
+	group.Wait()
+	for _, id := range ids {
+		assert.Equal(t, ids[0], id)
+		assert.Equal(t, 1, strings.Count(id, "\n"))
+	}
+}
+
+func TestUnknownCommand(t *testing.T) {
+	t.Parallel()
+	require.ErrorContains(t, command(t.Context(), []string{"sow"}), "seed")
+	require.ErrorContains(t, command(t.Context(), []string{"-conf", "absent.yaml"}), "absent.yaml")
+}
+
+// TestDatabaseAway: while the database is gone the answer is 503 without its reasons, and afterwards all is as before.
+func TestDatabaseAway(t *testing.T) {
+	t.Parallel()
+	server, err := mysqltest.Start()
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	require.NoError(t, server.Exec(t.Context(), "CREATE DATABASE shop_member"))
+	cfg := testConfig(t)
+	cfg.MySQL.DSN = server.DSN("shop_member")
+	p := start(t, environment(cfg))
+	members := dial(t, cfg.GRPC.Addr)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	signIn := func() error {
+		_, err := members.SignIn(ctx, &memberv1.SignInRequest{Login: "ann@example.com", Password: "correct horse"})
+		return err
+	}
+	_, err = members.SignUp(ctx, ann())
+	require.NoError(t, err)
+
+	server.Kill()
+	err = signIn()
+	assert.Equal(t, 503, kerrors.Code(err), "%v", err)
+	assert.NotContains(t, err.Error(), server.Addr)
+
+	require.NoError(t, server.Restart())
+	require.NoError(t, signIn())
+	p.terminate(t)
+}

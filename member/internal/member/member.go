@@ -1,0 +1,103 @@
+// Package member holds the rules of members: no I/O.
+package member
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+var (
+	// ErrExists: another member has the phone or the email.
+	ErrExists = errors.New("a member with this phone or email exists already")
+	// ErrNotFound: no member has this id.
+	ErrNotFound = errors.New("no such member")
+	// ErrSignIn does not tell an unknown login from a wrong password.
+	ErrSignIn = errors.New("unknown login or wrong password")
+	// ErrInvalid: a detail is not usable; the error names it.
+	ErrInvalid = errors.New("not valid")
+)
+
+// Role is what a member may do.
+type Role string
+
+// The roles. An operator may do all that a shopper may.
+const (
+	Shopper  Role = "shopper"
+	Operator Role = "operator"
+)
+
+// Member is somebody with an account. Phone is E.164, Email is lower-case: each belongs to one member only.
+type Member struct {
+	ID        string
+	Phone     string
+	Email     string
+	Name      string
+	Role      Role
+	CreatedAt time.Time
+}
+
+// New makes a member with phone, email and name in their normal form. ErrInvalid names what cannot be brought into it.
+func New(id, phone, email, name string, role Role) (Member, error) {
+	m := Member{ID: id, Phone: normalPhone(phone), Email: normalEmail(email), Name: strings.TrimSpace(name), Role: role}
+	switch n := utf8.RuneCountInString(m.Name); {
+	case m.Phone == "":
+		return Member{}, fmt.Errorf("%w: phone: write it with + and the country code, as +8613800138000", ErrInvalid)
+	case m.Email == "":
+		return Member{}, fmt.Errorf("%w: email: write it as name@example.com, at most 200 characters", ErrInvalid)
+	case n < 1 || n > 100 || strings.ContainsFunc(m.Name, unicode.IsControl):
+		return Member{}, fmt.Errorf("%w: name: 1 to 100 characters on one line", ErrInvalid)
+	case role != Shopper && role != Operator:
+		return Member{}, fmt.Errorf("%w: role: %s or %s", ErrInvalid, Shopper, Operator)
+	}
+	return m, nil
+}
+
+// CheckPassword tells whether password may be a new member's, or ErrInvalid.
+func CheckPassword(password string) error {
+	if n := utf8.RuneCountInString(password); n < 8 || n > 128 {
+		return fmt.Errorf("%w: password: 8 to 128 characters", ErrInvalid)
+	}
+	return nil
+}
+
+// Login is a phone or an email in its normal form; one of the two is set, neither when the text was none of them.
+type Login struct{ Phone, Email string }
+
+// ParseLogin reads what somebody typed to sign in.
+func ParseLogin(s string) Login {
+	if strings.Contains(s, "@") {
+		return Login{Email: normalEmail(s)}
+	}
+	return Login{Phone: normalPhone(s)}
+}
+
+// normalEmail gives s in lower case without the space around it, or nothing when s is not an address. Only ASCII is taken, so
+// that two addresses that look alike are alike.
+func normalEmail(s string) string {
+	s = strings.TrimSpace(s)
+	name, domain, _ := strings.Cut(s, "@")
+	if name == "" || domain == "" || strings.Contains(domain, "@") || len(s) > 200 {
+		return ""
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return ""
+		}
+	}
+	return strings.ToLower(s)
+}
+
+// normalPhone gives s as E.164: +, the country code and the number, 7 to 15 digits, without the spaces, hyphens, dots and
+// brackets that people write between them. Nothing when s has no + or is not a number.
+func normalPhone(s string) string {
+	digits, found := strings.CutPrefix(strings.TrimSpace(s), "+")
+	digits = strings.NewReplacer(" ", "", "-", "", ".", "", "(", "", ")", "").Replace(digits)
+	if !found || len(digits) < 7 || len(digits) > 15 || digits[0] == '0' || strings.Trim(digits, "0123456789") != "" {
+		return ""
+	}
+	return "+" + digits
+}

@@ -1,0 +1,58 @@
+// Package mysql is all SQL of member: queries.sql, and what sqlc makes of it.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/member/internal/member"
+	"example.com/fourfold/member/internal/mysql/query"
+)
+
+// Store reads and writes shop_member.
+type Store struct{ q *query.Queries }
+
+// NewStore works on db.
+func NewStore(db *sql.DB) *Store { return &Store{query.New(db)} }
+
+// Create adds m, whose password has the given hash; the database writes when. ErrExists when the phone or the email is taken.
+func (s *Store) Create(ctx context.Context, m member.Member, passwordHash string) error {
+	err := s.q.InsertMember(ctx, query.InsertMemberParams{
+		ID: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name, Role: string(m.Role), PasswordHash: passwordHash,
+	})
+	if mysql.Duplicate(err) {
+		return member.ErrExists
+	}
+	return err
+}
+
+// Member gives the member with this id, or ErrNotFound.
+func (s *Store) Member(ctx context.Context, id string) (member.Member, error) {
+	m, _, err := found(s.q.GetMember(ctx, id))
+	return m, err
+}
+
+// ByLogin gives the member with this phone or email and the hash of the password, or ErrNotFound.
+func (s *Store) ByLogin(ctx context.Context, l member.Login) (m member.Member, passwordHash string, err error) {
+	switch {
+	case l.Phone != "":
+		return found(s.q.GetMemberByPhone(ctx, l.Phone))
+	case l.Email != "":
+		return found(s.q.GetMemberByEmail(ctx, l.Email))
+	}
+	return member.Member{}, "", member.ErrNotFound
+}
+
+func found(r query.Member, err error) (member.Member, string, error) {
+	if errors.Is(err, sql.ErrNoRows) {
+		return member.Member{}, "", member.ErrNotFound
+	}
+	if err != nil {
+		return member.Member{}, "", err
+	}
+	return member.Member{
+		ID: r.ID, Phone: r.Phone, Email: r.Email, Name: r.Name, Role: member.Role(r.Role), CreatedAt: r.CreatedAt,
+	}, r.PasswordHash, nil
+}

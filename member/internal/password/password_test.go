@@ -1,0 +1,120 @@
+package password
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func newHasher(t *testing.T) *Hasher {
+	t.Helper()
+	h, err := NewHasher()
+	require.NoError(t, err)
+	return h
+}
+
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	h := newHasher(t)
+	for _, password := range []string{"correct horse", "密码密码密码密码", "with\x00zero"} {
+		hash, err := h.Hash(t.Context(), password)
+		require.NoError(t, err)
+		assert.Regexp(t, `^\$argon2id\$v=19\$m=19456,t=2,p=1\$`, hash)
+		assert.LessOrEqual(t, len(hash), 200, "the column holds 200")
+		require.Empty(t, h.slots, "each call gives its place back")
+		for guess, want := range map[string]bool{password: true, password + " ": false, "": false, password[:4]: false} {
+			got, err := h.Match(t.Context(), guess, hash)
+			require.NoError(t, err)
+			assert.Equal(t, want, got, "%q", guess)
+			require.Empty(t, h.slots, "each call gives its place back")
+		}
+	}
+	one, err := h.Hash(t.Context(), "same")
+	require.NoError(t, err)
+	two, err := h.Hash(t.Context(), "same")
+	require.NoError(t, err)
+	assert.NotEqual(t, one, two, "each hash has a salt of its own")
+
+	_, err = h.Match(t.Context(), "same", "$2y$10$of.another.kind")
+	require.Error(t, err)
+}
+
+// TestNoHashMatchesNothing: also not the password that the stand-in was made of.
+func TestNoHashMatchesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHasher(t)
+	for _, guess := range []string{"", "nobody's password"} {
+		got, err := h.Match(t.Context(), guess, "")
+		require.NoError(t, err)
+		assert.False(t, got)
+	}
+}
+
+// TestNoHashTakesAsLong compares the fastest of several runs, which a busy machine does not change.
+func TestNoHashTakesAsLong(t *testing.T) {
+	t.Parallel()
+	h := newHasher(t)
+	hash, err := h.Hash(t.Context(), "correct horse")
+	require.NoError(t, err)
+	fastest := func(hash string) time.Duration {
+		best := time.Hour
+		for range 8 {
+			start := time.Now()
+			_, err := h.Match(t.Context(), "wrong horse", hash)
+			require.NoError(t, err)
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	known, unknown := fastest(hash), fastest("")
+	assert.InDelta(t, 1, float64(unknown)/float64(known), 0.5, "unknown login %s, wrong password %s", unknown, known)
+}
+
+// await gives what call returns, and fails the test when it does not return.
+func await(t *testing.T, call func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("the call still waits")
+		return nil
+	}
+}
+
+func TestOnlySoManyAtATime(t *testing.T) {
+	t.Parallel()
+	h := newHasher(t)
+	hash, err := h.Hash(t.Context(), "correct horse")
+	require.NoError(t, err)
+	n := 2 * runtime.GOMAXPROCS(0)
+	for range n { // as if n calls were under way
+		require.NoError(t, h.acquire(t.Context()))
+	}
+	for name, call := range map[string]func(context.Context) error{
+		"Hash":           func(ctx context.Context) error { _, err := h.Hash(ctx, "x"); return err },
+		"Match":          func(ctx context.Context) error { _, err := h.Match(ctx, "x", hash); return err },
+		"Match, no hash": func(ctx context.Context) error { _, err := h.Match(ctx, "x", ""); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		require.ErrorIs(t, await(t, func() error { return call(ctx) }), context.DeadlineExceeded, name)
+		cancel()
+
+		h.release()
+		require.NoError(t, await(t, func() error { return call(t.Context()) }), "%s goes on when one is done", name)
+		require.NoError(t, await(t, func() error { return h.acquire(t.Context()) }), "%s gives its place back", name)
+	}
+	for range n {
+		h.release()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = h.Hash(ctx, "x")
+	require.ErrorIs(t, err, context.Canceled, "a call nobody waits for is not worked on")
+}

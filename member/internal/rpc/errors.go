@@ -1,0 +1,24 @@
+// Package rpc turns proto requests into steps of the domain and the domain's errors into answers.
+package rpc
+
+import (
+	"errors"
+
+	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/member/internal/member"
+)
+
+// Error gives the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
+func Error(err error) error {
+	switch {
+	case errors.Is(err, member.ErrExists):
+		return memberv1.ErrorMemberExists("%v: sign in, or use another", err)
+	case errors.Is(err, member.ErrInvalid):
+		return memberv1.ErrorMemberInvalid("%v", err)
+	case errors.Is(err, member.ErrSignIn):
+		return memberv1.ErrorSignInFailed("%v", err)
+	case errors.Is(err, member.ErrNotFound):
+		return memberv1.ErrorMemberNotFound("%v", err)
+	}
+	return err
+}

@@ -1,0 +1,96 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-kratos/kratos/v2/transport"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/member/internal/member"
+	"example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/password"
+)
+
+// Members serves accounts and sign-in.
+type Members struct {
+	memberv1.UnimplementedMembersServer
+	store     *mysql.Store
+	passwords *password.Hasher
+	tokens    *identity.Signer
+	ttl       time.Duration
+}
+
+// NewMembers serves what is in store; access tokens are good for ttl.
+func NewMembers(store *mysql.Store, passwords *password.Hasher, tokens *identity.Signer, ttl time.Duration) *Members {
+	return &Members{store: store, passwords: passwords, tokens: tokens, ttl: ttl}
+}
+
+// SignUp makes a shopper.
+func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*memberv1.SignUpReply, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	m, err := member.New(id.String(), req.GetPhone(), req.GetEmail(), req.GetName(), member.Shopper)
+	if err != nil {
+		return nil, Error(err)
+	}
+	hash, err := s.passwords.Hash(ctx, req.GetPassword())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Create(ctx, m, hash); err != nil {
+		return nil, Error(err)
+	}
+	if tr, ok := transport.FromServerContext(ctx); ok {
+		tr.ReplyHeader().Set("x-http-code", "201")
+	}
+	return &memberv1.SignUpReply{MemberId: m.ID}, nil
+}
+
+// SignIn gives an access token. It answers an unknown login and a wrong password alike, also in time.
+func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
+	m, hash, err := s.store.ByLogin(ctx, member.ParseLogin(req.GetLogin()))
+	if err != nil && !errors.Is(err, member.ErrNotFound) {
+		return nil, err
+	}
+	match, err := s.passwords.Match(ctx, req.GetPassword(), hash)
+	if err != nil {
+		return nil, err
+	}
+	if !match {
+		return nil, Error(member.ErrSignIn)
+	}
+	token, err := s.tokens.Sign(identity.Caller{MemberID: m.ID, Role: identity.Role(m.Role)}, time.Now(), s.ttl)
+	if err != nil {
+		return nil, err
+	}
+	return &memberv1.SignInReply{AccessToken: token, ExpiresIn: int32(s.ttl.Seconds())}, nil
+}
+
+// GetMe gives the caller's own account.
+func (s *Members) GetMe(ctx context.Context, _ *memberv1.GetMeRequest) (*memberv1.Member, error) {
+	m, err := s.store.Member(ctx, identity.FromContext(ctx).MemberID)
+	if err != nil {
+		return nil, Error(err)
+	}
+	return &memberv1.Member{
+		MemberId: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name, Role: protoRole(m.Role),
+		CreatedAt: timestamppb.New(m.CreatedAt),
+	}, nil
+}
+
+func protoRole(r member.Role) memberv1.Member_Role {
+	switch r {
+	case member.Shopper:
+		return memberv1.Member_SHOPPER
+	case member.Operator:
+		return memberv1.Member_OPERATOR
+	}
+	return memberv1.Member_ROLE_UNSPECIFIED
+}

@@ -1,0 +1,219 @@
+package rpc_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/member/internal/member"
+	"example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/password"
+	"example.com/fourfold/member/internal/rpc"
+	"example.com/fourfold/member/migrations"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// fixture is the service over a database of the test's own.
+type fixture struct {
+	*rpc.Members
+	store  *mysql.Store
+	tokens *identity.Verifier
+}
+
+func newFixture(t *testing.T) fixture {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	passwords, err := password.NewHasher()
+	require.NoError(t, err)
+	store := mysql.NewStore(mysqltest.Open(t, migrations.FS))
+	return fixture{
+		rpc.NewMembers(store, passwords, identity.NewSigner("k1", private), time.Hour),
+		store,
+		identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}),
+	}
+}
+
+func ann() *memberv1.SignUpRequest {
+	return &memberv1.SignUpRequest{Phone: "+8613800138000", Email: "Ann@Example.com", Name: "Ann", Password: "correct horse"}
+}
+
+// requireReason demands the generated error with this reason and code.
+func requireReason(t *testing.T, err error, reason memberv1.ErrorReason, code int) {
+	t.Helper()
+	require.Error(t, err)
+	assert.Equal(t, reason.String(), kerrors.Reason(err), "%v", err)
+	assert.Equal(t, code, kerrors.Code(err))
+}
+
+func TestSignUpThenSignIn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	signed, err := f.SignUp(t.Context(), ann())
+	require.NoError(t, err)
+	id, err := uuid.Parse(signed.GetMemberId())
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, id.Version(), "ids sort by age")
+
+	for _, login := range []string{"ann@example.com", " ANN@example.COM ", "+8613800138000", "+86 138-0013-8000"} {
+		reply, err := f.SignIn(t.Context(), &memberv1.SignInRequest{Login: login, Password: "correct horse"})
+		require.NoError(t, err, login)
+		assert.EqualValues(t, 3600, reply.GetExpiresIn())
+		caller, err := f.tokens.Verify(reply.GetAccessToken())
+		require.NoError(t, err)
+		assert.Equal(t, identity.Caller{MemberID: signed.GetMemberId(), Role: identity.Shopper}, caller)
+	}
+
+	me, err := f.GetMe(identity.NewContext(t.Context(), identity.Caller{MemberID: signed.GetMemberId()}), &memberv1.GetMeRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, "ann@example.com", me.GetEmail())
+	assert.Equal(t, "+8613800138000", me.GetPhone())
+	assert.Equal(t, "Ann", me.GetName())
+	assert.Equal(t, memberv1.Member_SHOPPER, me.GetRole())
+	assert.WithinDuration(t, time.Now(), me.GetCreatedAt().AsTime(), time.Minute)
+}
+
+func TestAnOperatorsTokenSaysSo(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	signed, err := f.SignUp(t.Context(), ann())
+	require.NoError(t, err)
+	_, hash, err := f.store.ByLogin(t.Context(), member.Login{Email: "ann@example.com"})
+	require.NoError(t, err)
+	m, err := member.New(uuid.NewString(), "+8613800138001", "ops@example.com", "Ops", member.Operator)
+	require.NoError(t, err)
+	require.NoError(t, f.store.Create(t.Context(), m, hash))
+
+	reply, err := f.SignIn(t.Context(), &memberv1.SignInRequest{Login: "ops@example.com", Password: "correct horse"})
+	require.NoError(t, err)
+	caller, err := f.tokens.Verify(reply.GetAccessToken())
+	require.NoError(t, err)
+	assert.Equal(t, identity.Caller{MemberID: m.ID, Role: identity.Operator}, caller)
+	assert.NotEqual(t, signed.GetMemberId(), caller.MemberID)
+	me, err := f.GetMe(identity.NewContext(t.Context(), caller), &memberv1.GetMeRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, memberv1.Member_OPERATOR, me.GetRole())
+}
+
+// TestSignInDoesNotTellWhoIsAMember: an unknown login and a wrong password get the same answer after the same time.
+func TestSignInDoesNotTellWhoIsAMember(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.SignUp(t.Context(), ann())
+	require.NoError(t, err)
+	try := func(login string) (message string, fastest time.Duration) {
+		fastest = time.Hour
+		for range 8 {
+			start := time.Now()
+			_, err := f.SignIn(t.Context(), &memberv1.SignInRequest{Login: login, Password: "wrong horse"})
+			fastest = min(fastest, time.Since(start)) // of several: a busy machine does not change the fastest
+			requireReason(t, err, memberv1.ErrorReason_SIGN_IN_FAILED, 401)
+			message = kerrors.FromError(err).Message
+		}
+		return message, fastest
+	}
+	wantMessage, known := try("ann@example.com")
+	for _, login := range []string{"bob@example.com", "+8613800138009", "not a login", "用户@例子.中国"} {
+		message, unknown := try(login)
+		assert.Equal(t, wantMessage, message)
+		assert.InDelta(t, 1, float64(unknown)/float64(known), 0.6, "%s: %s, wrong password: %s", login, unknown, known)
+	}
+}
+
+func TestSignUpRefuses(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.SignUp(t.Context(), ann())
+	require.NoError(t, err)
+
+	again := ann()
+	again.Email = "bob@example.com"
+	_, err = f.SignUp(t.Context(), again)
+	requireReason(t, err, memberv1.ErrorReason_MEMBER_EXISTS, 409)
+	again = ann()
+	again.Phone, again.Email = "+8613800138002", "ANN@example.com"
+	_, err = f.SignUp(t.Context(), again)
+	requireReason(t, err, memberv1.ErrorReason_MEMBER_EXISTS, 409)
+
+	blank := ann()
+	blank.Phone, blank.Email, blank.Name = "+8613800138003", "carl@example.com", " \t"
+	_, err = f.SignUp(t.Context(), blank)
+	requireReason(t, err, memberv1.ErrorReason_MEMBER_INVALID, 400)
+	assert.ErrorContains(t, err, "name")
+}
+
+// TestRacingSignUps: one of them makes the member, and that one's password is the one that signs in.
+func TestRacingSignUps(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const racers = 20
+	type result struct {
+		n   int
+		err error
+	}
+	start, done := make(chan struct{}), make(chan result)
+	for n := range racers {
+		go func() {
+			<-start
+			_, err := f.SignUp(t.Context(), &memberv1.SignUpRequest{
+				Phone: fmt.Sprintf("+86138001380%02d", n), Email: "ann@example.com", Name: "Ann", Password: fmt.Sprintf("password %d", n),
+			})
+			done <- result{n, err}
+		}()
+	}
+	close(start)
+	winner := -1
+	for range racers {
+		switch r := <-done; {
+		case r.err == nil && winner == -1:
+			winner = r.n
+		case r.err == nil:
+			assert.Fail(t, "two members with one email")
+		default:
+			requireReason(t, r.err, memberv1.ErrorReason_MEMBER_EXISTS, 409)
+		}
+	}
+	require.NotEqual(t, -1, winner)
+	_, err := f.SignIn(t.Context(), &memberv1.SignInRequest{Login: "ann@example.com", Password: fmt.Sprintf("password %d", winner)})
+	require.NoError(t, err)
+}
+
+func TestGetMeOfNobody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, caller := range []identity.Caller{{}, {MemberID: uuid.NewString(), Role: identity.Shopper}} {
+		_, err := f.GetMe(identity.NewContext(t.Context(), caller), &memberv1.GetMeRequest{})
+		requireReason(t, err, memberv1.ErrorReason_MEMBER_NOT_FOUND, 404)
+	}
+}
+
+func TestEveryErrorOfTheDomainHasItsAnswer(t *testing.T) {
+	t.Parallel()
+	for sentinel, want := range map[error]struct {
+		reason memberv1.ErrorReason
+		code   int
+	}{
+		member.ErrExists:   {memberv1.ErrorReason_MEMBER_EXISTS, 409},
+		member.ErrInvalid:  {memberv1.ErrorReason_MEMBER_INVALID, 400},
+		member.ErrSignIn:   {memberv1.ErrorReason_SIGN_IN_FAILED, 401},
+		member.ErrNotFound: {memberv1.ErrorReason_MEMBER_NOT_FOUND, 404},
+	} {
+		requireReason(t, rpc.Error(sentinel), want.reason, want.code)
+		requireReason(t, rpc.Error(fmt.Errorf("wrapped: %w", sentinel)), want.reason, want.code)
+	}
+	other := errors.New("the database is gone")
+	assert.Same(t, other, rpc.Error(other))
+	assert.NoError(t, rpc.Error(nil))
+}

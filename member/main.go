@@ -1,0 +1,96 @@
+// Command member owns accounts and signs access tokens. "member seed" makes one account from the command line.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
+	store "example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/password"
+	"example.com/fourfold/member/internal/rpc"
+	"example.com/fourfold/member/migrations"
+)
+
+func main() {
+	if err := command(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "member:", err)
+		os.Exit(1)
+	}
+}
+
+// command does what the command line says: member [-conf FILE] [seed …].
+func command(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("member", flag.ExitOnError)
+	conf := flags.String("conf", "", "configuration file; the built-in one when empty")
+	_ = flags.Parse(args) // exits on an error
+	var cfg config
+	if err := service.Load(*conf, defaults, &cfg); err != nil {
+		return err
+	}
+	switch flags.Arg(0) {
+	case "":
+		return run(ctx, cfg)
+	case "seed":
+		return seed(ctx, cfg, flags.Args()[1:], os.Getenv("SEED_PASSWORD"), os.Stdout)
+	}
+	return fmt.Errorf("no command %q: there is seed, and without a command it serves", flags.Arg(0))
+}
+
+// run serves until ctx ends or the process is told to stop.
+func run(ctx context.Context, cfg config) error {
+	signer, err := loadSigner(cfg)
+	if err != nil {
+		return err
+	}
+	passwords, err := password.NewHasher()
+	if err != nil {
+		return err
+	}
+	db, err := mysql.Open(cfg.MySQL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+		return err
+	}
+
+	svc, err := service.New("member", cfg.Config)
+	if err != nil {
+		return err
+	}
+	svc.Ready("mysql", db.PingContext)
+	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(store.NewStore(db), passwords, signer, cfg.TokenTTL.D()))
+	return svc.Run(ctx)
+}
+
+// loadSigner reads the signing key, and fails when the services would not accept what it signs.
+func loadSigner(cfg config) (*identity.Signer, error) {
+	if cfg.TokenTTL.D() < time.Second {
+		return nil, fmt.Errorf("token_ttl is %s: write a time such as 1h", cfg.TokenTTL.D())
+	}
+	signer, err := identity.LoadSigner(cfg.SigningKey)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := identity.LoadVerifier(cfg.IdentityKeys)
+	if err != nil {
+		return nil, err
+	}
+	token, err := signer.Sign(identity.Caller{MemberID: "start", Role: identity.Shopper}, time.Now(), cfg.TokenTTL.D())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := verifier.Verify(token); err != nil {
+		return nil, fmt.Errorf("the public half of signing_key %s is not in identity_keys %s: put it there under the same name: %w",
+			cfg.SigningKey, cfg.IdentityKeys, err)
+	}
+	return signer, nil
+}

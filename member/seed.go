@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/member/internal/member"
+	store "example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/password"
+	"example.com/fourfold/member/migrations"
+)
+
+// seed makes the member that args describe, unless one with this email is there already, and writes the member's id to out as
+// its only line. A member who is there is left as is, also the password; one with another role is an error.
+func seed(ctx context.Context, cfg config, args []string, secret string, out io.Writer) error {
+	flags := flag.NewFlagSet("member seed", flag.ExitOnError)
+	role := flags.String("role", string(member.Shopper), "shopper or operator")
+	login := flags.String("login", "", "email")
+	phone := flags.String("phone", "", "phone with + and the country code")
+	name := flags.String("name", "", "name")
+	_ = flags.Parse(args) // exits on an error
+	if flags.NArg() > 0 {
+		return fmt.Errorf("seed does not know %q: it takes -role, -login, -phone, -name, and SEED_PASSWORD", flags.Arg(0))
+	}
+	if err := member.CheckPassword(secret); err != nil {
+		return fmt.Errorf("the environment variable SEED_PASSWORD is %w", err)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	wanted, err := member.New(id.String(), *phone, *login, *name, member.Role(*role))
+	if err != nil {
+		return err
+	}
+
+	db, err := mysql.Open(cfg.MySQL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+		return err
+	}
+	got, err := ensure(ctx, store.NewStore(db), wanted, secret)
+	if err != nil {
+		return err
+	}
+	if got.Role != wanted.Role {
+		return fmt.Errorf("%s is there already as %s, and is not made %s: give another -login", got.Email, got.Role, wanted.Role)
+	}
+	_, err = fmt.Fprintln(out, got.ID)
+	return err
+}
+
+// ensure gives the member who has m's email, which is m when there was none.
+func ensure(ctx context.Context, members *store.Store, m member.Member, secret string) (member.Member, error) {
+	login := member.Login{Email: m.Email}
+	found, _, err := members.ByLogin(ctx, login)
+	if !errors.Is(err, member.ErrNotFound) {
+		return found, err
+	}
+	passwords, err := password.NewHasher()
+	if err != nil {
+		return member.Member{}, err
+	}
+	hash, err := passwords.Hash(ctx, secret)
+	if err != nil {
+		return member.Member{}, err
+	}
+	err = members.Create(ctx, m, hash)
+	if !errors.Is(err, member.ErrExists) {
+		return m, err
+	}
+	// Another seed was quicker, or the phone is taken.
+	found, _, err = members.ByLogin(ctx, login)
+	if errors.Is(err, member.ErrNotFound) {
+		return member.Member{}, fmt.Errorf("the phone %s belongs to another member: give another -phone", m.Phone)
+	}
+	return found, err
+}
