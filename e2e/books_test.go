@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,13 +15,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// db opens the database of one service.
+// pools holds one pool a DSN for the whole run.
+var pools sync.Map
+
+// db reads the database of one service, as somebody who may read all of them.
 func db(t testing.TB, name string) *sql.DB {
 	t.Helper()
-	d, err := sql.Open("mysql", shared.DSN(name))
+	return open(t, shared.ReaderDSN(name))
+}
+
+func open(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	if d, ok := pools.Load(dsn); ok {
+		return d.(*sql.DB)
+	}
+	d, err := sql.Open("mysql", dsn)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = d.Close() })
-	return d
+	d.SetMaxOpenConns(10)
+	d.SetMaxIdleConns(10)
+	kept, _ := pools.LoadOrStore(dsn, d)
+	return kept.(*sql.DB)
 }
 
 // one reads a query's only value as text.
@@ -88,11 +102,27 @@ func requireBooks(t testing.TB) {
 	}
 }
 
-// fault sets a failpoint of order's process and clears it when the test ends.
-func fault(t testing.TB, point, action string) {
+// fault sets a failpoint of order's process and clears it when the test ends. hit waits until it was hit.
+func fault(t testing.TB, point, action string) (hit func()) {
 	t.Helper()
+	before := hits(t, point)
 	require.NoError(t, setFault(t.Context(), point, action))
 	t.Cleanup(func() { _ = setFault(context.Background(), point, "") })
+	return func() {
+		t.Helper()
+		require.Eventually(t, func() bool { return hits(t, point) > before }, 5*time.Second, 10*time.Millisecond, "%s is hit", point)
+	}
+}
+
+// hits is how often the failpoint was hit since the process started.
+func hits(t testing.TB, point string) int {
+	t.Helper()
+	resp, err := http.Get(shared.Admin("order") + "/faults")
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	var reply struct{ Hits map[string]int }
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&reply))
+	return reply.Hits[point]
 }
 
 func setFault(ctx context.Context, point, action string) error {
@@ -113,18 +143,4 @@ func setFault(ctx context.Context, point, action string) error {
 		return fmt.Errorf("set the failpoint %s: %s", point, resp.Status)
 	}
 	return nil
-}
-
-// awaitHits waits until the failpoint was hit n times since the process started.
-func awaitHits(t testing.TB, point string, n int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		resp, err := http.Get(shared.Admin("order") + "/faults")
-		if err != nil {
-			return false
-		}
-		defer func() { _ = resp.Body.Close() }()
-		var reply struct{ Hits map[string]int }
-		return json.NewDecoder(resp.Body).Decode(&reply) == nil && reply.Hits[point] >= n
-	}, 5*time.Second, 10*time.Millisecond, "%s is hit", point)
 }

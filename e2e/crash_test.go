@@ -43,7 +43,7 @@ func TestInitiatorCrashes(t *testing.T) {
 			pid, err := shared.PID(t.Context(), "order")
 			return err == nil && pid != 0 && pid != before
 		}, 20*time.Second, 50*time.Millisecond, "order is started again after %s", s.point)
-		require.NoError(t, shared.WaitHealthy(t.Context(), "order"))
+		require.NoError(t, shared.WaitHealthy(t.Context(), "order", "gateway"))
 	}
 	for _, s := range steps {
 		if !s.payable {

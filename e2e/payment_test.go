@@ -44,13 +44,13 @@ func TestTheNumbers(t *testing.T) {
 	require.Equal(t, "0 0", creditOf(t, c))
 	require.Equal(t, "none", slipOf(t, id))
 
-	fault(t, "checkout/all-tried", "pause")
+	hit := fault(t, "checkout/all-tried", "pause")
 	paid := make(chan answer, 1)
 	go func() {
 		a, _ := c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil)
 		paid <- a
 	}()
-	awaitHits(t, "checkout/all-tried", 1)
+	hit()
 	assert.Equal(t, "UPDATING", c.must(t, 200, "GET", "/v1/orders/"+id, nil).Body.Status)
 	assert.Equal(t, "98 2 0", stockOf(t, sku))
 	assert.Equal(t, "0 10", creditOf(t, c), "prepared points are not spendable")
@@ -157,13 +157,13 @@ func TestOrderIsTriedFirst(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 100)
 	id := c.order(t, sku, 2)
-	fault(t, "payment/try", "delay(2s)*1")
+	hit := fault(t, "payment/try", "delay(2s)*1")
 	paid := make(chan answer, 1)
 	go func() {
 		a, _ := c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil)
 		paid <- a
 	}()
-	awaitHits(t, "payment/try", 1)
+	hit()
 	gid := one(t, db(t, "shop_order"), "SELECT gid FROM payment_attempt WHERE order_id = ?", id)
 	require.NotEmpty(t, gid)
 	looks := 0

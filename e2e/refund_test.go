@@ -99,9 +99,10 @@ func TestRefundAgainstPick(t *testing.T) {
 		wg.Go(func() { _, _ = operator.try(t.Context(), "POST", slip+"/pick", nil) })
 		wg.Wait()
 		c.settled(t, id, 15*time.Second, "PAID", "REFUNDED")
+		end := footprint(t, id)
 		mu.Lock()
-		outcomes[footprint(t, id)]++
-		mu.Unlock()
+		defer mu.Unlock()
+		outcomes[end]++
 	})
 	t.Log(outcomes)
 	picked := outcomes["PAID | 2 DEDUCTED | 10 ADDED | PICKED | DONE,DONE"] +
@@ -115,7 +116,7 @@ func TestRefundAgainstPick(t *testing.T) {
 func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 1000)
-	orders := db(t, "shop_order")
+	orders := open(t, shared.DSN("shop_order"))
 	outcomes := map[string]int{}
 	var mu sync.Mutex
 	rounds(t, 200, 10, func() {
@@ -137,8 +138,8 @@ func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 			assert.Equal(t, "CANCELED "+told.Body.Reason, end.Body.Status+" "+end.Body.Reason)
 		}
 		mu.Lock()
-		outcomes[fmt.Sprint(end.Body.Status, " ", end.Body.Reason)]++
-		mu.Unlock()
+		defer mu.Unlock()
+		outcomes[end.Body.Status+" "+end.Body.Reason]++
 	})
 	t.Log(outcomes)
 	require.Equal(t, 200, outcomes["PAID "]+outcomes["CANCELED BY_MEMBER"]+outcomes["CANCELED EXPIRED"], "%v", outcomes)

@@ -98,6 +98,15 @@ func (c *Coordinator) Prepare(ctx context.Context, gid, orderID string, timeoutT
 		Steps: "null",
 	}}
 	_, err := c.dtm.Prepare(ctx, t.request)
+	// A coordinator that is just back is not connected yet. To the server a repetition by the same initiator is the same call.
+	for pause := 20 * time.Millisecond; status.Code(err) == codes.Unavailable && pause < 200*time.Millisecond; pause *= 2 {
+		select {
+		case <-ctx.Done():
+			return t, err
+		case <-time.After(pause):
+		}
+		_, err = c.dtm.Prepare(ctx, t.request)
+	}
 	return t, err
 }
 

@@ -1,0 +1,166 @@
+package books
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	booksv1 "example.com/fourfold/api/books/v1"
+	"example.com/fourfold/chassis/tcc"
+)
+
+// Server serves a Ledger to whoever holds a key of the branches; 403 to all others.
+type Server struct {
+	booksv1.UnimplementedBooksServer
+	keys   tcc.Keys
+	ledger Ledger
+}
+
+// NewServer serves ledger to calls that are signed with one of keys.
+func NewServer(keys tcc.Keys, ledger Ledger) *Server { return &Server{keys: keys, ledger: ledger} }
+
+// Check answers with the service's own checks.
+func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1.CheckReply, error) {
+	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Check_FullMethodName); err != nil {
+		return nil, err
+	}
+	checks, err := s.ledger.Check(ctx, time.Duration(req.GetOpenSeconds())*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	reply := &booksv1.CheckReply{}
+	for _, c := range checks {
+		reply.Checks = append(reply.Checks, &booksv1.Check{Name: c.Name, Checked: c.Checked, Violations: c.Violations})
+	}
+	return reply, nil
+}
+
+// Digest answers with the settled facts, summed up.
+func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*booksv1.DigestReply, error) {
+	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Digest_FullMethodName); err != nil {
+		return nil, err
+	}
+	d, err := s.ledger.Digest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reply := &booksv1.DigestReply{Buckets: make([]*booksv1.Bucket, len(d))}
+	for i, b := range d {
+		reply.Buckets[i] = &booksv1.Bucket{Count: b.Count, Digest: b.Hash}
+	}
+	return reply, nil
+}
+
+// Facts answers with the rows of the buckets, or else of the orders, that are asked for.
+func (s *Server) Facts(ctx context.Context, req *booksv1.FactsRequest) (*booksv1.FactsReply, error) {
+	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Facts_FullMethodName); err != nil {
+		return nil, err
+	}
+	var facts []Fact
+	var err error
+	if len(req.GetBuckets()) > 0 {
+		buckets := make([]int, len(req.GetBuckets()))
+		for i, b := range req.GetBuckets() {
+			buckets[i] = int(b)
+		}
+		facts, err = s.ledger.OfBuckets(ctx, buckets)
+	} else {
+		facts, err = s.ledger.OfOrders(ctx, req.GetOrderIds())
+	}
+	if err != nil {
+		return nil, err
+	}
+	reply := &booksv1.FactsReply{}
+	for _, f := range facts {
+		reply.Facts = append(reply.Facts, &booksv1.Fact{
+			OrderId: f.OrderID, Fact: f.Fact, Status: f.Status, Settled: f.Settled, AgeSeconds: int64(f.Age / time.Second),
+		})
+	}
+	return reply, nil
+}
+
+// Client is the Ledger of another service.
+type Client struct {
+	keys  tcc.Keys
+	books booksv1.BooksClient
+}
+
+// NewClient reads the books of the service behind conn, signing with the first of keys.
+func NewClient(keys tcc.Keys, conn grpc.ClientConnInterface) *Client {
+	return &Client{keys, booksv1.NewBooksClient(conn)}
+}
+
+// Check asks for the service's own checks.
+func (c *Client) Check(ctx context.Context, open time.Duration) ([]Check, error) {
+	ctx, id := c.sign(ctx, booksv1.Books_Check_FullMethodName)
+	reply, err := c.books.Check(ctx, &booksv1.CheckRequest{CallId: id, OpenSeconds: int64(open / time.Second)})
+	if err != nil {
+		return nil, err
+	}
+	checks := make([]Check, len(reply.GetChecks()))
+	for i, k := range reply.GetChecks() {
+		checks[i] = Check{k.GetName(), k.GetChecked(), k.GetViolations()}
+	}
+	return checks, nil
+}
+
+// Digest asks for the settled facts, summed up.
+func (c *Client) Digest(ctx context.Context) (*Digest, error) {
+	ctx, id := c.sign(ctx, booksv1.Books_Digest_FullMethodName)
+	reply, err := c.books.Digest(ctx, &booksv1.DigestRequest{CallId: id})
+	if err != nil {
+		return nil, err
+	}
+	if n := len(reply.GetBuckets()); n != Buckets {
+		return nil, fmt.Errorf("the digest has %d buckets instead of %d: the service is of another version", n, Buckets)
+	}
+	var d Digest
+	for i, b := range reply.GetBuckets() {
+		d[i] = Sum{b.GetCount(), b.GetDigest()}
+	}
+	return &d, nil
+}
+
+// OfBuckets asks for all rows of buckets.
+func (c *Client) OfBuckets(ctx context.Context, buckets []int) ([]Fact, error) {
+	req := &booksv1.FactsRequest{}
+	for _, b := range buckets {
+		req.Buckets = append(req.Buckets, int32(b))
+	}
+	return c.facts(ctx, req)
+}
+
+// OfOrders asks for all rows of orders.
+func (c *Client) OfOrders(ctx context.Context, ids []string) ([]Fact, error) {
+	return c.facts(ctx, &booksv1.FactsRequest{OrderIds: ids})
+}
+
+// maxReply bounds what one call may bring: many times what a caller asks for at once.
+const maxReply = 64 << 20
+
+func (c *Client) facts(ctx context.Context, req *booksv1.FactsRequest) ([]Fact, error) {
+	ctx, req.CallId = c.sign(ctx, booksv1.Books_Facts_FullMethodName)
+	reply, err := c.books.Facts(ctx, req, grpc.MaxCallRecvMsgSize(maxReply))
+	if err != nil {
+		return nil, err
+	}
+	facts := make([]Fact, len(reply.GetFacts()))
+	for i, f := range reply.GetFacts() {
+		facts[i] = Fact{f.GetOrderId(), f.GetFact(), f.GetStatus(), f.GetSettled(), time.Duration(f.GetAgeSeconds()) * time.Second}
+	}
+	return facts, nil
+}
+
+// sign proves to the other service that a holder of the key calls this method. It stands where a branch has its order id: a
+// signed call of Books is never a valid branch.
+func (c *Client) sign(ctx context.Context, method string) (context.Context, string) {
+	id := rand.Text()
+	for name, value := range c.keys.Headers(id, method) {
+		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
+	}
+	return ctx, id
+}
