@@ -52,7 +52,7 @@ func run(ctx context.Context, cfg config) error {
 		if addr == "" {
 			return fmt.Errorf("the configuration has no address for upstreams.%s", u.Name)
 		}
-		conn, err := upstream.Dial(addr)
+		conn, err := service.Dial(addr)
 		if err != nil {
 			return fmt.Errorf("upstreams.%s: %w", u.Name, err)
 		}

@@ -129,7 +129,7 @@ func open(t *testing.T, change ...func(*config)) *stage {
 		log: logger, probes: probes, verifier: verifier, limiter: limit.New(rdb, logger), metrics: prometheus.NewRegistry(),
 	}
 	for _, u := range upstream.Services() {
-		conn, err := upstream.Dial(s.shop.addr)
+		conn, err := service.Dial(s.shop.addr)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		p.upstreams = append(p.upstreams, transcode.Upstream{File: u.File, Conn: conn})

@@ -14,7 +14,8 @@ import (
 func Dial(addr string) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithUnaryInterceptor(tcc.ResetBackoff),
+		grpc.WithUnaryInterceptor(tcc.Reconnect),
+		grpc.WithNoProxy(),
 		grpc.WithDisableRetry())
 	if err != nil {
 		return nil, fmt.Errorf("service at %q: %w", addr, err)

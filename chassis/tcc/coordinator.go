@@ -17,6 +17,7 @@ import (
 	"github.com/dtm-labs/client/dtmgrpc/dtmgpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	encodingproto "google.golang.org/grpc/encoding/proto"
@@ -54,7 +55,7 @@ func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		// A coordinator that is back is used at once instead of after gRPC's growing pause.
-		grpc.WithUnaryInterceptor(ResetBackoff))
+		grpc.WithUnaryInterceptor(Reconnect))
 	if err != nil {
 		return nil, fmt.Errorf("coordinator at %s: %w", addr, err)
 	}
@@ -98,15 +99,6 @@ func (c *Coordinator) Prepare(ctx context.Context, gid, orderID string, timeoutT
 		Steps: "null",
 	}}
 	_, err := c.dtm.Prepare(ctx, t.request)
-	// A coordinator that is just back is not connected yet. To the server a repetition by the same initiator is the same call.
-	for pause := 20 * time.Millisecond; status.Code(err) == codes.Unavailable && pause < 200*time.Millisecond; pause *= 2 {
-		select {
-		case <-ctx.Done():
-			return t, err
-		case <-time.After(pause):
-		}
-		_, err = c.dtm.Prepare(ctx, t.request)
-	}
 	return t, err
 }
 
@@ -211,14 +203,21 @@ func Refused(err error) bool {
 	return err != nil && status.Code(err) == codes.Aborted
 }
 
-// ResetBackoff is a client interceptor: after Unavailable the next call dials at once. gRPC's own pause grows to a minute,
-// so that a server would be shunned long after it is back.
-func ResetBackoff(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	err := invoke(ctx, method, req, reply, cc, opts...)
-	if status.Code(err) == codes.Unavailable {
+// Reconnect is a client interceptor: when the last attempt to connect failed, it tries again now, for at most 250 ms, before the
+// call is sent. gRPC's own pause grows to two minutes, in which a server that is back would still be shunned. No call is
+// repeated.
+func Reconnect(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if state := cc.GetState(); state == connectivity.TransientFailure {
+		wait, cancel := context.WithTimeout(ctx, 250*time.Millisecond)
 		cc.ResetConnectBackoff()
+		for state != connectivity.Ready && cc.WaitForStateChange(wait, state) {
+			if state = cc.GetState(); state == connectivity.TransientFailure {
+				break // it is still away
+			}
+		}
+		cancel()
 	}
-	return err
+	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 // RegisterCodec lets this process' gRPC servers read the coordinator's calls: they come as content-subtype dtm_raw and

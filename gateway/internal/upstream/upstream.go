@@ -1,4 +1,4 @@
-// Package upstream connects the gateway to the services behind it.
+// Package upstream lists the services behind the gateway and asks whether they serve.
 package upstream
 
 import (
@@ -7,21 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
-
-	"example.com/fourfold/chassis/tcc"
 )
-
-// Dial prepares a connection to addr (host:port). It connects at the first call, and after the service was away at the next
-// one.
-func Dial(addr string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithNoProxy(),
-		grpc.WithUnaryInterceptor(tcc.ResetBackoff),
-	)
-}
 
 // Ready asks the service behind conn whether it serves. The error says no more than outsiders may read.
 func Ready(conn *grpc.ClientConn) func(context.Context) error {
