@@ -39,6 +39,10 @@ type config struct {
 		OldEnough service.Duration `json:"old_enough"`
 		Alert     service.Duration `json:"alert"`
 	} `json:"sweep"`
+	Conservation struct {
+		Every service.Duration `json:"every"`
+		Open  service.Duration `json:"open"`
+	} `json:"conservation"`
 }
 
 func (c config) payTimes() checkout.Times {
@@ -52,7 +56,7 @@ func (c config) sweepTimes() checkout.SweepTimes {
 	return checkout.SweepTimes{Every: c.Sweep.Every.D(), OldEnough: c.Sweep.OldEnough.D(), Alert: c.Sweep.Alert.D()}
 }
 
-// check refuses times under which a payment could be canceled while its initiator still believes in it.
+// check refuses times under which a payment could be canceled while its initiator still believes in it, and such as make no sense.
 func (c config) check() error {
 	p, s := c.payTimes(), c.sweepTimes()
 	switch {
@@ -60,6 +64,8 @@ func (c config) check() error {
 		return errors.New("payment: call < deadline < timeout_to_fail < 10s must hold, timeout_to_fail in whole seconds")
 	case s.OldEnough < 10*time.Second, s.Every <= 0:
 		return errors.New("sweep: old_enough must be at least 10s, every above 0")
+	case c.Conservation.Every <= 0, c.Conservation.Open.D() < time.Second:
+		return errors.New("conservation: every must be above 0, open at least 1s")
 	}
 	return nil
 }

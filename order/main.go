@@ -10,10 +10,12 @@ import (
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
+	"example.com/fourfold/order/internal/conserve"
 	"example.com/fourfold/order/internal/delivery"
 	"example.com/fourfold/order/internal/expiry"
 	store "example.com/fourfold/order/internal/mysql"
@@ -75,12 +77,16 @@ func run(ctx context.Context, cfg config) error {
 	refund := payment.NewRefund(tcc.NewParticipant("order refund", db, keys), orders)
 	initiator := checkout.New(orders, coordinator, pay, refund, cfg.Peers.Own, inventory, credit, wms, cfg.payTimes())
 	sweeper := checkout.NewSweeper(orders, coordinator, cfg.sweepTimes())
+	comparator := conserve.New(orders,
+		books.NewClient(keys, inventory.Conn), books.NewClient(keys, credit.Conn), books.NewClient(keys, wms.Conn))
 	orderv1.RegisterOrdersServer(svc.GRPC,
 		rpc.NewOrders(orders, inventoryv1.NewCatalogueClient(inventory.Conn), initiator, cfg.OrderTTL.D()))
 	orderv1.RegisterOrderPaymentServer(svc.GRPC, pay)
 	orderv1.RegisterOrderRefundServer(svc.GRPC, refund)
 	orderv1.RegisterDeliveryEventsServer(svc.GRPC, delivery.New(keys, orders))
+	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
 	svc.Go(sweeper.Run)
 	svc.Go(expiry.New(orders, cfg.Sweep.Every.D()).Run)
+	svc.Go(conserve.NewWatch(comparator, orders, cfg.Conservation.Every.D(), cfg.Conservation.Open.D()).Run)
 	return svc.Run(ctx)
 }

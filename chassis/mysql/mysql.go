@@ -127,8 +127,18 @@ func await(ctx context.Context, db *sql.DB) error {
 	}
 }
 
-// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. A commit's error is ambiguous.
+// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run again, up to
+// four times in all, so fn sets what it reports anew each time. A commit's error is ambiguous.
 func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := inTx(ctx, db, fn)
+		if attempt == 4 || !Deadlock(err) {
+			return err
+		}
+	}
+}
+
+func inTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

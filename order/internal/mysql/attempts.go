@@ -19,6 +19,7 @@ import (
 // ErrNotFound.
 func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, gid string) (opened bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		opened = false
 		q := s.q.WithTx(tx)
 		o, err := q.LockOrder(ctx, id)
 		if err != nil {
@@ -53,6 +54,7 @@ func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, 
 // its Try landed after all.
 func (s *Store) AbandonAttempt(ctx context.Context, kind order.Kind, id, gid string) (held bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		held = false
 		q := s.q.WithTx(tx)
 		// The lock waits for a Try that is still under way and keeps a later one out: it will find no open attempt.
 		o, err := q.LockOrder(ctx, id)

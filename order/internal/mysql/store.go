@@ -141,6 +141,7 @@ func (s *Store) Expired(ctx context.Context, limit int32) ([]string, error) {
 // being opened.
 func (s *Store) Expire(ctx context.Context, id string) (closed bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		closed = false
 		q := s.q.WithTx(tx)
 		o, err := q.LockOrder(ctx, id)
 		if err != nil || !o.Expired {

@@ -1,0 +1,51 @@
+# `make` lists the commands. What they do is in deploy/local (the stack) and scripts.
+
+SHELL   := bash
+local   := @scripts/local.sh
+tools   := buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-errors protoc-gen-openapi sqlc
+modules := api chassis credit deploy/local e2e gateway inventory member order wms
+
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo        everything up, and the first payment shown in numbers; again: in seconds, and nothing doubles
+.PHONY: demo
+demo:
+	$(local) demo
+
+## make up          everything up, with members and a catalogue
+## make pay         pay one more order, shown in numbers
+## make status      what runs, healthy or why not, memory, addresses and logins
+## make down        stop exactly what was started; the data stays in var/
+.PHONY: up pay status down
+up pay status down:
+	$(local) $@
+
+## make logs        follow the logs; SERVICE=order follows one
+.PHONY: logs
+logs:
+	$(local) logs $(if $(SERVICE),-service $(SERVICE))
+
+## make test        all tests: each part, the coordinator, end to end, and the mutants; may run beside the demo
+.PHONY: test
+test:
+	$(local) install
+	go test $(patsubst %,./%/...,$(filter-out e2e,$(modules)))
+	cd deploy/dtm && GOWORK=off go test ./...
+	go test ./e2e/...
+	scripts/mutants.sh
+
+## make mutants     break the code on purpose, one mutant after another: each must turn the test it names red
+.PHONY: mutants
+mutants:
+	scripts/mutants.sh
+
+## make verify      format, vet, lint, generated code fresh, module files tidy, direction of imports
+## make generate    protos, SQL, OpenAPI
+.PHONY: verify generate
+verify generate: $(addprefix bin/,$(tools))
+	@scripts/$@.sh
+
+bin/%: tools/%/go.mod
+	scripts/tool.sh $*

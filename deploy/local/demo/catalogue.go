@@ -1,0 +1,59 @@
+package demo
+
+import (
+	"context"
+	"net/http"
+
+	"example.com/fourfold/deploy/local/stack"
+)
+
+type product struct {
+	SKU        string `json:"sku"`
+	Name       string `json:"name"`
+	PriceCents int64  `json:"price_cents"`
+	stock      int64
+}
+
+// sku is what the demo buys.
+const sku = "sku-demo"
+
+var catalogue = []product{
+	{sku, "Notebook, squared · 方格笔记本", 500, 100},
+	{"tea-longjing", "Longjing green tea, 250 g · 西湖龙井 250克", 12800, 60},
+	{"tea-puer", "Pu'er tea cake, 357 g · 普洱茶饼 357克", 16800, 40},
+	{"cup-celadon", "Celadon cup · 龙泉青瓷杯", 8900, 80},
+	{"fan-silk", "Silk fan · 真丝团扇", 4500, 120},
+	{"brush-writing", "Calligraphy brush · 毛笔", 3200, 200},
+	{"book-journey", "Journey to the West, illustrated · 西游记（插图本）", 6800, 50},
+	{"lamp-paper", "Rice paper lamp · 宣纸台灯", 15900, 30},
+}
+
+// stock is what the operator sees of a product's stock.
+type stock struct {
+	Sellable int64 `json:"sellable"`
+	Frozen   int64 `json:"frozen"`
+	Received int64 `json:"received"`
+}
+
+// Catalogue adds the products that are not there, and the first stock to those that never had any. It gives their number.
+func Catalogue(ctx context.Context, s *stack.Stack, operator stack.Account) (int, error) {
+	c, err := signIn(ctx, s, operator)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range catalogue {
+		var now stock
+		path := "/v1/ops/products/" + p.SKU + "/stock"
+		err := c.do(ctx, http.MethodGet, path, nil, &now)
+		if answered(err, http.StatusNotFound) {
+			err = c.do(ctx, http.MethodPost, "/v1/ops/products", p, nil)
+		}
+		if err == nil && now.Received == 0 {
+			err = c.do(ctx, http.MethodPost, path, map[string]int64{"quantity": p.stock}, nil)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(catalogue), nil
+}

@@ -1,0 +1,67 @@
+// Command local runs the whole system on this machine, without containers: see README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/local/stack"
+)
+
+const usage = `usage: local COMMAND [-data FOLDER]
+
+  demo      up, and the first payment, shown in numbers
+  up        bring everything up, with members and a catalogue
+  pay       pay one more order, shown in numbers
+  status    what runs, healthy or why not
+  logs      follow the log of -service, or of all
+  down      stop everything
+  install   install MariaDB and Redis where they are missing
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "\n  %s\n\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
+	data := flags.String("data", "var", "data folder")
+	service := flags.String("service", "", "whose log")
+	_ = flags.Parse(args[1:]) // exits on an error
+
+	switch args[0] {
+	case "demo":
+		return runDemo(ctx, *data)
+	case "up":
+		_, _, err := up(ctx, *data)
+		return err
+	case "pay":
+		return pay(ctx, *data)
+	case "status":
+		return status(ctx, *data)
+	case "logs":
+		return logs(*data, *service)
+	case "down":
+		return down(ctx, *data)
+	case "install":
+		return stack.Install(ctx, progress.New(os.Stdout))
+	case "watch":
+		return stack.Watch(ctx, *data, os.Stdin)
+	}
+	return fmt.Errorf("there is no command %q\n\n%s", args[0], usage)
+}

@@ -1,0 +1,127 @@
+// Package progress shows a person what a command is doing: a line a step, with the seconds it took. On a terminal the line of
+// the step under way is rewritten in place.
+package progress
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	titleWidth = 10
+	lineWidth  = 76
+	// quiet is how long a step without terminal may say nothing.
+	quiet = 15 * time.Second
+)
+
+// Log writes steps to one writer.
+type Log struct {
+	w        io.Writer
+	terminal bool
+}
+
+// New writes to w; nil discards.
+func New(w io.Writer) *Log {
+	if w == nil {
+		w = io.Discard
+	}
+	return &Log{w: w, terminal: Terminal(w)}
+}
+
+// Terminal tells whether a person reads w on a terminal.
+func Terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" || os.Getenv("CI") != "" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+}
+
+// Step is one step under way. Its methods may be called from any goroutine.
+type Step struct {
+	log   *Log
+	title string
+	start time.Time
+	done  chan struct{}
+
+	mu    sync.Mutex
+	note  string
+	spoke time.Time
+}
+
+// Step begins a step. End it with Done or Fail.
+func (l *Log) Step(title string) *Step {
+	now := time.Now()
+	s := &Step{log: l, title: title, start: now, spoke: now, done: make(chan struct{})}
+	if l.terminal {
+		go s.spin()
+	}
+	return s
+}
+
+// Note says what the step is at.
+func (s *Step) Note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note = fmt.Sprintf(format, args...)
+	if !s.log.terminal && time.Since(s.spoke) >= quiet {
+		s.spoke = time.Now()
+		_, _ = fmt.Fprintln(s.log.w, s.line("…", s.note))
+	}
+}
+
+// Done ends the step with what came of it.
+func (s *Step) Done(format string, args ...any) {
+	s.end("✓", "\033[32m✓\033[0m", fmt.Sprintf(format, args...))
+}
+
+// Fail ends the step; the error itself is the caller's to show.
+func (s *Step) Fail() { s.end("✗", "\033[31m✗\033[0m", "failed") }
+
+func (s *Step) end(mark, colored, text string) {
+	close(s.done)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	line := s.line(mark, text)
+	if s.log.terminal {
+		line = "\r\033[K" + strings.Replace(line, mark, colored, 1)
+	}
+	_, _ = fmt.Fprintln(s.log.w, line)
+}
+
+func (s *Step) spin() {
+	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-s.done:
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		select {
+		case <-s.done: // end waited for the lock and writes the last line
+		default:
+			_, _ = fmt.Fprint(s.log.w, "\r\033[K", s.line(string(frames[i%len(frames)]), s.note))
+		}
+		s.mu.Unlock()
+	}
+}
+
+// line is "  ✓ title      text          1.2 s", cut to one terminal line.
+func (s *Step) line(mark, text string) string {
+	seconds := fmt.Sprintf("%.1f s", time.Since(s.start).Seconds())
+	line := fmt.Sprintf("  %s %-*s ", mark, titleWidth, s.title)
+	room := lineWidth - utf8.RuneCountInString(line) - 1 - len(seconds)
+	if r := []rune(text); len(r) > room {
+		text = string(r[:room-1]) + "…"
+	}
+	return line + text + strings.Repeat(" ", room-utf8.RuneCountInString(text)+1) + seconds
+}

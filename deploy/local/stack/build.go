@@ -1,0 +1,118 @@
+package stack
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"example.com/fourfold/deploy/local/progress"
+)
+
+// build brings bin/ up to date.
+func build(ctx context.Context, root string, log *progress.Log) (err error) {
+	step := log.Step("build")
+	defer func() {
+		if err != nil {
+			step.Fail()
+		}
+	}()
+	bin := filepath.Join(root, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return err
+	}
+	// Two builds at once would step on each other's feet.
+	unlock, err := flock(ctx, filepath.Join(bin, ".lock"), func() { step.Note("waiting for another build") })
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	if stale(filepath.Join(bin, "process-compose"), filepath.Join(root, "tools/process-compose")) {
+		if err := run(ctx, step, "process-compose (half a minute, once)", root, "", "scripts/tool.sh", "process-compose"); err != nil {
+			return err
+		}
+	}
+	args := []string{"build", "-buildvcs=false", "-o", bin + "/"}
+	for _, service := range append([]string{"gateway"}, services...) {
+		args = append(args, "./"+service)
+	}
+	if err := run(ctx, step, "services", root, filepath.Join(root, "go.work"), "go", args...); err != nil {
+		return err
+	}
+	args = []string{"build", "-buildvcs=false", "-o", bin + "/", "."}
+	if err := run(ctx, step, "local", filepath.Join(root, "deploy/local"), "off", "go", args...); err != nil {
+		return err
+	}
+	if stale(filepath.Join(bin, "dtm"), filepath.Join(root, "deploy/dtm"), filepath.Join(root, "chassis")) {
+		if err := run(ctx, step, "dtm", root, "", "deploy/dtm/build.sh", filepath.Join(bin, "dtm")); err != nil {
+			return err
+		}
+	}
+	step.Done("%d programs in bin/", len(services)+4)
+	return nil
+}
+
+// stale tells whether a program is older than anything in its source folders.
+func stale(program string, sources ...string) bool {
+	built, err := os.Stat(program)
+	if err != nil {
+		return true
+	}
+	newest := time.Time{}
+	for _, dir := range sources {
+		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if info, err := d.Info(); err == nil && info.ModTime().After(newest) {
+				newest = info.ModTime()
+			}
+			return nil
+		})
+	}
+	return newest.After(built.ModTime())
+}
+
+// run runs a command in dir, in a Go workspace ("off" for none), and notes its last line of output with the step. Its error
+// holds the end of the output.
+func run(ctx context.Context, step *progress.Step, title, dir, workspace, name string, args ...string) error {
+	step.Note("%s", title)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK="+workspace)
+	out, in := io.Pipe()
+	cmd.Stdout, cmd.Stderr = in, in
+	var all bytes.Buffer
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			fmt.Fprintln(&all, scan.Text())
+			if line := strings.TrimSpace(scan.Text()); line != "" {
+				step.Note("%s: %s", title, line)
+			}
+		}
+		_, _ = io.Copy(io.Discard, out) // a line too long to scan
+	}()
+	err := cmd.Run()
+	_ = in.Close()
+	<-done
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{filepath.Base(name)}, args...), " "), err, tail(all.String(), 30))
+	}
+	return nil
+}
+
+// tail gives the last n lines of text.
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

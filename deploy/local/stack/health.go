@@ -1,0 +1,218 @@
+package stack
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"example.com/fourfold/deploy/local/progress"
+)
+
+// healthTimeout bounds the wait for everything to become healthy. A database that was killed may have to recover first.
+const healthTimeout = 90 * time.Second
+
+// processes are what runs, and how each one is asked whether it is healthy.
+var processes = []struct {
+	name  string
+	probe func(ctx context.Context, s *Stack, name string) error
+}{
+	{"gateway", readyz},
+	{"order", readyz},
+	{"inventory", readyz},
+	{"credit", readyz},
+	{"wms", readyz},
+	{"member", readyz},
+	{"dtm", version},
+	{"mariadb", selectOne},
+	{"redis", ping},
+}
+
+// Health asks a process itself whether it is healthy; the error says why not.
+func (s *Stack) Health(ctx context.Context, name string) error {
+	for _, p := range processes {
+		if p.name == name {
+			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			return p.probe(ctx, s, name)
+		}
+	}
+	return fmt.Errorf("there is no process %q: there are %s", name, strings.Join(Names(), ", "))
+}
+
+// WaitHealthy waits until the named processes, all when none is named, are healthy. It gives up after 90 s, or when one that
+// is to be healthy was stopped or dies again and again; the error says which one and why.
+func (s *Stack) WaitHealthy(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		names = Names()
+	}
+	return s.await(ctx, progress.New(nil).Step("wait"), names)
+}
+
+func (s *Stack) await(ctx context.Context, step *progress.Step, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	waiting := map[string]error{}
+	for _, name := range names {
+		waiting[name] = errors.New("not asked yet")
+	}
+	restarts := map[string]int{}
+	for {
+		var (
+			mu   sync.Mutex
+			wg   sync.WaitGroup
+			sick = map[string]error{}
+		)
+		for name := range waiting {
+			wg.Go(func() {
+				if err := s.Health(ctx, name); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					sick[name] = err
+				}
+			})
+		}
+		wg.Wait()
+		waiting = sick
+		if len(waiting) == 0 {
+			return nil
+		}
+		left := slices.Sorted(maps.Keys(waiting))
+		step.Note("waiting for %s", strings.Join(left, ", "))
+		for _, name := range left {
+			if err := s.hopeless(ctx, name, restarts); err != nil {
+				return s.unhealthy(name, errors.Join(err, waiting[name]))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return s.unhealthy(left[0], errors.Join(ctx.Err(), waiting[left[0]]))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// hopeless says why a process will not become healthy by waiting. restarts remembers the counts of the first look.
+func (s *Stack) hopeless(ctx context.Context, name string, restarts map[string]int) error {
+	state, err := s.super.process(ctx, name)
+	if err != nil {
+		if len(members(s.dir)) == 0 {
+			return errors.New("the stack is down: `make up`")
+		}
+		return nil // still starting, or busy stopping
+	}
+	if _, seen := restarts[name]; !seen {
+		restarts[name] = state.Restarts
+	}
+	switch {
+	case state.Status == "Completed", state.Status == "Error", state.Status == "Skipped", state.Status == "Terminating":
+		return fmt.Errorf("it is stopped (%s)", strings.ToLower(state.Status))
+	case state.Restarts >= restarts[name]+4:
+		return fmt.Errorf("it ends again and again (code %d)", state.ExitCode)
+	}
+	return nil
+}
+
+// unhealthy is the error for a process that does not become healthy, with the last it wrote.
+func (s *Stack) unhealthy(name string, reason error) error {
+	said, _ := os.ReadFile(s.LogFile(name))
+	return fmt.Errorf("%s is not healthy: %w\nthe end of %s:\n%s", name, reason, short(s.LogFile(name)), tail(string(said), 5))
+}
+
+// LogFile is where a process's output goes.
+func (s *Stack) LogFile(name string) string { return filepath.Join(s.dir, "log", name+".log") }
+
+// readyz asks a service of ours.
+func readyz(ctx context.Context, s *Stack, name string) error {
+	res, err := get(ctx, s.Admin(name)+"/readyz")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	var answer struct {
+		Failed map[string]string `json:"failed"`
+	}
+	_ = json.NewDecoder(res.Body).Decode(&answer)
+	var reasons []string
+	for _, check := range slices.Sorted(maps.Keys(answer.Failed)) {
+		reasons = append(reasons, check+": "+answer.Failed[check])
+	}
+	return fmt.Errorf("answers %d %s", res.StatusCode, strings.Join(reasons, "; "))
+}
+
+// version asks the coordinator.
+func version(ctx context.Context, s *Stack, name string) error {
+	res, err := get(ctx, s.Admin(name)+"/api/dtmsvr/version")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("answers %d", res.StatusCode)
+	}
+	return nil
+}
+
+func get(ctx context.Context, url string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Close = true // a connection kept open could belong to a process that was killed meanwhile
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, errors.Unwrap(err) // the address is in it already
+	}
+	return res, nil
+}
+
+func selectOne(ctx context.Context, s *Stack, _ string) error {
+	cfg, err := mysql.ParseDSN(s.ReaderDSN(""))
+	if err != nil {
+		return err
+	}
+	cfg.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer func() { _ = db.Close() }()
+	var one int
+	return db.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+}
+
+func ping(ctx context.Context, s *Stack, _ string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.vars["REDIS_ADDR"])
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	if _, err := fmt.Fprint(conn, "PING\r\n"); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && strings.TrimSpace(answer) != "+PONG" {
+		err = fmt.Errorf("answers %s", strings.TrimSpace(answer))
+	}
+	return err
+}

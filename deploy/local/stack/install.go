@@ -1,0 +1,112 @@
+package stack
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"example.com/fourfold/deploy/local/progress"
+)
+
+// packages are what the stack needs of the system: Debian's name, and the programs by which it is known to be there.
+var packages = []struct {
+	name     string
+	programs []string
+}{
+	{"mariadb-server", []string{"mariadbd", "mariadb-install-db", "mariadb-admin"}},
+	{"redis-server", []string{"redis-server", "redis-cli"}},
+}
+
+// Install installs MariaDB and Redis where they are missing, without starting them as services of the system.
+func Install(ctx context.Context, log *progress.Log) error {
+	var missing []string
+	for _, p := range packages {
+		for _, program := range p.programs {
+			if _, err := exec.LookPath(program); err != nil {
+				missing = append(missing, p.name)
+				break
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	what := strings.Join(missing, " ")
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("%s is missing and there is no apt-get to install it: install MariaDB 10.11 and Redis 7", what)
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%s is missing and only root can install it: sudo apt-get install %s", what, what)
+	}
+	step := log.Step("install")
+	if err := install(ctx, step, missing); err != nil {
+		step.Fail()
+		return err
+	}
+	step.Done("%s", strings.Join(missing, ", "))
+	return nil
+}
+
+func install(ctx context.Context, step *progress.Step, names []string) error {
+	free, err := forbidServices()
+	if err != nil {
+		return err
+	}
+	defer free()
+	if err := apt(ctx, step, "update", "update"); err != nil {
+		return err
+	}
+	what := strings.Join(names, ", ")
+	return apt(ctx, step, what, append([]string{"install", "-y", "--no-install-recommends"}, names...)...)
+}
+
+// forbidServices keeps apt from starting what it installs, until the function it returns is called.
+func forbidServices() (free func(), err error) {
+	const policy = "/usr/sbin/policy-rc.d"
+	f, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if errors.Is(err, os.ErrExist) {
+		return func() {}, nil // somebody has a policy already
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.WriteString(f, "#!/bin/sh\nexit 101\n")
+	return func() { _ = os.Remove(policy) }, errors.Join(err, f.Close())
+}
+
+// apt runs apt-get and notes how far it is.
+func apt(ctx context.Context, step *progress.Step, title string, args ...string) error {
+	step.Note("%s", title)
+	out, in, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close() }()
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q", "-o", "APT::Status-Fd=3", "-o", "DPkg::Lock::Timeout=120"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
+	cmd.ExtraFiles = []*os.File{in} // descriptor 3
+	var all bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &all, &all
+	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
+		return err
+	}
+	go func() {
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			// dlstatus:2:31.5:Retrieving file 2 of 9 (1min), pmstatus:redis-server:80.0:Unpacking …
+			if f := strings.SplitN(scan.Text(), ":", 4); len(f) == 4 {
+				percent, _, _ := strings.Cut(f[2], ".")
+				step.Note("%s %s %%: %s", title, percent, f[3])
+			}
+		}
+	}()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("apt-get %s: %w: run it by hand to see more\n%s", strings.Join(args, " "), err, tail(all.String(), 15))
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// reader is the user that may read every database.
+const reader = "reader"
+
+// prepareMariaDB makes the server's data folder once, and the statements that it runs at each start: a database and a user for
+// each service. root has no password and can only come over the socket, as the owner of the data folder.
+func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
+	data := filepath.Join(dir, "mysql")
+	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
+		fresh := data + ".new"
+		if err := os.RemoveAll(fresh); err != nil {
+			return err
+		}
+		out, err := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user="+userName(), "--datadir="+fresh,
+			"--auth-root-authentication-method=socket", "--auth-root-socket-user="+userName(), "--skip-test-db").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
+		}
+		if err := os.Rename(fresh, data); err != nil {
+			return err
+		}
+	}
+	return writeSecret(filepath.Join(dir, "init.sql"), initSQL(sec))
+}
+
+// initSQL may run any number of times.
+func initSQL(sec secrets) []byte {
+	var b bytes.Buffer
+	user := func(name, rights, on string) {
+		fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS '%s'@'127.0.0.1';\n", name)
+		fmt.Fprintf(&b, "ALTER USER '%s'@'127.0.0.1' IDENTIFIED BY '%s';\n", name, sec.MySQL[name])
+		fmt.Fprintf(&b, "GRANT %s ON `%s`.* TO '%s'@'127.0.0.1';\n", rights, on, name)
+	}
+	for _, owner := range append([]string{"dtm"}, services...) {
+		fmt.Fprintf(&b, "CREATE DATABASE IF NOT EXISTS shop_%s;\n", owner)
+		user(owner, "ALL", `shop\_`+owner)
+	}
+	user(reader, "SELECT", `shop\_%`)
+	return b.Bytes()
+}

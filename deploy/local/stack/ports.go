@@ -1,0 +1,133 @@
+package stack
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// defaultPorts by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen.
+var defaultPorts = map[string]int{
+	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005,
+	"GATEWAY_ADMIN": 9100, "ORDER_ADMIN": 9101, "INVENTORY_ADMIN": 9102, "CREDIT_ADMIN": 9103, "WMS_ADMIN": 9104, "MEMBER_ADMIN": 9105,
+	"MARIADB": 13306, "REDIS": 16379, "DTM": 36789, "DTM_GRPC": 36790,
+}
+
+// choosePorts gives a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001").
+func choosePorts(o Options) (map[string]string, error) {
+	ports := map[string]string{}
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close()
+		}
+	}()
+	offset, err := strconv.Atoi(cmp.Or(o.Env["PORT_OFFSET"], "0"))
+	if err != nil || offset < 0 || offset > 28000 {
+		return nil, fmt.Errorf("PORT_OFFSET=%s: it is a number from 0 to 28000", o.Env["PORT_OFFSET"])
+	}
+	for name, port := range defaultPorts {
+		variable := "PORT_" + name
+		port += offset
+		if chosen := o.Env[variable]; chosen != "" {
+			n, err := strconv.Atoi(chosen)
+			if err != nil || n < 1 || n > 65535 {
+				return nil, fmt.Errorf("%s=%s: a port is a number from 1 to 65535", variable, chosen)
+			}
+			port = n
+		} else if o.RandomPorts {
+			l, err := freePort()
+			if err != nil {
+				return nil, err
+			}
+			held = append(held, l)
+			port = l.Addr().(*net.TCPAddr).Port
+		}
+		ports[variable] = strconv.Itoa(port)
+	}
+	return ports, nil
+}
+
+// freePort listens on a free port below those that outgoing connections take: a process that is started again must find its
+// port free.
+func freePort() (net.Listener, error) {
+	var last error
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err == nil {
+			return l, nil
+		}
+		last = err
+	}
+	return nil, fmt.Errorf("find a free port: %w", last)
+}
+
+// checkPorts fails for the ports that something else listens on, with who it is and what to do.
+func checkPorts(ports map[string]string) error {
+	var errs []error
+	stacks := map[string]bool{}
+	for _, variable := range slices.Sorted(maps.Keys(ports)) {
+		port := ports[variable]
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			_ = l.Close()
+			continue
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			errs = append(errs, fmt.Errorf("port %s cannot be used: %w: choose another one by %s", port, err, variable))
+			continue
+		}
+		who, dir := listener(number(port))
+		switch {
+		case dir == "":
+			errs = append(errs, fmt.Errorf("port %s is taken by %s: end it, or choose another port by %s=%d", port, who, variable, number(port)%10000+20000))
+		case !stacks[dir]:
+			stacks[dir] = true
+			errs = append(errs, fmt.Errorf("the stack in %s has port %s and perhaps more: `make down` there, or shift the ports here by PORT_OFFSET=1000", dir, port))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// listener tells which process listens on a port, "another process" when that cannot be seen, and the data folder of the stack
+// it belongs to, "" for none.
+func listener(port int) (who, dir string) {
+	inodes := map[string]bool{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		f, err := os.Open(table)
+		if err != nil {
+			continue
+		}
+		for scan := bufio.NewScanner(f); scan.Scan(); {
+			// sl local_address rem_address st tx_queue:rx_queue tr:when retrnsmt uid timeout inode
+			fields := strings.Fields(scan.Text())
+			if len(fields) > 9 && fields[3] == "0A" && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+				inodes["socket:["+fields[9]+"]"] = true
+			}
+		}
+		_ = f.Close()
+	}
+	files, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, file := range files {
+		if link, err := os.Readlink(file); err == nil && inodes[link] {
+			pid := number(strings.Split(file, "/")[2])
+			return fmt.Sprintf("%s (process %d)", program(pid), pid), environment(pid)[marker]
+		}
+	}
+	return "another process", ""
+}
+
+func number(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}

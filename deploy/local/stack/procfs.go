@@ -1,0 +1,119 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// marker is the environment variable that every process of a stack carries; its value is the data folder.
+const marker = "FOURFOLD_DATA"
+
+// member is one process of a stack, found by its mark.
+type member struct {
+	pid  int
+	name string // as in process-compose.yaml, or "process-compose"
+}
+
+// members finds the processes that carry the mark of dir.
+func members(dir string) []member {
+	var found []member
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range files {
+		pid := number(strings.Split(file, "/")[2])
+		env := environment(pid)
+		if env[marker] != dir || pid == os.Getpid() {
+			continue
+		}
+		name := env["PC_PROC_NAME"]
+		if name == "" {
+			name = program(pid)
+		}
+		found = append(found, member{pid, name})
+	}
+	return found
+}
+
+// environment gives the environment that a process was started with; nil when it cannot be read.
+func environment(pid int) map[string]string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return nil
+	}
+	env := map[string]string{}
+	for v := range strings.SplitSeq(string(data), "\x00") {
+		name, value, _ := strings.Cut(v, "=")
+		env[name] = value
+	}
+	return env
+}
+
+// program is the short name of a process's program.
+func program(pid int) string {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return "another process"
+	}
+	return strings.TrimSpace(string(name))
+}
+
+// alive tells whether a process runs; one that only waits to be collected does not.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// pid (name) state …; the name may hold anything.
+	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
+	return rest != "" && rest[0] != 'Z' && rest[0] != 'X'
+}
+
+// replaced tells whether the program of a process was built anew since it started.
+func replaced(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && strings.HasSuffix(exe, " (deleted)")
+}
+
+// memory is the resident memory of a process in bytes, where pages that several share count in parts.
+func memory(pid int) int64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if kb, ok := strings.CutPrefix(line, "Pss:"); ok {
+			return int64(number(strings.Fields(kb)[0])) << 10
+		}
+	}
+	return 0
+}
+
+// signal sends sig to each of dir's processes that is in group, through a handle that cannot mean another process.
+func signal(dir string, group []member, sig syscall.Signal) {
+	for _, m := range group {
+		p, err := os.FindProcess(m.pid)
+		if err != nil {
+			continue
+		}
+		if environment(m.pid)[marker] == dir {
+			_ = p.Signal(sig)
+		}
+		_ = p.Release()
+	}
+}
+
+// awaitGone waits until a process is gone.
+func awaitGone(ctx context.Context, pid int) error {
+	for alive(pid) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("process %d does not end: %w", pid, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}

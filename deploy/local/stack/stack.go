@@ -1,0 +1,316 @@
+// Package stack prepares, starts, watches and stops the whole system on one machine, without containers: MariaDB, Redis, the
+// coordinator and the services, kept running by process-compose. The demo and the end-to-end tests stand on it.
+//
+// All it writes is in one data folder. Everything listens on 127.0.0.1 only.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"example.com/fourfold/deploy/local/progress"
+)
+
+// Options say how to bring a stack up.
+type Options struct {
+	// Dir is the data folder; it is made when it is not there. Stacks in different folders do not know of each other.
+	Dir string
+	// RandomPorts takes free ports instead of the default ones, and ties the stack to this process: when this process dies, even
+	// by SIGKILL, the stack goes down.
+	RandomPorts bool
+	// Faults allows failpoints to be set over the admin ports.
+	Faults bool
+	// SkipBuild starts what bin/ holds.
+	SkipBuild bool
+	// Env adds to the services' environment, such as ORDER_TTL, and overrides what is in stack.env. PORT_<NAME> chooses a port,
+	// PORT_OFFSET shifts those that are not chosen.
+	Env map[string]string
+	// Log gets a line a step; nil discards.
+	Log io.Writer
+}
+
+// Stack is a running stack.
+type Stack struct {
+	root    string // of the repository
+	dir     string
+	vars    map[string]string // stack.env
+	secrets secrets
+	super   *supervisor
+	watch   *watch // nil unless tied to this process
+	found   bool
+}
+
+// Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is already
+// up it restarts only what is stopped or was built anew. What one process cannot be healed of, such as a port that is taken,
+// is said in the error with the remedy.
+//
+// When ctx ends before it is done, what it started is stopped. After another failure it runs on, so that its logs can be read;
+// with RandomPorts it is stopped.
+func Up(ctx context.Context, o Options) (*Stack, error) {
+	log := progress.New(o.Log)
+	root, err := findRoot()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := dataDir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := lock(ctx, dir, log)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+
+	if s, err := open(root, dir); err == nil && s.super.alive(ctx) {
+		s.found = true
+		return s, s.heal(ctx, o, log)
+	}
+	if err := stopAll(ctx, dir); err != nil { // left over when the supervisor was killed
+		return nil, err
+	}
+	s := &Stack{root: root, dir: dir, super: newSupervisor(dir)}
+	if err := s.prepare(ctx, o, log); err != nil {
+		return nil, err
+	}
+	err = s.start(ctx, o, log)
+	if err == nil {
+		return s, nil
+	}
+	if o.RandomPorts || ctx.Err() != nil {
+		unlock()
+		return nil, errors.Join(err, s.Down(context.WithoutCancel(ctx)))
+	}
+	return nil, fmt.Errorf("%w\n`make logs` shows more, `make down` ends what runs", err)
+}
+
+// heal brings a stack that is up to what Up promises.
+func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
+	if !o.SkipBuild {
+		if err := build(ctx, s.root, log); err != nil {
+			return err
+		}
+	}
+	step := log.Step("start")
+	var again []string
+	for _, name := range Names() {
+		state, err := s.super.process(ctx, name)
+		if err != nil {
+			step.Fail()
+			return err
+		}
+		if state.running() && !replaced(state.Pid) {
+			continue
+		}
+		step.Note("%s", name)
+		if err := errors.Join(s.Stop(ctx, name), s.Start(ctx, name)); err != nil {
+			step.Fail()
+			return err
+		}
+		again = append(again, name)
+	}
+	if err := s.await(ctx, step, Names()); err != nil {
+		step.Fail()
+		return err
+	}
+	if len(again) == 0 {
+		step.Done("up already, all %d processes healthy", len(processes))
+	} else {
+		step.Done("up already; started again: %s", strings.Join(again, ", "))
+	}
+	return nil
+}
+
+// prepare makes everything the processes need.
+func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error {
+	ports, err := choosePorts(o)
+	if err != nil {
+		return err
+	}
+	if err := Install(ctx, log); err != nil {
+		return err
+	}
+	if err := checkMachine(s.dir, ports, log); err != nil {
+		return err
+	}
+	if !o.SkipBuild {
+		if err := build(ctx, s.root, log); err != nil {
+			return err
+		}
+	}
+	step := log.Step("prepare")
+	err = func() error {
+		if s.secrets, err = loadSecrets(s.dir); err != nil {
+			return err
+		}
+		s.vars = variables(s.root, s.dir, ports, s.secrets, o)
+		if err := writeKeys(s.dir); err != nil {
+			return err
+		}
+		step.Note("making the database")
+		if err := prepareMariaDB(ctx, s.dir, s.secrets); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Join(s.dir, "redis"), 0o700); err != nil {
+			return err
+		}
+		return writeVariables(s.dir, s.vars)
+	}()
+	if err != nil {
+		step.Fail()
+		return err
+	}
+	step.Done("passwords, keys and databases in %s", short(s.dir))
+	return nil
+}
+
+// start runs the supervisor and waits until everything is healthy.
+func (s *Stack) start(ctx context.Context, o Options, log *progress.Log) (err error) {
+	step := log.Step("start")
+	defer func() {
+		if err != nil {
+			step.Fail()
+		}
+	}()
+	if o.RandomPorts {
+		if s.watch, err = startWatch(s.root, s.dir); err != nil {
+			return err
+		}
+	}
+	if err := s.super.start(ctx, s.root, o.Env); err != nil {
+		return err
+	}
+	if err := s.await(ctx, step, Names()); err != nil {
+		return err
+	}
+	step.Done("%d processes healthy", len(processes))
+	return nil
+}
+
+// Open gives the stack of a data folder, whether it runs or not. It fails when none was ever brought up there.
+func Open(dir string) (*Stack, error) {
+	root, err := findRoot()
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = dataDir(dir); err != nil {
+		return nil, err
+	}
+	return open(root, dir)
+}
+
+func open(root, dir string) (*Stack, error) {
+	vars, err := readVariables(dir)
+	if err != nil {
+		return nil, fmt.Errorf("nothing was brought up in %s yet: `make up` does: %w", short(dir), err)
+	}
+	sec, err := loadSecrets(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Stack{root: root, dir: dir, vars: vars, secrets: sec, super: newSupervisor(dir)}, nil
+}
+
+// Found tells whether Up found the stack running.
+func (s *Stack) Found() bool { return s.found }
+
+// Dir is the data folder.
+func (s *Stack) Dir() string { return s.dir }
+
+// Gateway is the base of the public API.
+func (s *Stack) Gateway() string { return "http://" + s.vars["GATEWAY_HTTP_ADDR"] }
+
+// Admin is the base of a service's private port (of the coordinator's HTTP API for dtm); "" for what has none.
+func (s *Stack) Admin(service string) string {
+	if service == "dtm" {
+		return s.vars["DTM_ADMIN"]
+	}
+	addr := s.vars[strings.ToUpper(service)+"_ADMIN_ADDR"]
+	if addr == "" {
+		return ""
+	}
+	return "http://" + addr
+}
+
+// DSN is the address of a database such as shop_order for go-sql-driver, as the service that owns it.
+func (s *Stack) DSN(db string) string {
+	owner := strings.TrimPrefix(db, "shop_")
+	return dsn(owner, s.secrets.MySQL[owner], s.vars["PORT_MARIADB"], db)
+}
+
+// Database is a login at the database server.
+type Database struct {
+	Host     string `json:"host"`
+	Port     int    `json:"port"`
+	User     string `json:"user"`
+	Password string `json:"password"`
+}
+
+// Reader is a login that may read every database and write none.
+func (s *Stack) Reader() Database {
+	return Database{Host: "127.0.0.1", Port: number(s.vars["PORT_MARIADB"]), User: reader, Password: s.secrets.MySQL[reader]}
+}
+
+// ReaderDSN is the address of a database for go-sql-driver, as Reader.
+func (s *Stack) ReaderDSN(db string) string {
+	return dsn(reader, s.secrets.MySQL[reader], s.vars["PORT_MARIADB"], db)
+}
+
+// findRoot gives the folder of the repository that the working folder is in.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "deploy/local/process-compose.yaml")); err == nil {
+			return at, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", fmt.Errorf("%s is not inside the repository: change into it", dir)
+		}
+	}
+}
+
+// dataDir gives dir's one true name, by which its processes are known.
+func dataDir(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("no data folder was named")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(dir, "'\"`$\\#\n") {
+		return "", fmt.Errorf("the folder %s has a quote, $, # or \\ in its name: use another one", dir)
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	return dir, nil
+}
+
+// short shows a path under the working folder without the folder.
+func short(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return path
+}
+
+// Names are the processes in the order they are shown.
+func Names() []string {
+	names := make([]string, 0, len(processes))
+	for _, p := range processes {
+		names = append(names, p.name)
+	}
+	return slices.Clip(names)
+}

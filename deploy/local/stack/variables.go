@@ -1,0 +1,88 @@
+package stack
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// variablesFile holds what process-compose.yaml refers to. It has passwords in it.
+const variablesFile = "stack.env"
+
+// services are the programs of ours that have a database, except gateway.
+var services = []string{"order", "inventory", "credit", "wms", "member"}
+
+// variables are the contents of stack.env.
+func variables(root, dir string, ports map[string]string, sec secrets, o Options) map[string]string {
+	at := func(name string) string { return "127.0.0.1:" + ports["PORT_"+name] }
+	v := map[string]string{
+		"DATA":               dir,
+		"BIN":                filepath.Join(root, "bin"),
+		"OS_USER":            userName(),
+		"FAULTS":             strconv.FormatBool(o.Faults),
+		"LOG_LEVEL":          "info",
+		"DTM_LOG_LEVEL":      "error", // DTM's info is 10 KB a payment
+		"IDENTITY_KEYS":      filepath.Join(dir, "keys/identity"),
+		"MEMBER_SIGNING_KEY": filepath.Join(dir, "keys/member/k1.pem"),
+		"BRANCH_KEYS":        "k1:" + sec.BranchKey,
+		"GATEWAY_HTTP_ADDR":  at("GATEWAY"),
+		"GATEWAY_ADMIN_ADDR": at("GATEWAY_ADMIN"),
+		"REDIS_ADDR":         at("REDIS"),
+		"DTM_GRPC_ADDR":      at("DTM_GRPC"),
+		"DTM_ADMIN":          "http://" + at("DTM"),
+		"DTM_PASSWORD":       sec.MySQL["dtm"],
+	}
+	for _, service := range services {
+		name := strings.ToUpper(service)
+		v[name+"_GRPC_ADDR"] = at(name)
+		v[name+"_ADMIN_ADDR"] = at(name + "_ADMIN")
+		v[name+"_DSN"] = dsn(service, sec.MySQL[service], ports["PORT_MARIADB"], "shop_"+service)
+	}
+	maps.Copy(v, ports)
+	maps.Copy(v, o.Env)
+	return v
+}
+
+func dsn(user, password, port, db string) string {
+	return fmt.Sprintf("%s:%s@tcp(127.0.0.1:%s)/%s", user, password, port, db)
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "root"
+}
+
+func writeVariables(dir string, vars map[string]string) error {
+	var b bytes.Buffer
+	b.WriteString("# Written by each start. Passwords inside.\n")
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if strings.ContainsAny(vars[name], "'\n") {
+			return fmt.Errorf("%s=%s: a value cannot have a single quote or a line break in it", name, vars[name])
+		}
+		fmt.Fprintf(&b, "%s='%s'\n", name, vars[name])
+	}
+	return writeSecret(filepath.Join(dir, variablesFile), b.Bytes())
+}
+
+func readVariables(dir string) (map[string]string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, variablesFile))
+	if err != nil {
+		return nil, err
+	}
+	vars := map[string]string{}
+	for scan := bufio.NewScanner(bytes.NewReader(data)); scan.Scan(); {
+		if name, value, ok := strings.Cut(scan.Text(), "="); ok {
+			vars[name] = strings.Trim(value, "'")
+		}
+	}
+	return vars, nil
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"example.com/fourfold/deploy/local/stack"
+)
+
+func status(ctx context.Context, data string) error {
+	s, err := stack.Open(data)
+	if err != nil {
+		return err
+	}
+	err = writeStatus(ctx, s)
+	if errors.Is(err, stack.ErrDown) {
+		fmt.Printf("\n  %s\n\n", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	seeded, err := s.Seed(ctx)
+	if err != nil {
+		return err
+	}
+	writeAddresses(s, seeded)
+	return nil
+}
+
+// writeStatus shows what runs.
+func writeStatus(ctx context.Context, s *stack.Stack) error {
+	all, err := s.Status(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n  %-18s%8s   %-10s%8s%10s\n  %s\n", "process", "pid", "healthy", "restarts", "memory", strings.Repeat("─", 55))
+	var sum int64
+	for _, p := range all {
+		healthy := "yes"
+		if p.Err != nil {
+			healthy = "no"
+		}
+		fmt.Printf("  %-18s%8d   %-10s%8d%7d MB\n", p.Name, p.PID, healthy, p.Restarts, p.Memory>>20)
+		if p.Err != nil {
+			fmt.Printf("    %s\n", p.Err)
+		}
+		sum += p.Memory
+	}
+	fmt.Printf("  %s\n  %-47s%7d MB\n", strings.Repeat("─", 55), fmt.Sprintf("%d processes", len(all)), sum>>20)
+	return nil
+}
+
+// writeAddresses shows where to go on.
+func writeAddresses(s *stack.Stack, seeded stack.Seeded) {
+	db := s.Reader()
+	fmt.Printf(`
+  API         %[1]s
+  its pages   %[1]s/docs   %[1]s/openapi.yaml
+  sign in as  %[2]s  %[3]s
+              %[4]s  %[5]s
+  databases   %[6]s:%[7]d  user %[8]s  password %[9]s
+              shop_order shop_inventory shop_credit shop_wms shop_member shop_dtm
+
+  make pay    pays one more     make status   make logs SERVICE=order     make down
+
+`, s.Gateway(), fmt.Sprintf("%-20s", seeded.Shopper.Login), seeded.Shopper.Password,
+		fmt.Sprintf("%-20s", seeded.Operator.Login), seeded.Operator.Password, db.Host, db.Port, db.User, db.Password)
+}

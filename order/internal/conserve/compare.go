@@ -1,0 +1,222 @@
+package conserve
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/order/internal/order"
+)
+
+// peer is another service whose books order's are compared with.
+type peer struct {
+	name string
+	// settled is what its rows about a paid order read.
+	settled string
+	ledger  books.Ledger
+	// facts are what it should say about a paid order, sorted.
+	facts func(order.Record) []string
+}
+
+func lines(r order.Record) []string {
+	facts := make([]string, len(r.Lines))
+	for i, l := range r.Lines {
+		facts[i] = l.SKU + "|" + strconv.FormatInt(l.Quantity, 10)
+	}
+	slices.Sort(facts)
+	return facts
+}
+
+func points(r order.Record) []string { return []string{strconv.FormatInt(r.Points, 10)} }
+
+func slip(order.Record) []string { return []string{""} }
+
+func (p peer) silent(err error) error {
+	if err != nil {
+		return Silent{p.name, err}
+	}
+	return nil
+}
+
+// verdict is what comes of one order on both sides.
+type verdict int
+
+const (
+	fits verdict = iota
+	// missing: the order is PAID or later, and the peer says something else.
+	missing
+	// unpaid: the peer has said for a while that the order is paid, and it is not.
+	unpaid
+)
+
+// judge compares one order with what p says about it.
+func (p peer) judge(r order.Record, facts []books.Fact, open time.Duration) verdict {
+	var settled []string
+	old := false
+	for _, f := range facts {
+		if f.Settled {
+			settled = append(settled, f.Fact)
+			old = old || f.Age >= open
+		}
+	}
+	slices.Sort(settled)
+	switch {
+	case r.Status.Settled():
+		if !slices.Equal(settled, p.facts(r)) {
+			return missing
+		}
+	case r.Status == order.Refunding: // taken back or not yet
+	case old:
+		return unpaid
+	}
+	return fits
+}
+
+// comparison is the state of comparing with one peer.
+type comparison struct {
+	*Comparator
+	peer
+	open                time.Duration
+	paidMeans, meanPaid books.Check
+}
+
+// compare holds order's digest, read before, against p's and looks at every order of the buckets that differ.
+func (c *Comparator) compare(ctx context.Context, p peer, ours *books.Digest, settled int64, open time.Duration) ([]books.Check, error) {
+	theirs, err := p.ledger.Digest(ctx)
+	if err != nil {
+		return nil, p.silent(err)
+	}
+	k := comparison{
+		Comparator: c, peer: p, open: open,
+		paidMeans: books.Check{Name: fmt.Sprintf("order and %s: PAID or later means %s", p.name, p.settled), Checked: settled},
+		meanPaid:  books.Check{Name: fmt.Sprintf("order and %s: %s means PAID or later", p.name, p.settled), Checked: theirs.Count()},
+	}
+	for differing := ours.Differing(theirs); len(differing) > 0; {
+		n := some(differing, ours, theirs)
+		suspects, err := k.suspects(ctx, differing[:n])
+		if err == nil {
+			err = k.accuse(ctx, suspects)
+		}
+		if err != nil {
+			return nil, err
+		}
+		differing = differing[n:]
+		if len(differing) > 0 && (k.paidMeans.Full() || k.meanPaid.Full()) {
+			k.paidMeans.Violate("and maybe more: of %d buckets nothing was read any more", len(differing))
+			k.meanPaid.Violate("and maybe more: of %d buckets nothing was read any more", len(differing))
+			break
+		}
+	}
+	return []books.Check{k.paidMeans, k.meanPaid}, nil
+}
+
+// atOnce is about how many rows are read in one call.
+const atOnce = 10_000
+
+// some gives how many of the buckets to read at once, at least one.
+func some(buckets []int, ours, theirs *books.Digest) int {
+	rows := int64(0)
+	for i, b := range buckets {
+		if rows += max(ours[b].Count, theirs[b].Count); rows > atOnce && i > 0 {
+			return i
+		}
+	}
+	return len(buckets)
+}
+
+// suspect is an order that looks wrong at first sight.
+type suspect struct {
+	verdict verdict
+	record  order.Record
+}
+
+// suspects reads the orders of buckets first and what the peer says about them after.
+func (k *comparison) suspects(ctx context.Context, buckets []int) (map[string]suspect, error) {
+	records, err := k.store.OfBuckets(ctx, buckets)
+	if err != nil {
+		return nil, err
+	}
+	list, err := k.ledger.OfBuckets(ctx, buckets)
+	if err != nil {
+		return nil, k.silent(err)
+	}
+	facts := byOrder(list)
+	suspects := map[string]suspect{}
+	look := func(id string) {
+		if v := k.judge(records[id], facts[id], k.open); v != fits {
+			suspects[id] = suspect{v, records[id]}
+		}
+	}
+	for id := range records {
+		look(id)
+	}
+	for id := range facts {
+		if _, seen := records[id]; !seen {
+			look(id)
+		}
+	}
+	return suspects, nil
+}
+
+// accuse reads both sides of the suspects again, the peer's first, and notes those that look the same as before. Of these order
+// says the same before the peer was read and after, so it said so at that moment too.
+func (k *comparison) accuse(ctx context.Context, suspects map[string]suspect) error {
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(suspects)), books.MaxOrders) {
+		list, err := k.ledger.OfOrders(ctx, ids)
+		if err != nil {
+			return k.silent(err)
+		}
+		records, err := k.store.OfIDs(ctx, ids)
+		if err != nil {
+			return err
+		}
+		facts := byOrder(list)
+		for _, id := range ids {
+			before, now := suspects[id], records[id]
+			if k.judge(now, facts[id], k.open) != before.verdict {
+				continue
+			}
+			switch before.verdict {
+			case missing:
+				k.paidMeans.Violate("order %s: %s with %s; %s has %s", id, now.Status, k.expected(now), k.name, said(facts[id]))
+			case unpaid:
+				if now.Status == before.record.Status && now.GID == before.record.GID {
+					k.meanPaid.Violate("order %s: %s; %s has %s", id, standing(now.Status), k.name, said(facts[id]))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func byOrder(facts []books.Fact) map[string][]books.Fact {
+	m := map[string][]books.Fact{}
+	for _, f := range facts {
+		m[f.OrderID] = append(m[f.OrderID], f)
+	}
+	return m
+}
+
+// expected and said are for people.
+func (p peer) expected(r order.Record) string {
+	if text := strings.Join(p.facts(r), ", "); text != "" {
+		return text
+	}
+	return "a slip"
+}
+
+func said(facts []books.Fact) string {
+	if len(facts) == 0 {
+		return "nothing"
+	}
+	texts := make([]string, len(facts))
+	for i, f := range facts {
+		texts[i] = strings.TrimSpace(f.Fact + " " + f.Status)
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,123 @@
+package conserve
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"example.com/fourfold/order/internal/mysql"
+)
+
+// Watch checks regularly and shows as metrics what came of it. Of several instances one checks each time, and all show the
+// same: what is found is kept in the database.
+//
+//   - conservation_violations{check}: rows that break the rule, up to 100.
+//   - conservation_duration_seconds, conservation_finished_timestamp_seconds: of the last check. A check that cannot be made
+//     changes nothing: that the books have not been checked for long is an alarm too.
+type Watch struct {
+	comparator  *Comparator
+	store       *mysql.Store
+	every, open time.Duration
+	last        atomic.Pointer[mysql.LastCheck]
+}
+
+// NewWatch makes a watch that checks at the given pause; Run starts it. open is as in Comparator.Run.
+func NewWatch(c *Comparator, store *mysql.Store, every, open time.Duration) *Watch {
+	w := &Watch{comparator: c, store: store, every: every, open: open}
+	w.last.Store(&mysql.LastCheck{})
+	if err := w.measure(otel.Meter("example.com/fourfold/order")); err != nil {
+		otel.Handle(err)
+	}
+	return w
+}
+
+func (w *Watch) measure(meter metric.Meter) error {
+	violations, err := meter.Int64ObservableGauge("conservation_violations",
+		metric.WithDescription("Rows that break a rule of the books, by check, up to 100."))
+	if err != nil {
+		return err
+	}
+	duration, err := meter.Float64ObservableGauge("conservation_duration", metric.WithUnit("s"),
+		metric.WithDescription("How long the last check of the books took."))
+	if err != nil {
+		return err
+	}
+	finished, err := meter.Float64ObservableGauge("conservation_finished_timestamp", metric.WithUnit("s"),
+		metric.WithDescription("When the last check of the books ended, in seconds since 1970 by the database's clock."))
+	if err != nil {
+		return err
+	}
+	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		last := w.last.Load()
+		if last.FinishedAt.IsZero() {
+			return nil
+		}
+		for check, n := range last.Violations {
+			o.ObserveInt64(violations, n, metric.WithAttributes(attribute.String("check", check)))
+		}
+		o.ObserveFloat64(duration, last.Took.Seconds())
+		o.ObserveFloat64(finished, float64(last.FinishedAt.UnixMilli())/1000)
+		return nil
+	}, violations, duration, finished)
+	return err
+}
+
+// Run watches until ctx ends.
+func (w *Watch) Run(ctx context.Context) error {
+	tick := time.NewTicker(max(w.every/12, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := w.look(ctx); err != nil && ctx.Err() == nil {
+				slog.WarnContext(ctx, "the books could not be checked", "err", err)
+			}
+		}
+	}
+}
+
+// patience is more than the services give a call.
+const patience = time.Minute
+
+// look checks when it is this instance's turn, and takes over what was found last, here or elsewhere.
+func (w *Watch) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	mine, err := w.store.ClaimCheck(ctx, w.every)
+	if err != nil {
+		return err
+	}
+	if mine {
+		if err := w.check(ctx); err != nil {
+			return err
+		}
+	}
+	last, err := w.store.LastCheck(ctx)
+	if err != nil {
+		return err
+	}
+	w.last.Store(&last)
+	return nil
+}
+
+func (w *Watch) check(ctx context.Context) error {
+	report, err := w.comparator.Run(ctx, w.open)
+	if err != nil {
+		return err
+	}
+	counts := map[string]int64{}
+	for _, c := range report.Checks {
+		counts[c.Name] = int64(len(c.Violations))
+		if len(c.Violations) > 0 {
+			slog.ErrorContext(ctx, "ALARM: the books do not add up", "check", c.Name, "violations", c.Violations)
+		}
+	}
+	return w.store.KeepCheck(ctx, report.Took, counts)
+}

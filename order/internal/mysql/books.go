@@ -1,0 +1,208 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/order/internal/mysql/query"
+	"example.com/fourfold/order/internal/order"
+)
+
+const (
+	// scanStep is how many orders are read at once.
+	scanStep = 20_000
+	// scanners read at the same time.
+	scanners = 2
+	// behindAll sorts behind every id.
+	behindAll = "~"
+)
+
+// Scan gives every order to visit, in portions, each read at one moment together with all that refers to it, also when the
+// order is not there. visit may be called by several goroutines at once.
+//
+// Orders, lines, attempts and events are walked side by side by the key they have in common: a join in SQL would look up
+// each order's rows on their own, three times as slow.
+func (s *Store) Scan(ctx context.Context, visit func([]order.Record)) error {
+	var c cursor
+	group, ctx := errgroup.WithContext(ctx)
+	for range scanners {
+		group.Go(func() error {
+			for {
+				records, err := s.portion(ctx, &c)
+				if err != nil || records == nil {
+					return err
+				}
+				visit(records)
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// cursor shares out the orders.
+type cursor struct {
+	mu    sync.Mutex
+	after string
+	done  bool
+}
+
+// next reads the next orders: they and whatever else lies behind first up to last are the caller's. ok is false at the end.
+func (c *cursor) next(ctx context.Context, q *query.Queries) (orders []query.ScanOrdersRow, first, last string, ok bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
+		return nil, "", "", false, nil
+	}
+	first = c.after
+	orders, err = q.ScanOrders(ctx, query.ScanOrdersParams{After: first, Limit: scanStep})
+	if c.done = len(orders) < scanStep; c.done {
+		c.after = behindAll
+	} else {
+		c.after = orders[len(orders)-1].ID
+	}
+	return orders, first, c.after, true, err
+}
+
+// portion reads the next orders and what refers to them, all as it is at one moment. nil at the end.
+func (s *Store) portion(ctx context.Context, c *cursor) ([]order.Record, error) {
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	q := s.q.WithTx(tx)
+	orders, first, last, ok, err := c.next(ctx, q)
+	if err != nil || !ok {
+		return nil, err
+	}
+	lines, err := q.ScanLines(ctx, query.ScanLinesParams{After: first, Last: last})
+	if err != nil {
+		return nil, err
+	}
+	attempts, err := q.ScanAttempts(ctx, query.ScanAttemptsParams{After: first, Last: last})
+	if err != nil {
+		return nil, err
+	}
+	events, err := q.ScanEvents(ctx, query.ScanEventsParams{After: first, Last: last})
+	if err != nil {
+		return nil, err
+	}
+	return zip(orders, lines, attempts, events), nil
+}
+
+// zip makes records of rows that are sorted by their order. Never nil.
+func zip(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []query.ScanAttemptsRow, events []query.ScanEventsRow) []order.Record {
+	records := make([]order.Record, 0, len(orders))
+	for len(orders)+len(lines)+len(attempts)+len(events) > 0 {
+		heads := make([]string, 0, 4)
+		if len(orders) > 0 {
+			heads = append(heads, orders[0].ID)
+		}
+		if len(lines) > 0 {
+			heads = append(heads, lines[0].OrderID)
+		}
+		if len(attempts) > 0 {
+			heads = append(heads, attempts[0].OrderID)
+		}
+		if len(events) > 0 {
+			heads = append(heads, events[0].OrderID)
+		}
+		r := order.Record{ID: slices.Min(heads)}
+		if len(orders) > 0 && orders[0].ID == r.ID {
+			o := orders[0]
+			r.Status, r.GID, r.Points, r.EventSeq = order.Status(o.Status), o.Gid, o.Points, o.EventSeq
+			orders = orders[1:]
+		}
+		for ; len(lines) > 0 && lines[0].OrderID == r.ID; lines = lines[1:] {
+			r.Lines = append(r.Lines, order.Line{SKU: lines[0].Sku, Quantity: lines[0].Quantity})
+		}
+		for ; len(attempts) > 0 && attempts[0].OrderID == r.ID; attempts = attempts[1:] {
+			a := attempts[0]
+			r.Attempts = append(r.Attempts, order.Attempt{GID: a.Gid, Kind: order.Kind(a.Kind), State: order.AttemptState(a.State)})
+		}
+		if len(events) > 0 && events[0].OrderID == r.ID {
+			r.Events, r.LastEvent = events[0].Events, events[0].LastSeq
+			events = events[1:]
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// OfBuckets gives the orders of buckets by id, without attempts and events.
+func (s *Store) OfBuckets(ctx context.Context, buckets []int) (map[string]order.Record, error) {
+	numbers := make([]int16, len(buckets))
+	for i, n := range buckets {
+		numbers[i] = int16(n)
+	}
+	orders, err := s.q.OrdersOfBuckets(ctx, numbers)
+	if err != nil {
+		return nil, err
+	}
+	records := make(map[string]order.Record, len(orders))
+	for _, o := range orders {
+		records[o.ID] = recordOf(query.OrdersOfIDsRow(o))
+	}
+	lines, err := s.q.LinesOfBuckets(ctx, numbers)
+	for _, l := range lines {
+		addLine(records, query.LinesOfIDsRow(l))
+	}
+	return records, err
+}
+
+// OfIDs gives those of the orders that are there by id, without attempts and events.
+func (s *Store) OfIDs(ctx context.Context, ids []string) (map[string]order.Record, error) {
+	orders, err := s.q.OrdersOfIDs(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	records := make(map[string]order.Record, len(orders))
+	for _, o := range orders {
+		records[o.ID] = recordOf(o)
+	}
+	lines, err := s.q.LinesOfIDs(ctx, ids)
+	for _, l := range lines {
+		addLine(records, l)
+	}
+	return records, err
+}
+
+func recordOf(o query.OrdersOfIDsRow) order.Record {
+	return order.Record{ID: o.ID, Status: order.Status(o.Status), GID: o.Gid, Points: o.Points}
+}
+
+// addLine leaves out lines of orders that came into being between the two queries.
+func addLine(records map[string]order.Record, l query.LinesOfIDsRow) {
+	if r, ok := records[l.OrderID]; ok {
+		r.Lines = append(r.Lines, order.Line{SKU: l.Sku, Quantity: l.Quantity})
+		records[l.OrderID] = r
+	}
+}
+
+// Stale gives what a transaction has held or left open for at least open: orders UPDATING or REFUNDING, and attempts OPEN.
+func (s *Store) Stale(ctx context.Context, open time.Duration) (orders, attempts books.Check, err error) {
+	seconds := int64(open / time.Second)
+	heldCount, err1 := s.q.CountHeld(ctx)
+	openCount, err2 := s.q.CountOpenAttempts(ctx)
+	held, err3 := s.q.ListHeld(ctx, query.ListHeldParams{OpenSeconds: seconds, Limit: books.MaxViolations})
+	left, err4 := s.q.ListOpenAttempts(ctx, query.ListOpenAttemptsParams{OpenSeconds: seconds, Limit: books.MaxViolations})
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return books.Check{}, books.Check{}, err
+	}
+	orders = books.Check{Name: "order: nothing stays UPDATING or REFUNDING", Checked: heldCount}
+	for _, o := range held {
+		orders.Violate("order %s: %s for %d s", o.ID, o.Status, o.AgeSeconds)
+	}
+	attempts = books.Check{Name: "order: no attempt stays OPEN", Checked: openCount}
+	for _, a := range left {
+		attempts.Violate("order %s: %s %s OPEN for %d s", a.OrderID, a.Kind, a.Gid, a.AgeSeconds)
+	}
+	return orders, attempts, nil
+}

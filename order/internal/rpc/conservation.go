@@ -1,0 +1,49 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/order/internal/conserve"
+)
+
+// Conservation serves operators' checks of the books.
+type Conservation struct {
+	orderv1.UnimplementedConservationServer
+	comparator *conserve.Comparator
+}
+
+// NewConservation lets operators check with comparator.
+func NewConservation(comparator *conserve.Comparator) *Conservation {
+	return &Conservation{comparator: comparator}
+}
+
+// usualOpen is what has not settled by then if the caller does not say.
+const usualOpen = time.Minute
+
+// CheckConservation checks the books now. TRY_LATER when a service does not answer: never a report that leaves something out.
+func (s *Conservation) CheckConservation(ctx context.Context, req *orderv1.CheckConservationRequest) (*orderv1.ConservationReport, error) {
+	open := time.Duration(req.GetOpenSeconds()) * time.Second
+	if open == 0 {
+		open = usualOpen
+	}
+	report, err := s.comparator.Run(ctx, open)
+	var silent conserve.Silent
+	switch {
+	case errors.As(err, &silent):
+		return nil, tryLater(silent.Service + " does not answer, so nothing can be said about the books").(*kerrors.Error).WithCause(err)
+	case err != nil:
+		return nil, err
+	}
+	reply := &orderv1.ConservationReport{Ok: report.OK(), TookMs: report.Took.Milliseconds()}
+	for _, c := range report.Checks {
+		reply.Checks = append(reply.Checks, &orderv1.ConservationReport_Check{
+			Name: c.Name, Ok: len(c.Violations) == 0, Checked: c.Checked, Violations: c.Violations,
+		})
+	}
+	return reply, nil
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# imports.sh fails when an import points the wrong way:
+#   - chassis imports no service, api imports nothing of ours but itself;
+#   - a service imports no other service: they meet in api;
+#   - the package with a service's rules imports the standard library only, and neither context nor SQL.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+prefix=$(cd api && GOWORK=off go list -m | sed 's#/api$##')
+services="order inventory credit wms member gateway"
+domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery member/internal/member"
+
+for module in api chassis $services; do
+  (cd "$module" && GOWORK=off go list -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}
+{{end}}' ./...)
+done | awk -v prefix="$prefix/" -v domains="$domains" '
+  BEGIN { n = split(domains, d); for (i = 1; i <= n; i++) pure[prefix d[i]] = 1 }
+  NF != 2 { next }
+  { seen[$1] = 1 }
+  index($2, prefix) == 1 {
+    split(substr($1, length(prefix) + 1), from, "/"); split(substr($2, length(prefix) + 1), to, "/")
+    allowed = to[1] == from[1] || to[1] == "api" || to[1] == "chassis" && from[1] != "api"
+    if (!allowed) wrong($1 " imports " $2)
+  }
+  $1 in pure && ($2 ~ /^[^\/]*\./ || $2 == "context" || $2 ~ /^database\//) { wrong($1 " has rules only, and imports " $2) }
+  function wrong(text) { print text; bad = 1 }
+  END {
+    for (p in pure) if (!(p in seen)) wrong("there is no package " p ": correct the list in scripts/imports.sh")
+    exit bad
+  }'
