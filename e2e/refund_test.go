@@ -92,13 +92,13 @@ func TestRefundAgainstPick(t *testing.T) {
 	sku := product(t, 500, 1000)
 	outcomes := map[string]int{}
 	var mu sync.Mutex
-	rounds(t, 200, 10, func() {
+	rounds(t, 200, 5, func() {
 		id := paid(t, c, sku)
 		slip := "/v1/ops/deliveries/" + delivery(t, id)
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/refund", nil) })
 		wg.Go(func() {
-			stagger(30 * time.Millisecond)
+			stagger(250 * time.Millisecond)
 			_, _ = operator.try(t.Context(), "POST", slip+"/pick", nil)
 		})
 		wg.Wait()
@@ -125,18 +125,18 @@ func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 	orders := open(t, shared.DSN("shop_order"))
 	outcomes := map[string]int{}
 	var mu sync.Mutex
-	rounds(t, 200, 10, func() {
+	rounds(t, 200, 5, func() {
 		id := c.order(t, sku, 2)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			stagger(20 * time.Millisecond)
+			stagger(60 * time.Millisecond)
 			_, err := orders.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
 			assert.NoError(t, err)
 		})
 		var told answer
 		wg.Go(func() { told, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil) })
 		wg.Go(func() {
-			stagger(40 * time.Millisecond)
+			stagger(300 * time.Millisecond)
 			_, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/cancel", nil)
 		})
 		wg.Wait()

@@ -1,0 +1,125 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// told is what one shopper heard about one order; empty when nobody knew or no answer came.
+type told struct{ id, status, reason string }
+
+// TestKillEverything kills every process with SIGKILL in the middle of a stream of payments and keeps it down for a while
+// (OUTAGE, 5s by default). From the moment all is healthy everything settles within 30 s, the books hold, and whoever was
+// told PAID or CANCELED was told the truth.
+func TestKillEverything(t *testing.T) {
+	outage := 5 * time.Second
+	if text := os.Getenv("OUTAGE"); text != "" {
+		var err error
+		outage, err = time.ParseDuration(text)
+		require.NoError(t, err, "OUTAGE is a duration such as 60s")
+	}
+	for _, name := range []string{"order", "inventory", "credit", "wms", "member", "gateway", "dtm", "mariadb", "redis"} {
+		t.Run(name, func(t *testing.T) {
+			sku := product(t, 500, 100000)
+			shoppers := []*client{shopper(t), shopper(t), shopper(t), shopper(t)}
+			stop := make(chan struct{})
+			ledgers := make([][]told, len(shoppers))
+			var answered, open atomic.Int64
+			var wg sync.WaitGroup
+			for i, c := range shoppers {
+				wg.Go(func() { ledgers[i] = stream(c, sku, stop, &answered, &open) })
+			}
+			require.Eventually(t, func() bool { return answered.Load() > 10 }, 10*time.Second, 10*time.Millisecond)
+
+			ctx := context.Background()
+			require.NoError(t, shared.Kill(ctx, name))
+			require.NoError(t, shared.Stop(ctx, name)) // before it is started again
+			down := time.Now()
+			time.Sleep(outage) // the outage itself
+			require.NoError(t, shared.Start(ctx, name))
+			require.NoError(t, shared.WaitHealthy(ctx, name, "gateway"))
+			healthy := time.Now()
+			before := answered.Load()
+			require.Eventually(t, func() bool { return answered.Load() > before+10 }, 15*time.Second, 10*time.Millisecond,
+				"payments go on by themselves")
+			close(stop)
+			wg.Wait()
+
+			var problems []string
+			require.Eventually(t, func() bool {
+				problems = bookProblems(t)
+				return len(problems) == 0
+			}, time.Until(healthy.Add(30*time.Second)), 200*time.Millisecond, "settles within 30 s of being healthy: %v", &problems)
+			settled := time.Since(healthy)
+
+			checked := 0
+			for _, ledger := range ledgers {
+				for _, l := range ledger {
+					if l.status == "" {
+						continue
+					}
+					checked++
+					now := one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', status, NULLIF(reason, '')) FROM orders WHERE id = ?", l.id)
+					assert.Equal(t, strings.TrimSpace(l.status+" "+l.reason), now, "told about %s", l.id)
+				}
+			}
+			t.Logf("%-9s down %s: %d told PAID or CANCELED, all true; %d answers were open; settled %.1f s after healthy",
+				name, healthy.Sub(down).Round(100*time.Millisecond), checked, open.Load(), settled.Seconds())
+		})
+	}
+}
+
+// stream makes and pays orders until stop and keeps what the shopper was told.
+func stream(c *client, sku string, stop <-chan struct{}, answered, open *atomic.Int64) []told {
+	var ledger []told
+	for {
+		select {
+		case <-stop:
+			return ledger
+		default:
+		}
+		made, err := c.try(context.Background(), "POST", "/v1/orders", map[string]any{"lines": []any{map[string]any{"sku": sku, "quantity": 1}}})
+		if err != nil || made.code != 201 {
+			time.Sleep(20 * time.Millisecond) // the shop is away: do not spin
+			continue
+		}
+		l := told{id: made.Body.ID}
+		switch a, err := c.try(context.Background(), "POST", "/v1/orders/"+l.id+"/pay", nil); {
+		case err == nil && a.code == 200:
+			l.status = a.Body.Status
+		case err == nil && a.code == 409:
+			l.status, l.reason = "CANCELED", a.Body.Reason
+		default:
+			open.Add(1)
+		}
+		if l.status != "" {
+			answered.Add(1)
+		}
+		ledger = append(ledger, l)
+	}
+}
+
+// bookProblems gives the names of the checks that do not hold.
+func bookProblems(t testing.TB) []string {
+	t.Helper()
+	var problems []string
+	for _, check := range books {
+		var rows any
+		err := db(t, check.database).QueryRowContext(t.Context(), "SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q").Scan(&rows)
+		if err != nil {
+			problems = append(problems, check.name+": "+err.Error())
+		} else if rows != nil {
+			problems = append(problems, fmt.Sprintf("%s: %.200s", check.name, rows))
+		}
+	}
+	return problems
+}
