@@ -12,6 +12,8 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	BranchKeys string       `json:"branch_keys"`
-	MySQL      mysql.Config `json:"mysql"`
+	BranchKeys string `json:"branch_keys"`
+	// KeepBarrier must outlive the longest retry of a Confirm or Cancel.
+	KeepBarrier service.Duration `json:"keep_barrier"`
+	MySQL       mysql.Config     `json:"mysql"`
 }

@@ -1,4 +1,4 @@
-// Command credit owns members' points, and is a participant of the payment transaction.
+// Command credit owns members' points, and is a participant of the payment and refund transactions.
 //
 //	credit [-conf FILE]                                                  serves
 //	credit [-conf FILE] seed -member ID -points N -source SOURCE         adds points once
@@ -10,10 +10,13 @@ import (
 	"fmt"
 	"os"
 
+	booksv1 "example.com/fourfold/api/books/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
+	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/credit/internal/deduction"
 	"example.com/fourfold/credit/internal/grant"
 	store "example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/internal/rpc"
@@ -64,5 +67,8 @@ func run(ctx context.Context, cfg config) error {
 	accounts := store.NewStore(db)
 	creditv1.RegisterCreditsServer(svc.GRPC, rpc.NewCredits(accounts))
 	creditv1.RegisterCreditGrantServer(svc.GRPC, grant.New(tcc.NewParticipant("credit", db, keys), accounts))
+	creditv1.RegisterCreditDeductionServer(svc.GRPC, deduction.New(tcc.NewParticipant("credit-refund", db, keys), accounts))
+	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
+	svc.Go(mysql.Retain(db, mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.KeepBarrier.D()}))
 	return svc.Run(ctx)
 }

@@ -109,12 +109,16 @@ func TestServes(t *testing.T) {
 
 	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
 	require.NoError(t, err)
-	call := metadata.New(branchKeys.Headers("gid-1", "order-1"))
-	call.Set("dtm-gid", "gid-1")
-	call.Set("dtm-branch_id", "03")
-	call.Set("dtm-op", "try")
+	phase := func(gid, op string) context.Context {
+		call := metadata.New(branchKeys.Headers(gid, "order-1"))
+		call.Set("dtm-gid", gid)
+		call.Set("dtm-branch_id", "03")
+		call.Set("dtm-op", op)
+		return metadata.NewOutgoingContext(ctx, call)
+	}
+	request := &creditv1.CreditGrantRequest{OrderId: "order-1", MemberId: "m-1", Points: 10}
 	try := func() error {
-		_, err := branch.Try(metadata.NewOutgoingContext(ctx, call), &creditv1.CreditGrantRequest{OrderId: "order-1", MemberId: "m-1", Points: 10})
+		_, err := branch.Try(phase("gid-1", "try"), request)
 		return err
 	}
 	err = try()
@@ -126,6 +130,19 @@ func TestServes(t *testing.T) {
 	account, err = credits.GetMyCredit(as(identity.Shopper), &creditv1.GetMyCreditRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, []int64{0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit()})
+
+	refund, refundRequest := creditv1.NewCreditDeductionClient(conn), &creditv1.CreditDeductionRequest{OrderId: "order-1"}
+	_, err = refund.Try(phase("gid-2", "try"), refundRequest)
+	assert.Equal(t, codes.Aborted, status.Code(err), "the payment is open: %v", err)
+	_, err = branch.Confirm(phase("gid-1", "confirm"), request)
+	require.NoError(t, err)
+	_, err = refund.Try(phase("gid-2", "try"), refundRequest)
+	require.NoError(t, err)
+	account, err = credits.GetMyCredit(as(identity.Shopper), &creditv1.GetMyCreditRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, []int64{0, 0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit(), account.GetPrepareDeductCredit()})
+	_, err = refund.Confirm(phase("gid-2", "confirm"), refundRequest)
+	require.NoError(t, err)
 }
 
 // TestDefaults: the built-in configuration fits the struct.

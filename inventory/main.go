@@ -1,4 +1,4 @@
-// Command inventory owns the catalogue and its stock, and is a participant of the payment transaction.
+// Command inventory owns the catalogue and its stock, and is a participant of the payment and refund transactions.
 package main
 
 import (
@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"os"
 
+	booksv1 "example.com/fourfold/api/books/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/internal/freeze"
 	store "example.com/fourfold/inventory/internal/mysql"
+	"example.com/fourfold/inventory/internal/restock"
 	"example.com/fourfold/inventory/internal/rpc"
 	"example.com/fourfold/inventory/migrations"
 )
@@ -54,5 +57,8 @@ func run(ctx context.Context, cfg config) error {
 	stock := store.NewStore(db)
 	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock))
 	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(tcc.NewParticipant("inventory", db, keys), stock))
+	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(tcc.NewParticipant("inventory-refund", db, keys), stock))
+	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
+	svc.Go(mysql.Retain(db, mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.KeepBarrier.D()}))
 	return svc.Run(ctx)
 }

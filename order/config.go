@@ -28,7 +28,11 @@ type config struct {
 		Admin string `json:"admin"`
 	} `json:"coordinator"`
 	OrderTTL service.Duration `json:"order_ttl"`
-	Payment  struct {
+	Keep     struct {
+		Barrier service.Duration `json:"barrier"`
+		Answers service.Duration `json:"answers"`
+	} `json:"keep"`
+	Payment struct {
 		TimeoutToFail service.Duration `json:"timeout_to_fail"`
 		Deadline      service.Duration `json:"deadline"`
 		Wait          service.Duration `json:"wait"`

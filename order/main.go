@@ -86,6 +86,9 @@ func run(ctx context.Context, cfg config) error {
 	orderv1.RegisterDeliveryEventsServer(svc.GRPC, delivery.New(keys, orders))
 	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
 	svc.Go(sweeper.Run)
+	svc.Go(mysql.Retain(db,
+		mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.Keep.Barrier.D()},
+		mysql.Retention{Table: "idempotency", Column: "created_at", Keep: cfg.Keep.Answers.D()}))
 	svc.Go(expiry.New(orders, cfg.Sweep.Every.D()).Run)
 	svc.Go(conserve.NewWatch(comparator, orders, cfg.Conservation.Every.D(), cfg.Conservation.Open.D()).Run)
 	return svc.Run(ctx)

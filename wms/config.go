@@ -2,9 +2,11 @@ package main
 
 import (
 	_ "embed"
+	"errors"
 
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/wms/internal/relay"
 )
 
 //go:embed config.yaml
@@ -12,6 +14,33 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	BranchKeys string       `json:"branch_keys"`
-	MySQL      mysql.Config `json:"mysql"`
+	BranchKeys string `json:"branch_keys"`
+	// KeepBarrier must outlive the longest retry of a Confirm or Cancel.
+	KeepBarrier service.Duration `json:"keep_barrier"`
+	MySQL       mysql.Config     `json:"mysql"`
+	Peers       struct {
+		Order string `json:"order"`
+	} `json:"peers"`
+	Relay struct {
+		Every        service.Duration `json:"every"`
+		Call         service.Duration `json:"call"`
+		Lease        service.Duration `json:"lease"`
+		LongestPause service.Duration `json:"longest_pause"`
+		Alert        service.Duration `json:"alert"`
+	} `json:"relay"`
+}
+
+func (c config) relayTimes() relay.Times {
+	return relay.Times{
+		Every: c.Relay.Every.D(), Call: c.Relay.Call.D(), Lease: c.Relay.Lease.D(), LongestPause: c.Relay.LongestPause.D(),
+		Alert: c.Relay.Alert.D(),
+	}
+}
+
+// check refuses times under which two relays would send the same event at once.
+func (c config) check() error {
+	if t := c.relayTimes(); t.Every <= 0 || t.Call <= 0 || t.Lease <= 2*t.Call || t.LongestPause < t.Every {
+		return errors.New("relay: every and call above 0, lease above twice call, longest_pause at least every")
+	}
+	return nil
 }

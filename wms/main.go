@@ -1,4 +1,5 @@
-// Command wms owns the warehouse's delivery slips, and is a participant of the payment transaction.
+// Command wms owns the warehouse's delivery slips, is a participant of the payment and refund transactions, and tells order what
+// became of a delivery.
 package main
 
 import (
@@ -7,11 +8,15 @@ import (
 	"fmt"
 	"os"
 
+	booksv1 "example.com/fourfold/api/books/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/wms/internal/hold"
 	store "example.com/fourfold/wms/internal/mysql"
+	"example.com/fourfold/wms/internal/relay"
 	"example.com/fourfold/wms/internal/rpc"
 	"example.com/fourfold/wms/internal/slip"
 	"example.com/fourfold/wms/migrations"
@@ -33,6 +38,9 @@ func main() {
 
 // run serves until ctx ends or the process is told to stop.
 func run(ctx context.Context, cfg config) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
 	keys, err := tcc.ParseKeys(cfg.BranchKeys)
 	if err != nil {
 		return err
@@ -46,6 +54,12 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 
+	order, err := service.Dial(cfg.Peers.Order)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = order.Close() }()
+
 	svc, err := service.New("wms", cfg.Config)
 	if err != nil {
 		return err
@@ -54,5 +68,9 @@ func run(ctx context.Context, cfg config) error {
 	slips := store.NewStore(db)
 	wmsv1.RegisterWarehouseServer(svc.GRPC, rpc.NewWarehouse(slips))
 	wmsv1.RegisterDeliverySlipServer(svc.GRPC, slip.New(tcc.NewParticipant("wms", db, keys), slips))
+	wmsv1.RegisterSlipHoldServer(svc.GRPC, hold.New(tcc.NewParticipant("wms-refund", db, keys), slips))
+	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
+	svc.Go(relay.New(slips, relay.ToOrder(order, keys), cfg.relayTimes()).Run)
+	svc.Go(mysql.Retain(db, mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.KeepBarrier.D()}))
 	return svc.Run(ctx)
 }

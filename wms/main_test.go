@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,7 +21,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
+	orderv1 "example.com/fourfold/api/order/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mysql"
@@ -35,9 +38,14 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 func TestServes(t *testing.T) {
 	t.Parallel()
 	dir, signer := keys(t)
-	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = freeAddr(t), "127.0.0.1:0", "error", dir
-	cfg.GRPC.Timeout = service.Duration(10 * time.Second)
+	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
+	require.NoError(t, err)
+	order := newOrder(t, branchKeys)
+	cfg.Peers.Order = order.addr
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
 	go func() { stopped <- run(ctx, cfg) }()
@@ -49,7 +57,7 @@ func TestServes(t *testing.T) {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	warehouse, branch := wmsv1.NewWarehouseClient(conn), wmsv1.NewDeliverySlipClient(conn)
+	warehouse, branch, refund := wmsv1.NewWarehouseClient(conn), wmsv1.NewDeliverySlipClient(conn), wmsv1.NewSlipHoldClient(conn)
 
 	as := func(role identity.Role) context.Context {
 		token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), time.Minute)
@@ -67,15 +75,14 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, state.GetOpen())
 
-	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
-	require.NoError(t, err)
-	phase := func(op string) context.Context {
-		call := metadata.New(branchKeys.Headers("gid-1", "order-1"))
-		call.Set("dtm-gid", "gid-1")
+	phaseOf := func(gid, op string) context.Context {
+		call := metadata.New(branchKeys.Headers(gid, "order-1"))
+		call.Set("dtm-gid", gid)
 		call.Set("dtm-branch_id", "04")
 		call.Set("dtm-op", op)
 		return metadata.NewOutgoingContext(ctx, call)
 	}
+	phase := func(op string) context.Context { return phaseOf("gid-1", op) }
 	request := &wmsv1.DeliverySlipRequest{OrderId: "order-1", Lines: []*wmsv1.DeliverySlipRequest_Line{{Sku: "apple", Quantity: 1}}}
 	_, err = branch.Try(phase("try"), request)
 	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
@@ -93,6 +100,62 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list.GetDeliveries(), 1)
 	assert.Equal(t, wmsv1.Delivery_CREATED, list.GetDeliveries()[0].GetStatus())
+
+	id, operator := list.GetDeliveries()[0].GetId(), as(identity.Operator)
+	_, err = refund.Try(phaseOf("gid-2", "try"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
+	require.NoError(t, err)
+	_, err = warehouse.PickDelivery(operator, &wmsv1.PickDeliveryRequest{Id: id})
+	assert.Equal(t, codes.Aborted, status.Code(err))
+	assert.True(t, wmsv1.IsDeliveryState(err), "%v", err)
+	_, err = refund.Cancel(phaseOf("gid-2", "cancel"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
+	require.NoError(t, err)
+	_, err = warehouse.PickDelivery(as(identity.Shopper), &wmsv1.PickDeliveryRequest{Id: id})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = warehouse.PickDelivery(operator, &wmsv1.PickDeliveryRequest{Id: id})
+	require.NoError(t, err)
+	_, err = refund.Try(phaseOf("gid-3", "try"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
+	assert.Equal(t, codes.Aborted, status.Code(err), "%v", err)
+	_, err = warehouse.ShipDelivery(operator, &wmsv1.ShipDeliveryRequest{Id: id})
+	require.NoError(t, err)
+	delivered, err := warehouse.CompleteDelivery(operator, &wmsv1.CompleteDeliveryRequest{Id: id})
+	require.NoError(t, err)
+	assert.Equal(t, wmsv1.Delivery_DELIVERED, delivered.GetStatus())
+	for _, want := range []string{"order-1 1 SHIPPED", "order-1 2 DELIVERED"} {
+		select {
+		case got := <-order.told:
+			assert.Equal(t, want, got)
+		case <-ctx.Done():
+			t.Fatal("order was not told ", want)
+		}
+	}
+}
+
+// order is the other service's end: it writes down what it is told.
+type order struct {
+	orderv1.UnimplementedDeliveryEventsServer
+	addr string
+	keys tcc.Keys
+	told chan string
+}
+
+func newOrder(t *testing.T, keys tcc.Keys) *order {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	o := &order{addr: lis.Addr().String(), keys: keys, told: make(chan string, 10)}
+	server := grpc.NewServer()
+	orderv1.RegisterDeliveryEventsServer(server, o)
+	go func() { _ = server.Serve(lis) }()
+	t.Cleanup(server.Stop)
+	return o
+}
+
+func (o *order) Deliver(ctx context.Context, e *orderv1.DeliveryEvent) (*emptypb.Empty, error) {
+	if err := o.keys.CheckContext(ctx, e.GetEventId(), e.GetOrderId()); err != nil {
+		return nil, err
+	}
+	o.told <- fmt.Sprint(e.GetOrderId(), " ", e.GetSeq(), " ", e.GetType())
+	return &emptypb.Empty{}, nil
 }
 
 // TestDefaults: the built-in configuration fits the struct.
@@ -105,6 +168,11 @@ func TestDefaults(t *testing.T) {
 	assert.NotEmpty(t, cfg.Admin.Addr)
 	assert.NotEmpty(t, cfg.MySQL.DSN)
 	assert.Positive(t, cfg.MySQL.MaxConns)
+	assert.NotEmpty(t, cfg.Peers.Order)
+	assert.Positive(t, cfg.Relay.Alert.D())
+	require.NoError(t, cfg.check())
+	cfg.Relay.Lease = 2 * cfg.Relay.Call
+	require.ErrorContains(t, cfg.check(), "lease")
 }
 
 // keys gives a folder with a public key and the signer that belongs to it.

@@ -832,6 +832,112 @@ func (x *DeliveryEvent) GetType() DeliveryEvent_Type {
 	return DeliveryEvent_TYPE_UNSPECIFIED
 }
 
+type CheckConservationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is on its way (an order UPDATING, stock FROZEN …) is a violation only after so many seconds. 60 when absent.
+	OpenSeconds   int32 `protobuf:"varint,1,opt,name=open_seconds,json=openSeconds,proto3" json:"open_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckConservationRequest) Reset() {
+	*x = CheckConservationRequest{}
+	mi := &file_order_v1_order_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckConservationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckConservationRequest) ProtoMessage() {}
+
+func (x *CheckConservationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckConservationRequest.ProtoReflect.Descriptor instead.
+func (*CheckConservationRequest) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CheckConservationRequest) GetOpenSeconds() int32 {
+	if x != nil {
+		return x.OpenSeconds
+	}
+	return 0
+}
+
+type ConservationReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every check is.
+	Ok            bool                        `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	Checks        []*ConservationReport_Check `protobuf:"bytes,2,rep,name=checks,proto3" json:"checks,omitempty"`
+	TookMs        int64                       `protobuf:"varint,3,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConservationReport) Reset() {
+	*x = ConservationReport{}
+	mi := &file_order_v1_order_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConservationReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConservationReport) ProtoMessage() {}
+
+func (x *ConservationReport) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConservationReport.ProtoReflect.Descriptor instead.
+func (*ConservationReport) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ConservationReport) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *ConservationReport) GetChecks() []*ConservationReport_Check {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *ConservationReport) GetTookMs() int64 {
+	if x != nil {
+		return x.TookMs
+	}
+	return 0
+}
+
 type CreateOrderRequest_Line struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -842,7 +948,7 @@ type CreateOrderRequest_Line struct {
 
 func (x *CreateOrderRequest_Line) Reset() {
 	*x = CreateOrderRequest_Line{}
-	mi := &file_order_v1_order_proto_msgTypes[12]
+	mi := &file_order_v1_order_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +960,7 @@ func (x *CreateOrderRequest_Line) String() string {
 func (*CreateOrderRequest_Line) ProtoMessage() {}
 
 func (x *CreateOrderRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[12]
+	mi := &file_order_v1_order_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,6 +988,77 @@ func (x *CreateOrderRequest_Line) GetQuantity() int32 {
 		return x.Quantity
 	}
 	return 0
+}
+
+type ConservationReport_Check struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose rule it is, and the rule.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Ok   bool   `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// How many rows the rule was held against.
+	Checked int64 `protobuf:"varint,3,opt,name=checked,proto3" json:"checked,omitempty"`
+	// A line for each row that breaks the rule, up to 100.
+	Violations    []string `protobuf:"bytes,4,rep,name=violations,proto3" json:"violations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConservationReport_Check) Reset() {
+	*x = ConservationReport_Check{}
+	mi := &file_order_v1_order_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConservationReport_Check) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConservationReport_Check) ProtoMessage() {}
+
+func (x *ConservationReport_Check) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConservationReport_Check.ProtoReflect.Descriptor instead.
+func (*ConservationReport_Check) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{13, 0}
+}
+
+func (x *ConservationReport_Check) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConservationReport_Check) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *ConservationReport_Check) GetChecked() int64 {
+	if x != nil {
+		return x.Checked
+	}
+	return 0
+}
+
+func (x *ConservationReport_Check) GetViolations() []string {
+	if x != nil {
+		return x.Violations
+	}
+	return nil
 }
 
 var File_order_v1_order_proto protoreflect.FileDescriptor
@@ -956,7 +1133,20 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSHIPPED\x10\x01\x12\r\n" +
-	"\tDELIVERED\x10\x022\xba\x04\n" +
+	"\tDELIVERED\x10\x02\"J\n" +
+	"\x18CheckConservationRequest\x12.\n" +
+	"\fopen_seconds\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xa3\x05(\x00R\vopenSeconds\"\xe0\x01\n" +
+	"\x12ConservationReport\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x12:\n" +
+	"\x06checks\x18\x02 \x03(\v2\".order.v1.ConservationReport.CheckR\x06checks\x12\x17\n" +
+	"\atook_ms\x18\x03 \x01(\x03R\x06tookMs\x1ae\n" +
+	"\x05Check\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x18\n" +
+	"\achecked\x18\x03 \x01(\x03R\achecked\x12\x1e\n" +
+	"\n" +
+	"violations\x18\x04 \x03(\tR\n" +
+	"violations2\xba\x04\n" +
 	"\x06Orders\x12W\n" +
 	"\vCreateOrder\x12\x1c.order.v1.CreateOrderRequest\x1a\x0f.order.v1.Order\"\x19\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
 	"/v1/orders\x12\\\n" +
@@ -974,7 +1164,9 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\aConfirm\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12D\n" +
 	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042R\n" +
 	"\x0eDeliveryEvents\x12@\n" +
-	"\aDeliver\x12\x17.order.v1.DeliveryEvent\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
+	"\aDeliver\x12\x17.order.v1.DeliveryEvent\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\x87\x01\n" +
+	"\fConservation\x12w\n" +
+	"\x11CheckConservation\x12\".order.v1.CheckConservationRequest\x1a\x1c.order.v1.ConservationReport\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/conservationB+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
 
 var (
 	file_order_v1_order_proto_rawDescOnce sync.Once
@@ -989,62 +1181,68 @@ func file_order_v1_order_proto_rawDescGZIP() []byte {
 }
 
 var file_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_order_v1_order_proto_goTypes = []any{
-	(Order_Status)(0),               // 0: order.v1.Order.Status
-	(DeliveryEvent_Type)(0),         // 1: order.v1.DeliveryEvent.Type
-	(*Order)(nil),                   // 2: order.v1.Order
-	(*OrderLine)(nil),               // 3: order.v1.OrderLine
-	(*CreateOrderRequest)(nil),      // 4: order.v1.CreateOrderRequest
-	(*ListOrdersRequest)(nil),       // 5: order.v1.ListOrdersRequest
-	(*ListOrdersReply)(nil),         // 6: order.v1.ListOrdersReply
-	(*GetOrderRequest)(nil),         // 7: order.v1.GetOrderRequest
-	(*PayOrderRequest)(nil),         // 8: order.v1.PayOrderRequest
-	(*RefundOrderRequest)(nil),      // 9: order.v1.RefundOrderRequest
-	(*CancelOrderRequest)(nil),      // 10: order.v1.CancelOrderRequest
-	(*OrderPaymentRequest)(nil),     // 11: order.v1.OrderPaymentRequest
-	(*OrderRefundRequest)(nil),      // 12: order.v1.OrderRefundRequest
-	(*DeliveryEvent)(nil),           // 13: order.v1.DeliveryEvent
-	(*CreateOrderRequest_Line)(nil), // 14: order.v1.CreateOrderRequest.Line
-	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),           // 16: google.protobuf.Empty
+	(Order_Status)(0),                // 0: order.v1.Order.Status
+	(DeliveryEvent_Type)(0),          // 1: order.v1.DeliveryEvent.Type
+	(*Order)(nil),                    // 2: order.v1.Order
+	(*OrderLine)(nil),                // 3: order.v1.OrderLine
+	(*CreateOrderRequest)(nil),       // 4: order.v1.CreateOrderRequest
+	(*ListOrdersRequest)(nil),        // 5: order.v1.ListOrdersRequest
+	(*ListOrdersReply)(nil),          // 6: order.v1.ListOrdersReply
+	(*GetOrderRequest)(nil),          // 7: order.v1.GetOrderRequest
+	(*PayOrderRequest)(nil),          // 8: order.v1.PayOrderRequest
+	(*RefundOrderRequest)(nil),       // 9: order.v1.RefundOrderRequest
+	(*CancelOrderRequest)(nil),       // 10: order.v1.CancelOrderRequest
+	(*OrderPaymentRequest)(nil),      // 11: order.v1.OrderPaymentRequest
+	(*OrderRefundRequest)(nil),       // 12: order.v1.OrderRefundRequest
+	(*DeliveryEvent)(nil),            // 13: order.v1.DeliveryEvent
+	(*CheckConservationRequest)(nil), // 14: order.v1.CheckConservationRequest
+	(*ConservationReport)(nil),       // 15: order.v1.ConservationReport
+	(*CreateOrderRequest_Line)(nil),  // 16: order.v1.CreateOrderRequest.Line
+	(*ConservationReport_Check)(nil), // 17: order.v1.ConservationReport.Check
+	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),            // 19: google.protobuf.Empty
 }
 var file_order_v1_order_proto_depIdxs = []int32{
 	0,  // 0: order.v1.Order.status:type_name -> order.v1.Order.Status
 	3,  // 1: order.v1.Order.lines:type_name -> order.v1.OrderLine
-	15, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	15, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
-	15, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
-	14, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
+	18, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	18, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
+	16, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
 	2,  // 6: order.v1.ListOrdersReply.orders:type_name -> order.v1.Order
 	1,  // 7: order.v1.DeliveryEvent.type:type_name -> order.v1.DeliveryEvent.Type
-	4,  // 8: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
-	5,  // 9: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
-	7,  // 10: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
-	8,  // 11: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
-	9,  // 12: order.v1.Orders.RefundOrder:input_type -> order.v1.RefundOrderRequest
-	10, // 13: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
-	11, // 14: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
-	11, // 15: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
-	12, // 16: order.v1.OrderRefund.Confirm:input_type -> order.v1.OrderRefundRequest
-	12, // 17: order.v1.OrderRefund.Cancel:input_type -> order.v1.OrderRefundRequest
-	13, // 18: order.v1.DeliveryEvents.Deliver:input_type -> order.v1.DeliveryEvent
-	2,  // 19: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
-	6,  // 20: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
-	2,  // 21: order.v1.Orders.GetOrder:output_type -> order.v1.Order
-	2,  // 22: order.v1.Orders.PayOrder:output_type -> order.v1.Order
-	2,  // 23: order.v1.Orders.RefundOrder:output_type -> order.v1.Order
-	2,  // 24: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
-	16, // 25: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
-	16, // 26: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
-	16, // 27: order.v1.OrderRefund.Confirm:output_type -> google.protobuf.Empty
-	16, // 28: order.v1.OrderRefund.Cancel:output_type -> google.protobuf.Empty
-	16, // 29: order.v1.DeliveryEvents.Deliver:output_type -> google.protobuf.Empty
-	19, // [19:30] is the sub-list for method output_type
-	8,  // [8:19] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	17, // 8: order.v1.ConservationReport.checks:type_name -> order.v1.ConservationReport.Check
+	4,  // 9: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
+	5,  // 10: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
+	7,  // 11: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
+	8,  // 12: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
+	9,  // 13: order.v1.Orders.RefundOrder:input_type -> order.v1.RefundOrderRequest
+	10, // 14: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
+	11, // 15: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
+	11, // 16: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
+	12, // 17: order.v1.OrderRefund.Confirm:input_type -> order.v1.OrderRefundRequest
+	12, // 18: order.v1.OrderRefund.Cancel:input_type -> order.v1.OrderRefundRequest
+	13, // 19: order.v1.DeliveryEvents.Deliver:input_type -> order.v1.DeliveryEvent
+	14, // 20: order.v1.Conservation.CheckConservation:input_type -> order.v1.CheckConservationRequest
+	2,  // 21: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
+	6,  // 22: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
+	2,  // 23: order.v1.Orders.GetOrder:output_type -> order.v1.Order
+	2,  // 24: order.v1.Orders.PayOrder:output_type -> order.v1.Order
+	2,  // 25: order.v1.Orders.RefundOrder:output_type -> order.v1.Order
+	2,  // 26: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
+	19, // 27: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
+	19, // 28: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
+	19, // 29: order.v1.OrderRefund.Confirm:output_type -> google.protobuf.Empty
+	19, // 30: order.v1.OrderRefund.Cancel:output_type -> google.protobuf.Empty
+	19, // 31: order.v1.DeliveryEvents.Deliver:output_type -> google.protobuf.Empty
+	15, // 32: order.v1.Conservation.CheckConservation:output_type -> order.v1.ConservationReport
+	21, // [21:33] is the sub-list for method output_type
+	9,  // [9:21] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_order_v1_order_proto_init() }
@@ -1058,9 +1256,9 @@ func file_order_v1_order_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_order_v1_order_proto_rawDesc), len(file_order_v1_order_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
-			NumServices:   4,
+			NumServices:   5,
 		},
 		GoTypes:           file_order_v1_order_proto_goTypes,
 		DependencyIndexes: file_order_v1_order_proto_depIdxs,

@@ -732,3 +732,115 @@ var DeliveryEvents_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "order/v1/order.proto",
 }
+
+const (
+	Conservation_CheckConservation_FullMethodName = "/order.v1.Conservation/CheckConservation"
+)
+
+// ConservationClient is the client API for Conservation service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Conservation tells whether the books of all four services add up.
+type ConservationClient interface {
+	// CheckConservation holds every rule against the databases as they are now: each service's own, and that what order calls paid
+	// is sold, credited and about to be delivered, and nothing else is. 200 whether or not all is well: ok tells. 503 when a service
+	// does not answer: then nothing is known.
+	CheckConservation(ctx context.Context, in *CheckConservationRequest, opts ...grpc.CallOption) (*ConservationReport, error)
+}
+
+type conservationClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewConservationClient(cc grpc.ClientConnInterface) ConservationClient {
+	return &conservationClient{cc}
+}
+
+func (c *conservationClient) CheckConservation(ctx context.Context, in *CheckConservationRequest, opts ...grpc.CallOption) (*ConservationReport, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConservationReport)
+	err := c.cc.Invoke(ctx, Conservation_CheckConservation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ConservationServer is the server API for Conservation service.
+// All implementations must embed UnimplementedConservationServer
+// for forward compatibility.
+//
+// Conservation tells whether the books of all four services add up.
+type ConservationServer interface {
+	// CheckConservation holds every rule against the databases as they are now: each service's own, and that what order calls paid
+	// is sold, credited and about to be delivered, and nothing else is. 200 whether or not all is well: ok tells. 503 when a service
+	// does not answer: then nothing is known.
+	CheckConservation(context.Context, *CheckConservationRequest) (*ConservationReport, error)
+	mustEmbedUnimplementedConservationServer()
+}
+
+// UnimplementedConservationServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedConservationServer struct{}
+
+func (UnimplementedConservationServer) CheckConservation(context.Context, *CheckConservationRequest) (*ConservationReport, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckConservation not implemented")
+}
+func (UnimplementedConservationServer) mustEmbedUnimplementedConservationServer() {}
+func (UnimplementedConservationServer) testEmbeddedByValue()                      {}
+
+// UnsafeConservationServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ConservationServer will
+// result in compilation errors.
+type UnsafeConservationServer interface {
+	mustEmbedUnimplementedConservationServer()
+}
+
+func RegisterConservationServer(s grpc.ServiceRegistrar, srv ConservationServer) {
+	// If the following call panics, it indicates UnimplementedConservationServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Conservation_ServiceDesc, srv)
+}
+
+func _Conservation_CheckConservation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckConservationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConservationServer).CheckConservation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Conservation_CheckConservation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConservationServer).CheckConservation(ctx, req.(*CheckConservationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Conservation_ServiceDesc is the grpc.ServiceDesc for Conservation service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Conservation_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "order.v1.Conservation",
+	HandlerType: (*ConservationServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CheckConservation",
+			Handler:    _Conservation_CheckConservation_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "order/v1/order.proto",
+}

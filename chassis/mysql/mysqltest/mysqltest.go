@@ -40,10 +40,15 @@ var (
 // Main runs the tests of a package and stops the server they used: func TestMain(m *testing.M) { mysqltest.Main(m) }.
 func Main(m *testing.M) {
 	code := m.Run()
+	Stop()
+	os.Exit(code)
+}
+
+// Stop ends the server that the tests of this process used: for a TestMain that has more to do than Main.
+func Stop() {
 	if shared != nil {
 		shared.Stop()
 	}
-	os.Exit(code)
 }
 
 // Open gives a new, migrated database of the test's own. It fails the test when no MariaDB server is installed.
@@ -243,4 +248,30 @@ func Dump(t testing.TB, db *sql.DB, queries ...string) string {
 		out.WriteString("--\n")
 	}
 	return out.String()
+}
+
+// Corrupt runs statements with the tables' CHECKs off: what no code of the service can do, but a hand, a disk or a bug may.
+// Each must change something.
+func Corrupt(t testing.TB, db *sql.DB, statements ...string) {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(t.Context(), "SET SESSION check_constraint_checks = 0"); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range statements {
+		result, err := conn.ExecContext(t.Context(), s)
+		if err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			t.Fatalf("%s: changed nothing (%v)", s, err)
+		}
+	}
+	if _, err := conn.ExecContext(t.Context(), "SET SESSION check_constraint_checks = 1"); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -13,6 +13,10 @@ import (
 var (
 	// ErrFrozen: an operator froze the account.
 	ErrFrozen = errors.New("the credit account is frozen")
+	// ErrNotAdded: the order has no points that could be taken back.
+	ErrNotAdded = errors.New("no points of this order are added")
+	// ErrSpent: the account holds fewer points than are to be taken back.
+	ErrSpent = errors.New("the points are spent")
 	// ErrInvalid: a field is not usable; the text says which and what it has to be.
 	ErrInvalid = errors.New("invalid")
 	// ErrIllegal: an entry's state does not allow the event.

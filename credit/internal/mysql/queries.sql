@@ -40,3 +40,23 @@ SELECT source, member_id, points, status, created_at FROM credit_entry
 WHERE member_id = sqlc.arg('member_id') AND created_at <= sqlc.arg('at')
   AND (created_at < sqlc.arg('at') OR source < sqlc.arg('before'))
 ORDER BY created_at DESC, source DESC LIMIT ?;
+
+-- name: PrepareDeduct :execrows
+UPDATE credit_account SET credit = credit - sqlc.arg('points'), prepare_deduct_credit = prepare_deduct_credit + sqlc.arg('points')
+WHERE member_id = sqlc.arg('member_id') AND frozen = 0 AND credit >= sqlc.arg('points');
+
+-- name: ConfirmDeduct :execrows
+UPDATE credit_account SET prepare_deduct_credit = prepare_deduct_credit - sqlc.arg('points')
+WHERE member_id = sqlc.arg('member_id') AND prepare_deduct_credit >= sqlc.arg('points');
+
+-- name: CancelDeduct :execrows
+UPDATE credit_account SET prepare_deduct_credit = prepare_deduct_credit - sqlc.arg('points'), credit = credit + sqlc.arg('points')
+WHERE member_id = sqlc.arg('member_id') AND prepare_deduct_credit >= sqlc.arg('points');
+
+-- name: BeginDeduct :execrows
+UPDATE credit_entry SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
+WHERE source = ? AND status = sqlc.arg('from_status');
+
+-- name: MoveDeduct :execrows
+UPDATE credit_entry SET status = sqlc.arg('to_status')
+WHERE source = ? AND refund_gid = ? AND status = sqlc.arg('from_status');

@@ -11,7 +11,7 @@ import (
 // Error gives the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
 func Error(err error) error {
 	switch {
-	case errors.Is(err, account.ErrFrozen):
+	case errors.Is(err, account.ErrFrozen), errors.Is(err, account.ErrNotAdded), errors.Is(err, account.ErrSpent):
 		return creditv1.ErrorCreditRefused("%v", err)
 	case errors.Is(err, account.ErrInvalid):
 		return creditv1.ErrorCreditInvalid("%v", err)

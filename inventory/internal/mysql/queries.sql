@@ -43,3 +43,18 @@ WHERE order_id = ? AND gid = ? AND status = sqlc.arg('from_status');
 
 -- name: ListFreezes :many
 SELECT sku, quantity FROM stock_freeze WHERE order_id = ? AND gid = ? AND status = ? ORDER BY sku;
+
+-- name: ReturnStock :execrows
+UPDATE stock SET sold = sold - sqlc.arg('quantity'), sellable = sellable + sqlc.arg('quantity')
+WHERE sku = sqlc.arg('sku') AND sold >= sqlc.arg('quantity');
+
+-- name: BeginReturn :execrows
+UPDATE stock_freeze SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
+WHERE order_id = ? AND status = sqlc.arg('from_status');
+
+-- name: MoveReturns :execrows
+UPDATE stock_freeze SET status = sqlc.arg('to_status')
+WHERE order_id = ? AND refund_gid = ? AND status = sqlc.arg('from_status');
+
+-- name: ListReturns :many
+SELECT sku, quantity FROM stock_freeze WHERE order_id = ? AND refund_gid = ? AND status = ? ORDER BY sku;

@@ -15,6 +15,8 @@ func Error(err error) error {
 		return inventoryv1.ErrorStockNotEnough("%v", err)
 	case errors.Is(err, stock.ErrUnknown):
 		return inventoryv1.ErrorProductUnknown("%v", err)
+	case errors.Is(err, stock.ErrNotSold):
+		return inventoryv1.ErrorStockNotSold("%v", err)
 	case errors.Is(err, stock.ErrExists):
 		return inventoryv1.ErrorProductExists("%v: choose another", err)
 	case errors.Is(err, stock.ErrLines):

@@ -17,6 +17,8 @@ var (
 	ErrUnknown = errors.New("no such product")
 	// ErrExists: the sku is taken.
 	ErrExists = errors.New("the sku is taken")
+	// ErrNotSold: the order has taken nothing that could come back.
+	ErrNotSold = errors.New("nothing of this order is sold")
 	// ErrIllegal: a freeze's state does not allow the event.
 	ErrIllegal = errors.New("illegal transition")
 	// ErrLines: the lines of a freeze are not usable.

@@ -2,6 +2,7 @@
 package delivery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -14,11 +15,26 @@ import (
 var (
 	// ErrClosed: an operator closed the warehouse.
 	ErrClosed = errors.New("the warehouse is closed")
+	// ErrNotFound: no such slip, or nobody may see it yet.
+	ErrNotFound = errors.New("no such delivery")
 	// ErrInvalid: a field is not usable; the text says which and what it has to be.
 	ErrInvalid = errors.New("invalid")
-	// ErrIllegal: a slip's state does not allow the event.
+	// ErrIllegal: a slip's state does not allow the event. It is always an IllegalError, which says more.
 	ErrIllegal = errors.New("illegal transition")
 )
+
+// IllegalError says which state does not allow which event.
+type IllegalError struct {
+	Status Status
+	Event  Event
+}
+
+func (e *IllegalError) Error() string {
+	return fmt.Sprintf("%s is not possible: the delivery is %s", e.Event, cmp.Or(string(e.Status), "not there"))
+}
+
+// Is makes it ErrIllegal.
+func (e *IllegalError) Is(target error) bool { return target == ErrIllegal }
 
 // Slip tells the warehouse what to send where, for one order.
 type Slip struct {
@@ -145,7 +161,25 @@ func (e Event) Transition() Transition { return transitions[e] }
 func (s Status) On(e Event) (Status, error) {
 	t, ok := transitions[e]
 	if !ok || t.From != s {
-		return s, fmt.Errorf("%w: %s on %q", ErrIllegal, e, s)
+		return s, &IllegalError{s, e}
 	}
 	return t.To, nil
+}
+
+// Message is what other services are told.
+type Message string
+
+// The messages.
+const (
+	MessageShipped   Message = "delivery.shipped"
+	MessageDelivered Message = "delivery.delivered"
+)
+
+// messages are the events that other services follow.
+var messages = map[Event]Message{Ship: MessageShipped, Deliver: MessageDelivered}
+
+// Message gives what other services are told about e; ok is false when that is nothing.
+func (e Event) Message() (m Message, ok bool) {
+	m, ok = messages[e]
+	return m, ok
 }

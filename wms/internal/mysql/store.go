@@ -15,11 +15,12 @@ import (
 
 // Store reads and writes shop_wms.
 type Store struct {
-	q *query.Queries
+	db *sql.DB
+	q  *query.Queries
 }
 
 // NewStore works on db.
-func NewStore(db *sql.DB) *Store { return &Store{query.New(db)} }
+func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
 
 // Filter says which slips to list; an empty field allows all.
 type Filter struct {
@@ -44,16 +45,21 @@ func (s *Store) Slips(ctx context.Context, f Filter, limit int32) ([]delivery.Sl
 		return nil, err
 	}
 	slips := make([]delivery.Slip, len(rows))
-	ids := make([]string, len(rows))
 	for i, row := range rows {
-		slips[i] = delivery.Slip{
-			ID: row.ID, OrderID: row.OrderID, Status: delivery.Status(row.Status), Address: row.Address, CreatedAt: row.CreatedAt,
-		}
-		ids[i] = row.ID
+		slips[i] = slip(row)
 	}
-	lines, err := s.q.ListLines(ctx, ids)
+	return slips, addLines(ctx, s.q, slips)
+}
+
+// addLines fills in the lines of slips.
+func addLines(ctx context.Context, q *query.Queries, slips []delivery.Slip) error {
+	ids := make([]string, len(slips))
+	for i, s := range slips {
+		ids[i] = s.ID
+	}
+	lines, err := q.ListLines(ctx, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	of := map[string][]delivery.Line{}
 	for _, l := range lines {
@@ -62,7 +68,13 @@ func (s *Store) Slips(ctx context.Context, f Filter, limit int32) ([]delivery.Sl
 	for i := range slips {
 		slips[i].Lines = of[slips[i].ID]
 	}
-	return slips, nil
+	return nil
+}
+
+func slip(r query.ListSlipsRow) delivery.Slip {
+	return delivery.Slip{
+		ID: r.ID, OrderID: r.OrderID, Status: delivery.Status(r.Status), Address: r.Address, CreatedAt: r.CreatedAt,
+	}
 }
 
 // SetOpen opens or closes the warehouse. It waits for every Try that read the switch before: once it has returned, no slip of

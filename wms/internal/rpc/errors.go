@@ -10,7 +10,16 @@ import (
 
 // Error gives the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
 func Error(err error) error {
+	var illegal *delivery.IllegalError
 	switch {
+	case errors.As(err, &illegal):
+		answer := wmsv1.ErrorDeliveryState
+		if illegal.Event == delivery.Hold {
+			answer = wmsv1.ErrorDeliveryRefused
+		}
+		return answer("%v", err).WithMetadata(map[string]string{"status": string(illegal.Status)})
+	case errors.Is(err, delivery.ErrNotFound):
+		return wmsv1.ErrorDeliveryNotFound("%v", err)
 	case errors.Is(err, delivery.ErrClosed):
 		return wmsv1.ErrorDeliveryRefused("%v", err)
 	case errors.Is(err, delivery.ErrInvalid):

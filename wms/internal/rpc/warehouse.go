@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/wms/internal/mysql"
 )
 
-// Warehouse serves the slips to the staff, and the switch.
+// Warehouse serves the slips to the staff, takes down their work, and has the switch.
 type Warehouse struct {
 	wmsv1.UnimplementedWarehouseServer
 	store *mysql.Store
@@ -52,6 +52,33 @@ func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliverie
 		reply.Deliveries = append(reply.Deliveries, protoDelivery(s))
 	}
 	return reply, nil
+}
+
+// PickDelivery notes that the goods are off the shelves.
+func (w *Warehouse) PickDelivery(ctx context.Context, req *wmsv1.PickDeliveryRequest) (*wmsv1.Delivery, error) {
+	return w.work(ctx, req.GetId(), delivery.Pick)
+}
+
+// ShipDelivery notes that the carrier has the parcel.
+func (w *Warehouse) ShipDelivery(ctx context.Context, req *wmsv1.ShipDeliveryRequest) (*wmsv1.Delivery, error) {
+	return w.work(ctx, req.GetId(), delivery.Ship)
+}
+
+// CompleteDelivery notes that the parcel is at the shopper's.
+func (w *Warehouse) CompleteDelivery(ctx context.Context, req *wmsv1.CompleteDeliveryRequest) (*wmsv1.Delivery, error) {
+	return w.work(ctx, req.GetId(), delivery.Deliver)
+}
+
+// work takes a slip through event. DELIVERY_NOT_FOUND, also for what cannot be a slip's id; DELIVERY_STATE.
+func (w *Warehouse) work(ctx context.Context, id string, event delivery.Event) (*wmsv1.Delivery, error) {
+	if delivery.CheckID("id", id) != nil {
+		return nil, Error(delivery.ErrNotFound)
+	}
+	slip, err := w.store.Work(ctx, id, event)
+	if err != nil {
+		return nil, Error(err)
+	}
+	return protoDelivery(slip), nil
 }
 
 // SetOpen opens or closes the warehouse. Once it has answered "closed", every Try is refused; those before it have happened.

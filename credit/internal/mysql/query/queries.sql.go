@@ -27,6 +27,31 @@ func (q *Queries) AddCredit(ctx context.Context, arg AddCreditParams) (int64, er
 	return result.RowsAffected()
 }
 
+const beginDeduct = `-- name: BeginDeduct :execrows
+UPDATE credit_entry SET status = ?, refund_gid = ?
+WHERE source = ? AND status = ?
+`
+
+type BeginDeductParams struct {
+	ToStatus   string
+	RefundGid  string
+	Source     string
+	FromStatus string
+}
+
+func (q *Queries) BeginDeduct(ctx context.Context, arg BeginDeductParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, beginDeduct,
+		arg.ToStatus,
+		arg.RefundGid,
+		arg.Source,
+		arg.FromStatus,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const cancelAdd = `-- name: CancelAdd :execrows
 UPDATE credit_account SET prepare_add_credit = prepare_add_credit - ?
 WHERE member_id = ? AND prepare_add_credit >= ?
@@ -39,6 +64,29 @@ type CancelAddParams struct {
 
 func (q *Queries) CancelAdd(ctx context.Context, arg CancelAddParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, cancelAdd, arg.Points, arg.MemberID, arg.Points)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const cancelDeduct = `-- name: CancelDeduct :execrows
+UPDATE credit_account SET prepare_deduct_credit = prepare_deduct_credit - ?, credit = credit + ?
+WHERE member_id = ? AND prepare_deduct_credit >= ?
+`
+
+type CancelDeductParams struct {
+	Points   int64
+	MemberID string
+}
+
+func (q *Queries) CancelDeduct(ctx context.Context, arg CancelDeductParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, cancelDeduct,
+		arg.Points,
+		arg.Points,
+		arg.MemberID,
+		arg.Points,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -62,6 +110,24 @@ func (q *Queries) ConfirmAdd(ctx context.Context, arg ConfirmAddParams) (int64, 
 		arg.MemberID,
 		arg.Points,
 	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const confirmDeduct = `-- name: ConfirmDeduct :execrows
+UPDATE credit_account SET prepare_deduct_credit = prepare_deduct_credit - ?
+WHERE member_id = ? AND prepare_deduct_credit >= ?
+`
+
+type ConfirmDeductParams struct {
+	Points   int64
+	MemberID string
+}
+
+func (q *Queries) ConfirmDeduct(ctx context.Context, arg ConfirmDeductParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, confirmDeduct, arg.Points, arg.MemberID, arg.Points)
 	if err != nil {
 		return 0, err
 	}
@@ -190,6 +256,31 @@ func (q *Queries) ListEntries(ctx context.Context, arg ListEntriesParams) ([]Lis
 	return items, nil
 }
 
+const moveDeduct = `-- name: MoveDeduct :execrows
+UPDATE credit_entry SET status = ?
+WHERE source = ? AND refund_gid = ? AND status = ?
+`
+
+type MoveDeductParams struct {
+	ToStatus   string
+	Source     string
+	RefundGid  string
+	FromStatus string
+}
+
+func (q *Queries) MoveDeduct(ctx context.Context, arg MoveDeductParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, moveDeduct,
+		arg.ToStatus,
+		arg.Source,
+		arg.RefundGid,
+		arg.FromStatus,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const moveEntry = `-- name: MoveEntry :execrows
 UPDATE credit_entry SET status = ?
 WHERE source = ? AND gid = ? AND status = ?
@@ -238,6 +329,29 @@ type PrepareAddParams struct {
 
 func (q *Queries) PrepareAdd(ctx context.Context, arg PrepareAddParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, prepareAdd, arg.Points, arg.MemberID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const prepareDeduct = `-- name: PrepareDeduct :execrows
+UPDATE credit_account SET credit = credit - ?, prepare_deduct_credit = prepare_deduct_credit + ?
+WHERE member_id = ? AND frozen = 0 AND credit >= ?
+`
+
+type PrepareDeductParams struct {
+	Points   int64
+	MemberID string
+}
+
+func (q *Queries) PrepareDeduct(ctx context.Context, arg PrepareDeductParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, prepareDeduct,
+		arg.Points,
+		arg.Points,
+		arg.MemberID,
+		arg.Points,
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,31 @@ import (
 	"strings"
 )
 
+const beginReturn = `-- name: BeginReturn :execrows
+UPDATE stock_freeze SET status = ?, refund_gid = ?
+WHERE order_id = ? AND status = ?
+`
+
+type BeginReturnParams struct {
+	ToStatus   string
+	RefundGid  string
+	OrderID    string
+	FromStatus string
+}
+
+func (q *Queries) BeginReturn(ctx context.Context, arg BeginReturnParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, beginReturn,
+		arg.ToStatus,
+		arg.RefundGid,
+		arg.OrderID,
+		arg.FromStatus,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const deductStock = `-- name: DeductStock :execrows
 UPDATE stock SET frozen = frozen - ?, sold = sold + ?
 WHERE sku = ? AND frozen >= ?
@@ -233,6 +258,44 @@ func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]L
 	return items, nil
 }
 
+const listReturns = `-- name: ListReturns :many
+SELECT sku, quantity FROM stock_freeze WHERE order_id = ? AND refund_gid = ? AND status = ? ORDER BY sku
+`
+
+type ListReturnsParams struct {
+	OrderID   string
+	RefundGid string
+	Status    string
+}
+
+type ListReturnsRow struct {
+	Sku      string
+	Quantity int64
+}
+
+func (q *Queries) ListReturns(ctx context.Context, arg ListReturnsParams) ([]ListReturnsRow, error) {
+	rows, err := q.db.QueryContext(ctx, listReturns, arg.OrderID, arg.RefundGid, arg.Status)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListReturnsRow
+	for rows.Next() {
+		var i ListReturnsRow
+		if err := rows.Scan(&i.Sku, &i.Quantity); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const moveFreezes = `-- name: MoveFreezes :execrows
 UPDATE stock_freeze SET status = ?
 WHERE order_id = ? AND gid = ? AND status = ?
@@ -250,6 +313,31 @@ func (q *Queries) MoveFreezes(ctx context.Context, arg MoveFreezesParams) (int64
 		arg.ToStatus,
 		arg.OrderID,
 		arg.Gid,
+		arg.FromStatus,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const moveReturns = `-- name: MoveReturns :execrows
+UPDATE stock_freeze SET status = ?
+WHERE order_id = ? AND refund_gid = ? AND status = ?
+`
+
+type MoveReturnsParams struct {
+	ToStatus   string
+	OrderID    string
+	RefundGid  string
+	FromStatus string
+}
+
+func (q *Queries) MoveReturns(ctx context.Context, arg MoveReturnsParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, moveReturns,
+		arg.ToStatus,
+		arg.OrderID,
+		arg.RefundGid,
 		arg.FromStatus,
 	)
 	if err != nil {
@@ -337,6 +425,29 @@ type ReleaseStockParams struct {
 
 func (q *Queries) ReleaseStock(ctx context.Context, arg ReleaseStockParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, releaseStock,
+		arg.Quantity,
+		arg.Quantity,
+		arg.Sku,
+		arg.Quantity,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const returnStock = `-- name: ReturnStock :execrows
+UPDATE stock SET sold = sold - ?, sellable = sellable + ?
+WHERE sku = ? AND sold >= ?
+`
+
+type ReturnStockParams struct {
+	Quantity int64
+	Sku      string
+}
+
+func (q *Queries) ReturnStock(ctx context.Context, arg ReturnStockParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, returnStock,
 		arg.Quantity,
 		arg.Quantity,
 		arg.Sku,

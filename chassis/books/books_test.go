@@ -1,0 +1,172 @@
+package books_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	booksv1 "example.com/fourfold/api/books/v1"
+	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/tcc"
+)
+
+// shelf is a Ledger of fixed facts.
+type shelf []books.Fact
+
+func (s shelf) Check(_ context.Context, open time.Duration) ([]books.Check, error) {
+	c := books.Check{Name: "open", Checked: 7}
+	c.Violate("%s", open)
+	return []books.Check{c, {Name: "fine"}}, nil
+}
+
+func (s shelf) Digest(context.Context) (*books.Digest, error) {
+	var d books.Digest
+	for _, f := range s {
+		d.Add(f.OrderID, f.Fact)
+	}
+	return &d, nil
+}
+
+func (s shelf) OfBuckets(_ context.Context, buckets []int) (found []books.Fact, _ error) {
+	for _, f := range s {
+		for _, b := range buckets {
+			if books.Bucket(f.OrderID) == b {
+				found = append(found, f)
+			}
+		}
+	}
+	return found, nil
+}
+
+func (s shelf) OfOrders(_ context.Context, ids []string) (found []books.Fact, _ error) {
+	for _, f := range s {
+		for _, id := range ids {
+			if f.OrderID == id {
+				found = append(found, f)
+			}
+		}
+	}
+	return found, nil
+}
+
+var facts = shelf{
+	{OrderID: "o-1", Fact: "a|2", Status: "DEDUCTED", Settled: true, Age: 3 * time.Second},
+	{OrderID: "o-2", Fact: "b|1", Status: "FROZEN"},
+}
+
+func keys(t *testing.T, text string) tcc.Keys {
+	t.Helper()
+	k, err := tcc.ParseKeys(text)
+	require.NoError(t, err)
+	return k
+}
+
+// serve gives a connection to a server that serves facts.
+func serve(t *testing.T, k tcc.Keys) *grpc.ClientConn {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := grpc.NewServer()
+	booksv1.RegisterBooksServer(server, books.NewServer(k, facts))
+	go func() { _ = server.Serve(lis) }()
+	t.Cleanup(server.Stop)
+	conn, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// TestSameBooksBehindTheWire: a Client is the Ledger that its Server serves.
+func TestSameBooksBehindTheWire(t *testing.T) {
+	t.Parallel()
+	k := keys(t, "k1:00112233445566778899aabbccddeeff")
+	client := books.NewClient(k, serve(t, k))
+	ctx := t.Context()
+
+	checks, err := client.Check(ctx, 90*time.Second)
+	require.NoError(t, err)
+	assert.Equal(t, []books.Check{{Name: "open", Checked: 7, Violations: []string{"1m30s"}}, {Name: "fine"}}, checks)
+	want, _ := facts.Digest(ctx)
+	digest, err := client.Digest(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, want, digest)
+	assert.EqualValues(t, 2, digest.Count())
+	got, err := client.OfBuckets(ctx, []int{books.Bucket("o-2"), books.Bucket("o-1")})
+	require.NoError(t, err)
+	assert.Equal(t, []books.Fact(facts), got)
+	got, err = client.OfOrders(ctx, []string{"o-1"})
+	require.NoError(t, err)
+	assert.Equal(t, []books.Fact{facts[0]}, got)
+}
+
+// TestForged: who does not hold the key reads nothing, nor who saw another call's signature.
+func TestForged(t *testing.T) {
+	t.Parallel()
+	k := keys(t, "k1:00112233445566778899aabbccddeeff")
+	conn := serve(t, k)
+	stranger := books.NewClient(keys(t, "k1:ffeeddccbbaa99887766554433221100"), conn)
+	_, err := stranger.Check(t.Context(), time.Minute)
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = stranger.Digest(t.Context())
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = stranger.OfOrders(t.Context(), []string{"o-1"})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+
+	seen := metadata.NewOutgoingContext(t.Context(), metadata.New(k.Headers("call-1", booksv1.Books_Check_FullMethodName)))
+	raw := booksv1.NewBooksClient(conn)
+	_, err = raw.Check(seen, &booksv1.CheckRequest{CallId: "call-1", OpenSeconds: 1})
+	require.NoError(t, err)
+	_, err = raw.Check(seen, &booksv1.CheckRequest{CallId: "call-2", OpenSeconds: 1})
+	assert.Equal(t, 403, kerrors.Code(err), "another call: %v", err)
+	_, err = raw.Digest(seen, &booksv1.DigestRequest{CallId: "call-1"})
+	assert.Equal(t, 403, kerrors.Code(err), "another method: %v", err)
+}
+
+// TestDigest: the order of facts does not matter, everything else does.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	sum := func(facts ...string) *books.Digest {
+		var d books.Digest
+		for i := 0; i < len(facts); i += 2 {
+			d.Add(facts[i], facts[i+1])
+		}
+		return &d
+	}
+	assert.Equal(t, sum("o-1", "a|2", "o-2", "b|1"), sum("o-2", "b|1", "o-1", "a|2"))
+	assert.Empty(t, sum("o-1", "10").Differing(sum("o-1", "10")))
+	assert.Equal(t, []int{books.Bucket("o-1")}, sum("o-1", "10").Differing(sum("o-1", "11")), "another fact")
+	assert.Equal(t, []int{books.Bucket("o-1")}, sum("o-1", "10").Differing(sum()), "none")
+	assert.Equal(t, []int{books.Bucket("o-1")}, sum("o-1", "a", "o-1", "a").Differing(sum()), "twice is not none")
+
+	merged := sum("o-1", "a|2")
+	merged.Merge(sum("o-2", "b|1"))
+	assert.Equal(t, sum("o-1", "a|2", "o-2", "b|1"), merged)
+
+	// Two orders of a bucket exchange what they have. A sum that is linear in its bits, as of CRC32, would stay the same.
+	first, second := "order-0", ""
+	for i := 1; second == ""; i++ {
+		if id := fmt.Sprintf("order-%d", i); books.Bucket(id) == books.Bucket(first) {
+			second = id
+		}
+	}
+	assert.NotEmpty(t, sum(first, "a|2", second, "a|3").Differing(sum(first, "a|3", second, "a|2")))
+}
+
+func TestViolationsAreBounded(t *testing.T) {
+	t.Parallel()
+	var c books.Check
+	for i := range 2 * books.MaxViolations {
+		assert.Equal(t, i >= books.MaxViolations, c.Full())
+		c.Violate("row %d", i)
+	}
+	assert.Len(t, c.Violations, books.MaxViolations)
+}

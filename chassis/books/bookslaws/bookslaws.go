@@ -1,0 +1,76 @@
+// Package bookslaws holds what every service's books.Ledger promises.
+package bookslaws
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/books"
+)
+
+// Run checks that the ledger's digest is the sum of its settled facts, as books.Digest makes it, and that the facts of an order
+// are the same by its bucket and by its id. want lists all facts, "order id|fact status", with a "*" behind those that are
+// settled.
+func Run(t *testing.T, ledger books.Ledger, want ...string) {
+	t.Helper()
+	all := make([]int, books.Buckets)
+	for i := range all {
+		all[i] = i
+	}
+	facts, err := ledger.OfBuckets(t.Context(), all)
+	require.NoError(t, err)
+	var got, ids []string
+	var sum books.Digest
+	for _, f := range facts {
+		text := fmt.Sprintf("%s|%s %s", f.OrderID, f.Fact, f.Status)
+		if f.Settled {
+			text += "*"
+			sum.Add(f.OrderID, f.Fact)
+		}
+		got = append(got, text)
+		if !slices.Contains(ids, f.OrderID) {
+			ids = append(ids, f.OrderID)
+		}
+		assert.Less(t, f.Age, time.Minute, "%s is new", text)
+	}
+	assert.Equal(t, want, got, "facts by order id")
+
+	digest, err := ledger.Digest(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, sum, *digest, "the digest in SQL is the one in Go")
+
+	again, err := ledger.OfOrders(t.Context(), append(ids, "nobody's"))
+	require.NoError(t, err)
+	assert.Equal(t, facts, again)
+	for _, id := range ids {
+		bucket, err := ledger.OfBuckets(t.Context(), []int{books.Bucket(id)})
+		require.NoError(t, err)
+		alone, err := ledger.OfOrders(t.Context(), []string{id})
+		require.NoError(t, err)
+		assert.NotEmpty(t, alone)
+		assert.Subset(t, bucket, alone, "order %s is in its bucket", id)
+	}
+	none, err := ledger.OfOrders(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Empty(t, none)
+}
+
+// Broken runs the ledger's checks and gives the names of those that find something.
+func Broken(t *testing.T, ledger books.Ledger, open time.Duration) []string {
+	t.Helper()
+	checks, err := ledger.Check(t.Context(), open)
+	require.NoError(t, err)
+	require.NotEmpty(t, checks)
+	var broken []string
+	for _, c := range checks {
+		if len(c.Violations) > 0 {
+			broken = append(broken, c.Name)
+		}
+	}
+	return broken
+}

@@ -1,0 +1,9 @@
+package mysql_test
+
+import (
+	"testing"
+
+	"example.com/fourfold/chassis/mysql/mysqltest"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }

@@ -1,0 +1,260 @@
+package deduction_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/metadata"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	chassis "example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
+	"example.com/fourfold/credit/internal/account"
+	"example.com/fourfold/credit/internal/deduction"
+	"example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/migrations"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// branch is a Deduction over a database of its own.
+type branch struct {
+	*deduction.Deduction
+	db    *sql.DB
+	store *mysql.Store
+	keys  tcc.Keys
+}
+
+func newBranch(t *testing.T) branch {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS)
+	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	require.NoError(t, err)
+	store := mysql.NewStore(db)
+	return branch{deduction.New(tcc.NewParticipant("credit-refund", db, keys), store), db, store, keys}
+}
+
+// pay takes the order's payment as far as status: PREPARED, ADDED or CANCELED.
+func (b branch) pay(t require.TestingT, orderID, memberID string, points int64, status account.Status) {
+	ctx := context.Background()
+	require.NoError(t, chassis.InTx(ctx, b.db, func(tx *sql.Tx) error {
+		e := account.Entry{Source: orderID, MemberID: memberID, Points: points}
+		if err := b.store.PrepareAdd(ctx, tx, "pay-"+orderID, e); err != nil {
+			return err
+		}
+		switch status {
+		case account.Added:
+			return b.store.ConfirmAdd(ctx, tx, "pay-"+orderID, orderID)
+		case account.Canceled:
+			return b.store.CancelAdd(ctx, tx, "pay-"+orderID, orderID)
+		}
+		return nil
+	}))
+}
+
+// call calls one phase of the refund gid as the coordinator would.
+func (b branch) call(op, orderID, gid string) error {
+	return b.callWith(op, gid, &creditv1.CreditDeductionRequest{OrderId: orderID, MemberId: "demo", Points: 10})
+}
+
+func (b branch) callWith(op, gid string, req *creditv1.CreditDeductionRequest) error {
+	md := metadata.New(b.keys.Headers(gid, req.GetOrderId()))
+	md.Set("dtm-gid", gid)
+	md.Set("dtm-trans_type", "tcc")
+	md.Set("dtm-branch_id", "03")
+	md.Set("dtm-op", op)
+	ctx := metadata.NewIncomingContext(context.Background(), md)
+	var err error
+	switch op {
+	case "try":
+		_, err = b.Try(ctx, req)
+	case "confirm":
+		_, err = b.Confirm(ctx, req)
+	case "cancel":
+		_, err = b.Cancel(ctx, req)
+	}
+	return err
+}
+
+func (b branch) books(t testing.TB) string {
+	return mysqltest.Dump(t, b.db,
+		"SELECT member_id, credit, prepare_add_credit, prepare_deduct_credit FROM credit_account ORDER BY member_id",
+		"SELECT source, member_id, points, status FROM credit_entry ORDER BY source")
+}
+
+// TestLaws runs the laws of a participant with the refund of the demo's first payment.
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+		b := newBranch(t)
+		_, _, err := b.store.Grant(t.Context(), account.Entry{Source: "seed:demo", MemberID: "demo", Points: 1190})
+		require.NoError(t, err)
+		b.pay(t, "order-1", "demo", 10, account.Added)
+		request := func(orderID string) *creditv1.CreditDeductionRequest {
+			return &creditv1.CreditDeductionRequest{OrderId: orderID, MemberId: "demo", Points: 10}
+		}
+		return tcclaws.Subject{
+			Name: "credit-refund", Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
+			Try: func(ctx context.Context, id string) error {
+				_, err := b.Try(ctx, request(id))
+				return err
+			},
+			Confirm: func(ctx context.Context, id string) error {
+				_, err := b.Confirm(ctx, request(id))
+				return err
+			},
+			Cancel: func(ctx context.Context, id string) error {
+				_, err := b.Cancel(ctx, request(id))
+				return err
+			},
+			Snapshot:  func(t testing.TB) string { return b.books(t) },
+			Before:    "demo 1200 0 0\n--\norder-1 demo 10 ADDED\nseed:demo demo 1190 ADDED\n--\n",
+			Tried:     "demo 1190 0 10\n--\norder-1 demo 10 DEDUCTING\nseed:demo demo 1190 ADDED\n--\n",
+			Confirmed: "demo 1190 0 0\n--\norder-1 demo 10 DEDUCTED\nseed:demo demo 1190 ADDED\n--\n",
+			Canceled:  "demo 1200 0 0\n--\norder-1 demo 10 ADDED\nseed:demo demo 1190 ADDED\n--\n",
+			Refuse: func(t testing.TB) string {
+				_, err := b.store.SetFrozen(t.Context(), "demo", true)
+				require.NoError(t, err)
+				return "CREDIT_REFUSED"
+			},
+			Lock: "SELECT member_id FROM credit_account WHERE member_id = 'demo' FOR UPDATE",
+		}
+	})
+}
+
+// TestRefusals: frozen, spent, not added, and held or taken by another refund. Nothing is taken then.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(t *testing.T, b branch){
+		"frozen": func(t *testing.T, b branch) {
+			b.pay(t, "order-1", "demo", 10, account.Added)
+			_, err := b.store.SetFrozen(t.Context(), "demo", true)
+			require.NoError(t, err)
+		},
+		"spent": func(t *testing.T, b branch) {
+			b.pay(t, "order-1", "demo", 10, account.Added)
+			b.pay(t, "order-2", "demo", 5, account.Prepared) // prepared points pay for nothing
+			_, err := b.db.ExecContext(t.Context(), "UPDATE credit_account SET credit = 9 WHERE member_id = 'demo'")
+			require.NoError(t, err)
+		},
+		"payment open":     func(t *testing.T, b branch) { b.pay(t, "order-1", "demo", 10, account.Prepared) },
+		"payment canceled": func(t *testing.T, b branch) { b.pay(t, "order-1", "demo", 10, account.Canceled) },
+		"no payment":       func(t *testing.T, b branch) { b.pay(t, "order-2", "demo", 10, account.Added) },
+		"held by another refund": func(t *testing.T, b branch) {
+			b.pay(t, "order-1", "demo", 10, account.Added)
+			require.NoError(t, b.call("try", "order-1", "refund-0"))
+		},
+		"taken by another refund": func(t *testing.T, b branch) {
+			b.pay(t, "order-1", "demo", 10, account.Added)
+			require.NoError(t, b.call("try", "order-1", "refund-0"))
+			require.NoError(t, b.call("confirm", "order-1", "refund-0"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBranch(t)
+			_, _, err := b.store.Grant(t.Context(), account.Entry{Source: "seed:demo", MemberID: "demo", Points: 100})
+			require.NoError(t, err)
+			set(t, b)
+			before := b.books(t)
+			err = b.call("try", "order-1", "refund-1")
+			require.True(t, creditv1.IsCreditRefused(err), "%v", err)
+			require.True(t, tcc.Refused(err), "%v", err)
+			require.NoError(t, b.call("cancel", "order-1", "refund-1"))
+			require.Equal(t, before, b.books(t))
+		})
+	}
+}
+
+// TestFreezeBehindTry: Confirm and Cancel never refuse.
+func TestFreezeBehindTry(t *testing.T) {
+	t.Parallel()
+	for op, want := range map[string]string{
+		"confirm": "demo 0 0 0\n--\norder-1 demo 10 DEDUCTED\n--\n",
+		"cancel":  "demo 10 0 0\n--\norder-1 demo 10 ADDED\n--\n",
+	} {
+		b := newBranch(t)
+		b.pay(t, "order-1", "demo", 10, account.Added)
+		require.NoError(t, b.call("try", "order-1", "refund-1"))
+		_, err := b.store.SetFrozen(t.Context(), "demo", true)
+		require.NoError(t, err)
+		require.NoError(t, b.call(op, "order-1", "refund-1"))
+		require.Equal(t, want, b.books(t))
+	}
+}
+
+// TestTheEntryCounts: member and points of the request change nothing, in no phase.
+func TestTheEntryCounts(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t)
+	b.pay(t, "order-0", "other", 100, account.Added)
+	wrong := func(order string) *creditv1.CreditDeductionRequest {
+		return &creditv1.CreditDeductionRequest{OrderId: order, MemberId: "other", Points: 77}
+	}
+	for _, order := range []string{"order-1", "order-2"} {
+		b.pay(t, order, "demo", 10, account.Added)
+		require.NoError(t, b.callWith("try", "refund-"+order, wrong(order)))
+	}
+	require.Equal(t, "demo 0 0 20\nother 100 0 0\n--\n"+
+		"order-0 other 100 ADDED\norder-1 demo 10 DEDUCTING\norder-2 demo 10 DEDUCTING\n--\n", b.books(t))
+	require.NoError(t, b.callWith("confirm", "refund-order-1", wrong("order-1")))
+	require.NoError(t, b.callWith("cancel", "refund-order-2", wrong("order-2")))
+	require.Equal(t, "demo 10 0 0\nother 100 0 0\n--\n"+
+		"order-0 other 100 ADDED\norder-1 demo 10 DEDUCTED\norder-2 demo 10 ADDED\n--\n", b.books(t))
+}
+
+// TestZeroPoints: an order that brought none can be refunded too, also by a member who has none.
+func TestZeroPoints(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t)
+	b.pay(t, "order-1", "demo", 0, account.Added)
+	require.NoError(t, b.call("try", "order-1", "refund-1"))
+	require.NoError(t, b.call("confirm", "order-1", "refund-1"))
+	require.Equal(t, "demo 0 0 0\n--\norder-1 demo 0 DEDUCTED\n--\n", b.books(t))
+}
+
+func TestTryRejectsBadInput(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t)
+	err := b.call("try", "ordér-1", "refund-1")
+	assert.True(t, creditv1.IsCreditInvalid(err), "%v", err)
+	assert.False(t, tcc.Refused(err), "bad input is no refusal")
+}
+
+// TestRacingRefunds: many refunds of one member at once neither lose points nor wait in a circle, and points for only some of
+// them are given to no more than that.
+func TestRacingRefunds(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t)
+	const orders = 24
+	for i := range orders {
+		b.pay(t, fmt.Sprintf("order-%d", i), "demo", 10, account.Added)
+	}
+	_, err := b.db.ExecContext(t.Context(), "UPDATE credit_account SET credit = 105 WHERE member_id = 'demo'") // 135 are spent
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range orders {
+		wg.Go(func() {
+			<-start
+			id := fmt.Sprintf("order-%d", i)
+			if err := b.call("try", id, "refund-"+id); err != nil {
+				assert.True(t, creditv1.IsCreditRefused(err), "%v", err)
+				return
+			}
+			assert.NoError(t, b.call("confirm", id, "refund-"+id))
+		})
+	}
+	close(start)
+	wg.Wait()
+	assert.Equal(t, "5 0 0\n--\nADDED 14\nDEDUCTED 10\n--\n", mysqltest.Dump(t, b.db,
+		"SELECT credit, prepare_add_credit, prepare_deduct_credit FROM credit_account",
+		"SELECT status, COUNT(*) FROM credit_entry GROUP BY status ORDER BY status"))
+}

@@ -1,0 +1,54 @@
+// Package restock is inventory's branch of the refund transaction.
+package restock
+
+import (
+	"context"
+	"database/sql"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/inventory/internal/mysql"
+	"example.com/fourfold/inventory/internal/rpc"
+)
+
+// Restock serves the branch. It goes on where freeze ended.
+//
+//	DEDUCTED --Try--> RETURNING --Confirm--> RETURNED
+//	                      \------Cancel----> DEDUCTED
+//
+// Units stay sold until Confirm: who buys in between gets none that a Cancel would have to take back. Rows keep the
+// refund's gid beside the payment's.
+type Restock struct {
+	inventoryv1.UnimplementedStockReturnServer
+	branch *tcc.Participant
+	store  *mysql.Store
+}
+
+// New serves the branch over branch's database.
+func New(branch *tcc.Participant, store *mysql.Store) *Restock {
+	return &Restock{branch: branch, store: store}
+}
+
+// Try holds what the order took. It refuses with STOCK_NOT_SOLD when that is nothing, also because another refund holds it
+// or gave it back.
+func (r *Restock) Try(ctx context.Context, req *inventoryv1.StockReturnRequest) (*emptypb.Empty, error) {
+	return r.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return rpc.Error(r.store.Return(ctx, tx, req.GetOrderId(), gid))
+	})
+}
+
+// Confirm makes the units sellable again.
+func (r *Restock) Confirm(ctx context.Context, req *inventoryv1.StockReturnRequest) (*emptypb.Empty, error) {
+	return r.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return r.store.ConfirmReturn(ctx, tx, req.GetOrderId(), gid)
+	})
+}
+
+// Cancel leaves the units sold.
+func (r *Restock) Cancel(ctx context.Context, req *inventoryv1.StockReturnRequest) (*emptypb.Empty, error) {
+	return r.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+		return r.store.CancelReturn(ctx, tx, req.GetOrderId(), gid)
+	})
+}

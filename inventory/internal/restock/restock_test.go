@@ -1,0 +1,172 @@
+package restock_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/metadata"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	chassis "example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
+	"example.com/fourfold/inventory/internal/mysql"
+	"example.com/fourfold/inventory/internal/restock"
+	"example.com/fourfold/inventory/internal/stock"
+	"example.com/fourfold/inventory/migrations"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// branch is a Restock over a database of its own, with 100 apples and 100 pears.
+type branch struct {
+	*restock.Restock
+	db    *sql.DB
+	store *mysql.Store
+	keys  tcc.Keys
+}
+
+func newBranch(t *testing.T) branch {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS)
+	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	require.NoError(t, err)
+	store := mysql.NewStore(db)
+	for _, sku := range []string{"apple", "pear"} {
+		require.NoError(t, store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 100}))
+		_, err := store.Receive(t.Context(), sku, 100)
+		require.NoError(t, err)
+	}
+	return branch{restock.New(tcc.NewParticipant("inventory-refund", db, keys), store), db, store, keys}
+}
+
+// pay takes the order's payment as far as status: FROZEN, DEDUCTED or RELEASED.
+func (b branch) pay(t require.TestingT, orderID string, status stock.FreezeStatus, lines ...stock.Line) {
+	ctx := context.Background()
+	require.NoError(t, chassis.InTx(ctx, b.db, func(tx *sql.Tx) error {
+		if err := b.store.Freeze(ctx, tx, orderID, "pay-"+orderID, lines); err != nil {
+			return err
+		}
+		switch status {
+		case stock.Deducted:
+			return b.store.Deduct(ctx, tx, orderID, "pay-"+orderID)
+		case stock.Released:
+			return b.store.Release(ctx, tx, orderID, "pay-"+orderID)
+		}
+		return nil
+	}))
+}
+
+// call calls one phase of the refund gid as the coordinator would.
+func (b branch) call(op, orderID, gid string) error {
+	md := metadata.New(b.keys.Headers(gid, orderID))
+	md.Set("dtm-gid", gid)
+	md.Set("dtm-trans_type", "tcc")
+	md.Set("dtm-branch_id", "02")
+	md.Set("dtm-op", op)
+	ctx := metadata.NewIncomingContext(context.Background(), md)
+	req := &inventoryv1.StockReturnRequest{OrderId: orderID}
+	var err error
+	switch op {
+	case "try":
+		_, err = b.Try(ctx, req)
+	case "confirm":
+		_, err = b.Confirm(ctx, req)
+	case "cancel":
+		_, err = b.Cancel(ctx, req)
+	}
+	return err
+}
+
+func (b branch) books(t testing.TB) string {
+	return mysqltest.Dump(t, b.db,
+		"SELECT sku, sellable, frozen, sold FROM stock ORDER BY sku",
+		"SELECT order_id, sku, quantity, status FROM stock_freeze ORDER BY order_id, sku")
+}
+
+// TestLaws runs the laws of a participant with a paid order of two products.
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+		b := newBranch(t)
+		b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 3}, stock.Line{SKU: "pear", Quantity: 2})
+		request := func(orderID string) *inventoryv1.StockReturnRequest {
+			return &inventoryv1.StockReturnRequest{OrderId: orderID}
+		}
+		return tcclaws.Subject{
+			Name: "inventory-refund", Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
+			Try: func(ctx context.Context, id string) error {
+				_, err := b.Try(ctx, request(id))
+				return err
+			},
+			Confirm: func(ctx context.Context, id string) error {
+				_, err := b.Confirm(ctx, request(id))
+				return err
+			},
+			Cancel: func(ctx context.Context, id string) error {
+				_, err := b.Cancel(ctx, request(id))
+				return err
+			},
+			Snapshot:  func(t testing.TB) string { return b.books(t) },
+			Before:    books("97 0 3", "98 0 2", "DEDUCTED"),
+			Tried:     books("97 0 3", "98 0 2", "RETURNING"),
+			Confirmed: books("100 0 0", "100 0 0", "RETURNED"),
+			Canceled:  books("97 0 3", "98 0 2", "DEDUCTED"),
+			Refuse: func(t testing.TB) string {
+				_, err := b.db.ExecContext(t.Context(), "UPDATE stock_freeze SET status = 'RELEASED'")
+				require.NoError(t, err)
+				return "STOCK_NOT_SOLD"
+			},
+			Lock: "SELECT sku FROM stock_freeze WHERE order_id = 'order-1' AND sku = 'pear' FOR UPDATE",
+		}
+	})
+}
+
+// books is a snapshot: both products' sellable, frozen and sold, and the order's freezes.
+func books(apple, pear, status string) string {
+	return fmt.Sprintf("apple %s\npear %s\n--\norder-1 apple 3 %[3]s\norder-1 pear 2 %[3]s\n--\n", apple, pear, status)
+}
+
+// TestOneRefundAtATime: while one refund holds the goods, and after it gave them back, another is refused; after it was canceled,
+// another may try, and the first one's late calls do not touch what that holds.
+func TestOneRefundAtATime(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t)
+	b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 3}, stock.Line{SKU: "pear", Quantity: 2})
+	require.NoError(t, b.call("try", "order-1", "refund-1"))
+	require.True(t, inventoryv1.IsStockNotSold(b.call("try", "order-1", "refund-2")), "held by the first")
+	require.NoError(t, b.call("cancel", "order-1", "refund-2"))
+	require.Equal(t, books("97 0 3", "98 0 2", "RETURNING"), b.books(t))
+	require.NoError(t, b.call("cancel", "order-1", "refund-1"))
+
+	require.NoError(t, b.call("try", "order-1", "refund-3"))
+	require.NoError(t, b.call("cancel", "order-1", "refund-1"), "a repeated Cancel")
+	require.Error(t, b.call("confirm", "order-1", "refund-1"))
+	require.Equal(t, books("97 0 3", "98 0 2", "RETURNING"), b.books(t))
+	require.NoError(t, b.call("confirm", "order-1", "refund-3"))
+	require.Equal(t, books("100 0 0", "100 0 0", "RETURNED"), b.books(t))
+
+	require.True(t, inventoryv1.IsStockNotSold(b.call("try", "order-1", "refund-4")), "given back already")
+	require.True(t, inventoryv1.IsStockNotSold(b.call("try", "order-2", "refund-5")), "nobody's order")
+}
+
+// TestHeldGoodsAreNotSold: what comes back can be bought at Confirm, not before: a Cancel need not take it from anybody.
+func TestHeldGoodsAreNotSold(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t)
+	b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 100})
+	buy := func() error {
+		return chassis.InTx(t.Context(), b.db, func(tx *sql.Tx) error {
+			return b.store.Freeze(t.Context(), tx, "order-2", "pay-order-2", []stock.Line{{SKU: "apple", Quantity: 1}})
+		})
+	}
+	require.NoError(t, b.call("try", "order-1", "refund-1"))
+	assert.ErrorIs(t, buy(), stock.ErrNotEnough)
+	require.NoError(t, b.call("confirm", "order-1", "refund-1"))
+	assert.NoError(t, buy())
+}

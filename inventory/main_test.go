@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// TestServes runs the service on ports of its own and speaks to it as order and the coordinator do: an order is paid and refunded.
+func TestServes(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, lis.Close())
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = lis.Addr().String(), "127.0.0.1:0", "error", identityKeys(t)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+
+	catalogue := inventoryv1.NewCatalogueClient(conn)
+	_, err = catalogue.ListProducts(ctx, &inventoryv1.ListProductsRequest{})
+	require.NoError(t, err)
+	_, err = catalogue.GetStock(ctx, &inventoryv1.GetStockRequest{Sku: "apple"})
+	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	_, err = db.ExecContext(ctx, "INSERT INTO stock (sku, sellable, received) VALUES ('apple', 100, 100)")
+	require.NoError(t, err)
+	books := func() string {
+		return mysqltest.Dump(t, db, "SELECT sellable, frozen, sold FROM stock", "SELECT status FROM stock_freeze")
+	}
+
+	keys, err := tcc.ParseKeys(cfg.BranchKeys)
+	require.NoError(t, err)
+	phase := func(gid, op string) context.Context {
+		call := metadata.New(keys.Headers(gid, "order-1"))
+		call.Set("dtm-gid", gid)
+		call.Set("dtm-branch_id", "02")
+		call.Set("dtm-op", op)
+		return metadata.NewOutgoingContext(ctx, call)
+	}
+	payment, paid := inventoryv1.NewStockFreezeClient(conn), &inventoryv1.StockFreezeRequest{
+		OrderId: "order-1", Lines: []*inventoryv1.StockFreezeRequest_Line{{Sku: "apple", Quantity: 2}},
+	}
+	refund, refunded := inventoryv1.NewStockReturnClient(conn), &inventoryv1.StockReturnRequest{OrderId: "order-1"}
+	_, err = payment.Try(phase("pay-1", "try"), paid)
+	require.NoError(t, err)
+	_, err = refund.Try(phase("refund-1", "try"), refunded)
+	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
+	assert.True(t, inventoryv1.IsStockNotSold(err), "%v", err)
+	_, err = payment.Confirm(phase("pay-1", "confirm"), paid)
+	require.NoError(t, err)
+	_, err = refund.Try(phase("refund-1", "try"), refunded)
+	require.NoError(t, err)
+	require.Equal(t, "98 0 2\n--\nRETURNING\n--\n", books())
+	_, err = refund.Confirm(phase("refund-1", "confirm"), refunded)
+	require.NoError(t, err)
+	require.Equal(t, "100 0 0\n--\nRETURNED\n--\n", books())
+}
+
+// identityKeys gives a folder with the public key of nobody.
+func identityKeys(t *testing.T) string {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
+	return dir
+}

@@ -1,0 +1,20 @@
+package delivery
+
+// Legal tells whether a slip can be in s.
+func (s Status) Legal() bool {
+	for _, t := range transitions {
+		if t.To == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Settled tells that the slip's order is paid and not refunded.
+func (s Status) Settled() bool {
+	switch s {
+	case Created, Picked, Shipped, Delivered, Held:
+		return true
+	}
+	return false
+}

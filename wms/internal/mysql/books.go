@@ -1,0 +1,116 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/wms/internal/delivery"
+	"example.com/fourfold/wms/internal/mysql/query"
+)
+
+// Books opens shop_wms to the conservation check. A fact is an order's slip; there is nothing to it but that it is there.
+type Books struct{ q *query.Queries }
+
+// NewBooks reads db.
+func NewBooks(db *sql.DB) *Books { return &Books{query.New(db)} }
+
+// Check looks at every slip's status and lines, and for slips that a transaction left open.
+func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, error) {
+	legal := books.Check{Name: "wms: every slip has a legal status"}
+	filled := books.Check{Name: "wms: every slip has lines"}
+	stale := books.Check{Name: "wms: nothing stays UNKNOWN or HELD"}
+	if err := b.scan(ctx, &legal, &filled); err != nil {
+		return nil, err
+	}
+	var err error
+	if stale.Checked, err = b.q.CountOpen(ctx); err != nil {
+		return nil, err
+	}
+	left, err := b.q.ListOpen(ctx, query.ListOpenParams{OpenSeconds: int64(open / time.Second), Limit: books.MaxViolations})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range left {
+		stale.Violate("order %s: %s for %d s", s.OrderID, s.Status, s.AgeSeconds)
+	}
+	return []books.Check{legal, filled, stale}, nil
+}
+
+// step is how many slips are read at once.
+const step = 20_000
+
+// scan walks slips and lines side by side: a join would look up each slip's lines on their own. A slip is written together
+// with its lines, so lines that are read after it are there.
+func (b *Books) scan(ctx context.Context, legal, filled *books.Check) error {
+	for after := ""; ; {
+		slips, err := b.q.ScanSlips(ctx, query.ScanSlipsParams{After: after, Limit: step})
+		if err != nil || len(slips) == 0 {
+			return err
+		}
+		last := slips[len(slips)-1].ID
+		withLines, err := b.q.ScanLines(ctx, query.ScanLinesParams{After: after, Last: last})
+		if err != nil {
+			return err
+		}
+		for _, s := range slips {
+			if !delivery.Status(s.Status).Legal() {
+				legal.Violate("order %s: %q", s.OrderID, s.Status)
+			}
+			for len(withLines) > 0 && withLines[0] < s.ID {
+				withLines = withLines[1:] // lines without a slip
+			}
+			if len(withLines) == 0 || withLines[0] != s.ID {
+				filled.Violate("order %s: slip %s (%s) has no lines", s.OrderID, s.ID, s.Status)
+			}
+		}
+		legal.Checked += int64(len(slips))
+		filled.Checked += int64(len(slips))
+		after = last
+	}
+}
+
+// Digest sums up the slips of orders that are paid.
+func (b *Books) Digest(ctx context.Context) (*books.Digest, error) {
+	rows, err := b.q.DigestBooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var d books.Digest
+	for _, r := range rows {
+		d[r.Bucket] = books.Sum{Count: r.Facts, Hash: uint64(r.Digest)}
+	}
+	return &d, nil
+}
+
+// OfBuckets gives all slips of buckets.
+func (b *Books) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, error) {
+	numbers := make([]int16, len(buckets))
+	for i, n := range buckets {
+		numbers[i] = int16(n)
+	}
+	rows, err := b.q.FactsOfBuckets(ctx, numbers)
+	facts := make([]books.Fact, len(rows))
+	for i, r := range rows {
+		facts[i] = fact(query.FactsOfOrdersRow(r))
+	}
+	return facts, err
+}
+
+// OfOrders gives the slips of orders.
+func (b *Books) OfOrders(ctx context.Context, ids []string) ([]books.Fact, error) {
+	rows, err := b.q.FactsOfOrders(ctx, ids)
+	facts := make([]books.Fact, len(rows))
+	for i, r := range rows {
+		facts[i] = fact(r)
+	}
+	return facts, err
+}
+
+func fact(r query.FactsOfOrdersRow) books.Fact {
+	return books.Fact{
+		OrderID: r.OrderID, Status: r.Status, Settled: delivery.Status(r.Status).Settled(),
+		Age: time.Duration(r.AgeSeconds) * time.Second,
+	}
+}

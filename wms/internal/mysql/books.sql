@@ -1,0 +1,26 @@
+-- name: ScanSlips :many
+SELECT id, order_id, status FROM delivery_slip FORCE INDEX (PRIMARY) WHERE id > sqlc.arg('after') ORDER BY id LIMIT ?;
+
+-- name: ScanLines :many
+SELECT DISTINCT slip_id FROM delivery_line WHERE slip_id > sqlc.arg('after') AND slip_id <= sqlc.arg('last') ORDER BY slip_id;
+
+-- name: CountOpen :one
+SELECT COUNT(*) FROM delivery_slip WHERE status IN ('UNKNOWN', 'HELD');
+
+-- name: ListOpen :many
+SELECT order_id, status, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds FROM delivery_slip
+WHERE status IN ('UNKNOWN', 'HELD') AND TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) >= CAST(sqlc.arg('open_seconds') AS SIGNED)
+ORDER BY updated_at, order_id LIMIT ?;
+
+-- name: DigestBooks :many
+SELECT bucket, COUNT(*) AS facts,
+  CAST(BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT(order_id, '|'), 256), 16), 16, 10) AS UNSIGNED)) AS SIGNED) AS digest
+FROM delivery_slip WHERE status IN ('CREATED', 'PICKED', 'SHIPPED', 'DELIVERED', 'HELD') GROUP BY bucket;
+
+-- name: FactsOfBuckets :many
+SELECT order_id, status, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds
+FROM delivery_slip WHERE bucket IN (sqlc.slice('buckets')) ORDER BY order_id;
+
+-- name: FactsOfOrders :many
+SELECT order_id, status, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds
+FROM delivery_slip WHERE order_id IN (sqlc.slice('order_ids')) ORDER BY order_id;
