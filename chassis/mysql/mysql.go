@@ -25,7 +25,7 @@ type Config struct {
 }
 
 // Open makes a pool whose sessions read committed rows (so that a guard in an UPDATE sees the newest row), wait at most
-// 4 s for a lock (less than the coordinator's patience), speak UTC and count matched rows as affected. It does not connect
+// 2 s for a lock (less than the coordinator's 3 s of patience), speak UTC and count matched rows as affected. It does not connect
 // yet.
 func Open(cfg Config) (*sql.DB, error) {
 	c, err := mysql.ParseDSN(cfg.DSN)
@@ -43,7 +43,7 @@ func Open(cfg Config) (*sql.DB, error) {
 	if c.Params == nil {
 		c.Params = map[string]string{}
 	}
-	c.Params["innodb_lock_wait_timeout"] = "4"
+	c.Params["innodb_lock_wait_timeout"] = "2"
 	c.Params["time_zone"] = "'+00:00'"
 	c.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
 	connector, err := mysql.NewConnector(c)

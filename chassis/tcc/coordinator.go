@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/dtm-labs/client/dtmgrpc/dtmgimp"
 	"github.com/dtm-labs/client/dtmgrpc/dtmgpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -55,7 +54,9 @@ func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		// A coordinator that is back is used at once instead of after gRPC's growing pause.
-		grpc.WithUnaryInterceptor(Reconnect))
+		grpc.WithUnaryInterceptor(Reconnect),
+		grpc.WithNoProxy(),
+		grpc.WithDisableRetry())
 	if err != nil {
 		return nil, fmt.Errorf("coordinator at %s: %w", addr, err)
 	}
@@ -121,8 +122,11 @@ func (t *Transaction) Register(ctx context.Context, b Branch) error {
 
 // TryContext is the context to call branchID's Try of another service with.
 func (t *Transaction) TryContext(ctx context.Context, branchID string) context.Context {
-	ctx = dtmgimp.TransInfo2Ctx(ctx, t.gid, "tcc", branchID, opTry, "")
-	return metadata.AppendToOutgoingContext(ctx, dtmgimp.Map2Kvs(t.headers)...)
+	pairs := []string{"dtm-gid", t.gid, "dtm-trans_type", "tcc", "dtm-branch_id", branchID, "dtm-op", opTry}
+	for k, v := range t.headers {
+		pairs = append(pairs, k, v)
+	}
+	return metadata.AppendToOutgoingContext(ctx, pairs...)
 }
 
 // LocalTryContext is the context to call branchID's Try of this very process with.

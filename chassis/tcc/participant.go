@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"strings"
 
-	"github.com/dtm-labs/client/dtmcli"
-	dtmlog "github.com/dtm-labs/logger"
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -58,7 +56,6 @@ func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
 	if err != nil {
 		otel.Handle(err)
 	}
-	silence()
 	return &Participant{db, keys, name, phases}
 }
 
@@ -114,50 +111,30 @@ func (p *Participant) apply(ctx context.Context, c call, op, orderID string, pha
 	if c.op != op || c.gid == "" || c.branchID == "" || orderID == "" {
 		return fmt.Errorf("%w: %s called with op %q, gid %q, branch %q, order %q", ErrForged, op, c.op, c.gid, c.branchID, orderID)
 	}
-	if len(c.gid) > maxID || len(c.branchID) > maxID {
-		return fmt.Errorf("%w: gid and branch id have at most %d bytes", ErrForged, maxID)
+	if !fits(c.gid) || !fits(c.branchID) {
+		return fmt.Errorf("%w: gid and branch id have at most %d bytes, of ASCII", ErrForged, maxID)
 	}
 	if err := p.keys.Check(c.mac, c.gid, orderID); err != nil {
 		return err
 	}
-	barrier, err := dtmcli.BarrierFrom("tcc", c.gid, c.branchID, op)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrForged, err)
-	}
-	barrier.DBType = "mysql"
-	barrier.BarrierTableName = "barrier"
 	if err := failpoint.Hit(ctx, p.name+"/"+op); err != nil {
 		return err
 	}
-	// Several deliveries of one call can deadlock on the barrier's unique key. The database has then rolled all back.
-	for attempt := 1; ; attempt++ {
-		tx, err := p.db.BeginTx(ctx, nil)
-		if err != nil {
+	return mysql.InTx(ctx, p.db, func(tx *sql.Tx) error {
+		run, err := pass(ctx, tx, c)
+		if err != nil || !run {
 			return err
 		}
-		// Call commits, or rolls back when phase fails. It numbers its calls, so each attempt has a barrier of its own.
-		b := *barrier
-		err = b.Call(tx, func(tx *sql.Tx) error { return phase(tx, c.gid) })
-		if attempt == deadlockAttempts || !mysql.Deadlock(err) {
-			return err
-		}
-	}
+		return phase(tx, c.gid)
+	})
 }
-
-const deadlockAttempts = 4
-
-// silence keeps DTM's client from logging on its own: what it would say is in the errors it returns.
-var silence = sync.OnceFunc(func() { dtmlog.WithLogger(quiet{}) })
-
-type quiet struct{}
-
-func (quiet) Debugf(string, ...any) {}
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Warnf(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
 
 // maxID is what the barrier's columns hold. A longer value would be cut by INSERT IGNORE and match the wrong row.
 const maxID = 64
+
+func fits(id string) bool {
+	return len(id) <= maxID && !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
+}
 
 // call is what the branch headers say.
 type call struct{ gid, branchID, op, mac string }

@@ -45,16 +45,14 @@ CREATE TABLE payment_attempt (
   reason      VARCHAR(32) COLLATE utf8mb4_bin NOT NULL DEFAULT '',
   created_at  DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   updated_at  DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
-  -- The sweeper that looks after an overdue attempt, and until when.
-  lease_owner VARCHAR(64) COLLATE utf8mb4_bin NULL,
+  -- Until when a sweeper looks after an overdue attempt.
   lease_until DATETIME(3) NULL,
   -- Not NULL only while OPEN, so that the unique key allows one.
   open_order  VARCHAR(64) COLLATE utf8mb4_bin GENERATED ALWAYS AS (IF(state = 'OPEN', order_id, NULL)) STORED,
   PRIMARY KEY (order_id, no),
   UNIQUE KEY gid (gid),
   UNIQUE KEY one_open (open_order),
-  KEY state_age (state, created_at),
-  KEY lease_owner (lease_owner)
+  KEY state_age (state, created_at)
 ) DEFAULT CHARSET = utf8mb4;
 
 -- Facts to be published, written in the local transaction that made them true. seq counts the events of one order.

@@ -90,7 +90,7 @@ func Start() (*Server, error) {
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
-	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+data,
+	install := exec.Command("mariadb-install-db", "--no-defaults", "--force", "--datadir="+data,
 		"--auth-root-authentication-method=normal", "--skip-test-db")
 	install.Env = env(dir)
 	if out, err := install.CombinedOutput(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -58,6 +57,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		"WrongMAC":                     wrongMAC,
 		"WrongPhase":                   wrongPhase,
 		"CancelWaitsForUncommittedTry": cancelWaitsForUncommittedTry,
+		"CancelsWaitForRefusedTry":     cancelsWaitForRefusedTry,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -238,78 +238,4 @@ func wrongPhase(t *testing.T, s subject) {
 	long := fmt.Sprintf("%065d", 1)
 	assert.Equal(t, 403, kerrors.Code(s.call("try", "try", long, s.Keys.Headers(long, s.OrderID))), "a gid that the barrier would cut")
 	s.reads(t, s.Before, "calls of the wrong phase")
-}
-
-// cancelWaitsForUncommittedTry: a Cancel that finds its Try neither done nor absent waits for it and then undoes it.
-func cancelWaitsForUncommittedTry(t *testing.T, s subject) {
-	lock, err := s.DB.BeginTx(t.Context(), nil)
-	require.NoError(t, err)
-	defer func() { _ = lock.Rollback() }()
-	rows, err := lock.QueryContext(t.Context(), s.Lock)
-	require.NoError(t, err)
-	require.True(t, rows.Next(), "Lock finds a row")
-	require.NoError(t, rows.Close())
-
-	tried, canceled := make(chan error, 1), make(chan error, 1)
-	go func() { tried <- s.phase("try") }()
-	awaitLockWaits(t, s.DB, 1)
-	go func() { canceled <- s.phase("cancel") }()
-	awaitLockWaits(t, s.DB, 2)
-	require.Empty(t, canceled, "Cancel answered while its Try was open")
-	require.NoError(t, lock.Rollback())
-
-	require.NoError(t, <-tried)
-	require.NoError(t, <-canceled)
-	s.reads(t, s.Canceled, "a Cancel that met its Try half done")
-}
-
-// awaitLockWaits waits until n transactions of db's database wait for a row lock.
-func awaitLockWaits(t testing.TB, db *sql.DB, n int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		var waiting int
-		err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM information_schema.innodb_trx x
-			JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id
-			WHERE x.trx_state = 'LOCK WAIT' AND p.db = DATABASE()`).Scan(&waiting)
-		return err == nil && waiting >= n
-		// The server refreshes innodb_trx only when nobody has read it for 100 ms.
-	}, 3*time.Second, 150*time.Millisecond, "%d transactions wait for a lock", n)
-}
-
-// races: two deliveries at once of each pair of calls end in one of the states that the two in turn could end in.
-func races(t *testing.T, newSubject func(t *testing.T) subject) {
-	for _, r := range []struct {
-		before, a, b string
-		want         func(s subject) []string
-	}{
-		{"", "try", "try", func(s subject) []string { return []string{s.Tried} }},
-		{"", "try", "cancel", func(s subject) []string { return []string{s.Before, s.Canceled} }},
-		{"", "try", "confirm", func(s subject) []string { return []string{s.Tried, s.Confirmed} }},
-		{"try", "confirm", "confirm", func(s subject) []string { return []string{s.Confirmed} }},
-		{"try", "cancel", "cancel", func(s subject) []string { return []string{s.Canceled} }},
-		{"try", "confirm", "cancel", func(s subject) []string { return []string{s.Confirmed, s.Canceled} }},
-		{"", "cancel", "cancel", func(s subject) []string { return []string{s.Before} }},
-	} {
-		t.Run(fmt.Sprintf("%s-%s-after-%s", r.a, r.b, r.before), func(t *testing.T) {
-			t.Parallel()
-			for round := range 3 {
-				s := newSubject(t)
-				if r.before != "" {
-					s.must(t, r.before)
-				}
-				var wg sync.WaitGroup
-				start := make(chan struct{})
-				for i := range 6 {
-					op := []string{r.a, r.b}[(i+round)%2]
-					wg.Go(func() {
-						<-start
-						_ = s.phase(op) // an error only means: deliver again
-					})
-				}
-				close(start)
-				wg.Wait()
-				require.Contains(t, r.want(s), s.Snapshot(t), "round %d", round)
-			}
-		})
-	}
 }

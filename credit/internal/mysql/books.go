@@ -21,9 +21,9 @@ func NewBooks(db *sql.DB) *Books { return &Books{query.New(db)} }
 // Check holds accounts against their entries, and looks for entries that a transaction left open.
 func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, error) {
 	negative := books.Check{Name: "credit: no balance is negative"}
-	added := books.Check{Name: "credit: credit + prepare_deduct_credit is what ADDED and DEDUCTING entries brought"}
-	prepared := books.Check{Name: "credit: prepare_add_credit is what PREPARED entries promise"}
-	deducting := books.Check{Name: "credit: prepare_deduct_credit is what DEDUCTING entries hold"}
+	added := books.Check{Name: "credit: credit + prepare_deduct_credit = ADDED + DEDUCTING entries"}
+	prepared := books.Check{Name: "credit: prepare_add_credit = PREPARED entries"}
+	deducting := books.Check{Name: "credit: prepare_deduct_credit = DEDUCTING entries"}
 	stale := books.Check{Name: "credit: nothing stays PREPARED or DEDUCTING"}
 
 	n, err := b.q.CountAccounts(ctx)

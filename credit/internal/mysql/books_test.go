@@ -74,9 +74,9 @@ func TestBooks(t *testing.T) {
 func TestBrokenBooks(t *testing.T) {
 	t.Parallel()
 	const (
-		added     = "credit: credit + prepare_deduct_credit is what ADDED and DEDUCTING entries brought"
-		prepared  = "credit: prepare_add_credit is what PREPARED entries promise"
-		deducting = "credit: prepare_deduct_credit is what DEDUCTING entries hold"
+		added     = "credit: credit + prepare_deduct_credit = ADDED + DEDUCTING entries"
+		prepared  = "credit: prepare_add_credit = PREPARED entries"
+		deducting = "credit: prepare_deduct_credit = DEDUCTING entries"
 		negative  = "credit: no balance is negative"
 		stale     = "credit: nothing stays PREPARED or DEDUCTING"
 	)

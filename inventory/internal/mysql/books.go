@@ -20,8 +20,8 @@ func NewBooks(db *sql.DB) *Books { return &Books{query.New(db)} }
 // Check holds stock against itself and against the lines of the orders, and looks for lines that a transaction left open.
 func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, error) {
 	sum := books.Check{Name: "inventory: sellable + frozen + sold = received, none negative"}
-	frozen := books.Check{Name: "inventory: frozen is what FROZEN lines hold"}
-	sold := books.Check{Name: "inventory: sold is what DEDUCTED and RETURNING lines took"}
+	frozen := books.Check{Name: "inventory: frozen = FROZEN lines"}
+	sold := books.Check{Name: "inventory: sold = DEDUCTED + RETURNING lines"}
 	stale := books.Check{Name: "inventory: nothing stays FROZEN or RETURNING"}
 
 	n, err := b.q.CountStock(ctx)

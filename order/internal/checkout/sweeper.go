@@ -2,6 +2,8 @@ package checkout
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -11,7 +13,6 @@ import (
 
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql"
-	"example.com/fourfold/order/internal/order"
 )
 
 // Sweeper looks after attempts that stay OPEN. Several instances share the work by leases. It never writes PAID or
@@ -68,38 +69,49 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	asks := true
 	for _, a := range overdue {
-		if err := s.look(ctx, a); err != nil {
-			slog.WarnContext(ctx, "overdue payment", "order", a.OrderID, "gid", a.GID, "err", err)
+		log := slog.With("kind", a.Kind, "order", a.OrderID, "gid", a.GID, "age", a.Age.String())
+		if a.Age >= s.times.Alert {
+			if now, err := s.store.Attempt(ctx, a.Kind, a.GID); err == nil && now.Open {
+				log.ErrorContext(ctx, "ALARM: a transaction does not settle")
+			}
+		}
+		if !asks {
+			continue
+		}
+		if err := s.look(ctx, a, log); err != nil {
+			log.WarnContext(ctx, "overdue transaction", "err", err)
+			asks = !errors.Is(err, errSilent)
 		}
 	}
 	return nil
 }
 
-func (s *Sweeper) look(ctx context.Context, a mysql.Overdue) error {
-	// The coordinator first, the row after: when it calls the transaction succeeded, the row must read PAID.
+// errSilent: the coordinator does not answer. The rest of the sweep need not wait for it too.
+var errSilent = errors.New("the coordinator does not answer")
+
+func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) error {
+	// The coordinator first, the row after: when it calls the transaction succeeded, the attempt must be DONE.
 	status, err := s.coordinator.Status(ctx, a.GID)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errSilent, err)
 	}
-	state, err := s.store.State(ctx, a.OrderID)
+	progress, err := s.store.Attempt(ctx, a.Kind, a.GID)
 	if err != nil {
 		return err
 	}
-	v := Judge(status, state, a.Kind, a.GID)
+	v := Judge(status, progress)
 	s.verdicts.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", string(v))))
-	log := slog.With("order", a.OrderID, "gid", a.GID, "age", a.Age.String(), "coordinator", string(status), "status", string(state.Status))
 	switch v {
 	case Abandon:
-		log.InfoContext(ctx, "attempt abandoned")
+		log.InfoContext(ctx, "attempt abandoned", "coordinator", string(status))
 		_, err = s.store.AbandonAttempt(ctx, a.Kind, a.OrderID, a.GID)
 	case Hasten:
 		err = s.coordinator.Hasten(ctx, a.GID)
 	case Alarm:
-		log.ErrorContext(ctx, "ALARM: the coordinator is through with a payment that holds its order: its log was lost or the books are wrong")
-	}
-	if v != Abandon && a.Age >= s.times.Alert {
-		log.ErrorContext(ctx, "ALARM: a payment does not settle")
+		log.ErrorContext(ctx, "ALARM: the coordinator is through with a transaction whose attempt is open: its log was lost or the books are wrong",
+			"coordinator", string(status), "held", progress.Held)
 	}
 	return err
 }
@@ -119,17 +131,16 @@ const (
 	Alarm Verdict = "alarm"
 )
 
-// Judge decides about the OPEN attempt gid of kind. status was read before state.
-func Judge(status tcc.Status, state mysql.State, kind order.Kind, gid string) Verdict {
-	if !state.Busy {
+// Judge decides about an attempt. status was read before progress.
+func Judge(status tcc.Status, progress mysql.Progress) Verdict {
+	if !progress.Open {
 		return Wait
 	}
-	held := state.GID == gid && state.Status == kind.Try().To
 	switch status {
 	case tcc.Submitted, tcc.Aborting:
 		return Hasten
 	case tcc.Unknown, tcc.Failed:
-		if held {
+		if progress.Held {
 			return Alarm
 		}
 		return Abandon

@@ -9,28 +9,26 @@ import (
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
-	"example.com/fourfold/order/internal/order"
 )
 
-// TestJudge walks every status of the coordinator against every state of the row.
+// TestJudge walks every status of the coordinator against every state of the attempt.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	var (
-		payable = mysql.State{Status: order.Created, Busy: true}
-		held    = mysql.State{Status: order.Updating, GID: "gid", Busy: true}
-		closed  = mysql.State{Status: order.Canceled, Reason: order.ByMember, Busy: true}
-		ended   = mysql.State{Status: order.Paid, GID: "gid"}
+		untouched = mysql.Progress{Open: true}
+		held      = mysql.Progress{Open: true, Held: true}
+		ended     = mysql.Progress{}
 	)
-	for status, want := range map[tcc.Status]map[mysql.State]checkout.Verdict{
-		tcc.Unknown:   {payable: "abandon", held: "alarm", closed: "abandon", ended: "wait"},
-		tcc.Failed:    {payable: "abandon", held: "alarm", closed: "abandon", ended: "wait"},
-		tcc.Succeeded: {payable: "alarm", held: "alarm", closed: "alarm", ended: "wait"},
-		tcc.Prepared:  {payable: "wait", held: "wait", closed: "wait", ended: "wait"},
-		tcc.Submitted: {payable: "hasten", held: "hasten", closed: "hasten", ended: "wait"},
-		tcc.Aborting:  {payable: "hasten", held: "hasten", closed: "hasten", ended: "wait"},
+	for status, want := range map[tcc.Status]map[mysql.Progress]checkout.Verdict{
+		tcc.Unknown:   {untouched: "abandon", held: "alarm", ended: "wait"},
+		tcc.Failed:    {untouched: "abandon", held: "alarm", ended: "wait"},
+		tcc.Succeeded: {untouched: "alarm", held: "alarm", ended: "wait"},
+		tcc.Prepared:  {untouched: "wait", held: "wait", ended: "wait"},
+		tcc.Submitted: {untouched: "hasten", held: "hasten", ended: "wait"},
+		tcc.Aborting:  {untouched: "hasten", held: "hasten", ended: "wait"},
 	} {
-		for state, v := range want {
-			assert.Equal(t, v, checkout.Judge(status, state, order.Payment, "gid"), fmt.Sprintf("%s, %+v", status, state))
+		for progress, v := range want {
+			assert.Equal(t, v, checkout.Judge(status, progress), fmt.Sprintf("%s, %+v", status, progress))
 		}
 	}
 }

@@ -16,10 +16,10 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// hooked lets something happen right before a service's books are read.
+// hooked lets something happen right before a service's books are read, or right after the last read.
 type hooked struct {
 	books.Ledger
-	digest, buckets, orders func()
+	digest, buckets, orders, end func()
 }
 
 func happen(f func()) {
@@ -40,6 +40,7 @@ func (h hooked) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, err
 
 func (h hooked) OfOrders(ctx context.Context, ids []string) ([]books.Fact, error) {
 	happen(h.orders)
+	defer happen(h.end)
 	return h.Ledger.OfOrders(ctx, ids)
 }
 
@@ -87,7 +88,7 @@ func TestInBetween(t *testing.T) {
 				require.NoError(t, err)
 			}, hooked{orders: pay[1]}
 		},
-		// As before, and the order is refunded too before it is read again: PAID never shows.
+		// As before, and the order is refunded too, between the last read of its lines and the last one of the order: PAID never shows.
 		"confirmed late and refunded": func(t *testing.T) (func(), hooked) {
 			o, err := s.create(t.Context())
 			require.NoError(t, err)
@@ -97,7 +98,7 @@ func TestInBetween(t *testing.T) {
 				pay[0]()
 				_, err := s.inventory.ExecContext(t.Context(), days, o.ID)
 				require.NoError(t, err)
-			}, hooked{orders: func() { pay[1](); refund[0]() }}
+			}, hooked{end: func() { pay[1](); refund[0]() }}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

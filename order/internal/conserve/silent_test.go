@@ -118,12 +118,9 @@ func TestTooMuch(t *testing.T) {
 func TestOneAtATime(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	comparator := func() (*conserve.Comparator, chan struct{}, chan struct{}) {
-		reached, goOn := make(chan struct{}), make(chan struct{})
-		h := hooked{Ledger: s.ledger("wms"), digest: func() { reached <- struct{}{}; <-goOn }}
-		return conserve.New(s.store, s.ledger("inventory"), s.ledger("credit"), h), reached, goOn
-	}
-	c, reached, goOn := comparator()
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	c := conserve.New(s.store, s.ledger("inventory"), s.ledger("credit"),
+		hooked{Ledger: s.ledger("wms"), digest: func() { reached <- struct{}{}; <-goOn }})
 	first := make(chan error, 1)
 	go func() {
 		_, err := c.Run(t.Context(), time.Minute)

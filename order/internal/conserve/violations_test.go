@@ -156,7 +156,7 @@ func TestViolations(t *testing.T) {
 		{"points for something else", []string{"INSERT INTO {credit}.credit_entry (source, member_id, gid, points, status, updated_at) VALUES ('sign-up', 'm-1', '', 5, 'ADDED', '2026-01-01')", recount}, []string{}, ""},
 
 		{"a unit appears", []string{"UPDATE {inventory}.stock SET sellable = sellable + 1 WHERE sku = 'sku-1'"}, []string{"inventory: sellable + frozen + sold = received, none negative"}, "sku-1"},
-		{"a point appears", []string{"UPDATE {credit}.credit_account SET credit = credit + 1 WHERE member_id = 'm-1'"}, []string{"credit: credit + prepare_deduct_credit is what ADDED and DEDUCTING entries brought"}, "m-1"},
+		{"a point appears", []string{"UPDATE {credit}.credit_account SET credit = credit + 1 WHERE member_id = 'm-1'"}, []string{"credit: credit + prepare_deduct_credit = ADDED + DEDUCTING entries"}, "m-1"},
 		{"a slip is empty", []string{"DELETE FROM {wms}.delivery_line WHERE slip_id = '{paid}'"}, []string{"wms: every slip has lines"}, "{paid}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

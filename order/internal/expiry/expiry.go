@@ -3,6 +3,7 @@ package expiry
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -39,10 +40,11 @@ func (s *Sweep) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error // of one order does not keep the others open
 	for _, id := range ids {
 		if _, err := s.store.Expire(ctx, id); err != nil {
-			return err
+			failed = fmt.Errorf("order %s: %w", id, err)
 		}
 	}
-	return nil
+	return failed
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
-
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql/query"
@@ -36,12 +34,13 @@ func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, 
 			return err
 		}
 		if kind == order.Payment && o.Expired {
-			_, err := closeOrder(ctx, q, o.MemberID, id, order.Expired)
+			_, err := closeOrder(ctx, q, o.MemberID, o.ID, order.Expired)
 			return err
 		}
 		opened = true
+		// The row's id: the caller's may differ from it by what the collation ignores, such as a blank behind.
 		return q.InsertAttempt(ctx, query.InsertAttemptParams{
-			OrderID: id, Gid: gid, Kind: string(kind), State: string(order.AttemptOpen),
+			OrderID: o.ID, Gid: gid, Kind: string(kind), State: string(order.AttemptOpen),
 		})
 	})
 	if err != nil {
@@ -192,24 +191,44 @@ type Overdue struct {
 }
 
 // LeaseOverdue takes up to limit attempts that have been open for at least age and that no other sweeper looks after, for
-// lease. All times are whole seconds by the database's clock.
-func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limit int32) ([]Overdue, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, err
-	}
-	owner := sql.NullString{String: id.String(), Valid: true}
-	n, err := s.q.LeaseAttempts(ctx, query.LeaseAttemptsParams{
-		Owner: owner, State: string(order.AttemptOpen), Limit: limit,
-		AgeSeconds: int64(age / time.Second), LeaseSeconds: int32(lease / time.Second),
+// lease: those looked at longest ago first. An attempt that somebody has locked is left for later. All times are whole
+// seconds by the database's clock.
+func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limit int32) (overdue []Overdue, err error) {
+	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		rows, err := q.ListOverdue(ctx, query.ListOverdueParams{
+			State: string(order.AttemptOpen), MinusAgeSeconds: -int32(age / time.Second), Limit: limit,
+		})
+		overdue = nil
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		gids := make([]string, len(rows))
+		for i, r := range rows {
+			gids[i] = r.Gid
+			overdue = append(overdue, Overdue{r.OrderID, r.Gid, order.Kind(r.Kind), time.Duration(r.AgeSeconds) * time.Second})
+		}
+		return q.LeaseAttempts(ctx, query.LeaseAttemptsParams{LeaseSeconds: int32(lease / time.Second), Gids: gids})
 	})
-	if err != nil || n == 0 {
-		return nil, err
-	}
-	rows, err := s.q.ListLeased(ctx, query.ListLeasedParams{LeaseOwner: owner, State: string(order.AttemptOpen)})
-	overdue := make([]Overdue, len(rows))
-	for i, r := range rows {
-		overdue[i] = Overdue{r.OrderID, r.Gid, order.Kind(r.Kind), time.Duration(r.AgeSeconds) * time.Second}
-	}
 	return overdue, err
+}
+
+// Progress is where an attempt stands.
+type Progress struct {
+	// Open tells that the attempt has not ended.
+	Open bool
+	// Held tells that its transaction holds the order.
+	Held bool
+}
+
+// Attempt gives where the attempt gid of kind stands, or ErrNotFound.
+func (s *Store) Attempt(ctx context.Context, kind order.Kind, gid string) (Progress, error) {
+	row, err := s.q.GetAttemptState(ctx, gid)
+	if err != nil {
+		return Progress{}, found(err)
+	}
+	return Progress{
+		Open: order.AttemptState(row.State) == order.AttemptOpen,
+		Held: row.Gid == gid && order.Status(row.Status) == kind.Try().To,
+	}, nil
 }

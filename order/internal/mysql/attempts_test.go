@@ -276,3 +276,47 @@ func TestExpiry(t *testing.T) {
 	require.Equal(t, "1 order.created\n2 order.canceled\n--\n", mysqltest.Dump(t, db,
 		"SELECT seq, event_type FROM outbox WHERE order_id = '"+swept+"' ORDER BY seq"))
 }
+
+// TestHeldRowsDoNotStopTheSweeps: one transaction that hangs, holding its order and attempt, keeps nobody from the others.
+func TestHeldRowsDoNotStopTheSweeps(t *testing.T) {
+	t.Parallel()
+	db, store, stuck := newOrder(t)
+	free := addOrder(t, store)
+	for _, id := range []string{stuck, free} {
+		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
+		require.NoError(t, err)
+	}
+	idle, late := addOrder(t, store), addOrder(t, store)
+	_, err := db.ExecContext(t.Context(), "UPDATE payment_attempt SET created_at = TIMESTAMPADD(SECOND, -40, NOW(3))")
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id IN (?, ?)", idle, late)
+	require.NoError(t, err)
+
+	hung, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = hung.Rollback() }()
+	_, err = hung.ExecContext(t.Context(), "UPDATE payment_attempt SET reason = 'x' WHERE order_id = ?", stuck)
+	require.NoError(t, err)
+	_, err = hung.ExecContext(t.Context(), "UPDATE orders SET reason = 'x' WHERE id = ?", idle)
+	require.NoError(t, err)
+
+	got, err := store.LeaseOverdue(t.Context(), 30*time.Second, time.Minute, 10)
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	assert.Equal(t, free, got[0].OrderID)
+	closed, err := store.Expire(t.Context(), idle)
+	require.NoError(t, err)
+	assert.False(t, closed)
+	closed, err = store.Expire(t.Context(), late)
+	require.NoError(t, err)
+	assert.True(t, closed)
+}
+
+// TestBlankBehindAnID: what the collation takes for the same order is written down under the order's own id.
+func TestBlankBehindAnID(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id+" ", "gid")
+	require.NoError(t, err)
+	require.Equal(t, id+"|\n--\n", mysqltest.Dump(t, db, "SELECT CONCAT(order_id, '|') FROM payment_attempt"))
+}

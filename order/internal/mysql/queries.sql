@@ -13,6 +13,9 @@ FROM orders WHERE id = ? AND member_id = ?;
 -- name: LockOrder :one
 SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE;
 
+-- name: LockFreeOrder :one
+SELECT id, member_id, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED;
+
 -- name: ListExpired :many
 SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?;
 
@@ -70,15 +73,19 @@ UPDATE payment_attempt SET state = sqlc.arg('to_state') WHERE gid = sqlc.arg('gi
 -- name: SetReason :execrows
 UPDATE payment_attempt SET reason = sqlc.arg('reason') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('state') AND reason = '';
 
--- name: LeaseAttempts :execrows
-UPDATE payment_attempt SET lease_owner = sqlc.arg('owner'), lease_until = TIMESTAMPADD(SECOND, sqlc.arg('lease_seconds'), NOW(3))
-WHERE state = sqlc.arg('state') AND TIMESTAMPDIFF(SECOND, created_at, NOW(3)) >= CAST(sqlc.arg('age_seconds') AS SIGNED)
+-- name: ListOverdue :many
+-- Skips what somebody holds: one stuck transaction must not keep the sweeper from all others. Those looked at longest ago
+-- come first, so that attempts that cannot be helped do not starve the rest.
+SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds FROM payment_attempt
+WHERE state = sqlc.arg('state') AND created_at <= TIMESTAMPADD(SECOND, sqlc.arg('minus_age_seconds'), NOW(3))
   AND (lease_until IS NULL OR lease_until < NOW(3))
-ORDER BY created_at LIMIT ?;
+ORDER BY lease_until, created_at LIMIT ? FOR UPDATE SKIP LOCKED;
 
--- name: ListLeased :many
-SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
-FROM payment_attempt WHERE lease_owner = ? AND state = ? ORDER BY created_at;
+-- name: LeaseAttempts :exec
+UPDATE payment_attempt SET lease_until = TIMESTAMPADD(SECOND, sqlc.arg('lease_seconds'), NOW(3)) WHERE gid IN (sqlc.slice('gids'));
+
+-- name: GetAttemptState :one
+SELECT o.status, o.gid, a.state FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.gid = sqlc.arg('gid');
 
 -- name: InsertAnswer :exec
 INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply) VALUES (?, ?, ?, ?, ?, ?);

@@ -137,13 +137,16 @@ func (s *Store) Expired(ctx context.Context, limit int32) ([]string, error) {
 	return s.q.ListExpired(ctx, query.ListExpiredParams{Status: string(order.Close.Transition().From), Limit: limit})
 }
 
-// Expire closes an order that was not paid in time and tells whether it did: not while a payment that was begun in time is
-// being opened.
+// Expire closes an order that was not paid in time and tells whether it did: not while somebody has it locked, nor while a
+// payment that was begun in time is being opened.
 func (s *Store) Expire(ctx context.Context, id string) (closed bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		closed = false
 		q := s.q.WithTx(tx)
-		o, err := q.LockOrder(ctx, id)
+		o, err := q.LockFreeOrder(ctx, id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil // somebody is at it
+		}
 		if err != nil || !o.Expired {
 			return err
 		}

@@ -1,7 +1,6 @@
 package slip_test
 
 import (
-	"database/sql"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
 // TestClosingWaitsForOpenTries holds a Try behind its look at the switch: the warehouse is not closed before that Try is done.
@@ -27,9 +27,9 @@ func TestClosingWaitsForOpenTries(t *testing.T) {
 
 	tried, closed := make(chan error, 1), make(chan error, 1)
 	go func() { tried <- b.call(t.Context(), "try", "order-1") }()
-	awaitLockWaits(t, b.db, 1)
+	tcclaws.AwaitLockWaits(t, b.db, 1)
 	go func() { closed <- b.store.SetOpen(t.Context(), false) }()
-	awaitLockWaits(t, b.db, 2)
+	tcclaws.AwaitLockWaits(t, b.db, 2)
 	require.Empty(t, closed, "closed while a Try that saw the warehouse open was under way")
 	require.NoError(t, other.Rollback())
 	require.NoError(t, <-tried)
@@ -77,17 +77,4 @@ func TestClosedIsFinal(t *testing.T) {
 		wg.Wait()
 		require.Equal(t, atClosing, slips(), "slips that came behind the closing, round %d", round)
 	}
-}
-
-// awaitLockWaits waits until n transactions of db's database wait for a row lock.
-func awaitLockWaits(t testing.TB, db *sql.DB, n int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		var waiting int
-		err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM information_schema.innodb_trx x
-			JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id
-			WHERE x.trx_state = 'LOCK WAIT' AND p.db = DATABASE()`).Scan(&waiting)
-		return err == nil && waiting >= n
-		// The server refreshes innodb_trx only when nobody has read it for 100 ms.
-	}, 3*time.Second, 150*time.Millisecond, "%d transactions wait for a lock", n)
 }

@@ -87,6 +87,23 @@ func (q *Queries) GetAttempt(ctx context.Context, gid string) (GetAttemptRow, er
 	return i, err
 }
 
+const getAttemptState = `-- name: GetAttemptState :one
+SELECT o.status, o.gid, a.state FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.gid = ?
+`
+
+type GetAttemptStateRow struct {
+	Status string
+	Gid    string
+	State  string
+}
+
+func (q *Queries) GetAttemptState(ctx context.Context, gid string) (GetAttemptStateRow, error) {
+	row := q.db.QueryRowContext(ctx, getAttemptState, gid)
+	var i GetAttemptStateRow
+	err := row.Scan(&i.Status, &i.Gid, &i.State)
+	return i, err
+}
+
 const getLastAttempt = `-- name: GetLastAttempt :one
 SELECT state, reason FROM payment_attempt WHERE order_id = ? AND kind = ? ORDER BY no DESC LIMIT 1
 `
@@ -328,33 +345,29 @@ func (q *Queries) InsertOrder(ctx context.Context, arg InsertOrderParams) error 
 	return err
 }
 
-const leaseAttempts = `-- name: LeaseAttempts :execrows
-UPDATE payment_attempt SET lease_owner = ?, lease_until = TIMESTAMPADD(SECOND, ?, NOW(3))
-WHERE state = ? AND TIMESTAMPDIFF(SECOND, created_at, NOW(3)) >= CAST(? AS SIGNED)
-  AND (lease_until IS NULL OR lease_until < NOW(3))
-ORDER BY created_at LIMIT ?
+const leaseAttempts = `-- name: LeaseAttempts :exec
+UPDATE payment_attempt SET lease_until = TIMESTAMPADD(SECOND, ?, NOW(3)) WHERE gid IN (/*SLICE:gids*/?)
 `
 
 type LeaseAttemptsParams struct {
-	Owner        sql.NullString
 	LeaseSeconds int32
-	State        string
-	AgeSeconds   int64
-	Limit        int32
+	Gids         []string
 }
 
-func (q *Queries) LeaseAttempts(ctx context.Context, arg LeaseAttemptsParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, leaseAttempts,
-		arg.Owner,
-		arg.LeaseSeconds,
-		arg.State,
-		arg.AgeSeconds,
-		arg.Limit,
-	)
-	if err != nil {
-		return 0, err
+func (q *Queries) LeaseAttempts(ctx context.Context, arg LeaseAttemptsParams) error {
+	query := leaseAttempts
+	var queryParams []interface{}
+	queryParams = append(queryParams, arg.LeaseSeconds)
+	if len(arg.Gids) > 0 {
+		for _, v := range arg.Gids {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:gids*/?", strings.Repeat(",?", len(arg.Gids))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:gids*/?", "NULL", 1)
 	}
-	return result.RowsAffected()
+	_, err := q.db.ExecContext(ctx, query, queryParams...)
+	return err
 }
 
 const listExpired = `-- name: ListExpired :many
@@ -379,51 +392,6 @@ func (q *Queries) ListExpired(ctx context.Context, arg ListExpiredParams) ([]str
 			return nil, err
 		}
 		items = append(items, id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listLeased = `-- name: ListLeased :many
-SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds
-FROM payment_attempt WHERE lease_owner = ? AND state = ? ORDER BY created_at
-`
-
-type ListLeasedParams struct {
-	LeaseOwner sql.NullString
-	State      string
-}
-
-type ListLeasedRow struct {
-	OrderID    string
-	Gid        string
-	Kind       string
-	AgeSeconds int32
-}
-
-func (q *Queries) ListLeased(ctx context.Context, arg ListLeasedParams) ([]ListLeasedRow, error) {
-	rows, err := q.db.QueryContext(ctx, listLeased, arg.LeaseOwner, arg.State)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListLeasedRow
-	for rows.Next() {
-		var i ListLeasedRow
-		if err := rows.Scan(
-			&i.OrderID,
-			&i.Gid,
-			&i.Kind,
-			&i.AgeSeconds,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
 	}
 	if err := rows.Close(); err != nil {
 		return nil, err
@@ -536,6 +504,73 @@ func (q *Queries) ListOrders(ctx context.Context, arg ListOrdersParams) ([]ListO
 		return nil, err
 	}
 	return items, nil
+}
+
+const listOverdue = `-- name: ListOverdue :many
+SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds FROM payment_attempt
+WHERE state = ? AND created_at <= TIMESTAMPADD(SECOND, ?, NOW(3))
+  AND (lease_until IS NULL OR lease_until < NOW(3))
+ORDER BY lease_until, created_at LIMIT ? FOR UPDATE SKIP LOCKED
+`
+
+type ListOverdueParams struct {
+	State           string
+	MinusAgeSeconds int32
+	Limit           int32
+}
+
+type ListOverdueRow struct {
+	OrderID    string
+	Gid        string
+	Kind       string
+	AgeSeconds int32
+}
+
+// Skips what somebody holds: one stuck transaction must not keep the sweeper from all others. Those looked at longest ago
+// come first, so that attempts that cannot be helped do not starve the rest.
+func (q *Queries) ListOverdue(ctx context.Context, arg ListOverdueParams) ([]ListOverdueRow, error) {
+	rows, err := q.db.QueryContext(ctx, listOverdue, arg.State, arg.MinusAgeSeconds, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListOverdueRow
+	for rows.Next() {
+		var i ListOverdueRow
+		if err := rows.Scan(
+			&i.OrderID,
+			&i.Gid,
+			&i.Kind,
+			&i.AgeSeconds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockFreeOrder = `-- name: LockFreeOrder :one
+SELECT id, member_id, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED
+`
+
+type LockFreeOrderRow struct {
+	ID       string
+	MemberID string
+	Expired  bool
+}
+
+func (q *Queries) LockFreeOrder(ctx context.Context, id string) (LockFreeOrderRow, error) {
+	row := q.db.QueryRowContext(ctx, lockFreeOrder, id)
+	var i LockFreeOrderRow
+	err := row.Scan(&i.ID, &i.MemberID, &i.Expired)
+	return i, err
 }
 
 const lockOpenAttempt = `-- name: LockOpenAttempt :one

@@ -1,0 +1,38 @@
+package tcc
+
+import (
+	"context"
+	"database/sql"
+)
+
+// pass writes the phase's barrier row in tx and tells whether the phase is to run. The rows and their meaning are DTM's (its
+// client's table barrier and reasons), so its tools read them.
+//
+// A Cancel first takes the place of its Try: when that row was not there, the Try never ran (empty rollback) and will find
+// its place taken when it comes (hanging). It stops at the first error: behind a deadlock the session is outside
+// the transaction, and a second INSERT would commit on its own.
+func pass(ctx context.Context, tx *sql.Tx, c call) (bool, error) {
+	if c.op == opCancel {
+		empty, err := take(ctx, tx, c, opTry)
+		if err != nil {
+			return false, err
+		}
+		if empty {
+			_, err := take(ctx, tx, c, opCancel)
+			return false, err
+		}
+	}
+	return take(ctx, tx, c, c.op)
+}
+
+// take inserts the row of op and tells whether it was not there.
+func take(ctx context.Context, tx *sql.Tx, c call, op string) (bool, error) {
+	res, err := tx.ExecContext(ctx,
+		"INSERT IGNORE INTO barrier (trans_type, gid, branch_id, op, barrier_id, reason) VALUES ('tcc', ?, ?, ?, '01', ?)",
+		c.gid, c.branchID, op, c.op)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}

@@ -1,0 +1,155 @@
+package tcclaws
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// cancelWaitsForUncommittedTry: a Cancel that finds its Try neither done nor absent waits for it and then undoes it.
+func cancelWaitsForUncommittedTry(t *testing.T, s subject) {
+	release := s.lock(t)
+	tried, canceled := make(chan error, 1), make(chan error, 1)
+	go func() { tried <- s.phase("try") }()
+	AwaitLockWaits(t, s.DB, 1)
+	go func() { canceled <- s.phase("cancel") }()
+	AwaitLockWaits(t, s.DB, 2)
+	require.Empty(t, canceled, "Cancel answered while its Try was open")
+	release()
+
+	require.NoError(t, <-tried)
+	require.NoError(t, <-canceled)
+	s.reads(t, s.Canceled, "a Cancel that met its Try half done")
+}
+
+// cancelsWaitForRefusedTry: two Cancels wait for a Try that then refuses, and deadlock over its place in the barrier. None may
+// count as done without having taken that place: a repeated Try would reserve what nobody releases.
+func cancelsWaitForRefusedTry(t *testing.T, s subject) {
+	// The Try, as far as the barrier sees it: its row, then a rollback.
+	try, err := s.DB.BeginTx(context.Background(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = try.Rollback() })
+	_, err = try.ExecContext(t.Context(), `INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, reason)
+		VALUES ('tcc', ?, '01', 'try', '01', 'try')`, s.GID)
+	require.NoError(t, err)
+	canceled := make(chan error, 2)
+	for range 2 {
+		go func() { canceled <- s.phase("cancel") }()
+	}
+	AwaitLockWaits(t, s.DB, 2)
+	require.NoError(t, try.Rollback())
+	for range 2 {
+		if err := <-canceled; err != nil {
+			s.must(t, "cancel") // the coordinator sends it again
+		}
+	}
+	s.must(t, "try")
+	s.reads(t, s.Before, "a Try behind its Cancels")
+}
+
+// lock holds a row that the Try needs, until release.
+func (s subject) lock(t *testing.T) (release func()) {
+	t.Helper()
+	tx, err := s.DB.BeginTx(context.Background(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	rows, err := tx.QueryContext(t.Context(), s.Lock)
+	require.NoError(t, err)
+	require.True(t, rows.Next(), "Lock finds a row")
+	require.NoError(t, rows.Close())
+	return func() { require.NoError(t, tx.Rollback()) }
+}
+
+// AwaitLockWaits waits until n transactions of db's database wait for a row lock.
+func AwaitLockWaits(t testing.TB, db *sql.DB, n int) {
+	t.Helper()
+	var name string
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT DATABASE()").Scan(&name))
+	waiting := 0
+	for deadline := time.Now().Add(3 * time.Second); waiting < n; waiting = lockWaits(t, db)[name] {
+		require.True(t, time.Now().Before(deadline), "%d transactions wait for a lock, not %d", waiting, n)
+	}
+}
+
+var looks struct {
+	sync.Mutex
+	at      time.Time
+	waiting map[string]int
+}
+
+// lockWaits counts the transactions that wait for a row lock, by database. All tests share one look: the server refreshes
+// innodb_trx only when nobody has read it for 100 ms.
+func lockWaits(t testing.TB, db *sql.DB) map[string]int {
+	t.Helper()
+	asked := time.Now()
+	looks.Lock()
+	defer looks.Unlock()
+	if looks.at.After(asked) {
+		return looks.waiting
+	}
+	time.Sleep(time.Until(looks.at.Add(120 * time.Millisecond)))
+	rows, err := db.QueryContext(t.Context(), `SELECT p.db, COUNT(*) FROM information_schema.innodb_trx x
+		JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id
+		WHERE x.trx_state = 'LOCK WAIT' AND p.db IS NOT NULL GROUP BY p.db`)
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	looks.waiting = map[string]int{}
+	for rows.Next() {
+		var name string
+		var n int
+		require.NoError(t, rows.Scan(&name, &n))
+		looks.waiting[name] = n
+	}
+	looks.at = time.Now()
+	return looks.waiting
+}
+
+// races: three deliveries at once of each of two calls, and what the coordinator sends again behind them, end in one of the
+// states that the calls in turn could end in.
+func races(t *testing.T, newSubject func(t *testing.T) subject) {
+	for _, r := range []struct {
+		before, a, b string
+		// again is delivered once more behind the race and must succeed then.
+		again []string
+		want  func(s subject) []string
+	}{
+		{"", "try", "try", []string{"try"}, func(s subject) []string { return []string{s.Tried} }},
+		{"", "try", "cancel", []string{"try", "cancel"}, func(s subject) []string { return []string{s.Before, s.Canceled} }},
+		{"", "try", "confirm", []string{"try", "confirm"}, func(s subject) []string { return []string{s.Confirmed} }},
+		{"try", "confirm", "confirm", []string{"confirm"}, func(s subject) []string { return []string{s.Confirmed} }},
+		{"try", "cancel", "cancel", []string{"cancel"}, func(s subject) []string { return []string{s.Canceled} }},
+		// The coordinator never sends both. One of them wins, the other stays an error.
+		{"try", "confirm", "cancel", nil, func(s subject) []string { return []string{s.Confirmed, s.Canceled} }},
+		{"", "cancel", "cancel", []string{"cancel"}, func(s subject) []string { return []string{s.Before} }},
+	} {
+		t.Run(fmt.Sprintf("%s-%s-after-%s", r.a, r.b, r.before), func(t *testing.T) {
+			t.Parallel()
+			for round := range 3 {
+				s := newSubject(t)
+				if r.before != "" {
+					s.must(t, r.before)
+				}
+				var wg sync.WaitGroup
+				start := make(chan struct{})
+				for i := range 6 {
+					op := []string{r.a, r.b}[(i+round)%2]
+					wg.Go(func() {
+						<-start
+						_ = s.phase(op) // an error only means: deliver again
+					})
+				}
+				close(start)
+				wg.Wait()
+				for _, op := range r.again {
+					s.must(t, op)
+				}
+				require.Contains(t, r.want(s), s.Snapshot(t), "round %d", round)
+			}
+		})
+	}
+}
