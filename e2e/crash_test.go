@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,36 @@ func TestOwnTryTooLate(t *testing.T) {
 	assert.Equal(t, "CREATED |  |  |  | ABANDONED", footprint(t, id))
 	require.Equal(t, 200, c.pay(t, id).code, "at once, with a transaction of its own")
 	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | ABANDONED,DONE", footprint(t, id))
+}
+
+// TestInitiatorFrozen: order stands still between its own Try and the others for longer than the coordinator waits, and then
+// goes on. It must not bring the order back to life.
+func TestInitiatorFrozen(t *testing.T) {
+	c := shopper(t)
+	sku := product(t, 500, 100)
+	id := c.order(t, sku, 2)
+	hit := fault(t, "checkout/order-tried", "pause*1")
+	paid := make(chan answer, 1)
+	go func() {
+		a, _ := c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil)
+		paid <- a
+	}()
+	hit()
+	pid, err := shared.PID(t.Context(), "order")
+	require.NoError(t, err)
+	gid := one(t, db(t, "shop_order"), "SELECT gid FROM payment_attempt WHERE order_id = ?", id)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	awake := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
+	t.Cleanup(awake)
+	require.Eventually(t, func() bool {
+		return one(t, db(t, "shop_dtm"), "SELECT status FROM trans_global WHERE gid = ?", gid) == "aborting"
+	}, 20*time.Second, 100*time.Millisecond, "the coordinator gives up")
+	awake()
+	<-paid
+	assert.Equal(t, "PAYMENT_TIMEOUT", c.settled(t, id, 20*time.Second, "CANCELED").Body.Reason)
+	assert.Equal(t, "100 0 0", stockOf(t, sku))
+	assert.Equal(t, "0 0", creditOf(t, c))
+	require.NoError(t, shared.WaitHealthy(t.Context(), "order", "gateway"))
 }
 
 // TestCoordinatorDown: nothing is begun, the order stays payable.

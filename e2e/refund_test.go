@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,16 +93,28 @@ func TestRefundAgainstPick(t *testing.T) {
 	sku := product(t, 500, 1000)
 	outcomes := map[string]int{}
 	var mu sync.Mutex
+	var round atomic.Int64
 	rounds(t, 200, 5, func() {
 		id := paid(t, c, sku)
 		slip := "/v1/ops/deliveries/" + delivery(t, id)
-		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/refund", nil) })
-		wg.Go(func() {
-			stagger(250 * time.Millisecond)
+		refund := func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/refund", nil) }
+		pick := func() {
+			stagger(100 * time.Millisecond)
 			_, _ = operator.try(t.Context(), "POST", slip+"/pick", nil)
-		})
-		wg.Wait()
+		}
+		switch round.Add(1) % 10 {
+		case 0:
+			refund()
+			pick()
+		case 1:
+			pick()
+			refund()
+		default:
+			var wg sync.WaitGroup
+			wg.Go(refund)
+			wg.Go(pick)
+			wg.Wait()
+		}
 		c.settled(t, id, 15*time.Second, "PAID", "REFUNDED")
 		end := footprint(t, id)
 		mu.Lock()
@@ -118,27 +131,35 @@ func TestRefundAgainstPick(t *testing.T) {
 	requireBooks(t)
 }
 
-// TestPayAgainstCancelAgainstExpiry: 200 rounds; each order ends in exactly one of the three, everywhere.
+// TestPayAgainstCancelAgainstExpiry: 200 rounds; each order ends in exactly one of the three, everywhere. In three rounds of
+// four one of them comes first, so that every outcome occurs; in the fourth they race.
 func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 1000)
 	orders := open(t, shared.DSN("shop_order"))
 	outcomes := map[string]int{}
 	var mu sync.Mutex
+	var round atomic.Int64
 	rounds(t, 200, 5, func() {
 		id := c.order(t, sku, 2)
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			stagger(60 * time.Millisecond)
-			_, err := orders.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
-			assert.NoError(t, err)
-		})
 		var told answer
-		wg.Go(func() { told, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil) })
-		wg.Go(func() {
-			stagger(300 * time.Millisecond)
-			_, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/cancel", nil)
-		})
+		all := []func(){
+			func() { told, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil) },
+			func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+id+"/cancel", nil) },
+			func() {
+				_, err := orders.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
+				assert.NoError(t, err)
+			},
+		}
+		first := int(round.Add(1) % 4)
+		if first < len(all) {
+			all[first]()
+			all = append(all[:first:first], all[first+1:]...)
+		}
+		var wg sync.WaitGroup
+		for _, call := range all {
+			wg.Go(call)
+		}
 		wg.Wait()
 		end := c.settled(t, id, 20*time.Second, "PAID", "CANCELED")
 		switch told.code {
@@ -153,9 +174,9 @@ func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 	})
 	t.Log(outcomes)
 	require.Equal(t, 200, outcomes["PAID "]+outcomes["CANCELED BY_MEMBER"]+outcomes["CANCELED EXPIRED"], "%v", outcomes)
-	for _, end := range []string{"PAID ", "CANCELED BY_MEMBER", "CANCELED EXPIRED"} {
-		assert.NotZero(t, outcomes[end], "%s: a race that one side never wins is none", end)
-	}
+	assert.GreaterOrEqual(t, outcomes["PAID "], 50)
+	assert.GreaterOrEqual(t, outcomes["CANCELED BY_MEMBER"], 50)
+	assert.NotZero(t, outcomes["CANCELED EXPIRED"])
 	assert.Equal(t, fmt.Sprint(1000-2*outcomes["PAID "], 0, 2*outcomes["PAID "]), stockOf(t, sku))
 	assert.Equal(t, fmt.Sprint(10*outcomes["PAID "], " 0"), creditOf(t, c))
 	requireBooks(t)
@@ -171,15 +192,27 @@ func TestFiftyShoppersTenUnits(t *testing.T) {
 		ids[i] = shoppers[i].order(t, sku, 1)
 	}
 	var wg sync.WaitGroup
-	for i, c := range shoppers {
-		for range 3 {
-			wg.Go(func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+ids[i]+"/pay", nil) })
-		}
+	told := make([]answer, 3*len(shoppers))
+	for n := range told {
+		wg.Go(func() {
+			i := n % len(shoppers)
+			told[n], _ = shoppers[i].try(t.Context(), "POST", "/v1/orders/"+ids[i]+"/pay", nil)
+		})
 	}
 	wg.Wait()
 	ends := map[string]int{}
 	for i, c := range shoppers {
 		end := c.settled(t, ids[i], 30*time.Second, "PAID", "CANCELED")
+		for n := i; n < len(told); n += len(shoppers) {
+			switch told[n].code {
+			case 200:
+				assert.Equal(t, "PAID", end.Body.Status)
+			case 409:
+				assert.Equal(t, "CANCELED "+told[n].Body.Reason, end.Body.Status+" "+end.Body.Reason)
+			default:
+				assert.Contains(t, []int{202, 503}, told[n].code, told[n].raw)
+			}
+		}
 		ends[end.Body.Status+" "+end.Body.Reason]++
 	}
 	t.Log(ends)

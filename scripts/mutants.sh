@@ -10,7 +10,9 @@ cd "$(dirname "$0")/.."
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t "$copy" 2>/dev/null
-[ -d bin ] && ln -s "$PWD/bin" "$copy/bin"
+# What the mutants do not change; their own programs are built in the copy.
+mkdir "$copy/bin"
+[ -x bin/process-compose ] && ln -s "$PWD/bin/process-compose" "$copy/bin/process-compose"
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || mapfile -t names < <(basename -s .patch scripts/mutants/*.patch)
@@ -19,6 +21,11 @@ for name in "${names[@]}"; do
   patch=$PWD/scripts/mutants/$name.patch
   test=$(sed -n 's/^test: //p' "$patch")
   red=$(sed -n 's/^red: //p' "$patch")
+  if ! (cd "$copy" && patch -sp1 --dry-run <"$patch" >/dev/null); then
+    printf '%-32s %s\n' "$name" "DOES NOT APPLY: the code has changed, make the patch anew"
+    survived=1
+    continue
+  fi
   (cd "$copy" && patch -sp1 <"$patch")
   # shellcheck disable=SC2086 # the test line holds several words
   if (cd "$copy" && go test -count=1 $test) >"$copy/out.txt" 2>&1; then

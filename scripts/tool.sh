@@ -5,4 +5,4 @@ set -euo pipefail
 [[ $# -eq 1 && -f $(dirname "$0")/../tools/$1/go.mod ]] || { echo "usage: $0 NAME, a folder of tools/" >&2; exit 2; }
 cd "$(dirname "$0")/../tools/$1"
 package=$(awk '$1 == "tool" {print $2}' go.mod)
-GOWORK=off CGO_ENABLED=0 go build -buildvcs=false -o "../../bin/$1" "$package"
+GOWORK=off CGO_ENABLED=0 go build -buildvcs=false -ldflags="-s -w" -o "../../bin/$1" "$package"

@@ -86,12 +86,17 @@ func (c *Checkout) run(ctx context.Context, f flow, memberID, orderID string) er
 		return err
 	}
 	if opened {
-		o, err := c.store.Order(ctx, memberID, orderID)
+		going := context.WithoutCancel(ctx)
+		var o order.Order
+		err := c.call(going, func(ctx context.Context) (err error) {
+			o, err = c.store.Order(ctx, memberID, orderID)
+			return err
+		})
 		if err != nil {
 			return err // the sweeper gives the attempt up
 		}
-		if err := c.attempt(context.WithoutCancel(ctx), f, o, gid); err != nil {
-			slog.WarnContext(ctx, "not begun", "kind", f.kind, "order", orderID, "gid", gid, "err", err)
+		if err := c.attempt(going, f, o, gid); err != nil {
+			slog.WarnContext(ctx, "not begun", "kind", f.kind, "order", o.ID, "gid", gid, "err", err)
 		}
 	}
 	return c.await(ctx, f, orderID)
@@ -263,9 +268,13 @@ func (c *Checkout) call(ctx context.Context, f func(context.Context) error) erro
 	return f(ctx)
 }
 
-// await reads the row until it is final, nobody is at it any more, or Wait is over.
+// await reads the row until it is final, nobody is at it any more, or Wait is over. It leaves the caller the time to answer.
 func (c *Checkout) await(ctx context.Context, f flow, orderID string) error {
-	timeout := time.After(c.times.Wait)
+	wait := c.times.Wait
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline)-time.Second)
+	}
+	timeout := time.After(wait)
 	for pause := 3 * time.Millisecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
 		state, err := c.store.State(ctx, orderID)
 		t := f.kind.Try()

@@ -70,7 +70,7 @@ func refunders(own string, inventory, credit, wms Peer) []participant {
 			payload:  func(o order.Order) proto.Message { return &orderv1.OrderRefundRequest{OrderId: o.ID} },
 		},
 		remote("02", inventory.Addr, inventoryv1.StockReturn_Confirm_FullMethodName, inventoryv1.StockReturn_Cancel_FullMethodName,
-			inventoryv1.NewStockReturnClient(inventory.Conn).Try, restock, order.PaymentTimeout),
+			inventoryv1.NewStockReturnClient(inventory.Conn).Try, restock, order.StockNotSold),
 		remote("03", credit.Addr, creditv1.CreditDeduction_Confirm_FullMethodName, creditv1.CreditDeduction_Cancel_FullMethodName,
 			creditv1.NewCreditDeductionClient(credit.Conn).Try, deduct, order.CreditRefused),
 		remote("04", wms.Addr, wmsv1.SlipHold_Confirm_FullMethodName, wmsv1.SlipHold_Cancel_FullMethodName,

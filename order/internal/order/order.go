@@ -132,8 +132,10 @@ const (
 	DeliveryRefused Reason = "DELIVERY_REFUSED"
 	// PaymentTimeout: a participant did not answer in time, or the initiator died before it could say why.
 	PaymentTimeout Reason = "PAYMENT_TIMEOUT"
-	Expired        Reason = "EXPIRED"
-	ByMember       Reason = "BY_MEMBER"
+	// StockNotSold: a refund of goods that are not sold.
+	StockNotSold Reason = "STOCK_NOT_SOLD"
+	Expired      Reason = "EXPIRED"
+	ByMember     Reason = "BY_MEMBER"
 )
 
 // Order is one order. Money is in cents.

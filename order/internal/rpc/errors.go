@@ -45,6 +45,7 @@ func notRefunded(reason order.Reason) error {
 	messages := map[order.Reason]string{
 		order.CreditRefused:   "the points of this order are spent, or your points account is frozen",
 		order.DeliveryRefused: "the warehouse has picked it already",
+		order.StockNotSold:    "its stock was returned before",
 	}
 	why, ok := messages[reason]
 	if !ok {

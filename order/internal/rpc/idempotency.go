@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -75,14 +77,13 @@ func (r repeatable) answer(code int, reply proto.Message) (mysql.Answer, error) 
 }
 
 // keep remembers a final reply whose effect is committed already. Another call with the key may have been faster; both say the
-// same.
-func (r repeatable) keep(ctx context.Context, code int, reply proto.Message) error {
+// same. When it cannot be kept the reply is true all the same: a repetition is answered from the order's row again.
+func (r repeatable) keep(ctx context.Context, code int, reply proto.Message) {
 	a, err := r.answer(code, reply)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.store.Remember(ctx, r.key, a)
 	}
-	if err := r.store.Remember(ctx, r.key, a); err != nil && err != mysql.ErrAnswered {
-		return err
+	if err != nil && !errors.Is(err, mysql.ErrAnswered) {
+		slog.WarnContext(ctx, "final answer not kept", "path", r.key.Path, "err", err)
 	}
-	return nil
 }

@@ -155,7 +155,7 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 	}
 	switch o.Status {
 	case order.Created:
-		return nil, tryLater("the payment could not be begun; the order can still be paid")
+		return nil, s.notBegun(ctx, o.ID, "the payment could not be begun; the order can still be paid")
 	case order.Updating:
 		status(ctx, "202")
 		return protoOrder(o), nil
@@ -164,16 +164,24 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 			WithMetadata(map[string]string{"status": string(o.Status)})
 	case order.Canceled:
 		refusal := refused(o.Reason)
-		if err := call.keep(ctx, http.StatusConflict, &refusal.Status); err != nil {
-			return nil, err
-		}
+		call.keep(ctx, http.StatusConflict, &refusal.Status)
 		return nil, refusal
 	}
 	reply := protoOrder(o)
-	if err := call.keep(ctx, http.StatusOK, reply); err != nil {
-		return nil, err
-	}
+	call.keep(ctx, http.StatusOK, reply)
 	return reply, nil
+}
+
+// notBegun is the answer when the row reads as before: nothing happened, unless another call is just beginning.
+func (s *Orders) notBegun(ctx context.Context, id, message string) error {
+	state, err := s.store.State(ctx, id)
+	if err != nil {
+		return err
+	}
+	if state.Busy {
+		message = "another call for this order is under way: look at the order, then ask again"
+	}
+	return tryLater(message)
 }
 
 // RefundOrder refunds, and answers from the order's row only; why a refund was refused, from its attempt's.
@@ -200,7 +208,7 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 		if attempt == order.AttemptDone {
 			return nil, notRefunded(reason)
 		}
-		return nil, tryLater("the refund could not be begun; the order is paid as before")
+		return nil, s.notBegun(ctx, o.ID, "the refund could not be begun; the order is paid as before")
 	}
 	return nil, orderv1.ErrorOrderState("the order is %s and cannot be refunded", o.Status).
 		WithMetadata(map[string]string{"status": string(o.Status)})

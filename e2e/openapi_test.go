@@ -1,0 +1,78 @@
+package e2e_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSchemathesis holds the gateway against its own description: schemathesis makes requests of it, good and bad ones, and
+// looks for a 5xx and for an answer whose code, type or body is not described. SCHEMATHESIS_SEED repeats or varies what it makes.
+//
+// It is sequential: it closes the warehouse on the way.
+func TestSchemathesis(t *testing.T) {
+	defer func() {
+		operator.must(t, 200, "PUT", "/v1/ops/warehouse", map[string]any{"open": true})
+		requireBooks(t)
+	}()
+	someone := shopper(t)
+	// Its environment is made before the clock runs.
+	out, err := exec.CommandContext(t.Context(), "../scripts/schemathesis.sh", "--version").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	t.Run("routes", func(t *testing.T) {
+		const all = "examples,coverage,fuzzing"
+		for name, run := range map[string]struct {
+			token string
+			args  []string
+		}{
+			"operators": {operator.token, []string{"--phases", all, "--include-path-regex", "^/v1/ops/"}},
+			"shoppers":  {someone.token, []string{"--phases", all, "--exclude-path-regex", "^/v1/(ops/|members$)"}},
+			// The coverage phase thinks for half a minute about what a phone and an email may look like: TestHostileRequests knows.
+			"sign up": {someone.token, []string{"--phases", "examples,fuzzing", "--include-path-regex", "^/v1/members$"}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				t.Log(schemathesis(t, run.token, run.args...))
+			})
+		}
+	})
+}
+
+// schemathesis runs with a member's token, and gives what it said.
+func schemathesis(t *testing.T, token string, args ...string) string {
+	t.Helper()
+	seed := os.Getenv("SCHEMATHESIS_SEED")
+	if seed == "" {
+		seed = "1"
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	script, err := filepath.Abs("../scripts/schemathesis.sh")
+	require.NoError(t, err)
+	cmd := exec.CommandContext(ctx, script, append([]string{
+		"run", shared.Gateway() + "/openapi.yaml",
+		"--max-examples", "15", "--seed", seed,
+		"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+		"--header", "Authorization: Bearer " + token,
+		"--max-redirects", "0", "--request-timeout", "15", "--continue-on-failure", "--no-shrink",
+		// Those are complaints about how hard it is to make requests, not about answers.
+		"--suppress-health-check", "all", "--warnings", "off",
+		"--generation-database", "none", "--no-color",
+	}, args...)...)
+	cmd.Dir = t.TempDir() // it leaves .hypothesis behind
+	cmd.WaitDelay = 5 * time.Second
+	// No traffic to anywhere else: not through a proxy, and no settings found in a parent folder.
+	cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1", "SCHEMATHESIS_HOOKS=", "PYTHONDONTWRITEBYTECODE=1")
+	out, err := cmd.CombinedOutput()
+	said := strings.ReplaceAll(string(out), token, "…")
+	require.NoError(t, err, "%s", said)
+	require.Regexp(t, `[1-9][0-9]* generated, [1-9][0-9]* passed`, said)
+	return said
+}

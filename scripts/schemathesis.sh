@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# schemathesis.sh ARGUMENT … runs schemathesis from an environment of its own in var/cache, made when it is not there or
+# tools/schemathesis/requirements.txt changed.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+requirements=$root/tools/schemathesis/requirements.txt
+cache=$root/var/cache
+env=$cache/schemathesis-$(sha256sum "$requirements" | cut -c 1-12)
+
+make_env() {
+  command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; return 1; }
+  if ! python3 -c 'import ensurepip' 2>/dev/null; then
+    if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
+      echo "python3-venv is missing: sudo apt-get install python3-venv" >&2
+      return 1
+    fi
+    apt-get -q -o DPkg::Lock::Timeout=120 update >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends python3-venv >&2
+  fi
+  rm -rf "$env"
+  python3 -m venv "$env"
+  "$env/bin/pip" install -q --no-deps --disable-pip-version-check -r "$requirements" >&2
+  touch "$env/ready"
+}
+
+mkdir -p "$cache"
+(flock 9 && { [[ -e $env/ready ]] || make_env; }) 9>"$cache/schemathesis.lock"
+exec "$env/bin/st" "$@"
