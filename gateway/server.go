@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -41,17 +42,18 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		return nil, err
 	}
 	errs := answer.NewWriter(p.log)
+	nothing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		errs.Error(w, r, kerrors.NotFound("ROUTE_NOT_FOUND", "there is nothing at "+r.URL.Path+": see /docs"))
+	})
 	var srv *khttp.Server
 	srv = khttp.NewServer(
 		khttp.Address(cfg.HTTP.Addr),
 		khttp.Timeout(cfg.HTTP.Timeout.D()),
 		khttp.StrictSlash(false),
-		khttp.Filter(answer.Mark),
+		khttp.Filter(answer.Mark, onlyClean(nothing)),
 		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
 		khttp.ErrorEncoder(errs.Error),
-		khttp.NotFoundHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			errs.Error(w, r, kerrors.NotFound("ROUTE_NOT_FOUND", "there is nothing at "+r.URL.Path+": see /docs"))
-		})),
+		khttp.NotFoundHandler(nothing),
 		khttp.MethodNotAllowedHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			allowed := strings.Join(transcode.Methods(srv, r.URL.Path), ", ")
 			w.Header().Set("Allow", allowed)
@@ -75,6 +77,24 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		})
 	}
 	return srv, docs.Register(router, openapi.YAML)
+}
+
+// onlyClean answers by nothing where the path has an empty segment, "." or "..", as an id that is left out makes it. The router would
+// redirect such a call, and clients follow by a GET of something else.
+func onlyClean(nothing http.Handler) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			clean := path.Clean(r.URL.Path)
+			if clean != "/" && strings.HasSuffix(r.URL.Path, "/") {
+				clean += "/"
+			}
+			if r.URL.Path != clean {
+				nothing.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // admit turns away, before the request is read, who calls too often (429) and who may not make this call (401, 403): the

@@ -10,7 +10,7 @@ services="order inventory credit wms member gateway"
 domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery member/internal/member"
 
 for module in api chassis $services; do
-  (cd "$module" && GOWORK=off go list -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}
+  (cd "$module" && GOWORK=off go list -e -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}
 {{end}}' ./...)
 done | awk -v prefix="$prefix/" -v domains="$domains" '
   BEGIN { n = split(domains, d); for (i = 1; i <= n; i++) pure[prefix d[i]] = 1 }

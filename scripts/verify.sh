@@ -32,20 +32,22 @@ vet() {
 
 lint() { cd api && ../bin/buf lint && ../bin/buf format -d --exit-code $(printf -- '--path %s ' */v1); }
 
-# fresh generates in a copy and compares.
+# fresh generates in a copy and compares with another one: the tree itself may change meanwhile.
 fresh() {
-  local copy
-  copy=$(mktemp -d) && trap 'rm -rf "$copy"' RETURN
-  tar -c --exclude=./.git --exclude=./bin --exclude=./var . | tar -x -C "$copy" || return
-  ln -s "$PWD/bin" "$copy/bin"
-  "$copy/scripts/generate.sh" || return
-  diff -r --brief -x .git -x bin -x var . "$copy" || { echo "run make generate"; return 1; }
+  local copies
+  copies=$(mktemp -d) && trap 'rm -rf "$copies"' RETURN
+  mkdir "$copies/is"
+  tar -c --exclude=./.git --exclude=./bin --exclude=./var . | tar -x -C "$copies/is" || return
+  cp -r "$copies/is" "$copies/should"
+  ln -s "$PWD/bin" "$copies/should/bin"
+  "$copies/should/scripts/generate.sh" || return
+  (cd "$copies" && diff -r --brief -x bin -x var is should) || { echo "run make generate"; return 1; }
 }
 
 tidy() {
   local rc=0
   for module in $(modules); do
-    (cd "$module" && GOWORK=off go mod tidy -diff) || { echo "in $module: GOWORK=off go mod tidy"; rc=1; }
+    (cd "$module" && GOWORK=off go mod tidy -diff >/dev/null) || { echo "in $module: GOWORK=off go mod tidy"; rc=1; }
   done
   return $rc
 }

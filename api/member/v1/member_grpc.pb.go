@@ -34,6 +34,7 @@ type MembersClient interface {
 	SignUp(ctx context.Context, in *SignUpRequest, opts ...grpc.CallOption) (*SignUpReply, error)
 	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInReply, error)
+	// GetMe gives the caller. 404 when the member of the token is gone.
 	GetMe(ctx context.Context, in *GetMeRequest, opts ...grpc.CallOption) (*Member, error)
 }
 
@@ -83,6 +84,7 @@ type MembersServer interface {
 	SignUp(context.Context, *SignUpRequest) (*SignUpReply, error)
 	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike.
 	SignIn(context.Context, *SignInRequest) (*SignInReply, error)
+	// GetMe gives the caller. 404 when the member of the token is gone.
 	GetMe(context.Context, *GetMeRequest) (*Member, error)
 	mustEmbedUnimplementedMembersServer()
 }

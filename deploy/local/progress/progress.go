@@ -50,17 +50,17 @@ type Step struct {
 	start time.Time
 	done  chan struct{}
 
-	mu    sync.Mutex
-	note  string
-	spoke time.Time
+	mu   sync.Mutex
+	note string
 }
 
 // Step begins a step. End it with Done or Fail.
 func (l *Log) Step(title string) *Step {
-	now := time.Now()
-	s := &Step{log: l, title: title, start: now, spoke: now, done: make(chan struct{})}
+	s := &Step{log: l, title: title, start: time.Now(), done: make(chan struct{})}
 	if l.terminal {
-		go s.spin()
+		go s.every(100*time.Millisecond, func(i int) { _, _ = fmt.Fprint(l.w, "\r\033[K", s.line(frames[i%len(frames)], s.note)) })
+	} else {
+		go s.every(quiet, func(int) { _, _ = fmt.Fprintln(l.w, s.line("…", s.note)) })
 	}
 	return s
 }
@@ -70,10 +70,6 @@ func (s *Step) Note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note = fmt.Sprintf(format, args...)
-	if !s.log.terminal && time.Since(s.spoke) >= quiet {
-		s.spoke = time.Now()
-		_, _ = fmt.Fprintln(s.log.w, s.line("…", s.note))
-	}
 }
 
 // Done ends the step with what came of it.
@@ -95,9 +91,11 @@ func (s *Step) end(mark, colored, text string) {
 	_, _ = fmt.Fprintln(s.log.w, line)
 }
 
-func (s *Step) spin() {
-	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-	tick := time.NewTicker(100 * time.Millisecond)
+var frames = strings.Split("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "")
+
+// every calls show with 0, 1, … until the step has ended.
+func (s *Step) every(pause time.Duration, show func(i int)) {
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		select {
@@ -109,7 +107,7 @@ func (s *Step) spin() {
 		select {
 		case <-s.done: // end waited for the lock and writes the last line
 		default:
-			_, _ = fmt.Fprint(s.log.w, "\r\033[K", s.line(string(frames[i%len(frames)]), s.note))
+			show(i)
 		}
 		s.mu.Unlock()
 	}

@@ -59,7 +59,9 @@ func (s *Stack) WaitHealthy(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		names = Names()
 	}
-	return s.await(ctx, progress.New(nil).Step("wait"), names)
+	step := progress.New(nil).Step("wait")
+	defer step.Done("")
+	return s.await(ctx, step, names)
 }
 
 func (s *Stack) await(ctx context.Context, step *progress.Step, names []string) error {

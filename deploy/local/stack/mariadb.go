@@ -17,13 +17,17 @@ const reader = "reader"
 // prepareMariaDB makes the server's data folder once, and the statements that it runs at each start: a database and a user for
 // each service. root has no password and can only come over the socket, as the owner of the data folder.
 func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
-	data := filepath.Join(dir, "mysql")
+	data, tmp := filepath.Join(dir, "mysql"), filepath.Join(dir, "tmp")
+	if err := os.MkdirAll(tmp, 0o700); err != nil {
+		return err
+	}
 	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
 		fresh := data + ".new"
 		if err := os.RemoveAll(fresh); err != nil {
 			return err
 		}
-		out, err := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user="+userName(), "--datadir="+fresh,
+		// --force: a machine that does not know its own name is no obstacle.
+		out, err := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--force", "--user="+userName(), "--datadir="+fresh, "--tmpdir="+tmp,
 			"--auth-root-authentication-method=socket", "--auth-root-socket-user="+userName(), "--skip-test-db").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("mariadb-install-db: %w\n%s", err, out)

@@ -43,7 +43,6 @@ type Stack struct {
 	secrets secrets
 	super   *supervisor
 	watch   *watch // nil unless tied to this process
-	found   bool
 }
 
 // Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is already
@@ -69,7 +68,6 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	defer unlock()
 
 	if s, err := open(root, dir); err == nil && s.super.alive(ctx) {
-		s.found = true
 		return s, s.heal(ctx, o, log)
 	}
 	if err := stopAll(ctx, dir); err != nil { // left over when the supervisor was killed
@@ -217,9 +215,6 @@ func open(root, dir string) (*Stack, error) {
 	return &Stack{root: root, dir: dir, vars: vars, secrets: sec, super: newSupervisor(dir)}, nil
 }
 
-// Found tells whether Up found the stack running.
-func (s *Stack) Found() bool { return s.found }
-
 // Dir is the data folder.
 func (s *Stack) Dir() string { return s.dir }
 
@@ -260,50 +255,6 @@ func (s *Stack) Reader() Database {
 // ReaderDSN is the address of a database for go-sql-driver, as Reader.
 func (s *Stack) ReaderDSN(db string) string {
 	return dsn(reader, s.secrets.MySQL[reader], s.vars["PORT_MARIADB"], db)
-}
-
-// findRoot gives the folder of the repository that the working folder is in.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "deploy/local/process-compose.yaml")); err == nil {
-			return at, nil
-		}
-		if at == filepath.Dir(at) {
-			return "", fmt.Errorf("%s is not inside the repository: change into it", dir)
-		}
-	}
-}
-
-// dataDir gives dir's one true name, by which its processes are known.
-func dataDir(dir string) (string, error) {
-	if dir == "" {
-		return "", errors.New("no data folder was named")
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	if strings.ContainsAny(dir, "'\"`$\\#\n") {
-		return "", fmt.Errorf("the folder %s has a quote, $, # or \\ in its name: use another one", dir)
-	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	return dir, nil
-}
-
-// short shows a path under the working folder without the folder.
-func short(path string) string {
-	if wd, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
-			return rel
-		}
-	}
-	return path
 }
 
 // Names are the processes in the order they are shown.

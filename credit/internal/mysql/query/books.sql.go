@@ -137,7 +137,7 @@ func (q *Queries) CountOpen(ctx context.Context) (int64, error) {
 const digestBooks = `-- name: DigestBooks :many
 SELECT bucket, COUNT(*) AS facts,
   CAST(BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT(source, '|', points), 256), 16), 16, 10) AS UNSIGNED)) AS SIGNED) AS digest
-FROM credit_entry WHERE status IN ('ADDED', 'DEDUCTING') AND gid <> '' GROUP BY bucket
+FROM credit_entry FORCE INDEX (PRIMARY) WHERE status IN ('ADDED', 'DEDUCTING') AND gid <> '' GROUP BY bucket
 `
 
 type DigestBooksRow struct {
@@ -146,6 +146,7 @@ type DigestBooksRow struct {
 	Digest int64
 }
 
+// Read through: by the index on bucket each row would be fetched on its own.
 // An entry that no transaction made (gid is empty) is not about an order.
 func (q *Queries) DigestBooks(ctx context.Context) ([]DigestBooksRow, error) {
 	rows, err := q.db.QueryContext(ctx, digestBooks)

@@ -1,0 +1,153 @@
+// Command conserve asks a running stack whether its books add up, and shows what each check found.
+//
+//	conserve [-demo var/demo.json] [-open 60s]
+//
+// It exits with 0 when all is well, 1 when something does not add up, and 2 when that cannot be told.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+func main() {
+	demo := flag.String("demo", "var/demo.json", "what `make up` wrote about the stack")
+	open := flag.Duration("open", time.Minute, "how long something may be on its way before it counts as wrong")
+	flag.Parse()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	report, err := ask(ctx, *demo, *open)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "conserve:", err)
+		os.Exit(2)
+	}
+	report.write(os.Stdout)
+	if !report.OK {
+		os.Exit(1)
+	}
+}
+
+// report is the answer of GET /v1/ops/conservation.
+type report struct {
+	OK     bool    `json:"ok"`
+	TookMS int64   `json:"took_ms"`
+	Checks []check `json:"checks"`
+}
+
+type check struct {
+	Name       string   `json:"name"`
+	OK         bool     `json:"ok"`
+	Checked    int64    `json:"checked"`
+	Violations []string `json:"violations"`
+}
+
+// ask signs in as the operator of the stack that the file demo describes, and lets it check.
+func ask(ctx context.Context, demo string, open time.Duration) (report, error) {
+	var stack struct {
+		Gateway  string
+		Operator struct{ Login, Password string }
+	}
+	text, err := os.ReadFile(demo)
+	if err != nil {
+		return report{}, fmt.Errorf("%w: is the stack up? `make up` writes this file", err)
+	}
+	if err := json.Unmarshal(text, &stack); err != nil {
+		return report{}, fmt.Errorf("%s: %w", demo, err)
+	}
+	login, err := json.Marshal(map[string]string{"login": stack.Operator.Login, "password": stack.Operator.Password})
+	if err != nil {
+		return report{}, err
+	}
+	var session struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := call(ctx, http.MethodPost, stack.Gateway+"/v1/sessions", "", login, &session); err != nil {
+		return report{}, fmt.Errorf("sign in as the operator: %w", err)
+	}
+	var r report
+	url := fmt.Sprintf("%s/v1/ops/conservation?open_seconds=%d", stack.Gateway, max(1, int(open.Seconds())))
+	if err := call(ctx, http.MethodGet, url, session.AccessToken, nil, &r); err != nil {
+		return report{}, err
+	}
+	if len(r.Checks) == 0 {
+		return report{}, errors.New("the answer holds no check")
+	}
+	return r, nil
+}
+
+// call makes one call and decodes the answer into reply. Whatever is not 200 is an error with what the answer says.
+func call(ctx context.Context, method, url, token string, body []byte, reply any) error {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		var refusal struct{ Message string }
+		if json.Unmarshal(answer, &refusal) != nil || refusal.Message == "" {
+			refusal.Message = string(answer)
+		}
+		return fmt.Errorf("%d: %s", res.StatusCode, refusal.Message)
+	}
+	return json.Unmarshal(answer, reply)
+}
+
+// write shows a line a check, and under it the rows that break it.
+func (r report) write(w io.Writer) {
+	name, number := 0, 0
+	for _, c := range r.Checks {
+		name = max(name, utf8.RuneCountInString(c.Name))
+		number = max(number, len(grouped(c.Checked)))
+	}
+	_, _ = fmt.Fprintf(w, "\n    %-*s  %*s\n  %s\n", name, "check", max(number, len("rows")), "rows", strings.Repeat("─", name+max(number, 4)+4))
+	broken := 0
+	for _, c := range r.Checks {
+		mark := "✓"
+		if !c.OK {
+			mark = "✗"
+			broken++
+		}
+		_, _ = fmt.Fprintf(w, "  %s %-*s  %*s\n", mark, name, c.Name, max(number, len("rows")), grouped(c.Checked))
+		for _, v := range c.Violations {
+			_, _ = fmt.Fprintf(w, "      %s\n", v)
+		}
+	}
+	took := time.Duration(r.TookMS) * time.Millisecond
+	if r.OK {
+		_, _ = fmt.Fprintf(w, "\n  The books add up: %d checks in %s.\n", len(r.Checks), took)
+		return
+	}
+	_, _ = fmt.Fprintf(w, "\n  The books do not add up: %d of %d checks found something, in %s.\n", broken, len(r.Checks), took)
+}
+
+// grouped writes n in groups of three digits.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
