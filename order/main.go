@@ -74,7 +74,7 @@ func run(ctx context.Context, cfg config) error {
 	svc.Ready("mysql", db.PingContext)
 	orders := store.NewStore(db)
 	pay := payment.New(tcc.NewParticipant("order", db, keys), orders)
-	refund := payment.NewRefund(tcc.NewParticipant("order refund", db, keys), orders)
+	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), orders)
 	initiator := checkout.New(orders, coordinator, pay, refund, cfg.Peers.Own, inventory, credit, wms, cfg.payTimes())
 	sweeper := checkout.NewSweeper(orders, coordinator, cfg.sweepTimes())
 	comparator := conserve.New(orders,

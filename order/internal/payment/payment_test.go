@@ -75,9 +75,9 @@ func TestRefundLaws(t *testing.T) {
 		require.True(t, opened)
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
-		r := payment.NewRefund(tcc.NewParticipant("order refund", db, keys), store)
+		r := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
 		return tcclaws.Subject{
-			Name: "order refund", Keys: keys, DB: db, OrderID: id, GID: gid,
+			Name: "order-refund", Keys: keys, DB: db, OrderID: id, GID: gid,
 			Try: func(ctx context.Context, id string) error {
 				_, err := r.Try(ctx, id)
 				return err
