@@ -41,6 +41,17 @@ test:
 mutants:
 	scripts/mutants.sh
 
+## make chaos       kill every process in the middle of a stream of payments; OUTAGE=60s each
+.PHONY: chaos
+chaos:
+	$(local) install
+	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -run TestKillEverything ./e2e
+
+## make conserve    whether the books of the running stack add up; exit 1 and the rows when not
+.PHONY: conserve
+conserve:
+	@go run ./e2e/cmd/conserve
+
 ## make verify      format, vet, lint, generated code fresh, module files tidy, direction of imports
 ## make generate    protos, SQL, OpenAPI
 .PHONY: verify generate
