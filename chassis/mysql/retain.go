@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// Retention is how long rows of a table are kept. Table and Column are names from the program, never input.
+// Retention is how long rows of a table are kept. Table, Column and Where are SQL from the program, never input.
 type Retention struct {
 	Table string
+	// Where limits it to some of the rows; all when empty.
+	Where string
 	// Column is the row's time.
 	Column string
 	// Keep of 0 keeps for ever.
@@ -50,7 +52,11 @@ func (r Retention) apply(ctx context.Context, db *sql.DB) (total int64, err erro
 	if r.Keep <= 0 {
 		return 0, nil
 	}
-	stmt := fmt.Sprintf("DELETE FROM %s WHERE %s < TIMESTAMPADD(SECOND, ?, NOW()) LIMIT %d", r.Table, r.Column, retainBatch)
+	where := ""
+	if r.Where != "" {
+		where = " AND (" + r.Where + ")"
+	}
+	stmt := fmt.Sprintf("DELETE FROM %s WHERE %s < TIMESTAMPADD(SECOND, ?, NOW())%s LIMIT %d", r.Table, r.Column, where, retainBatch)
 	for {
 		res, err := db.ExecContext(ctx, stmt, -int64(r.Keep/time.Second))
 		if err != nil {

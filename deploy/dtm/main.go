@@ -72,6 +72,7 @@ func run(ctx context.Context) error {
 	for range s.recoveryWorkers {
 		go dtmsvr.CronExpiredTrans(-1)
 	}
+	go func() { _ = retain(db, s.keep)(ctx) }()
 	return hasten(ctx, db, s.longestRetry)
 }
 

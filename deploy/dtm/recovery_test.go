@@ -70,6 +70,40 @@ func TestHalfDoneGoesOnAtStart(t *testing.T) {
 	eventually(t, 4*time.Second, "the Confirm", func() bool { return c.status("half") == "succeed" })
 }
 
+// Finished transactions and their branches go after KEEP_DAYS; what is younger or not finished stays.
+func TestOldTransactionsAreDeleted(t *testing.T) {
+	t.Parallel()
+	env := database(t, mariadb)
+	c, p := start(t, env...), newParticipant(t)
+	p.serve(t)
+	for _, gid := range []string{"old", "young"} {
+		submit(t, c, prepare(t, c, p, gid, 8))
+		eventually(t, 3*time.Second, "the Confirm", func() bool { return c.status(gid) == "succeed" })
+	}
+	prepare(t, c, p, "open", 300)
+	c.kill()
+	name := strings.TrimPrefix(env[1], "STORE_DB=")
+	for _, stmt := range []string{
+		"UPDATE %s.trans_global SET update_time = NOW() - INTERVAL 31 DAY WHERE gid IN ('old', 'open')",
+		"UPDATE %s.trans_branch_op SET create_time = NOW() - INTERVAL 31 DAY WHERE gid IN ('old', 'open')",
+	} {
+		if err := mariadb.Exec(t.Context(), fmt.Sprintf(stmt, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.run(t)
+	eventually(t, 20*time.Second, "ready again", c.ready)
+	eventually(t, 10*time.Second, "the old one is gone", func() bool { return c.status("old") == "unknown" && c.branch("old", "confirm") == "unknown" })
+	for gid, want := range map[string]string{"young": "succeed", "open": "prepared"} {
+		if got := c.status(gid); got != want {
+			t.Errorf("%s: %q, want %q", gid, got, want)
+		}
+		if c.branch(gid, "confirm") == "unknown" {
+			t.Errorf("the branches of %s are gone", gid)
+		}
+	}
+}
+
 // Nobody pushes this one: the pause itself must stay short.
 func TestRetriesStayClose(t *testing.T) {
 	t.Parallel()

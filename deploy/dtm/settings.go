@@ -12,10 +12,11 @@ type settings struct {
 	recoveryWorkers int
 	longestRetry    time.Duration
 	storeTimeout    time.Duration
+	keep            time.Duration
 }
 
 // defaults holds our choice for each environment variable that is not set. HTTP_HOST and GRPC_HOST are read by the patch,
-// the last three by load, all others by DTM.
+// the last four by load, all others by DTM.
 func defaults() map[string]string {
 	return map[string]string{
 		"HTTP_HOST":            "127.0.0.1",
@@ -38,6 +39,7 @@ func defaults() map[string]string {
 		"RECOVERY_WORKERS":   "4",
 		"RETRY_INTERVAL_MAX": "10",
 		"STORE_TIMEOUT":      "10",
+		"KEEP_DAYS":          "30",
 	}
 }
 
@@ -67,5 +69,6 @@ func load() (settings, error) {
 		recoveryWorkers: numbers["RECOVERY_WORKERS"],
 		longestRetry:    time.Duration(numbers["RETRY_INTERVAL_MAX"]) * time.Second,
 		storeTimeout:    time.Duration(numbers["STORE_TIMEOUT"]) * time.Second,
+		keep:            time.Duration(numbers["KEEP_DAYS"]) * 24 * time.Hour,
 	}, nil
 }

@@ -22,6 +22,14 @@ func openStore(store config.Store) (*sql.DB, error) {
 	return mysql.Open(mysql.Config{DSN: c.FormatDSN(), MaxConns: 4})
 }
 
+// retain deletes finished transactions after keep, and the branches of those that are gone; DTM keeps both for ever in a SQL
+// store. What is not finished is never touched.
+func retain(db *sql.DB, keep time.Duration) func(context.Context) error {
+	return mysql.Retain(db,
+		mysql.Retention{Table: "trans_global", Column: "update_time", Where: "status IN ('succeed', 'failed')", Keep: keep},
+		mysql.Retention{Table: "trans_branch_op", Column: "create_time", Where: "gid NOT IN (SELECT gid FROM trans_global)", Keep: keep})
+}
+
 // limitStatements makes every statement on a connection opened from now on fail when the database is silent for timeout. DTM
 // sets no limit, so a frozen database would hold its callers and its recovery workers for as long as it pleases.
 func limitStatements(timeout time.Duration) {
