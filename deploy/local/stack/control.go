@@ -85,6 +85,7 @@ func (s *Stack) Down(ctx context.Context) error {
 		err = errors.Join(err, s.watch.end())
 		s.watch = nil
 	}
+	s.release()
 	return err
 }
 

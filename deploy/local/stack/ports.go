@@ -23,9 +23,10 @@ var defaultPorts = map[string]int{
 	"MARIADB": 13306, "REDIS": 16379, "DTM": 36789, "DTM_GRPC": 36790,
 }
 
-// choosePorts gives a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001").
-func choosePorts(o Options) (map[string]string, error) {
-	ports := map[string]string{}
+// choosePorts gives a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, to be closed
+// when the stack is down.
+func choosePorts(o Options) (ports map[string]string, claims []net.Listener, err error) {
+	ports = map[string]string{}
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {
@@ -34,7 +35,7 @@ func choosePorts(o Options) (map[string]string, error) {
 	}()
 	offset, err := strconv.Atoi(cmp.Or(o.Env["PORT_OFFSET"], "0"))
 	if err != nil || offset < 0 || offset > 28000 {
-		return nil, fmt.Errorf("PORT_OFFSET=%s: it is a number from 0 to 28000", o.Env["PORT_OFFSET"])
+		return nil, nil, fmt.Errorf("PORT_OFFSET=%s: it is a number from 0 to 28000", o.Env["PORT_OFFSET"])
 	}
 	for name, port := range defaultPorts {
 		variable := "PORT_" + name
@@ -42,34 +43,40 @@ func choosePorts(o Options) (map[string]string, error) {
 		if chosen := o.Env[variable]; chosen != "" {
 			n, err := strconv.Atoi(chosen)
 			if err != nil || n < 1 || n > 65535 {
-				return nil, fmt.Errorf("%s=%s: a port is a number from 1 to 65535", variable, chosen)
+				return nil, nil, fmt.Errorf("%s=%s: a port is a number from 1 to 65535", variable, chosen)
 			}
 			port = n
 		} else if o.RandomPorts {
-			l, err := freePort()
+			l, claim, err := freePort()
 			if err != nil {
-				return nil, err
+				return nil, claims, err
 			}
-			held = append(held, l)
+			held, claims = append(held, l), append(claims, claim)
 			port = l.Addr().(*net.TCPAddr).Port
 		}
 		ports[variable] = strconv.Itoa(port)
 	}
-	return ports, nil
+	return ports, claims, nil
 }
 
 // freePort listens on a free port below those that outgoing connections take: a process that is started again must find its
-// port free.
-func freePort() (net.Listener, error) {
-	var last error
+// port free. The claim keeps the port from other stacks on random ports until it is closed: between the choice and the start
+// lies a build that can take minutes.
+func freePort() (listener, claim net.Listener, err error) {
 	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
-			return l, nil
+		port := 20000 + rand.IntN(12000)
+		// A name outside the file system: it goes with the process, however that dies.
+		claim, err = net.Listen("unix", fmt.Sprintf("@fourfold-port-%d", port))
+		if err != nil {
+			continue
 		}
-		last = err
+		listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return listener, claim, nil
+		}
+		_ = claim.Close()
 	}
-	return nil, fmt.Errorf("find a free port: %w", last)
+	return nil, nil, fmt.Errorf("no free port between 20000 and 32000: %w", err)
 }
 
 // checkPorts fails for the ports that something else listens on, with who it is and what to do.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,7 +43,8 @@ type Stack struct {
 	vars    map[string]string // stack.env
 	secrets secrets
 	super   *supervisor
-	watch   *watch // nil unless tied to this process
+	watch   *watch         // nil unless tied to this process
+	claims  []net.Listener // of random ports
 }
 
 // Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is already
@@ -75,6 +77,7 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{root: root, dir: dir, super: newSupervisor(dir)}
 	if err := s.prepare(ctx, o, log); err != nil {
+		s.release()
 		return nil, err
 	}
 	err = s.start(ctx, o, log)
@@ -86,6 +89,14 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 		return nil, errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 	}
 	return nil, fmt.Errorf("%w\n`make logs` shows more, `make down` ends what runs", err)
+}
+
+// release lets other stacks have the ports.
+func (s *Stack) release() {
+	for _, c := range s.claims {
+		_ = c.Close()
+	}
+	s.claims = nil
 }
 
 // heal brings a stack that is up to what Up promises.
@@ -127,7 +138,8 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 
 // prepare makes everything the processes need.
 func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error {
-	ports, err := choosePorts(o)
+	ports, claims, err := choosePorts(o)
+	s.claims = claims
 	if err != nil {
 		return err
 	}
