@@ -52,6 +52,12 @@ chaos:
 conserve:
 	@go run ./e2e/cmd/conserve
 
+## make million     how long the books of a million orders take to check; fills a database for minutes, fails above 10 s
+.PHONY: million
+million:
+	$(local) install
+	go test -timeout 60m -run xxx -bench Million -benchtime 3x ./order/internal/conserve
+
 ## make verify      format, vet, lint, generated code fresh, module files tidy, direction of imports
 ## make generate    protos, SQL, OpenAPI
 .PHONY: verify generate

@@ -131,6 +131,45 @@ func TestForged(t *testing.T) {
 	assert.Equal(t, 403, kerrors.Code(err), "another method: %v", err)
 }
 
+// slow is a Ledger that answers when its context ends.
+type slow struct {
+	shelf
+	ended chan error
+}
+
+func (s slow) Digest(ctx context.Context) (*books.Digest, error) {
+	select {
+	case <-ctx.Done():
+		s.ended <- ctx.Err()
+		return nil, ctx.Err()
+	case <-time.After(300 * time.Millisecond):
+		return s.shelf.Digest(ctx)
+	}
+}
+
+// TestPatience: a reading outlives the time-out of the service, but not its caller.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	k := keys(t, "k1:00112233445566778899aabbccddeeff")
+	ledger := slow{facts, make(chan error, 1)}
+	server := books.NewServer(k, ledger)
+	call := func(ctx context.Context) (*booksv1.DigestReply, error) {
+		signed := metadata.NewIncomingContext(ctx, metadata.New(k.Headers("c", booksv1.Books_Digest_FullMethodName)))
+		return server.Digest(signed, &booksv1.DigestRequest{CallId: "c"})
+	}
+	timedOut, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	reply, err := call(timedOut)
+	require.NoError(t, err)
+	assert.Len(t, reply.GetBuckets(), books.Buckets)
+
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	_, err = call(gone)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.ErrorIs(t, <-ledger.ended, context.Canceled)
+}
+
 // TestDigest: the order of facts does not matter, everything else does.
 func TestDigest(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package books
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,11 +24,27 @@ type Server struct {
 // NewServer serves ledger to calls that are signed with one of keys.
 func NewServer(keys tcc.Keys, ledger Ledger) *Server { return &Server{keys: keys, ledger: ledger} }
 
+// patience bounds a call. All rows are read: that may take longer than the service gives to other calls.
+const patience = time.Minute
+
+// patient gives a context that outlives the service's time-out, but not a caller who goes away.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	long, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel()
+		}
+	})
+	return long, func() { stop(); cancel() }
+}
+
 // Check answers with the service's own checks.
 func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1.CheckReply, error) {
 	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Check_FullMethodName); err != nil {
 		return nil, err
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	checks, err := s.ledger.Check(ctx, time.Duration(req.GetOpenSeconds())*time.Second)
 	if err != nil {
 		return nil, err
@@ -44,6 +61,8 @@ func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*books
 	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Digest_FullMethodName); err != nil {
 		return nil, err
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	d, err := s.ledger.Digest(ctx)
 	if err != nil {
 		return nil, err
@@ -60,6 +79,8 @@ func (s *Server) Facts(ctx context.Context, req *booksv1.FactsRequest) (*booksv1
 	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Facts_FullMethodName); err != nil {
 		return nil, err
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	var facts []Fact
 	var err error
 	if len(req.GetBuckets()) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"hash/crc32"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	scanStep = 20_000
 	// scanners read at the same time.
 	scanners = 2
+	// maxEvents is more than an order can have.
+	maxEvents = 1000
 	// behindAll sorts behind every id.
 	behindAll = "~"
 )
@@ -90,43 +93,59 @@ func (s *Store) portion(ctx context.Context, c *cursor) ([]order.Record, error) 
 	if err != nil {
 		return nil, err
 	}
-	events, err := q.ScanEvents(ctx, query.ScanEventsParams{After: first, Last: last})
+	events, err := tally(ctx, q, orders, first, last)
 	if err != nil {
 		return nil, err
 	}
 	return zip(orders, lines, attempts, events), nil
 }
 
+// tally gives how many events each order has and the last one's number. Events are several times as many as orders, so those of
+// a portion are summed up where they are, and only when the sum is not what the orders say the rows are read.
+func tally(ctx context.Context, q *query.Queries, orders []query.ScanOrdersRow, first, last string) ([]query.ScanEventsRow, error) {
+	sum, err := q.SumEvents(ctx, query.SumEventsParams{After: first, Last: last})
+	if err != nil {
+		return nil, err
+	}
+	var said query.SumEventsRow
+	told := make([]query.ScanEventsRow, len(orders))
+	for i, o := range orders {
+		weight := int64(crc32.ChecksumIEEE([]byte(o.ID)))
+		for seq := range min(o.EventSeq, maxEvents) {
+			said.Numbers ^= weight * (seq + 1)
+		}
+		said.Events += o.EventSeq
+		told[i] = query.ScanEventsRow{OrderID: o.ID, Events: o.EventSeq, LastSeq: o.EventSeq}
+	}
+	if sum == said {
+		return told, nil
+	}
+	return q.ScanEvents(ctx, query.ScanEventsParams{After: first, Last: last})
+}
+
 // zip makes records of rows that are sorted by their order. Never nil.
 func zip(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []query.ScanAttemptsRow, events []query.ScanEventsRow) []order.Record {
 	records := make([]order.Record, 0, len(orders))
+	allLines := make([]order.Line, 0, len(lines))
+	allAttempts := make([]order.Attempt, 0, len(attempts))
 	for len(orders)+len(lines)+len(attempts)+len(events) > 0 {
-		heads := make([]string, 0, 4)
-		if len(orders) > 0 {
-			heads = append(heads, orders[0].ID)
-		}
-		if len(lines) > 0 {
-			heads = append(heads, lines[0].OrderID)
-		}
-		if len(attempts) > 0 {
-			heads = append(heads, attempts[0].OrderID)
-		}
-		if len(events) > 0 {
-			heads = append(heads, events[0].OrderID)
-		}
-		r := order.Record{ID: slices.Min(heads)}
+		r := order.Record{ID: firstOf(orders, lines, attempts, events)}
 		if len(orders) > 0 && orders[0].ID == r.ID {
 			o := orders[0]
 			r.Status, r.GID, r.Points, r.EventSeq = order.Status(o.Status), o.Gid, o.Points, o.EventSeq
 			orders = orders[1:]
 		}
+		from := len(allLines)
 		for ; len(lines) > 0 && lines[0].OrderID == r.ID; lines = lines[1:] {
-			r.Lines = append(r.Lines, order.Line{SKU: lines[0].Sku, Quantity: lines[0].Quantity})
+			allLines = append(allLines, order.Line{SKU: lines[0].Sku, Quantity: lines[0].Quantity})
 		}
+		r.Lines = since(allLines, from)
+		from = len(allAttempts)
 		for ; len(attempts) > 0 && attempts[0].OrderID == r.ID; attempts = attempts[1:] {
 			a := attempts[0]
-			r.Attempts = append(r.Attempts, order.Attempt{GID: a.Gid, Kind: order.Kind(a.Kind), State: order.AttemptState(a.State)})
+			allAttempts = append(allAttempts, order.Attempt{GID: a.Gid, Kind: order.Kind(a.Kind), State: order.AttemptState(a.State)})
 		}
+		r.Attempts = since(allAttempts, from)
 		if len(events) > 0 && events[0].OrderID == r.ID {
 			r.Events, r.LastEvent = events[0].Events, events[0].LastSeq
 			events = events[1:]
@@ -134,6 +153,37 @@ func zip(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []qu
 		records = append(records, r)
 	}
 	return records
+}
+
+// since gives what was added to all from there on, nil if nothing was.
+func since[T any](all []T, from int) []T {
+	if from == len(all) {
+		return nil
+	}
+	return slices.Clip(all[from:])
+}
+
+// firstOf gives the smallest id of all.
+func firstOf(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []query.ScanAttemptsRow, events []query.ScanEventsRow) string {
+	var heads [4]string
+	n := 0
+	head := func(id string) {
+		heads[n] = id
+		n++
+	}
+	if len(orders) > 0 {
+		head(orders[0].ID)
+	}
+	if len(lines) > 0 {
+		head(lines[0].OrderID)
+	}
+	if len(attempts) > 0 {
+		head(attempts[0].OrderID)
+	}
+	if len(events) > 0 {
+		head(events[0].OrderID)
+	}
+	return slices.Min(heads[:n])
 }
 
 // OfBuckets gives the orders of buckets by id, without attempts and events.

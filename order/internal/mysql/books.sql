@@ -9,6 +9,10 @@ WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last') ORDER BY ord
 SELECT order_id, gid, kind, state FROM payment_attempt
 WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last') ORDER BY order_id, no;
 
+-- name: SumEvents :one
+SELECT COUNT(*) AS events, CAST(BIT_XOR(CRC32(order_id) * seq) AS SIGNED) AS numbers FROM outbox
+WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last');
+
 -- name: ScanEvents :many
 SELECT order_id, COUNT(*) AS events, CAST(MAX(seq) AS SIGNED) AS last_seq FROM outbox
 WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last') GROUP BY order_id ORDER BY order_id;

@@ -34,6 +34,8 @@ func (s *Conservation) CheckConservation(ctx context.Context, req *orderv1.Check
 	report, err := s.comparator.Run(ctx, open)
 	var silent conserve.Silent
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, tryLater("the check takes longer than a call may; the metric conservation_violations tells what the regular one finds").(*kerrors.Error).WithCause(err)
 	case errors.As(err, &silent):
 		return nil, tryLater(silent.Service + " does not answer, so nothing can be said about the books").(*kerrors.Error).WithCause(err)
 	case err != nil:

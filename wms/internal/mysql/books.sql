@@ -1,5 +1,22 @@
+-- name: CountByStatus :many
+-- The column's own collation would take a status in small letters for the same.
+SELECT status, COUNT(*) AS slips FROM delivery_slip GROUP BY status COLLATE ascii_bin;
+
+-- name: ListByStatus :many
+SELECT order_id FROM delivery_slip WHERE status COLLATE ascii_bin = sqlc.arg('status') ORDER BY id LIMIT ?;
+
+-- name: SumSlips :one
+SELECT COUNT(*) AS slips, CAST(COALESCE(BIT_XOR(CRC32(id)), 0) AS SIGNED) AS ids FROM delivery_slip;
+
+-- name: SumSlipsWithLines :one
+SELECT COUNT(*) AS slips, CAST(COALESCE(BIT_XOR(CRC32(l.slip_id)), 0) AS SIGNED) AS ids
+FROM (SELECT DISTINCT slip_id FROM delivery_line) l;
+
 -- name: ScanSlips :many
-SELECT id, order_id, status FROM delivery_slip FORCE INDEX (PRIMARY) WHERE id > sqlc.arg('after') ORDER BY id LIMIT ?;
+SELECT id FROM delivery_slip FORCE INDEX (PRIMARY) WHERE id > sqlc.arg('after') ORDER BY id LIMIT ?;
+
+-- name: ListByID :many
+SELECT id, order_id, status FROM delivery_slip WHERE id IN (sqlc.slice('ids')) ORDER BY id;
 
 -- name: ScanLines :many
 SELECT DISTINCT slip_id FROM delivery_line WHERE slip_id > sqlc.arg('after') AND slip_id <= sqlc.arg('last') ORDER BY slip_id;

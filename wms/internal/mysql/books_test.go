@@ -70,6 +70,7 @@ func TestBrokenBooks(t *testing.T) {
 		{"a status in small letters", "UPDATE delivery_slip SET status = 'created' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
 		{"no status", "UPDATE delivery_slip SET status = '' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
 		{"nothing to send", linesOf + "'picked')", "wms: every slip has lines"},
+		{"its lines are another slip's", "UPDATE delivery_line SET slip_id = 'nobody' WHERE slip_id = (SELECT id FROM delivery_slip WHERE order_id = 'picked')", "wms: every slip has lines"},
 		{"nothing to send in any", "DELETE FROM delivery_line", "wms: every slip has lines"},
 		{"unknown for ever", "UPDATE delivery_slip SET updated_at = '2026-01-01' WHERE order_id = 'unknown'", "wms: nothing stays UNKNOWN or HELD"},
 		{"held for ever", "UPDATE delivery_slip SET updated_at = '2026-01-01' WHERE order_id = 'held'", "wms: nothing stays UNKNOWN or HELD"},

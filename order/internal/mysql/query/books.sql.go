@@ -516,3 +516,25 @@ func (q *Queries) ScanOrders(ctx context.Context, arg ScanOrdersParams) ([]ScanO
 	}
 	return items, nil
 }
+
+const sumEvents = `-- name: SumEvents :one
+SELECT COUNT(*) AS events, CAST(BIT_XOR(CRC32(order_id) * seq) AS SIGNED) AS numbers FROM outbox
+WHERE order_id > ? AND order_id <= ?
+`
+
+type SumEventsParams struct {
+	After string
+	Last  string
+}
+
+type SumEventsRow struct {
+	Events  int64
+	Numbers int64
+}
+
+func (q *Queries) SumEvents(ctx context.Context, arg SumEventsParams) (SumEventsRow, error) {
+	row := q.db.QueryRowContext(ctx, sumEvents, arg.After, arg.Last)
+	var i SumEventsRow
+	err := row.Scan(&i.Events, &i.Numbers)
+	return i, err
+}

@@ -10,6 +10,39 @@ import (
 	"strings"
 )
 
+const countByStatus = `-- name: CountByStatus :many
+SELECT status, COUNT(*) AS slips FROM delivery_slip GROUP BY status COLLATE ascii_bin
+`
+
+type CountByStatusRow struct {
+	Status string
+	Slips  int64
+}
+
+// The column's own collation would take a status in small letters for the same.
+func (q *Queries) CountByStatus(ctx context.Context) ([]CountByStatusRow, error) {
+	rows, err := q.db.QueryContext(ctx, countByStatus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountByStatusRow
+	for rows.Next() {
+		var i CountByStatusRow
+		if err := rows.Scan(&i.Status, &i.Slips); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countOpen = `-- name: CountOpen :one
 SELECT COUNT(*) FROM delivery_slip WHERE status IN ('UNKNOWN', 'HELD')
 `
@@ -145,6 +178,81 @@ func (q *Queries) FactsOfOrders(ctx context.Context, orderIds []string) ([]Facts
 	return items, nil
 }
 
+const listByID = `-- name: ListByID :many
+SELECT id, order_id, status FROM delivery_slip WHERE id IN (/*SLICE:ids*/?) ORDER BY id
+`
+
+type ListByIDRow struct {
+	ID      string
+	OrderID string
+	Status  string
+}
+
+func (q *Queries) ListByID(ctx context.Context, ids []string) ([]ListByIDRow, error) {
+	query := listByID
+	var queryParams []interface{}
+	if len(ids) > 0 {
+		for _, v := range ids {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
+	}
+	rows, err := q.db.QueryContext(ctx, query, queryParams...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListByIDRow
+	for rows.Next() {
+		var i ListByIDRow
+		if err := rows.Scan(&i.ID, &i.OrderID, &i.Status); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listByStatus = `-- name: ListByStatus :many
+SELECT order_id FROM delivery_slip WHERE status COLLATE ascii_bin = ? ORDER BY id LIMIT ?
+`
+
+type ListByStatusParams struct {
+	Status interface{}
+	Limit  int32
+}
+
+func (q *Queries) ListByStatus(ctx context.Context, arg ListByStatusParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, listByStatus, arg.Status, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var order_id string
+		if err := rows.Scan(&order_id); err != nil {
+			return nil, err
+		}
+		items = append(items, order_id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listOpen = `-- name: ListOpen :many
 SELECT order_id, status, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds FROM delivery_slip
 WHERE status IN ('UNKNOWN', 'HELD') AND TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) >= CAST(? AS SIGNED)
@@ -218,7 +326,7 @@ func (q *Queries) ScanLines(ctx context.Context, arg ScanLinesParams) ([]string,
 }
 
 const scanSlips = `-- name: ScanSlips :many
-SELECT id, order_id, status FROM delivery_slip FORCE INDEX (PRIMARY) WHERE id > ? ORDER BY id LIMIT ?
+SELECT id FROM delivery_slip FORCE INDEX (PRIMARY) WHERE id > ? ORDER BY id LIMIT ?
 `
 
 type ScanSlipsParams struct {
@@ -226,25 +334,19 @@ type ScanSlipsParams struct {
 	Limit int32
 }
 
-type ScanSlipsRow struct {
-	ID      string
-	OrderID string
-	Status  string
-}
-
-func (q *Queries) ScanSlips(ctx context.Context, arg ScanSlipsParams) ([]ScanSlipsRow, error) {
+func (q *Queries) ScanSlips(ctx context.Context, arg ScanSlipsParams) ([]string, error) {
 	rows, err := q.db.QueryContext(ctx, scanSlips, arg.After, arg.Limit)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ScanSlipsRow
+	var items []string
 	for rows.Next() {
-		var i ScanSlipsRow
-		if err := rows.Scan(&i.ID, &i.OrderID, &i.Status); err != nil {
+		var id string
+		if err := rows.Scan(&id); err != nil {
 			return nil, err
 		}
-		items = append(items, i)
+		items = append(items, id)
 	}
 	if err := rows.Close(); err != nil {
 		return nil, err
@@ -253,4 +355,37 @@ func (q *Queries) ScanSlips(ctx context.Context, arg ScanSlipsParams) ([]ScanSli
 		return nil, err
 	}
 	return items, nil
+}
+
+const sumSlips = `-- name: SumSlips :one
+SELECT COUNT(*) AS slips, CAST(COALESCE(BIT_XOR(CRC32(id)), 0) AS SIGNED) AS ids FROM delivery_slip
+`
+
+type SumSlipsRow struct {
+	Slips int64
+	Ids   int64
+}
+
+func (q *Queries) SumSlips(ctx context.Context) (SumSlipsRow, error) {
+	row := q.db.QueryRowContext(ctx, sumSlips)
+	var i SumSlipsRow
+	err := row.Scan(&i.Slips, &i.Ids)
+	return i, err
+}
+
+const sumSlipsWithLines = `-- name: SumSlipsWithLines :one
+SELECT COUNT(*) AS slips, CAST(COALESCE(BIT_XOR(CRC32(l.slip_id)), 0) AS SIGNED) AS ids
+FROM (SELECT DISTINCT slip_id FROM delivery_line) l
+`
+
+type SumSlipsWithLinesRow struct {
+	Slips int64
+	Ids   int64
+}
+
+func (q *Queries) SumSlipsWithLines(ctx context.Context) (SumSlipsWithLinesRow, error) {
+	row := q.db.QueryRowContext(ctx, sumSlipsWithLines)
+	var i SumSlipsWithLinesRow
+	err := row.Scan(&i.Slips, &i.Ids)
+	return i, err
 }
