@@ -50,6 +50,10 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	barrier, err := tcc.BarrierRetention(cfg.KeepBarrier.D())
+	if err != nil {
+		return err
+	}
 	db, err := mysql.Open(cfg.MySQL)
 	if err != nil {
 		return err
@@ -69,6 +73,6 @@ func run(ctx context.Context, cfg config) error {
 	creditv1.RegisterCreditGrantServer(svc.GRPC, grant.New(tcc.NewParticipant("credit", db, keys), accounts))
 	creditv1.RegisterCreditDeductionServer(svc.GRPC, deduction.New(tcc.NewParticipant("credit-refund", db, keys), accounts))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	svc.Go(mysql.Retain(db, mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.KeepBarrier.D()}))
+	svc.Go(mysql.Retain(db, barrier))
 	return svc.Run(ctx)
 }

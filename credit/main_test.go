@@ -28,6 +28,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/credit/migrations"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
@@ -98,12 +99,15 @@ func TestServes(t *testing.T) {
 	}
 	_, err = credits.GetMyCredit(ctx, &creditv1.GetMyCreditRequest{})
 	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
-	_, err = credits.SetFrozen(as(identity.Shopper), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: true})
+	_, err = credits.SetFrozen(as(identity.Shopper), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(true)})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
 	_, err = credits.ListMyEntries(as(identity.Shopper), &creditv1.ListMyEntriesRequest{PageToken: "x"})
 	assert.Equal(t, codes.InvalidArgument, status.Code(err))
 	assert.ErrorContains(t, err, "page_token")
-	account, err := credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: true})
+	_, err = credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1"})
+	assert.Equal(t, codes.InvalidArgument, status.Code(err), "who says nothing must not thaw it")
+	assert.ErrorContains(t, err, "frozen: ")
+	account, err := credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(true)})
 	require.NoError(t, err)
 	assert.True(t, account.GetFrozen())
 
@@ -124,7 +128,7 @@ func TestServes(t *testing.T) {
 	err = try()
 	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
 	assert.True(t, creditv1.IsCreditRefused(err), "%v", err)
-	_, err = credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1"})
+	_, err = credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(false)})
 	require.NoError(t, err)
 	require.NoError(t, try())
 	account, err = credits.GetMyCredit(as(identity.Shopper), &creditv1.GetMyCreditRequest{})
@@ -176,4 +180,38 @@ func freeAddr(t *testing.T) string {
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
+}
+
+// TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
+func TestOldRowsAreDeleted(t *testing.T) {
+	t.Parallel()
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
+	cfg.IdentityKeys, _ = keys(t)
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	for _, stmt := range []string{
+		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
+		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
+	} {
+		_, err := db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "young\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier"))
+	}, 20*time.Second, 20*time.Millisecond)
+
+	cfg.KeepBarrier = service.Duration(time.Hour)
+	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
 }

@@ -15,9 +15,10 @@ type config struct {
 	HTTP struct {
 		Addr              string           `json:"addr"`
 		Timeout           service.Duration `json:"timeout"`
+		LameDuck          service.Duration `json:"lame_duck"`
 		TrustForwardedFor bool             `json:"trust_forwarded_for"`
 	} `json:"http"`
-	// Upstreams are the gRPC addresses of the services, by name.
+	// Upstreams are the gRPC addresses of the services, by name; lists where several instances run.
 	Upstreams map[string]string `json:"upstreams"`
 	Redis     limit.Config      `json:"redis"`
 	Limits    limits            `json:"limits"`

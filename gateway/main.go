@@ -68,11 +68,13 @@ func run(ctx context.Context, cfg config) error {
 		limiter:   limit.New(rdb, svc.Log),
 		metrics:   prometheus.DefaultRegisterer,
 		upstreams: upstreams,
+		stopping:  svc.Stopping,
 	})
 	if err != nil {
 		return err
 	}
 	svc.Serve(server)
+	svc.LameDuck(cfg.HTTP.LameDuck.D())
 	svc.Log.Info("public door", "http", cfg.HTTP.Addr)
 	return svc.Run(ctx)
 }

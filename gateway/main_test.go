@@ -38,9 +38,18 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// The real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
-func TestProcess(t *testing.T) {
-	t.Parallel()
+// process is a gateway in a process of its own, before a shop in this one.
+type process struct {
+	cmd          *exec.Cmd
+	front, admin string
+	shop         *shop
+	signer       *identity.Signer
+	log          *log
+}
+
+// startProcess starts one with env on top of its configuration.
+func startProcess(t *testing.T, env ...string) *process {
+	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKIXPublicKey(public)
@@ -48,17 +57,25 @@ func TestProcess(t *testing.T) {
 	keys := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(keys, "k1.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600))
 
-	services := startShop(t, identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}))
-	front, adminAddr, away := freeAddr(t), freeAddr(t), freeAddr(t)
-	log := &log{}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BE_THE_GATEWAY=1",
-		"GATEWAY_HTTP_ADDR="+front, "GATEWAY_ADMIN_ADDR="+adminAddr, "IDENTITY_KEYS="+keys, "REDIS_ADDR="+away, "FAULTS=true",
-		"ORDER_GRPC_ADDR="+services.addr, "INVENTORY_GRPC_ADDR="+services.addr, "CREDIT_GRPC_ADDR="+services.addr,
-		"MEMBER_GRPC_ADDR="+services.addr, "WMS_GRPC_ADDR="+away)
-	cmd.Stderr = log
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	shop := startShop(t, identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}))
+	p := &process{exec.Command(os.Args[0]), freeAddr(t), freeAddr(t), shop, identity.NewSigner("k1", private), &log{}}
+	p.cmd.Env = append(os.Environ(), "BE_THE_GATEWAY=1",
+		"GATEWAY_HTTP_ADDR="+p.front, "GATEWAY_ADMIN_ADDR="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
+		"ORDER_GRPC_ADDR="+shop.addr, "INVENTORY_GRPC_ADDR="+shop.addr, "CREDIT_GRPC_ADDR="+shop.addr,
+		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr)
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stderr = p.log
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	return p
+}
+
+// The real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	away := freeAddr(t)
+	g := startProcess(t, "REDIS_ADDR="+away, "WMS_GRPC_ADDR="+away)
+	front, adminAddr := g.front, g.admin
 
 	get := func(addr, path string) (int, string) {
 		resp, err := http.Get("http://" + addr + path)
@@ -69,7 +86,7 @@ func TestProcess(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
-	require.Eventually(t, func() bool { code, _ := get(front, "/healthz"); return code == 200 }, 10*time.Second, 20*time.Millisecond, log)
+	require.Eventually(t, func() bool { code, _ := get(front, "/healthz"); return code == 200 }, 10*time.Second, 20*time.Millisecond, g.log)
 
 	code, body := get(front, "/readyz")
 	assert.Equal(t, 503, code)
@@ -77,7 +94,7 @@ func TestProcess(t *testing.T) {
 
 	code, body = get(front, "/v1/products/sku-demo")
 	assert.Equal(t, 200, code, body)
-	s := &stage{url: "http://" + front, signer: identity.NewSigner("k1", private)}
+	s := &stage{url: "http://" + front, signer: g.signer}
 	assert.Equal(t, 201, s.call(t, "POST", "/v1/orders", s.token(t, "m1", identity.Shopper), anOrder).code)
 
 	for _, addr := range []string{front, adminAddr} {
@@ -89,7 +106,7 @@ func TestProcess(t *testing.T) {
 	code, _ = get(front, "/faults")
 	assert.Equal(t, 404, code)
 
-	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	assert.NoError(t, cmd.Wait(), log)
-	assert.NotContains(t, log.String(), "redis:", "the Redis client says nothing itself")
+	require.NoError(t, g.cmd.Process.Signal(syscall.SIGTERM))
+	assert.NoError(t, g.cmd.Wait(), g.log)
+	assert.NotContains(t, g.log.String(), "redis:", "the Redis client says nothing itself")
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/go-kratos/kratos/v2/transport"
 	khttp "github.com/go-kratos/kratos/v2/transport/http"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
@@ -33,6 +35,8 @@ type parts struct {
 	limiter   *limit.Limiter
 	metrics   prometheus.Registerer
 	upstreams []transcode.Upstream
+	// stopping tells that the process will end soon.
+	stopping func() bool
 }
 
 // newServer makes the public HTTP server. Whatever it answers that is not a success has the error form.
@@ -50,7 +54,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		khttp.Address(cfg.HTTP.Addr),
 		khttp.Timeout(cfg.HTTP.Timeout.D()),
 		khttp.StrictSlash(false),
-		khttp.Filter(answer.Mark, onlyClean(nothing)),
+		khttp.Filter(traced, answer.Mark, leave(p.stopping), onlyClean(nothing)),
 		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
 		khttp.ErrorEncoder(errs.Error),
 		khttp.NotFoundHandler(nothing),
@@ -77,6 +81,28 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		})
 	}
 	return srv, docs.Register(router, openapi.YAML)
+}
+
+// traced begins a trace with each call of the API. A caller from outside cannot choose its ids: the trace that he says he
+// belongs to is linked.
+func traced(next http.Handler) http.Handler {
+	return otelhttp.NewHandler(next, "call",
+		otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return true }),
+		otelhttp.WithFilter(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/") }),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider())) // measure counts, by RPC
+}
+
+// leave closes each client's connection behind its next answer when the process will end soon: a client that keeps connections
+// would otherwise send a call just when they are closed.
+func leave(stopping func() bool) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if stopping() {
+				w.Header().Set("Connection", "close")
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // onlyClean answers by nothing where the path has an empty segment, "." or "..", as an id that is left out makes it. The router would

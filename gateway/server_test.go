@@ -145,6 +145,7 @@ func TestPanicIsAnInternalError(t *testing.T) {
 	srv, err := newServer(cfg, parts{
 		log: slog.New(slog.NewTextHandler(logged, nil)), verifier: identity.NewVerifier(nil), metrics: prometheus.NewRegistry(),
 		limiter:   nil, // what panics
+		stopping:  func() bool { return false },
 		upstreams: []transcode.Upstream{{File: upstream.Files()[1]}},
 	})
 	require.NoError(t, err)

@@ -31,6 +31,7 @@ import (
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/limit/redistest"
 	"example.com/fourfold/gateway/internal/transcode"
@@ -76,7 +77,7 @@ func (*shop) GetProduct(_ context.Context, r *inventoryv1.GetProductRequest) (*i
 }
 
 func (*shop) SetOpen(_ context.Context, r *wmsv1.SetOpenRequest) (*wmsv1.WarehouseState, error) {
-	return &wmsv1.WarehouseState{Open: r.Open}, nil
+	return &wmsv1.WarehouseState{Open: r.GetOpen()}, nil
 }
 
 // log is a log to look into.
@@ -123,10 +124,11 @@ func open(t *testing.T, change ...func(*config)) *stage {
 	// Patient, so that a busy machine does not look like a Redis that is away.
 	rdb := limit.Open(limit.Config{Addr: s.redis.Addr, Timeout: service.Duration(5 * time.Second)})
 	t.Cleanup(func() { _ = rdb.Close() })
-	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(telemetry.Handler(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	probes := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "probe "+r.URL.Path) })
 	p := parts{
 		log: logger, probes: probes, verifier: verifier, limiter: limit.New(rdb, logger), metrics: prometheus.NewRegistry(),
+		stopping: func() bool { return false },
 	}
 	for _, u := range upstream.Services() {
 		conn, err := service.Dial(s.shop.addr)

@@ -13,7 +13,7 @@ var defaults []byte
 type config struct {
 	service.Config
 	BranchKeys string `json:"branch_keys"`
-	// KeepBarrier must outlive the longest retry of a Confirm or Cancel.
+	// KeepBarrier is tcc.MinKeepBarrier at least, 0 for ever.
 	KeepBarrier service.Duration `json:"keep_barrier"`
 	MySQL       mysql.Config     `json:"mysql"`
 }

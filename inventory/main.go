@@ -40,6 +40,10 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	barrier, err := tcc.BarrierRetention(cfg.KeepBarrier.D())
+	if err != nil {
+		return err
+	}
 	db, err := mysql.Open(cfg.MySQL)
 	if err != nil {
 		return err
@@ -59,6 +63,6 @@ func run(ctx context.Context, cfg config) error {
 	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(tcc.NewParticipant("inventory", db, keys), stock))
 	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(tcc.NewParticipant("inventory-refund", db, keys), stock))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	svc.Go(mysql.Retain(db, mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.KeepBarrier.D()}))
+	svc.Go(mysql.Retain(db, barrier))
 	return svc.Run(ctx)
 }

@@ -22,10 +22,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/inventory/migrations"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
@@ -39,7 +41,8 @@ func TestServes(t *testing.T) {
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
-	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = lis.Addr().String(), "127.0.0.1:0", "error", identityKeys(t)
+	dir, signer := identityKeys(t)
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = lis.Addr().String(), "127.0.0.1:0", "error", dir
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
 	go func() { stopped <- run(ctx, cfg) }()
@@ -57,6 +60,18 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	_, err = catalogue.GetStock(ctx, &inventoryv1.GetStockRequest{Sku: "apple"})
 	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: identity.Shopper}, time.Now(), time.Minute)
+	require.NoError(t, err)
+	shopper := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	_, err = catalogue.CreateProduct(shopper, &inventoryv1.CreateProductRequest{Sku: "pear", Name: "pear", PriceCents: 1})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = catalogue.ReceiveStock(shopper, &inventoryv1.ReceiveStockRequest{Sku: "apple", Quantity: 1})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = catalogue.GetStock(shopper, &inventoryv1.GetStockRequest{Sku: "apple"})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	_, err = catalogue.ListProducts(ctx, &inventoryv1.ListProductsRequest{PageSize: 101})
+	assert.Equal(t, 400, kerrors.Code(err), "%v", err)
+	assert.ErrorContains(t, err, "page_size")
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -94,15 +109,49 @@ func TestServes(t *testing.T) {
 	require.Equal(t, "100 0 0\n--\nRETURNED\n--\n", books())
 }
 
-// identityKeys gives a folder with the public key of nobody.
-func identityKeys(t *testing.T) string {
+// identityKeys gives a folder with a public key and the signer that belongs to it.
+func identityKeys(t *testing.T) (string, *identity.Signer) {
 	t.Helper()
-	public, _, err := ed25519.GenerateKey(rand.Reader)
+	public, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKIXPublicKey(public)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
-	return dir
+	return dir, identity.NewSigner("k1", private)
+}
+
+// TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
+func TestOldRowsAreDeleted(t *testing.T) {
+	t.Parallel()
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
+	cfg.IdentityKeys, _ = identityKeys(t)
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	for _, stmt := range []string{
+		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
+		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
+	} {
+		_, err := db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "young\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier"))
+	}, 20*time.Second, 20*time.Millisecond)
+
+	cfg.KeepBarrier = service.Duration(time.Hour)
+	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
 }

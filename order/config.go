@@ -3,10 +3,12 @@ package main
 import (
 	_ "embed"
 	"errors"
+	"fmt"
 	"time"
 
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
 )
 
@@ -59,6 +61,18 @@ func (c config) payTimes() checkout.Times {
 func (c config) sweepTimes() checkout.SweepTimes {
 	return checkout.SweepTimes{Every: c.Sweep.Every.D(), OldEnough: c.Sweep.OldEnough.D(), Alert: c.Sweep.Alert.D()}
 }
+
+// retention is what is deleted when it is old. An answer has to outlive the repetitions of its call: who repeats a POST /v1/orders
+// later gets a second order.
+func (c config) retention() ([]mysql.Retention, error) {
+	barrier, err := tcc.BarrierRetention(c.Keep.Barrier.D())
+	if k := c.Keep.Answers.D(); err == nil && k != 0 && k < minKeepAnswers {
+		err = fmt.Errorf("keep.answers: at least %v, longer than anybody repeats a call; 0 keeps them for ever", minKeepAnswers)
+	}
+	return []mysql.Retention{barrier, {Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers.D()}}, err
+}
+
+const minKeepAnswers = 24 * time.Hour
 
 // check refuses times under which a payment could be canceled while its initiator still believes in it, and such as make no sense.
 func (c config) check() error {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -43,6 +44,10 @@ func run(ctx context.Context, cfg config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
+	retention, err := cfg.retention()
+	if err != nil {
+		return err
+	}
 	keys, err := tcc.ParseKeys(cfg.BranchKeys)
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func run(ctx context.Context, cfg config) error {
 	orders := store.NewStore(db)
 	pay := payment.New(tcc.NewParticipant("order", db, keys), orders)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), orders)
-	initiator := checkout.New(orders, coordinator, pay, refund, cfg.Peers.Own, inventory, credit, wms, cfg.payTimes())
+	initiator := checkout.New(orders, coordinator, pay, refund, cmp.Or(cfg.Peers.Own, cfg.GRPC.Addr), inventory, credit, wms, cfg.payTimes())
 	sweeper := checkout.NewSweeper(orders, coordinator, cfg.sweepTimes())
 	comparator := conserve.New(orders,
 		books.NewClient(keys, inventory.Conn), books.NewClient(keys, credit.Conn), books.NewClient(keys, wms.Conn))
@@ -86,9 +91,7 @@ func run(ctx context.Context, cfg config) error {
 	orderv1.RegisterDeliveryEventsServer(svc.GRPC, delivery.New(keys, orders))
 	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
 	svc.Go(sweeper.Run)
-	svc.Go(mysql.Retain(db,
-		mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.Keep.Barrier.D()},
-		mysql.Retention{Table: "idempotency", Column: "created_at", Keep: cfg.Keep.Answers.D()}))
+	svc.Go(mysql.Retain(db, retention...))
 	svc.Go(expiry.New(orders, cfg.Sweep.Every.D()).Run)
 	svc.Go(conserve.NewWatch(comparator, orders, cfg.Conservation.Every.D(), cfg.Conservation.Open.D()).Run)
 	return svc.Run(ctx)

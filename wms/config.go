@@ -6,6 +6,7 @@ import (
 
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/wms/internal/relay"
 )
 
@@ -15,10 +16,12 @@ var defaults []byte
 type config struct {
 	service.Config
 	BranchKeys string `json:"branch_keys"`
-	// KeepBarrier must outlive the longest retry of a Confirm or Cancel.
+	// KeepBarrier is tcc.MinKeepBarrier at least, 0 for ever.
 	KeepBarrier service.Duration `json:"keep_barrier"`
-	MySQL       mysql.Config     `json:"mysql"`
-	Peers       struct {
+	// KeepEvents is how long an event stays in the outbox when it has been delivered, 0 for ever. One that has not stays.
+	KeepEvents service.Duration `json:"keep_events"`
+	MySQL      mysql.Config     `json:"mysql"`
+	Peers      struct {
 		Order string `json:"order"`
 	} `json:"peers"`
 	Relay struct {
@@ -35,6 +38,12 @@ func (c config) relayTimes() relay.Times {
 		Every: c.Relay.Every.D(), Call: c.Relay.Call.D(), Lease: c.Relay.Lease.D(), LongestPause: c.Relay.LongestPause.D(),
 		Alert: c.Relay.Alert.D(),
 	}
+}
+
+// retention is what is deleted when it is old.
+func (c config) retention() ([]mysql.Retention, error) {
+	barrier, err := tcc.BarrierRetention(c.KeepBarrier.D())
+	return []mysql.Retention{barrier, {Table: "outbox", Column: "delivered_at", Keep: c.KeepEvents.D()}}, err
 }
 
 // check refuses times under which two relays would send the same event at once.

@@ -41,6 +41,10 @@ func run(ctx context.Context, cfg config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
+	retention, err := cfg.retention()
+	if err != nil {
+		return err
+	}
 	keys, err := tcc.ParseKeys(cfg.BranchKeys)
 	if err != nil {
 		return err
@@ -71,6 +75,6 @@ func run(ctx context.Context, cfg config) error {
 	wmsv1.RegisterSlipHoldServer(svc.GRPC, hold.New(tcc.NewParticipant("wms-refund", db, keys), slips))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
 	svc.Go(relay.New(slips, relay.ToOrder(order, keys), cfg.relayTimes()).Run)
-	svc.Go(mysql.Retain(db, mysql.Retention{Table: "barrier", Column: "create_time", Keep: cfg.KeepBarrier.D()}))
+	svc.Go(mysql.Retain(db, retention...))
 	return svc.Run(ctx)
 }

@@ -30,6 +30,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/wms/migrations"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
@@ -71,7 +72,10 @@ func TestServes(t *testing.T) {
 	_, err = warehouse.ListDeliveries(as(identity.Operator), &wmsv1.ListDeliveriesRequest{PageToken: "x"})
 	assert.Equal(t, codes.InvalidArgument, status.Code(err))
 	assert.ErrorContains(t, err, "page_token")
-	state, err := warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: false})
+	_, err = warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{})
+	assert.Equal(t, codes.InvalidArgument, status.Code(err), "who says nothing must not close it")
+	assert.ErrorContains(t, err, "open: ")
+	state, err := warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: new(false)})
 	require.NoError(t, err)
 	assert.False(t, state.GetOpen())
 
@@ -87,7 +91,7 @@ func TestServes(t *testing.T) {
 	_, err = branch.Try(phase("try"), request)
 	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
 	assert.True(t, wmsv1.IsDeliveryRefused(err), "%v", err)
-	_, err = warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: true})
+	_, err = warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: new(true)})
 	require.NoError(t, err)
 	_, err = branch.Try(phase("try"), request)
 	require.NoError(t, err)
@@ -151,7 +155,8 @@ func newOrder(t *testing.T, keys tcc.Keys) *order {
 }
 
 func (o *order) Deliver(ctx context.Context, e *orderv1.DeliveryEvent) (*emptypb.Empty, error) {
-	if err := o.keys.CheckContext(ctx, e.GetEventId(), e.GetOrderId()); err != nil {
+	if err := o.keys.CheckCall(ctx, orderv1.DeliveryEvents_Deliver_FullMethodName,
+		e.GetEventId(), e.GetOrderId(), fmt.Sprint(e.GetSeq()), e.GetType().String()); err != nil {
 		return nil, err
 	}
 	o.told <- fmt.Sprint(e.GetOrderId(), " ", e.GetSeq(), " ", e.GetType())
@@ -194,4 +199,43 @@ func freeAddr(t *testing.T) string {
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
+}
+
+// TestOldRowsAreDeleted: what is done with and old goes in the background; an event that order has not taken stays
+// for as long as it takes.
+func TestOldRowsAreDeleted(t *testing.T) {
+	t.Parallel()
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
+	cfg.IdentityKeys, _ = keys(t)
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	for _, stmt := range []string{
+		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
+		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
+		`INSERT INTO outbox (event_id, event_type, order_id, seq, created_at, next_at, delivered_at) VALUES
+		('old', '', 'o-1', 1, '2020-01-01', '2020-01-01', TIMESTAMPADD(DAY, -8, NOW(3))),
+		('young', '', 'o-1', 2, '2020-01-01', '2020-01-01', TIMESTAMPADD(DAY, -6, NOW(3))),
+		('not taken', '', 'o-1', 3, '2020-01-01', TIMESTAMPADD(DAY, 1, NOW(3)), NULL)`,
+	} {
+		_, err := db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "young\n--\nyoung\nnot taken\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT event_id FROM outbox ORDER BY seq"))
+	}, 20*time.Second, 20*time.Millisecond)
+
+	cfg.KeepBarrier = service.Duration(time.Hour)
+	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
 }

@@ -121,7 +121,7 @@ func TestForged(t *testing.T) {
 	_, err = stranger.OfOrders(t.Context(), []string{"o-1"})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
 
-	seen := metadata.NewOutgoingContext(t.Context(), metadata.New(k.Headers("call-1", booksv1.Books_Check_FullMethodName)))
+	seen := metadata.NewOutgoingContext(t.Context(), metadata.New(k.CallHeaders(booksv1.Books_Check_FullMethodName, "call-1")))
 	raw := booksv1.NewBooksClient(conn)
 	_, err = raw.Check(seen, &booksv1.CheckRequest{CallId: "call-1", OpenSeconds: 1})
 	require.NoError(t, err)
@@ -154,7 +154,7 @@ func TestPatience(t *testing.T) {
 	ledger := slow{facts, make(chan error, 1)}
 	server := books.NewServer(k, ledger)
 	call := func(ctx context.Context) (*booksv1.DigestReply, error) {
-		signed := metadata.NewIncomingContext(ctx, metadata.New(k.Headers("c", booksv1.Books_Digest_FullMethodName)))
+		signed := metadata.NewIncomingContext(ctx, metadata.New(k.CallHeaders(booksv1.Books_Digest_FullMethodName, "c")))
 		return server.Digest(signed, &booksv1.DigestRequest{CallId: "c"})
 	}
 	timedOut, cancel := context.WithTimeout(t.Context(), time.Millisecond)

@@ -40,7 +40,7 @@ func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // Check answers with the service's own checks.
 func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1.CheckReply, error) {
-	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Check_FullMethodName); err != nil {
+	if err := s.keys.CheckCall(ctx, booksv1.Books_Check_FullMethodName, req.GetCallId()); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -58,7 +58,7 @@ func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1
 
 // Digest answers with the settled facts, summed up.
 func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*booksv1.DigestReply, error) {
-	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Digest_FullMethodName); err != nil {
+	if err := s.keys.CheckCall(ctx, booksv1.Books_Digest_FullMethodName, req.GetCallId()); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -76,7 +76,7 @@ func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*books
 
 // Facts answers with the rows of the buckets, or else of the orders, that are asked for.
 func (s *Server) Facts(ctx context.Context, req *booksv1.FactsRequest) (*booksv1.FactsReply, error) {
-	if err := s.keys.CheckContext(ctx, req.GetCallId(), booksv1.Books_Facts_FullMethodName); err != nil {
+	if err := s.keys.CheckCall(ctx, booksv1.Books_Facts_FullMethodName, req.GetCallId()); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -176,11 +176,10 @@ func (c *Client) facts(ctx context.Context, req *booksv1.FactsRequest) ([]Fact, 
 	return facts, nil
 }
 
-// sign proves to the other service that a holder of the key calls this method. It stands where a branch has its order id: a
-// signed call of Books is never a valid branch.
+// sign proves to the other service that a holder of the key calls this method.
 func (c *Client) sign(ctx context.Context, method string) (context.Context, string) {
 	id := rand.Text()
-	for name, value := range c.keys.Headers(id, method) {
+	for name, value := range c.keys.CallHeaders(method, id) {
 		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
 	return ctx, id

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-kratos/kratos/v2/config"
 	_ "github.com/go-kratos/kratos/v2/encoding/yaml" // the configuration's format
+	klog "github.com/go-kratos/kratos/v2/log"
 )
 
 // Config is what every service's config.yaml has besides its own keys.
@@ -68,6 +69,8 @@ func Load(path string, defaults []byte, cfg any) error {
 			return fmt.Errorf("read the configuration: %w", err)
 		}
 	}
+	// Kratos tells each step, in a form of its own, as long as New has not set the logger.
+	klog.SetLogger(klog.NewFilter(klog.DefaultLogger, klog.FilterLevel(klog.LevelWarn)))
 	// Not Kratos' own env source: it puts every variable beside the file's keys, where FAULTS=true collides with faults.
 	c := config.New(config.WithSource(yaml(data)), config.WithResolver(resolve))
 	if err := c.Load(); err != nil {

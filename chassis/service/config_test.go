@@ -2,6 +2,7 @@ package service_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -75,4 +76,20 @@ func TestLoadReadsTheFileInPlaceOfDefaults(t *testing.T) {
 	t.Run("a duration without a unit", func(t *testing.T) {
 		require.ErrorContains(t, service.Load("", []byte("token_ttl: ${ABSENT_TTL:3600}"), &cfg), "duration")
 	})
+}
+
+// TestLoadIsSilent: a process whose configuration is fine says nothing about it. Kratos would, before the logger is set.
+func TestLoadIsSilent(t *testing.T) {
+	if os.Getenv("LOAD_AND_EXIT") != "" {
+		if err := service.Load("", []byte(defaults), new(settings)); err != nil {
+			panic(err)
+		}
+		time.Sleep(50 * time.Millisecond) // its watcher speaks when it ends
+		os.Exit(0)
+	}
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), "LOAD_AND_EXIT=1")
+	said, err := child.CombinedOutput()
+	require.NoError(t, err)
+	assert.Empty(t, string(said))
 }

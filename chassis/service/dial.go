@@ -6,17 +6,23 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"example.com/fourfold/chassis/instances"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/telemetry"
 )
 
-// Dial prepares a connection to another service at host:port; it connects with the first call. A service that is back is
-// used at once instead of after gRPC's growing pause. Failed calls are not repeated.
+// Dial prepares a connection to another service at host:port, or to its instances at host:port,host:port, which are called in
+// turn; it connects with the first call. A service that is back is used at once instead of after gRPC's growing pause. A call that
+// was sent is not repeated.
 func Dial(addr string) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient("passthrough:///"+addr,
+	target, err := instances.Target(addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient(target, append(instances.Options(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(tcc.Reconnect),
-		grpc.WithNoProxy(),
-		grpc.WithDisableRetry())
+		telemetry.Client())...)
 	if err != nil {
 		return nil, fmt.Errorf("service at %q: %w", addr, err)
 	}

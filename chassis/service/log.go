@@ -11,15 +11,17 @@ import (
 	klog "github.com/go-kratos/kratos/v2/log"
 	"github.com/go-kratos/kratos/v2/middleware"
 	"github.com/go-kratos/kratos/v2/transport"
+
+	"example.com/fourfold/chassis/telemetry"
 )
 
-// newLogger writes JSON lines, each with the service's name.
+// newLogger writes JSON lines, each with the service's name, its trace and what was noted about the call.
 func newLogger(w io.Writer, level, name string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log.level is debug, info, warn or error: %w", err)
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})).With("service", name), nil
+	return slog.New(telemetry.Handler(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l}))).With("service", name), nil
 }
 
 // kratosLog lets Kratos log through slog.
@@ -45,6 +47,7 @@ func logCalls(log *slog.Logger) middleware.Middleware {
 	return func(next middleware.Handler) middleware.Handler {
 		return func(ctx context.Context, req any) (any, error) {
 			start := time.Now()
+			ctx = telemetry.Begin(ctx)
 			reply, err := next(ctx, req)
 			level, attrs := slog.LevelDebug, []slog.Attr{slog.Duration("took", time.Since(start))}
 			if tr, ok := transport.FromServerContext(ctx); ok {

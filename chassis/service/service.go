@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kratos/kratos/contrib/middleware/validate/v2"
@@ -16,13 +18,11 @@ import (
 	"github.com/go-kratos/kratos/v2/middleware/recovery"
 	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/go-kratos/kratos/v2/transport/grpc"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/exporters/prometheus"
-	"go.opentelemetry.io/otel/sdk/metric"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/telemetry"
 )
 
 // Service is one running service. Register the gRPC services on GRPC, add readiness checks and background work, Run.
@@ -36,6 +36,10 @@ type Service struct {
 	admin   *admin
 	servers []transport.Server
 	work    []func(context.Context) error
+	flush   func(context.Context) error // of the last spans
+
+	stopping atomic.Bool
+	lameDuck time.Duration
 }
 
 // New makes a service called name with a gRPC server that recovers from panics, checks who may call (access.v1.level of
@@ -53,6 +57,7 @@ func New(name string, cfg Config) (*Service, error) {
 	s.GRPC = grpc.NewServer(
 		grpc.Address(cfg.GRPC.Addr),
 		grpc.Timeout(cfg.GRPC.Timeout.D()),
+		grpc.Options(telemetry.Server()),
 		grpc.Middleware(
 			recovery.Recovery(),
 			logCalls(s.Log),
@@ -73,12 +78,18 @@ func NewBare(name string, cfg Config) (*Service, error) {
 	}
 	slog.SetDefault(log)
 	klog.SetLogger(klog.NewFilter(kratosLog{log}, klog.FilterLevel(klog.LevelWarn)))
-	exporter, err := prometheus.New()
+	flush, err := telemetry.Setup(context.Background(), name)
 	if err != nil {
 		return nil, err
 	}
-	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(exporter)))
-	return &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults)}, nil
+	s := &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults), flush: flush}
+	s.Ready("running", func(context.Context) error {
+		if s.stopping.Load() {
+			return errors.New("is stopping")
+		}
+		return nil
+	})
+	return s, nil
 }
 
 // Serve adds a server that starts and stops with the service.
@@ -93,6 +104,16 @@ func (s *Service) Probes() http.Handler { return s.admin.probes }
 // Go adds background work that runs until its context ends. An error of it stops the service.
 func (s *Service) Go(work func(context.Context) error) { s.work = append(s.work, work) }
 
+// LameDuck lets the service go on serving for d when it is told to stop, not ready any more, so that a load balancer finds that
+// out before calls are refused. A server of gRPC needs none: it tells its clients itself.
+func (s *Service) LameDuck(d time.Duration) { s.lameDuck = d }
+
+// Stopping tells whether the service was told to stop.
+func (s *Service) Stopping() bool { return s.stopping.Load() }
+
+// stopTimeout bounds how long the calls under way may take to end when the service stops.
+const stopTimeout = 15 * time.Second
+
 // Run serves until ctx ends or SIGTERM or SIGINT comes, then finishes the calls under way and returns. It refuses to
 // start when an RPC has no access level.
 func (s *Service) Run(ctx context.Context) error {
@@ -106,10 +127,22 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("open the admin port: %w", err)
 	}
 	adminServer := &http.Server{Handler: s.admin, ReadHeaderTimeout: 5 * time.Second}
+	ended := make(chan struct{})
+	retire := sync.OnceFunc(func() {
+		s.stopping.Store(true)
+		select {
+		case <-ended:
+		case <-time.After(s.lameDuck):
+		}
+	})
 	app := kratos.New(
-		kratos.Context(ctx),
+		kratos.Context(context.WithoutCancel(ctx)), // the calls' parent: they end in their answer
 		kratos.Name(s.name),
-		kratos.StopTimeout(15*time.Second),
+		kratos.BeforeStop(func(context.Context) error {
+			retire()
+			return nil
+		}),
+		kratos.StopTimeout(stopTimeout),
 		kratos.Server(s.servers...),
 	)
 
@@ -126,8 +159,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		// Background work goes on until the last call is answered.
-		defer adminServer.Close()
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = adminServer.Shutdown(ctx)
+			_ = adminServer.Close()
+		}()
 		defer stop()
+		defer close(ended)
 		s.Log.Info("serving", "grpc", s.cfg.GRPC.Addr, "admin", lis.Addr().String())
 		return app.Run()
 	})
@@ -135,7 +174,13 @@ func (s *Service) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return app.Stop()
 	})
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	err = group.Wait()
+	sending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if lost := s.flush(sending); lost != nil {
+		s.Log.Warn("the last spans were not exported", "err", lost)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	s.Log.Info("stopped")

@@ -7,13 +7,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dtm-labs/client/dtmgrpc/dtmgpb"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -21,8 +28,12 @@ import (
 	"google.golang.org/grpc/encoding"
 	encodingproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"example.com/fourfold/chassis/instances"
+	"example.com/fourfold/chassis/telemetry"
 )
 
 // Status is where the coordinator has a global transaction.
@@ -41,26 +52,34 @@ const (
 // Coordinator talks to the DTM server. Its methods may be called concurrently; every error but those documented is
 // ambiguous: the coordinator may have done what was asked.
 type Coordinator struct {
-	conn  *grpc.ClientConn
-	dtm   dtmgpb.DtmClient
-	admin string
-	keys  Keys
-	http  http.Client
+	conn   *grpc.ClientConn
+	dtm    dtmgpb.DtmClient
+	admins []string
+	// answered is which of the admins did last.
+	answered atomic.Int32
+	keys     Keys
+	http     http.Client
 }
 
-// Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). It does not
-// connect yet.
+// Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be
+// a list of several instances with commas between; they work on one log, so any of them can take any call. It does not connect
+// yet.
 func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
-	conn, err := grpc.NewClient("passthrough:///"+addr,
+	target, err := instances.Target(addr)
+	if err != nil {
+		return nil, fmt.Errorf("coordinator: %w", err)
+	}
+	conn, err := grpc.NewClient(target, append(instances.Options(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		// A coordinator that is back is used at once instead of after gRPC's growing pause.
 		grpc.WithUnaryInterceptor(Reconnect),
-		grpc.WithNoProxy(),
-		grpc.WithDisableRetry())
+		telemetry.Client())...)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator at %s: %w", addr, err)
 	}
-	return &Coordinator{conn, dtmgpb.NewDtmClient(conn), admin, keys, http.Client{Timeout: 3 * time.Second}}, nil
+	admins := strings.Split(admin, ",")
+	return &Coordinator{conn: conn, dtm: dtmgpb.NewDtmClient(conn), admins: admins, keys: keys,
+		http: http.Client{Timeout: 3 * time.Second / time.Duration(len(admins))}}, nil
 }
 
 // Close ends the connection.
@@ -85,9 +104,12 @@ type Branch struct {
 }
 
 // Prepare opens the transaction gid of orderID. Unless it is submitted within timeoutToFail, a whole number of seconds, the
-// coordinator cancels it. The gid must be new: a second Prepare of the same gid would succeed too.
+// coordinator cancels it. The gid must be new: a second Prepare of the same gid would succeed too. ctx's span is the parent of
+// every Confirm and Cancel, however late and often they are tried: the coordinator keeps it with the transaction.
 func (c *Coordinator) Prepare(ctx context.Context, gid, orderID string, timeoutToFail time.Duration) (*Transaction, error) {
 	headers := c.keys.Headers(gid, orderID)
+	kept := maps.Clone(headers)
+	otel.GetTextMapPropagator().Inject(ctx, propagation.MapCarrier(kept))
 	t := &Transaction{c: c, gid: gid, headers: headers, request: &dtmgpb.DtmRequest{
 		Gid:       gid,
 		TransType: "tcc",
@@ -95,7 +117,7 @@ func (c *Coordinator) Prepare(ctx context.Context, gid, orderID string, timeoutT
 			// The Confirms run after Submit has answered, outside the shopper's deadline.
 			WaitResult:    false,
 			TimeoutToFail: int64(timeoutToFail / time.Second),
-			BranchHeaders: headers,
+			BranchHeaders: kept,
 		},
 		Steps: "null",
 	}}
@@ -180,25 +202,39 @@ func (c *Coordinator) Hasten(ctx context.Context, gid string) error {
 	return err
 }
 
+// adminCall asks the instance that answered last, then the others, and takes the first answer, whatever it says. What it asks
+// for may be asked twice.
 func (c *Coordinator) adminCall(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.admin+path, bytes.NewReader(body))
+	var silent error
+	for i, first := 0, int(c.answered.Load()); i < len(c.admins); i++ {
+		at := (first + i) % len(c.admins)
+		status, answer, err := c.adminCallTo(ctx, strings.TrimSpace(c.admins[at]), method, path, body)
+		if err != nil {
+			silent = errors.Join(silent, err)
+			continue
+		}
+		c.answered.Store(int32(at))
+		if status != http.StatusOK {
+			return nil, fmt.Errorf("coordinator: %s %s: %d: %.200s", method, path, status, answer)
+		}
+		return answer, nil
+	}
+	return nil, silent
+}
+
+func (c *Coordinator) adminCallTo(ctx context.Context, base, method, path string, body []byte) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("coordinator: %s %s: %s: %.200s", method, path, resp.Status, answer)
-	}
-	return answer, nil
+	return resp.StatusCode, answer, err
 }
 
 // Refused tells whether a Try's error is a refusal by the business (gRPC Aborted). Every other error is unknown: the
@@ -207,21 +243,32 @@ func Refused(err error) bool {
 	return err != nil && status.Code(err) == codes.Aborted
 }
 
-// Reconnect is a client interceptor: when the last attempt to connect failed, it tries again now, for at most 250 ms, before the
-// call is sent. gRPC's own pause grows to two minutes, in which a server that is back would still be shunned. No call is
-// repeated.
+// Reconnect is a client interceptor: when nobody could be reached at the last attempt it tries to connect now, for at most
+// 250 ms, before the call is sent; gRPC would answer from its pause that the server is away although it is back. The same when the
+// last living instance went away before it got the call and another one is just back. No call that was sent is repeated.
 func Reconnect(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if state := cc.GetState(); state == connectivity.TransientFailure {
-		wait, cancel := context.WithTimeout(ctx, 250*time.Millisecond)
-		cc.ResetConnectBackoff()
-		for state != connectivity.Ready && cc.WaitForStateChange(wait, state) {
-			if state = cc.GetState(); state == connectivity.TransientFailure {
-				break // it is still away
-			}
-		}
-		cancel()
+	if cc.GetState() == connectivity.TransientFailure && !connected(ctx, cc) {
+		return invoke(ctx, method, req, reply, cc, opts...) // which says why
+	}
+	var to peer.Peer // stays empty while the call has not left this process
+	err := invoke(ctx, method, req, reply, cc, append(slices.Clip(opts), grpc.Peer(&to))...)
+	if status.Code(err) != codes.Unavailable || to.Addr != nil || !connected(ctx, cc) {
+		return err
 	}
 	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// connected connects without regard to the pauses and tells whether somebody can be called.
+func connected(ctx context.Context, cc *grpc.ClientConn) bool {
+	ctx, cancel := context.WithTimeout(ctx, 250*time.Millisecond)
+	defer cancel()
+	cc.ResetConnectBackoff()
+	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
+		if !cc.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
+	return true
 }
 
 // RegisterCodec lets this process' gRPC servers read the coordinator's calls: they come as content-subtype dtm_raw and

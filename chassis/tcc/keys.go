@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
@@ -52,22 +53,40 @@ func (k Keys) Headers(gid, orderID string) map[string]string {
 
 // Check fails with ErrForged when mac is not Sign's for (gid, orderID) under one of the keys.
 func (k Keys) Check(mac, gid, orderID string) error {
-	id, sum, _ := strings.Cut(mac, ".")
-	raw, err := hex.DecodeString(sum)
-	if _, known := k.byID[id]; !known || err != nil || !hmac.Equal(raw, k.mac(id, gid, orderID)) {
+	if !k.made(mac, gid, orderID) {
 		return fmt.Errorf("%w: the branch's MAC does not fit gid %q and order %q", ErrForged, gid, orderID)
 	}
 	return nil
 }
 
-// CheckContext checks the MAC that came with a call which is no branch's but needs the same proof: the sender adds
-// Headers(id, orderID) to its metadata, id being unique to the call, such as an event's. It fails with ErrForged, which the
-// caller reads as 403.
-func (k Keys) CheckContext(ctx context.Context, id, orderID string) error {
-	if err := k.Check(callFrom(ctx).mac, id, orderID); err != nil {
-		return forged(err)
+// made tells whether mac is one over parts, made with one of the keys.
+func (k Keys) made(mac string, parts ...string) bool {
+	id, sum, _ := strings.Cut(mac, ".")
+	raw, err := hex.DecodeString(sum)
+	_, known := k.byID[id]
+	return known && err == nil && hmac.Equal(raw, k.mac(id, parts...))
+}
+
+// CallHeaders are the headers of a call that is no branch's but needs the same proof: method is its full name, and parts are
+// all that the receiver acts on, in an order that both know.
+func (k Keys) CallHeaders(method string, parts ...string) map[string]string {
+	return map[string]string{macHeader: k.signer + "." + hex.EncodeToString(k.mac(k.signer, callParts(method, parts)...))}
+}
+
+// CheckCall checks the MAC that came with a call in the context of its receiver. It fails with ErrForged, which the caller reads
+// as 403, when it is not that of CallHeaders(method, parts...) under one of the keys.
+func (k Keys) CheckCall(ctx context.Context, method string, parts ...string) error {
+	mac := callFrom(ctx).mac
+	if !k.made(mac, callParts(method, parts)...) {
+		return forged(fmt.Errorf("%w: the MAC does not fit %s of %q", ErrForged, method, parts))
 	}
 	return nil
+}
+
+// callParts gives what a call's MAC is over: three parts at least, where that of a branch has two, so that neither passes for the
+// other.
+func callParts(method string, parts []string) []string {
+	return append([]string{"call", method, strconv.Itoa(len(parts))}, parts...)
 }
 
 // forged is what the caller reads.
@@ -75,9 +94,9 @@ func forged(err error) error {
 	return kerrors.Forbidden("BRANCH_FORGED", err.Error()).WithCause(err)
 }
 
-func (k Keys) mac(id, gid, orderID string) []byte {
+func (k Keys) mac(id string, parts ...string) []byte {
 	h := hmac.New(sha256.New, k.byID[id])
-	for _, part := range []string{id, gid, orderID} {
+	for _, part := range append([]string{id}, parts...) {
 		// The length in front keeps ("a","bc") and ("ab","c") apart.
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}

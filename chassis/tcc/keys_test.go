@@ -12,9 +12,9 @@ import (
 	"example.com/fourfold/chassis/tcc"
 )
 
-// TestCheckContext: what Headers puts into a call's metadata is accepted for that id and order, under an older key too, and
-// nothing else is.
-func TestCheckContext(t *testing.T) {
+// TestCheckCall: what CallHeaders puts into a call's metadata is accepted for that method and those parts, under an older key too,
+// and nothing else is.
+func TestCheckCall(t *testing.T) {
 	t.Parallel()
 	const old, current = "k1:00112233445566778899aabbccddeeff", "k2:ffeeddccbbaa99887766554433221100"
 	parse := func(text string) tcc.Keys {
@@ -27,16 +27,25 @@ func TestCheckContext(t *testing.T) {
 	}
 	receiver := parse(current + "," + old)
 	for _, sender := range []string{old, current} {
-		headers := parse(sender).Headers("event-1", "order-1")
-		require.NoError(t, receiver.CheckContext(with(headers), "event-1", "order-1"))
+		keys := parse(sender)
+		headers := keys.CallHeaders("/a/B", "event-1", "order-1", "7")
+		require.NoError(t, receiver.CheckCall(with(headers), "/a/B", "event-1", "order-1", "7"))
+		check := func(headers map[string]string, method string, parts ...string) error {
+			return receiver.CheckCall(with(headers), method, parts...)
+		}
 		for name, err := range map[string]error{
-			"another event":   receiver.CheckContext(with(headers), "event-2", "order-1"),
-			"another order":   receiver.CheckContext(with(headers), "event-1", "order-2"),
-			"the parts moved": receiver.CheckContext(with(headers), "event-1o", "rder-1"),
-			"no MAC":          receiver.CheckContext(with(nil), "event-1", "order-1"),
-			"no metadata":     receiver.CheckContext(t.Context(), "event-1", "order-1"),
-			"unknown key":     parse("k3:00112233445566778899aabbccddeeff").CheckContext(with(headers), "event-1", "order-1"),
-			"a wrong key":     parse("k1:ff112233445566778899aabbccddeeff,k2:00eeddccbbaa99887766554433221100").CheckContext(with(headers), "event-1", "order-1"),
+			"another method":  check(headers, "/a/C", "event-1", "order-1", "7"),
+			"another part":    check(headers, "/a/B", "event-1", "order-1", "8"),
+			"a part less":     check(headers, "/a/B", "event-1", "order-1"),
+			"a part more":     check(headers, "/a/B", "event-1", "order-1", "7", ""),
+			"the parts moved": check(headers, "/a/B", "event-1o", "rder-1", "7"),
+			"other order":     check(headers, "/a/B", "order-1", "event-1", "7"),
+			"a branch's MAC":  check(keys.Headers("/a/B", "event-1"), "/a/B", "event-1"),
+			"and of no parts": check(keys.Headers("call", "/a/B"), "/a/B"),
+			"no MAC":          check(nil, "/a/B", "event-1", "order-1", "7"),
+			"no metadata":     receiver.CheckCall(t.Context(), "/a/B", "event-1", "order-1", "7"),
+			"unknown key":     parse("k3:00112233445566778899aabbccddeeff").CheckCall(with(headers), "/a/B", "event-1", "order-1", "7"),
+			"a wrong key":     parse("k1:ff112233445566778899aabbccddeeff,k2:00eeddccbbaa99887766554433221100").CheckCall(with(headers), "/a/B", "event-1", "order-1", "7"),
 		} {
 			assert.Equal(t, 403, kerrors.Code(err), name)
 			assert.ErrorIs(t, err, tcc.ErrForged, name)

@@ -7,16 +7,20 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/telemetry"
 )
 
 const (
@@ -46,17 +50,20 @@ type Participant struct {
 	db     *sql.DB
 	keys   Keys
 	name   string
-	phases metric.Int64Counter
+	tracer trace.Tracer
+	phases metric.Float64Histogram
 }
 
 // NewParticipant makes the participant called name (a word for logs and metrics) over db, which holds the table barrier.
 func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
-	phases, err := otel.Meter("example.com/fourfold/chassis/tcc").Int64Counter("tcc_branch_phases",
+	const scope = "example.com/fourfold/chassis/tcc"
+	phases, err := otel.Meter(scope).Float64Histogram("tcc_branch_phase_duration", metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5),
 		metric.WithDescription("Calls of branch phases by participant, phase and outcome: done, refused, not_tried, forged, error."))
 	if err != nil {
 		otel.Handle(err)
 	}
-	return &Participant{db, keys, name, phases}
+	return &Participant{db, keys, name, otel.Tracer(scope), phases}
 }
 
 // Phase is the effect of one phase, inside tx. gid names the global transaction.
@@ -79,6 +86,10 @@ func (p *Participant) Cancel(ctx context.Context, orderID string, phase Phase) (
 
 func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) (*emptypb.Empty, error) {
 	c := callFrom(ctx)
+	start := time.Now()
+	ctx, span := p.tracer.Start(ctx, p.name+" "+op, trace.WithAttributes(attribute.String("branch", c.branchID)))
+	defer span.End()
+	telemetry.Note(ctx, slog.String("order", orderID), slog.String("gid", c.gid))
 	err := p.apply(ctx, c, op, orderID, phase)
 	outcome := "done"
 	switch {
@@ -94,16 +105,17 @@ func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) 
 	default:
 		outcome = "error"
 	}
-	p.phases.Add(ctx, 1, metric.WithAttributes(
+	p.phases.Record(ctx, time.Since(start).Seconds(), metric.WithAttributes(
 		attribute.String("participant", p.name), attribute.String("phase", op), attribute.String("outcome", outcome)))
+	span.SetAttributes(attribute.String("outcome", outcome))
 	switch outcome {
 	case "done":
 		return &emptypb.Empty{}, nil
 	case "refused":
 		return nil, err
 	}
-	slog.ErrorContext(ctx, "branch phase failed", "participant", p.name, "phase", op, "outcome", outcome,
-		"gid", c.gid, "order", orderID, "err", err)
+	span.SetStatus(otelcodes.Error, outcome)
+	slog.ErrorContext(ctx, "branch phase failed", "participant", p.name, "phase", op, "outcome", outcome, "err", err)
 	return nil, err
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# build.sh OUTPUT builds the coordinator. DTM's server listens on every address of the machine and cannot be told otherwise, so
-# it is compiled from a copy of its module in which HTTP_HOST and GRPC_HOST say where. (go build -overlay would do without the
-# copy, but refuses to replace files of the module cache.) A line that is not there exactly once, as in another version of
-# DTM, fails the build.
+# build.sh OUTPUT builds the coordinator. DTM's server listens on every address of the machine and cannot be told otherwise, nor
+# to stop, so it is compiled from a copy of its module in which HTTP_HOST and GRPC_HOST say where, and package servers keeps hold
+# of what runs. (go build -overlay would do without the copy, but refuses to replace files of the module cache.) A line that is
+# not there exactly once, as in another version of DTM, fails the build.
 set -euo pipefail
 [[ $# -eq 1 ]] || { echo "usage: $0 OUTPUT" >&2; exit 2; }
 output=$(realpath -m -- "$1")
@@ -17,25 +17,37 @@ mkdir -p "$(dirname "$copy")"
 go mod download github.com/dtm-labs/dtm
 cp -r "$(go list -m -f '{{.Dir}}' github.com/dtm-labs/dtm)/." "$copy"
 chmod -R u+w "$copy"
-server=$copy/dtmsvr/svr.go
-source=$(<"$server")
+
+# edit FILE chooses what replace works on; written is called when it is done.
+edit() { file=$copy/dtmsvr/$1 source=$(<"$copy/dtmsvr/$1"); }
+written() { printf '%s\n' "$source" >"$file"; }
 
 # replace TEXT BY puts BY in the place of TEXT.
 replace() {
   local rest=${source#*"$1"}
   if [[ $rest == "$source" || ${rest#*"$1"} != "$rest" ]]; then
-    echo "$0: not exactly once in DTM's dtmsvr/svr.go: $1" >&2
+    echo "$0: not exactly once in DTM's dtmsvr/${file##*/}: $1" >&2
     exit 1
   fi
   source=${source/"$1"/"$2"}
 }
 
+edit svr.go
 replace $'\t"net"\n' $'\t"net"\n\t"os"\n'
-replace 'app.Run(fmt.Sprintf(":%d", conf.HTTPPort))' 'app.Run(net.JoinHostPort(os.Getenv("HTTP_HOST"), fmt.Sprint(conf.HTTPPort)))'
+replace $'\t"google.golang.org/grpc/codes"\n' $'\t"example.com/fourfold/chassis/telemetry"\n\t"google.golang.org/grpc/codes"\n'
+replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), '
+replace 'app.Run(fmt.Sprintf(":%d", conf.HTTPPort))' 'servers.HTTP(app, net.JoinHostPort(os.Getenv("HTTP_HOST"), fmt.Sprint(conf.HTTPPort)))'
 replace 'net.Listen("tcp", fmt.Sprintf(":%d", conf.GrpcPort))' 'net.Listen("tcp", net.JoinHostPort(os.Getenv("GRPC_HOST"), fmt.Sprint(conf.GrpcPort)))'
 # Without its HTTP port the coordinator would go on half alive: nobody could ask it about a transaction.
 replace 'logger.Errorf("start server err: %v", err)' 'logger.FatalIfError(err)'
-printf '%s\n' "$source" >"$server"
+replace $'\t"github.com/gin-gonic/gin"\n' $'\t"github.com/gin-gonic/gin"\n\t"example.com/fourfold/deploy/dtm/servers"\n'
+replace 's.Serve(lis)' 'servers.GRPC(s, lis)'
+written
+
+edit trans_process.go
+replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t"example.com/fourfold/deploy/dtm/servers"\n'
+replace 'go func(ctx context.Context) {' $'done := servers.Behind()\n\t\tgo func(ctx context.Context) {\n\t\t\tdefer done()'
+written
 
 cp go.mod "$copy/our.mod"
 cp go.sum "$copy/our.sum"

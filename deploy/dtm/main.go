@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -17,10 +19,14 @@ import (
 	"github.com/dtm-labs/dtm/dtmsvr"
 	"github.com/dtm-labs/dtm/dtmsvr/config"
 	"github.com/dtm-labs/logger"
+	"google.golang.org/grpc/resolver"
 	gormlogger "gorm.io/gorm/logger"
 
+	"example.com/fourfold/chassis/instances"
 	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/deploy/dtm/migrations"
+	"example.com/fourfold/deploy/dtm/servers"
 )
 
 // hosts is set by build.sh together with the patch that it stands for.
@@ -35,8 +41,11 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. It then stops at once: everything that was promised to a caller is in the log, and the next
-// start goes on with it.
+// stopTimeout bounds an orderly stop. A payment that takes longer is in the log, and another instance goes on with it.
+const stopTimeout = 15 * time.Second
+
+// run serves until ctx ends. Then it answers the calls under way, ends the work on the transactions that it has in hand, and
+// returns.
 func run(ctx context.Context) error {
 	if hosts != "patched" {
 		return errors.New("this binary would listen on every address of the machine: build it with deploy/dtm/build.sh")
@@ -55,6 +64,16 @@ func run(ctx context.Context) error {
 	gormlogger.Default = gormlogger.New(log.New(os.Stderr, "", log.LstdFlags), gormlogger.Config{
 		LogLevel: gormlogger.Error, IgnoreRecordNotFoundError: true})
 
+	slog.SetDefault(slog.New(telemetry.Handler(slog.NewJSONHandler(os.Stderr, nil))).With("service", "dtm"))
+	flush, err := telemetry.Setup(ctx, "dtm")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = flush(sending)
+	}()
 	db, err := openStore(config.Config.Store)
 	if err != nil {
 		return err
@@ -64,16 +83,46 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("database %s at %s:%d: %w", config.Config.Store.Db, config.Config.Store.Host, config.Config.Store.Port, err)
 	}
 	limitStatements(s.storeTimeout)
-	dtmgrpc.AddUnaryInterceptor(redial)
+	resolver.Register(instances.Resolver{})
+	resolver.SetDefaultScheme(instances.Resolver{}.Scheme()) // of the branches' addresses
+	dtmgrpc.AddUnaryInterceptor((&redialer{}).call)
+	dtmgrpc.AddUnaryInterceptor(traced)
 	dtmsvr.Version = dtmVersion()
 	// DTM opens its pool at first use, and concurrent first uses would open one each.
 	dtmsvr.GetStore().FindKV("none", "none")
 	dtmsvr.StartSvr()
 	for range s.recoveryWorkers {
-		go dtmsvr.CronExpiredTrans(-1)
+		done := servers.Behind()
+		go func() {
+			defer done()
+			takeUp(ctx, time.Duration(config.Config.TransCronInterval)*time.Second)
+		}()
 	}
 	go func() { _ = retain(db, s.keep)(ctx) }()
-	return hasten(ctx, db, s.longestRetry)
+	if err := hasten(ctx, db, s.longestRetry); err != nil {
+		return err
+	}
+
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := servers.Stop(stopping); err != nil {
+		return fmt.Errorf("not all that was under way is finished: %w", err)
+	}
+	return nil
+}
+
+// takeUp works on overdue transactions, one after another, until ctx ends; then it finishes the one it has. It looks for them at
+// pauses of interval, or up to a second less so that the workers drift apart.
+func takeUp(ctx context.Context, interval time.Duration) {
+	for ctx.Err() == nil {
+		if dtmsvr.CronTransOnce() != "" {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(interval - rand.N(time.Second)):
+		}
+	}
 }
 
 // dtmVersion is what GET /api/dtmsvr/version answers.

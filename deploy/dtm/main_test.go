@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -66,22 +65,6 @@ func TestWaitsForDatabaseAtStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "ready", c.ready)
-}
-
-func TestStopsWhenTold(t *testing.T) {
-	t.Parallel()
-	c := start(t, database(t, mariadb)...)
-	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-c.exited:
-		if err != nil {
-			t.Errorf("%v\n%s", err, c.output)
-		}
-	case <-time.After(2 * time.Second):
-		t.Error("it runs on")
-	}
 }
 
 func TestBadStartIsExplained(t *testing.T) {

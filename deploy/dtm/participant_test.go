@@ -18,9 +18,10 @@ import (
 
 // participant is a branch that says yes to everything. It remembers what it was asked.
 type participant struct {
-	addr string
-	mu   sync.Mutex
-	seen map[string]int
+	addr  string
+	takes time.Duration // each call
+	mu    sync.Mutex
+	seen  map[string]int
 }
 
 // newParticipant reserves an address; until serve is called nobody listens there.
@@ -29,8 +30,8 @@ func newParticipant(t *testing.T) *participant {
 	return &participant{addr: "127.0.0.1:" + freePort(t), seen: map[string]int{}}
 }
 
-// serve lets it answer until the test ends.
-func (p *participant) serve(t *testing.T) {
+// serve lets it answer until stop, or the end of the test.
+func (p *participant) serve(t *testing.T) (stop func()) {
 	t.Helper()
 	lis, err := net.Listen("tcp", p.addr)
 	if err != nil {
@@ -40,6 +41,7 @@ func (p *participant) serve(t *testing.T) {
 	s := grpc.NewServer(grpc.ForceServerCodecV2(encoding.GetCodecV2(encodingproto.Name)), grpc.UnknownServiceHandler(p.handle))
 	go func() { _ = s.Serve(lis) }()
 	t.Cleanup(s.Stop)
+	return s.Stop
 }
 
 func (p *participant) handle(_ any, stream grpc.ServerStream) error {
@@ -54,6 +56,7 @@ func (p *participant) handle(_ any, stream grpc.ServerStream) error {
 		p.seen[method+" "+gid]++
 	}
 	p.mu.Unlock()
+	time.Sleep(p.takes)
 	return stream.SendMsg(msg)
 }
 

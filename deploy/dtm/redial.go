@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -10,14 +11,28 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// redialPatience is how long a call waits for a new connection before it reports that the participant is away. A recovery
-// worker is held up that long by each call to a dead participant.
-const redialPatience = 200 * time.Millisecond
+const (
+	// redialPatience is how long a call waits for a new connection before it reports that the participant is away. A recovery
+	// worker is held up that long by each call to a dead participant.
+	redialPatience = 200 * time.Millisecond
+	// redialPause is how often an instance is dialed that is away while others answer.
+	redialPause = time.Second
+)
 
-// redial is an interceptor of the calls to the branches: when one fails as Unavailable it dials anew at once and, if somebody
+// redialer calls the branches.
+type redialer struct {
+	last sync.Map // when the back-off of a *grpc.ClientConn was last cut short
+}
+
+// call is an interceptor of the calls to the branches: when one fails as Unavailable it dials anew at once and, if somebody
 // answers, calls once more. By itself gRPC answers from its growing back-off (up to two minutes) without looking, and the
-// transaction's next attempt may be far away too. Confirm and Cancel may be repeated at any time.
-func redial(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// transaction's next attempt may be far away too. Confirm and Cancel may be repeated at any time. An instance that is back is
+// used again though the others answer.
+func (r *redialer) call(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	now := time.Now()
+	if last, _ := r.last.LoadOrStore(cc, now); now.Sub(last.(time.Time)) > redialPause && r.last.CompareAndSwap(cc, last, now) {
+		cc.ResetConnectBackoff()
+	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
 	if status.Code(err) != codes.Unavailable || !connected(ctx, cc) {
 		return err

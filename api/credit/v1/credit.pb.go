@@ -378,9 +378,10 @@ func (x *ListMyEntriesReply) GetNextPageToken() string {
 }
 
 type SetFrozenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Frozen        bool                   `protobuf:"varint,2,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Required: who leaves it out must not thaw the account.
+	Frozen        *bool `protobuf:"varint,2,opt,name=frozen,proto3,oneof" json:"frozen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,8 +424,8 @@ func (x *SetFrozenRequest) GetId() string {
 }
 
 func (x *SetFrozenRequest) GetFrozen() bool {
-	if x != nil {
-		return x.Frozen
+	if x != nil && x.Frozen != nil {
+		return *x.Frozen
 	}
 	return false
 }
@@ -581,10 +582,11 @@ const file_credit_v1_credit_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\tpageToken\"h\n" +
 	"\x12ListMyEntriesReply\x12*\n" +
 	"\aentries\x18\x01 \x03(\v2\x10.credit.v1.EntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"E\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"]\n" +
 	"\x10SetFrozenRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x16\n" +
-	"\x06frozen\x18\x02 \x01(\bR\x06frozen\"d\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12#\n" +
+	"\x06frozen\x18\x02 \x01(\bB\x06\xbaH\x03\xc8\x01\x01H\x00R\x06frozen\x88\x01\x01B\t\n" +
+	"\a_frozen\"d\n" +
 	"\x12CreditGrantRequest\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x16\n" +
@@ -667,6 +669,7 @@ func file_credit_v1_credit_proto_init() {
 	if File_credit_v1_credit_proto != nil {
 		return
 	}
+	file_credit_v1_credit_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

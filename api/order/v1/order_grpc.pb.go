@@ -634,7 +634,8 @@ const (
 // DeliveryEvents is where the warehouse tells what became of an order's delivery.
 type DeliveryEventsClient interface {
 	// Deliver takes one event. It comes at least once; those of one order come by seq, but an older one may be repeated late.
-	// The sender signs (event_id, order_id) with the key of the branches. An error means: deliver it again later.
+	// The sender signs event_id, order_id, seq and the type's name with the key of the branches. An error means: deliver it again
+	// later.
 	Deliver(ctx context.Context, in *DeliveryEvent, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -663,7 +664,8 @@ func (c *deliveryEventsClient) Deliver(ctx context.Context, in *DeliveryEvent, o
 // DeliveryEvents is where the warehouse tells what became of an order's delivery.
 type DeliveryEventsServer interface {
 	// Deliver takes one event. It comes at least once; those of one order come by seq, but an older one may be repeated late.
-	// The sender signs (event_id, order_id) with the key of the branches. An error means: deliver it again later.
+	// The sender signs event_id, order_id, seq and the type's name with the key of the branches. An error means: deliver it again
+	// later.
 	Deliver(context.Context, *DeliveryEvent) (*emptypb.Empty, error)
 	mustEmbedUnimplementedDeliveryEventsServer()
 }

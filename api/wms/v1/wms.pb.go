@@ -431,8 +431,9 @@ func (x *CompleteDeliveryRequest) GetId() string {
 }
 
 type SetOpenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Open          bool                   `protobuf:"varint,1,opt,name=open,proto3" json:"open,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required: who leaves it out must not close the warehouse.
+	Open          *bool `protobuf:"varint,1,opt,name=open,proto3,oneof" json:"open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -468,8 +469,8 @@ func (*SetOpenRequest) Descriptor() ([]byte, []int) {
 }
 
 func (x *SetOpenRequest) GetOpen() bool {
-	if x != nil {
-		return x.Open
+	if x != nil && x.Open != nil {
+		return *x.Open
 	}
 	return false
 }
@@ -768,9 +769,10 @@ const file_wms_v1_wms_proto_rawDesc = "" +
 	"\x13ShipDeliveryRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"4\n" +
 	"\x17CompleteDeliveryRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"$\n" +
-	"\x0eSetOpenRequest\x12\x12\n" +
-	"\x04open\x18\x01 \x01(\bR\x04open\"$\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\":\n" +
+	"\x0eSetOpenRequest\x12\x1f\n" +
+	"\x04open\x18\x01 \x01(\bB\x06\xbaH\x03\xc8\x01\x01H\x00R\x04open\x88\x01\x01B\a\n" +
+	"\x05_open\"$\n" +
 	"\x0eWarehouseState\x12\x12\n" +
 	"\x04open\x18\x01 \x01(\bR\x04open\"\xb8\x01\n" +
 	"\x13DeliverySlipRequest\x12\x19\n" +
@@ -869,6 +871,7 @@ func file_wms_v1_wms_proto_init() {
 	if File_wms_v1_wms_proto != nil {
 		return
 	}
+	file_wms_v1_wms_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -16,7 +16,7 @@ var (
 	reader     *metric.ManualReader
 )
 
-// countPhases reads the counter tcc_branch_phases of this test binary.
+// countPhases reads the count of tcc_branch_phase_duration of this test binary.
 func countPhases() func(t testing.TB, participant, phase, outcome string) int64 {
 	readerOnce.Do(func() {
 		reader = metric.NewManualReader()
@@ -31,13 +31,13 @@ func countPhases() func(t testing.TB, participant, phase, outcome string) int64 
 		var n int64
 		for _, scope := range all.ScopeMetrics {
 			for _, m := range scope.Metrics {
-				sum, ok := m.Data.(metricdata.Sum[int64])
-				if !ok || m.Name != "tcc_branch_phases" {
+				phases, ok := m.Data.(metricdata.Histogram[float64])
+				if !ok || m.Name != "tcc_branch_phase_duration" {
 					continue
 				}
-				for _, p := range sum.DataPoints {
+				for _, p := range phases.DataPoints {
 					if p.Attributes.Equals(&want) {
-						n += p.Value
+						n += int64(p.Count)
 					}
 				}
 			}

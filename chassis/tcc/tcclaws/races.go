@@ -35,7 +35,7 @@ func cancelsWaitForRefusedTry(t *testing.T, s subject) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = try.Rollback() })
 	_, err = try.ExecContext(t.Context(), `INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, reason)
-		VALUES ('tcc', ?, '01', 'try', '01', 'try')`, s.GID)
+		VALUES ('tcc', ?, ?, 'try', '01', 'try')`, s.GID, branchID)
 	require.NoError(t, err)
 	canceled := make(chan error, 2)
 	for range 2 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,20 +16,21 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/tcc"
 )
 
 // Subject is a participant that is ready for the Try of one order.
 type Subject struct {
-	// Name is the participant's, as given to tcc.NewParticipant.
+	// Name is the participant's, as given to tcc.NewParticipant. No other test's: the laws count what is booked under it.
 	Name string
 	Keys tcc.Keys
 	DB   *sql.DB
 	// OrderID and GID are the transaction that the participant is ready for.
 	OrderID, GID string
-	// Try, Confirm and Cancel call the handlers with the order's payload.
-	Try, Confirm, Cancel func(ctx context.Context, orderID string) error
+	// Calls call the handlers with the order's payload.
+	Calls
 	// Snapshot is everything the branch may change, as text: equal text, equal state.
 	Snapshot func(t testing.TB) string
 	// Before, Tried, Confirmed and Canceled are the snapshots that are right. Canceled is that of a Try that ran.
@@ -38,6 +40,45 @@ type Subject struct {
 	// Lock is SQL that locks a row which the Try needs after its barrier row, as SELECT … FOR UPDATE.
 	Lock string
 }
+
+// Calls call the three handlers of a branch.
+type Calls struct {
+	Try, Confirm, Cancel func(ctx context.Context, orderID string) error
+}
+
+// Handlers calls a branch with the request that an order makes.
+func Handlers[R any](branch interface {
+	Try(context.Context, R) (*emptypb.Empty, error)
+	Confirm(context.Context, R) (*emptypb.Empty, error)
+	Cancel(context.Context, R) (*emptypb.Empty, error)
+}, request func(orderID string) R) Calls {
+	call := func(phase func(context.Context, R) (*emptypb.Empty, error)) func(context.Context, string) error {
+		return func(ctx context.Context, orderID string) error {
+			_, err := phase(ctx, request(orderID))
+			return err
+		}
+	}
+	return Calls{call(branch.Try), call(branch.Confirm), call(branch.Cancel)}
+}
+
+// Deliver calls one phase, "try", "confirm" or "cancel", as the coordinator would.
+func (c Calls) Deliver(ctx context.Context, keys tcc.Keys, op, gid, orderID string) error {
+	return c.deliver(ctx, op, op, gid, orderID, keys.Headers(gid, orderID))
+}
+
+// deliver calls the handler of op; the headers say headerOp.
+func (c Calls) deliver(ctx context.Context, op, headerOp, gid, orderID string, headers map[string]string) error {
+	md := metadata.New(headers)
+	md.Set("dtm-gid", gid)
+	md.Set("dtm-trans_type", "tcc")
+	md.Set("dtm-branch_id", branchID)
+	md.Set("dtm-op", headerOp)
+	handlers := map[string]func(context.Context, string) error{"try": c.Try, "confirm": c.Confirm, "cancel": c.Cancel}
+	return handlers[op](metadata.NewIncomingContext(ctx, md), orderID)
+}
+
+// branchID is the branch's in every transaction of the laws.
+const branchID = "01"
 
 // Run checks every law, each on a new Subject with a database of its own.
 func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
@@ -53,6 +94,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		"ConfirmWithoutTry":            confirmWithoutTry,
 		"ConfirmAfterCancel":           confirmAfterCancel,
 		"AnotherTransactionsCalls":     anotherTransactionsCalls,
+		"AlmostTheSameID":              almostTheSameID,
 		"RefusedTry":                   refusedTry,
 		"WrongMAC":                     wrongMAC,
 		"WrongPhase":                   wrongPhase,
@@ -83,14 +125,9 @@ func (s subject) phase(op string) error {
 
 // call calls the handler of op with the headers given.
 func (s subject) call(op, headerOp, gid string, headers map[string]string) error {
-	md := metadata.New(headers)
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-trans_type", "tcc")
-	md.Set("dtm-branch_id", "01")
-	md.Set("dtm-op", headerOp)
-	ctx, cancel := context.WithTimeout(metadata.NewIncomingContext(context.Background(), md), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return map[string]func(context.Context, string) error{"try": s.Try, "confirm": s.Confirm, "cancel": s.Cancel}[op](ctx, s.OrderID)
+	return s.deliver(ctx, op, headerOp, gid, s.OrderID, headers)
 }
 
 func (s subject) must(t testing.TB, op string) {
@@ -162,7 +199,7 @@ func confirmWithoutTry(t *testing.T, s subject) {
 	assert.Equal(t, 500, kerrors.Code(err))
 	assert.Equal(t, "BRANCH_NOT_TRIED", kerrors.Reason(err))
 	s.reads(t, s.Before, "a forged Confirm")
-	assert.Greater(t, s.count(t, s.Name, "confirm", "not_tried"), before)
+	assert.Equal(t, before+1, s.count(t, s.Name, "confirm", "not_tried"))
 
 	// It must not stand in the way of the real thing either.
 	s.must(t, "try")
@@ -188,6 +225,30 @@ func anotherTransactionsCalls(t *testing.T, s subject) {
 	s.reads(t, s.Tried, "another transaction's Cancel")
 	require.Error(t, s.call("try", "try", other+"-2", s.Keys.Headers(other+"-2", s.OrderID)))
 	s.reads(t, s.Tried, "another transaction's Try")
+}
+
+// almostTheSameID: an id that differs by case or by a blank behind is another order's or another transaction's.
+func almostTheSameID(t *testing.T, s subject) {
+	s.must(t, "try")
+	for _, id := range []string{strings.ToUpper(s.OrderID), s.OrderID + " "} {
+		require.NotEqual(t, s.OrderID, id)
+		other := s
+		other.OrderID = id
+		require.Error(t, other.phase("confirm"), "Confirm of order %q", id)
+		require.Error(t, other.phase("cancel"), "Cancel of order %q", id)
+		s.reads(t, s.Tried, fmt.Sprintf("calls for order %q", id))
+	}
+	other := s
+	other.GID = strings.ToUpper(s.GID)
+	require.NotEqual(t, s.GID, other.GID)
+	require.Error(t, other.phase("confirm"), "nobody tried that")
+	require.NoError(t, other.phase("cancel"), "an empty rollback")
+	s.reads(t, s.Tried, "calls of transaction "+other.GID)
+	blank := s
+	blank.GID = s.GID + " "
+	require.Equal(t, 403, kerrors.Code(blank.phase("confirm")))
+	s.must(t, "confirm")
+	s.reads(t, s.Confirmed, "the real Confirm")
 }
 
 // refusedTry: a refusal is gRPC Aborted with its reason, and leaves nothing behind.

@@ -19,8 +19,6 @@ var (
 	ErrSpent = errors.New("the points are spent")
 	// ErrInvalid: a field is not usable; the text says which and what it has to be.
 	ErrInvalid = errors.New("invalid")
-	// ErrIllegal: an entry's state does not allow the event.
-	ErrIllegal = errors.New("illegal transition")
 )
 
 // Account is a member's points.
@@ -108,7 +106,7 @@ const (
 // Transition is the one way an event goes.
 type Transition struct{ From, To Status }
 
-// transitions is the state table: what is not in it is illegal.
+// transitions is the state table. The guards in SQL are made of it: an UPDATE that finds no row in From has met an illegal event.
 var transitions = map[Event]Transition{
 	Grant:         {None, Added},
 	PrepareAdd:    {None, Prepared},
@@ -121,12 +119,3 @@ var transitions = map[Event]Transition{
 
 // Transition gives the row of the state table, for the guard in SQL.
 func (e Event) Transition() Transition { return transitions[e] }
-
-// On gives the state after e, or ErrIllegal.
-func (s Status) On(e Event) (Status, error) {
-	t, ok := transitions[e]
-	if !ok || t.From != s {
-		return s, fmt.Errorf("%w: %s on %q", ErrIllegal, e, s)
-	}
-	return t.To, nil
-}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
 
 	creditv1 "example.com/fourfold/api/credit/v1"
 	chassis "example.com/fourfold/chassis/mysql"
@@ -38,7 +37,7 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db)
-	return branch{deduction.New(tcc.NewParticipant("credit-refund", db, keys), store), db, store, keys}
+	return branch{deduction.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
 }
 
 // pay takes the order's payment as far as status: PREPARED, ADDED or CANCELED.
@@ -65,22 +64,8 @@ func (b branch) call(op, orderID, gid string) error {
 }
 
 func (b branch) callWith(op, gid string, req *creditv1.CreditDeductionRequest) error {
-	md := metadata.New(b.keys.Headers(gid, req.GetOrderId()))
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-trans_type", "tcc")
-	md.Set("dtm-branch_id", "03")
-	md.Set("dtm-op", op)
-	ctx := metadata.NewIncomingContext(context.Background(), md)
-	var err error
-	switch op {
-	case "try":
-		_, err = b.Try(ctx, req)
-	case "confirm":
-		_, err = b.Confirm(ctx, req)
-	case "cancel":
-		_, err = b.Cancel(ctx, req)
-	}
-	return err
+	request := func(string) *creditv1.CreditDeductionRequest { return req }
+	return tcclaws.Handlers(b, request).Deliver(context.Background(), b.keys, op, gid, req.GetOrderId())
 }
 
 func (b branch) books(t testing.TB) string {
@@ -101,19 +86,8 @@ func TestLaws(t *testing.T) {
 			return &creditv1.CreditDeductionRequest{OrderId: orderID, MemberId: "demo", Points: 10}
 		}
 		return tcclaws.Subject{
-			Name: "credit-refund", Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
-			Try: func(ctx context.Context, id string) error {
-				_, err := b.Try(ctx, request(id))
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := b.Confirm(ctx, request(id))
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := b.Cancel(ctx, request(id))
-				return err
-			},
+			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
+			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    "demo 1200 0 0\n--\norder-1 demo 10 ADDED\nseed:demo demo 1190 ADDED\n--\n",
 			Tried:     "demo 1190 0 10\n--\norder-1 demo 10 DEDUCTING\nseed:demo demo 1190 ADDED\n--\n",

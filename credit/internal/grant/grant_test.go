@@ -10,7 +10,6 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
 
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/mysql/mysqltest"
@@ -38,29 +37,15 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db)
-	return branch{grant.New(tcc.NewParticipant("credit", db, keys), store), db, store, keys}
+	return branch{grant.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
 }
 
 // call calls one phase for the order as the coordinator would; the gid is made of the order's id.
 func (b branch) call(ctx context.Context, op, orderID, memberID string, points int64) error {
-	gid := "gid-" + orderID
-	md := metadata.New(b.keys.Headers(gid, orderID))
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-trans_type", "tcc")
-	md.Set("dtm-branch_id", "03")
-	md.Set("dtm-op", op)
-	ctx = metadata.NewIncomingContext(ctx, md)
-	req := &creditv1.CreditGrantRequest{OrderId: orderID, MemberId: memberID, Points: points}
-	var err error
-	switch op {
-	case "try":
-		_, err = b.Try(ctx, req)
-	case "confirm":
-		_, err = b.Confirm(ctx, req)
-	case "cancel":
-		_, err = b.Cancel(ctx, req)
+	request := func(id string) *creditv1.CreditGrantRequest {
+		return &creditv1.CreditGrantRequest{OrderId: id, MemberId: memberID, Points: points}
 	}
-	return err
+	return tcclaws.Handlers(b, request).Deliver(ctx, b.keys, op, "gid-"+orderID, orderID)
 }
 
 const (
@@ -82,19 +67,8 @@ func TestLaws(t *testing.T) {
 			return &creditv1.CreditGrantRequest{OrderId: orderID, MemberId: "demo", Points: 10}
 		}
 		return tcclaws.Subject{
-			Name: "credit", Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "gid-1",
-			Try: func(ctx context.Context, id string) error {
-				_, err := b.Try(ctx, request(id))
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := b.Confirm(ctx, request(id))
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := b.Cancel(ctx, request(id))
-				return err
-			},
+			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "gid-1",
+			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    "demo 1190 0 0\n--\nseed:demo demo 1190 ADDED\n--\n",
 			Tried:     "demo 1190 10 0\n--\norder-1 demo 10 PREPARED\nseed:demo demo 1190 ADDED\n--\n",

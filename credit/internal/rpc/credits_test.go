@@ -49,18 +49,18 @@ func TestSetFrozen(t *testing.T) {
 	store := mysql.NewStore(mysqltest.Open(t, migrations.FS))
 	c := rpc.NewCredits(store)
 	for _, frozen := range []bool{true, true, false, true} {
-		got, err := c.SetFrozen(t.Context(), &creditv1.SetFrozenRequest{Id: "never-met", Frozen: frozen})
+		got, err := c.SetFrozen(t.Context(), &creditv1.SetFrozenRequest{Id: "never-met", Frozen: &frozen})
 		require.NoError(t, err)
 		assert.Equal(t, fmt.Sprintf("never-met 0 0 0 %t", frozen), line(got))
 	}
 	_, added, err := store.Grant(t.Context(), account.Entry{Source: "e-1", MemberID: "never-met", Points: 7})
 	require.NoError(t, err)
 	require.True(t, added, "a gift is no payment: a frozen account takes it")
-	got, err := c.SetFrozen(t.Context(), &creditv1.SetFrozenRequest{Id: "never-met", Frozen: true})
+	got, err := c.SetFrozen(t.Context(), &creditv1.SetFrozenRequest{Id: "never-met", Frozen: new(true)})
 	require.NoError(t, err)
 	assert.Equal(t, "never-met 7 0 0 true", line(got), "freezing leaves the points alone")
 
-	_, err = c.SetFrozen(t.Context(), &creditv1.SetFrozenRequest{Id: "zoë", Frozen: true})
+	_, err = c.SetFrozen(t.Context(), &creditv1.SetFrozenRequest{Id: "zoë", Frozen: new(true)})
 	require.True(t, creditv1.IsCreditInvalid(err), "%v", err)
 }
 

@@ -31,14 +31,14 @@ func NewWriter(log *slog.Logger) Writer { return Writer{log} }
 func (a Writer) Error(w http.ResponseWriter, r *http.Request, err error) {
 	e := kerrors.FromError(err)
 	id := w.Header().Get(requestIDHeader)
-	attrs := []any{"request_id", id, "method", r.Method, "path", r.URL.Path, "err", err}
+	attrs := []any{"method", r.Method, "path", r.URL.Path, "err", err}
 	switch {
 	case errors.Is(r.Context().Err(), context.Canceled):
-		a.log.Debug("client left", attrs...)
+		a.log.DebugContext(r.Context(), "client left", attrs...)
 	case e.Code == http.StatusServiceUnavailable:
-		a.log.Warn("part of the system is down", attrs...)
+		a.log.WarnContext(r.Context(), "part of the system is down", attrs...)
 	case e.Code >= 500:
-		a.log.Error("internal error", attrs...)
+		a.log.ErrorContext(r.Context(), "internal error", attrs...)
 		e = kerrors.InternalServer("INTERNAL", "internal error, look for request id "+id+" in the logs")
 	}
 	if e.Code == http.StatusServiceUnavailable || e.Code == http.StatusTooManyRequests {

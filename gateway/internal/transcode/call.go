@@ -8,6 +8,8 @@ import (
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	khttp "github.com/go-kratos/kratos/v2/transport/http"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -21,7 +23,7 @@ import (
 const CodeHeader = "x-http-code"
 
 // forwarded are the request's headers that reach the services, as metadata. No others do.
-var forwarded = []string{"authorization", "idempotency-key", "traceparent", "tracestate", "x-request-id"}
+var forwarded = []string{"authorization", "idempotency-key", "x-request-id"}
 
 // Upstream is a service behind the gateway: the proto file with its RPCs, and the connection to it.
 type Upstream struct {
@@ -52,6 +54,9 @@ func Register(srv *khttp.Server, upstreams ...Upstream) error {
 func (r Route) handler(conn grpc.ClientConnInterface) khttp.HandlerFunc {
 	return func(ctx khttp.Context) error {
 		khttp.SetOperation(ctx, r.Operation)
+		span := trace.SpanFromContext(ctx)
+		span.SetName(r.Method + " " + r.Path)
+		span.SetAttributes(attribute.String("http.route", r.Path))
 		out := r.out.New()
 		var header metadata.MD
 		call := ctx.Middleware(func(c context.Context, _ any) (any, error) {

@@ -1,7 +1,6 @@
 package freeze_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
@@ -32,26 +31,15 @@ func TestLaws(t *testing.T) {
 		}
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
-		f := freeze.New(tcc.NewParticipant("inventory", db, keys), store)
+		f := freeze.New(tcc.NewParticipant(t.Name(), db, keys), store)
 		request := func(orderID string) *inventoryv1.StockFreezeRequest {
 			return &inventoryv1.StockFreezeRequest{OrderId: orderID, Lines: []*inventoryv1.StockFreezeRequest_Line{
 				{Sku: "pear", Quantity: 2}, {Sku: "apple", Quantity: 3}, {Sku: "pear", Quantity: 1},
 			}}
 		}
 		return tcclaws.Subject{
-			Name: "inventory", Keys: keys, DB: db, OrderID: "order-1", GID: "gid-1",
-			Try: func(ctx context.Context, id string) error {
-				_, err := f.Try(ctx, request(id))
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := f.Confirm(ctx, request(id))
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := f.Cancel(ctx, request(id))
-				return err
-			},
+			Name: t.Name(), Keys: keys, DB: db, OrderID: "order-1", GID: "gid-1",
+			Calls: tcclaws.Handlers(f, request),
 			Snapshot: func(t testing.TB) string {
 				return mysqltest.Dump(t, db, `
 					SELECT sku, sellable, frozen, sold FROM stock ORDER BY sku`, `

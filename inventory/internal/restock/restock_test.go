@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	chassis "example.com/fourfold/chassis/mysql"
@@ -42,7 +41,7 @@ func newBranch(t *testing.T) branch {
 		_, err := store.Receive(t.Context(), sku, 100)
 		require.NoError(t, err)
 	}
-	return branch{restock.New(tcc.NewParticipant("inventory-refund", db, keys), store), db, store, keys}
+	return branch{restock.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
 }
 
 // pay takes the order's payment as far as status: FROZEN, DEDUCTED or RELEASED.
@@ -64,23 +63,11 @@ func (b branch) pay(t require.TestingT, orderID string, status stock.FreezeStatu
 
 // call calls one phase of the refund gid as the coordinator would.
 func (b branch) call(op, orderID, gid string) error {
-	md := metadata.New(b.keys.Headers(gid, orderID))
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-trans_type", "tcc")
-	md.Set("dtm-branch_id", "02")
-	md.Set("dtm-op", op)
-	ctx := metadata.NewIncomingContext(context.Background(), md)
-	req := &inventoryv1.StockReturnRequest{OrderId: orderID}
-	var err error
-	switch op {
-	case "try":
-		_, err = b.Try(ctx, req)
-	case "confirm":
-		_, err = b.Confirm(ctx, req)
-	case "cancel":
-		_, err = b.Cancel(ctx, req)
-	}
-	return err
+	return tcclaws.Handlers(b, request).Deliver(context.Background(), b.keys, op, gid, orderID)
+}
+
+func request(orderID string) *inventoryv1.StockReturnRequest {
+	return &inventoryv1.StockReturnRequest{OrderId: orderID}
 }
 
 func (b branch) books(t testing.TB) string {
@@ -95,23 +82,9 @@ func TestLaws(t *testing.T) {
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
 		b := newBranch(t)
 		b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 3}, stock.Line{SKU: "pear", Quantity: 2})
-		request := func(orderID string) *inventoryv1.StockReturnRequest {
-			return &inventoryv1.StockReturnRequest{OrderId: orderID}
-		}
 		return tcclaws.Subject{
-			Name: "inventory-refund", Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
-			Try: func(ctx context.Context, id string) error {
-				_, err := b.Try(ctx, request(id))
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := b.Confirm(ctx, request(id))
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := b.Cancel(ctx, request(id))
-				return err
-			},
+			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
+			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    books("97 0 3", "98 0 2", "DEDUCTED"),
 			Tried:     books("97 0 3", "98 0 2", "RETURNING"),

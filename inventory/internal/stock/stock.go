@@ -5,7 +5,6 @@ package stock
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -19,8 +18,6 @@ var (
 	ErrExists = errors.New("the sku is taken")
 	// ErrNotSold: the order has taken nothing that could come back.
 	ErrNotSold = errors.New("nothing of this order is sold")
-	// ErrIllegal: a freeze's state does not allow the event.
-	ErrIllegal = errors.New("illegal transition")
 	// ErrLines: the lines of a freeze are not usable.
 	ErrLines = errors.New("a freeze needs lines, each with a sku and a quantity above 0")
 )
@@ -101,7 +98,7 @@ const (
 // Transition is the one way an event goes.
 type Transition struct{ From, To FreezeStatus }
 
-// transitions is the state table: what is not in it is illegal.
+// transitions is the state table. The guards in SQL are made of it: an UPDATE that finds no row in From has met an illegal event.
 var transitions = map[Event]Transition{
 	Freeze:        {None, Frozen},
 	Deduct:        {Frozen, Deducted},
@@ -113,12 +110,3 @@ var transitions = map[Event]Transition{
 
 // Transition gives the row of the state table, for the guard in SQL.
 func (e Event) Transition() Transition { return transitions[e] }
-
-// On gives the state after e, or ErrIllegal.
-func (s FreezeStatus) On(e Event) (FreezeStatus, error) {
-	t, ok := transitions[e]
-	if !ok || t.From != s {
-		return s, fmt.Errorf("%w: %s on %q", ErrIllegal, e, s)
-	}
-	return t.To, nil
-}

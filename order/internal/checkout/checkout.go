@@ -10,11 +10,15 @@ import (
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/internal/payment"
@@ -32,12 +36,16 @@ type Times struct {
 	Call time.Duration
 }
 
+// scope names this package's spans and metrics.
+const scope = "example.com/fourfold/order/internal/checkout"
+
 // Checkout is the initiator.
 type Checkout struct {
 	store           *mysql.Store
 	coordinator     *tcc.Coordinator
 	payment, refund flow
 	times           Times
+	tracer          trace.Tracer
 }
 
 // flow is one kind of transaction over the four services.
@@ -53,7 +61,7 @@ type flow struct {
 // New makes the initiator. own is the address where the coordinator reaches this service's Confirm and Cancel.
 func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, inventory, credit, wms Peer, times Times) *Checkout {
 	return &Checkout{
-		store: store, coordinator: c, times: times,
+		store: store, coordinator: c, times: times, tracer: otel.Tracer(scope),
 		payment: flow{order.Payment, "checkout", p.Try, payers(own, inventory, credit, wms)},
 		refund:  flow{order.Refund, "refund", r.Try, refunders(own, inventory, credit, wms)},
 	}
@@ -86,20 +94,32 @@ func (c *Checkout) run(ctx context.Context, f flow, memberID, orderID string) er
 		return err
 	}
 	if opened {
-		going := context.WithoutCancel(ctx)
-		var o order.Order
-		err := c.call(going, func(ctx context.Context) (err error) {
-			o, err = c.store.Order(ctx, memberID, orderID)
-			return err
-		})
-		if err != nil {
+		if err := c.begin(context.WithoutCancel(ctx), f, memberID, orderID, gid); err != nil {
 			return err // the sweeper gives the attempt up
-		}
-		if err := c.attempt(going, f, o, gid); err != nil {
-			slog.WarnContext(ctx, "not begun", "kind", f.kind, "order", o.ID, "gid", gid, "err", err)
 		}
 	}
 	return c.await(ctx, f, orderID)
+}
+
+// begin drives the attempt that is recorded as gid to its decision, or gives it up. Its span is the parent of all that the
+// transaction does, the Confirms and Cancels included.
+func (c *Checkout) begin(ctx context.Context, f flow, memberID, orderID, gid string) error {
+	ctx, span := c.tracer.Start(ctx, f.name)
+	defer span.End()
+	telemetry.Note(ctx, slog.String("order", orderID), slog.String("gid", gid))
+	var o order.Order
+	err := c.call(ctx, func(ctx context.Context) (err error) {
+		o, err = c.store.Order(ctx, memberID, orderID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.attempt(ctx, f, o, gid); err != nil {
+		span.SetStatus(codes.Error, "not begun")
+		slog.WarnContext(ctx, "not begun", "kind", f.kind, "err", err)
+	}
+	return nil
 }
 
 // attempt opens the global transaction gid for o and submits or aborts it. An error means that the order was not
@@ -133,11 +153,12 @@ func (c *Checkout) attempt(ctx context.Context, f flow, o order.Order, gid strin
 		err := c.call(ctx, func(ctx context.Context) error { return c.store.RecordReason(ctx, gid, reason) })
 		if err != nil {
 			// Cancel will say PAYMENT_TIMEOUT.
-			slog.WarnContext(ctx, "reason not recorded", "order", o.ID, "gid", gid, "reason", reason, "err", err)
+			slog.WarnContext(ctx, "reason not recorded", "reason", reason, "err", err)
 		}
 		if err := f.hit(ctx, "reason-recorded"); err != nil {
 			return err
 		}
+		slog.InfoContext(ctx, "decided: abort", "kind", f.kind, "reason", reason)
 		c.abort(ctx, global, string(reason))
 		return f.hit(ctx, "aborted")
 	}
@@ -145,9 +166,10 @@ func (c *Checkout) attempt(ctx context.Context, f flow, o order.Order, gid strin
 		return err
 	}
 
+	slog.InfoContext(ctx, "decided: submit", "kind", f.kind)
 	// Once, whatever it answers: see tcc.Transaction.Submit.
 	if err := c.call(ctx, global.Submit); err != nil {
-		slog.WarnContext(ctx, "submit: outcome unknown, the row will tell", "order", o.ID, "gid", gid, "err", err)
+		slog.WarnContext(ctx, "submit: outcome unknown, the row will tell", "err", err)
 	}
 	return f.hit(ctx, "submitted")
 }
@@ -218,7 +240,7 @@ func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transactio
 				}
 				select {
 				case <-ctx.Done():
-					slog.WarnContext(ctx, "try given up", "order", o.ID, "branch", p.branchID, "err", err)
+					slog.WarnContext(ctx, "try given up", "branch", p.branchID, "err", err)
 					return refusal{order.PaymentTimeout}
 				case <-time.After(pause):
 				}

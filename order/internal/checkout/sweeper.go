@@ -9,9 +9,12 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/order/internal/mysql"
 )
 
@@ -22,6 +25,7 @@ type Sweeper struct {
 	coordinator *tcc.Coordinator
 	times       SweepTimes
 	verdicts    metric.Int64Counter
+	tracer      trace.Tracer
 }
 
 // SweepTimes are by the database's clock, in whole seconds, but for Every.
@@ -36,12 +40,15 @@ type SweepTimes struct {
 
 // NewSweeper makes a sweeper; Run starts it.
 func NewSweeper(store *mysql.Store, c *tcc.Coordinator, times SweepTimes) *Sweeper {
-	verdicts, err := otel.Meter("example.com/fourfold/order").Int64Counter("order_sweep_verdicts",
+	verdicts, err := otel.Meter(scope).Int64Counter("order_sweep_verdicts",
 		metric.WithDescription("Overdue payment attempts by what the sweeper did: wait, abandon, hasten, alarm."))
 	if err != nil {
 		otel.Handle(err)
 	}
-	return &Sweeper{store, c, times, verdicts}
+	if err := measureOpen(store); err != nil {
+		otel.Handle(err)
+	}
+	return &Sweeper{store, c, times, verdicts, otel.Tracer(scope)}
 }
 
 // Run sweeps until ctx ends.
@@ -71,21 +78,33 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	}
 	asks := true
 	for _, a := range overdue {
-		log := slog.With("kind", a.Kind, "order", a.OrderID, "gid", a.GID, "age", a.Age.String())
-		if a.Age >= s.times.Alert {
-			if now, err := s.store.Attempt(ctx, a.Kind, a.GID); err == nil && now.Open {
-				log.ErrorContext(ctx, "ALARM: a transaction does not settle")
-			}
-		}
-		if !asks {
-			continue
-		}
-		if err := s.look(ctx, a, log); err != nil {
-			log.WarnContext(ctx, "overdue transaction", "err", err)
-			asks = !errors.Is(err, errSilent)
+		if err := s.attend(ctx, a, asks); errors.Is(err, errSilent) {
+			asks = false
 		}
 	}
 	return nil
+}
+
+// attend looks at one overdue attempt, and asks the coordinator about it if asks.
+func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error {
+	ctx, span := s.tracer.Start(telemetry.Begin(ctx), "overdue "+string(a.Kind))
+	defer span.End()
+	telemetry.Note(ctx, slog.String("order", a.OrderID), slog.String("gid", a.GID))
+	log := slog.With("kind", a.Kind, "age", a.Age.String())
+	if a.Age >= s.times.Alert {
+		if now, err := s.store.Attempt(ctx, a.Kind, a.GID); err == nil && now.Open {
+			log.ErrorContext(ctx, "ALARM: a transaction does not settle")
+		}
+	}
+	if !asks {
+		return nil
+	}
+	err := s.look(ctx, a, log)
+	if err != nil {
+		span.SetStatus(codes.Error, "nothing was learnt")
+		log.WarnContext(ctx, "overdue transaction", "err", err)
+	}
+	return err
 }
 
 // errSilent: the coordinator does not answer. The rest of the sweep need not wait for it too.

@@ -3,6 +3,7 @@ package delivery
 
 import (
 	"context"
+	"strconv"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -25,7 +26,9 @@ func New(keys tcc.Keys, store *mysql.Store) *Events { return &Events{keys: keys,
 
 // Deliver takes one event. TRY_LATER while the order cannot follow yet, as when it still reads UPDATING.
 func (e *Events) Deliver(ctx context.Context, ev *orderv1.DeliveryEvent) (*emptypb.Empty, error) {
-	if err := e.keys.CheckContext(ctx, ev.GetEventId(), ev.GetOrderId()); err != nil {
+	err := e.keys.CheckCall(ctx, orderv1.DeliveryEvents_Deliver_FullMethodName,
+		ev.GetEventId(), ev.GetOrderId(), strconv.FormatInt(ev.GetSeq(), 10), ev.GetType().String())
+	if err != nil {
 		return nil, err
 	}
 	event, eventType := order.Ship, "order.shipped"

@@ -38,7 +38,6 @@ func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, 
 			return err
 		}
 		opened = true
-		// The row's id: the caller's may differ from it by what the collation ignores, such as a blank behind.
 		return q.InsertAttempt(ctx, query.InsertAttemptParams{
 			OrderID: o.ID, Gid: gid, Kind: string(kind), State: string(order.AttemptOpen),
 		})
@@ -211,6 +210,24 @@ func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limi
 		return q.LeaseAttempts(ctx, query.LeaseAttemptsParams{LeaseSeconds: int32(lease / time.Second), Gids: gids})
 	})
 	return overdue, err
+}
+
+// Ages are the classes of CountOpen, by the database's clock.
+var Ages = [...]string{"0-2s", "2-15s", "15-60s", "1-10m", "10m+"}
+
+// CountOpen gives how many attempts of each kind are open, by the classes of Ages.
+func (s *Store) CountOpen(ctx context.Context) (map[order.Kind][len(Ages)]int64, error) {
+	rows, err := s.q.CountOpenByAge(ctx, string(order.AttemptOpen))
+	if err != nil {
+		return nil, err
+	}
+	open := map[order.Kind][len(Ages)]int64{order.Payment: {}, order.Refund: {}}
+	for _, r := range rows {
+		counts := open[order.Kind(r.Kind)]
+		counts[r.Class] += r.Attempts
+		open[order.Kind(r.Kind)] = counts
+	}
+	return open, nil
 }
 
 // Progress is where an attempt stands.

@@ -265,6 +265,22 @@ func TestExpiry(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, mysql.State{Status: order.Canceled, Reason: order.Expired}, state)
 
+	for _, status := range []order.Status{
+		order.Updating, order.Paid, order.Canceled, order.Shipped, order.Completed, order.Refunding, order.Refunded,
+	} {
+		id := addOrder(t, store)
+		expire(id)
+		_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = ? WHERE id = ?", status, id)
+		require.NoError(t, err)
+		closed, err = store.Expire(t.Context(), id)
+		require.NoError(t, err)
+		require.False(t, closed, "it is %s", status)
+		require.Equal(t, string(status)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders WHERE id = '"+id+"'"))
+	}
+	due, err = store.Expired(t.Context(), 10)
+	require.NoError(t, err)
+	require.Empty(t, due)
+
 	swept := addOrder(t, store)
 	expire(swept)
 	closed, err = store.Expire(t.Context(), swept)
@@ -275,6 +291,27 @@ func TestExpiry(t *testing.T) {
 	require.False(t, closed, "once")
 	require.Equal(t, "1 order.created\n2 order.canceled\n--\n", mysqltest.Dump(t, db,
 		"SELECT seq, event_type FROM outbox WHERE order_id = '"+swept+"' ORDER BY seq"))
+}
+
+// TestExpiryIsByTheDatabasesClock: two hours pass there and none here.
+func TestExpiryIsByTheDatabasesClock(t *testing.T) {
+	t.Parallel()
+	db, store, swept := newOrder(t) // payable for an hour
+	paid := addOrder(t, store)
+	require.Equal(t, "3600\n3600\n--\n", mysqltest.Dump(t, db, "SELECT TIMESTAMPDIFF(SECOND, created_at, expires_at) FROM orders"))
+	db.SetMaxOpenConns(1) // the clock is the connection's
+	_, err := db.ExecContext(t.Context(), "SET timestamp = UNIX_TIMESTAMP() + 7200")
+	require.NoError(t, err)
+	due, err := store.Expired(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{swept, paid}, due)
+	closed, err := store.Expire(t.Context(), swept)
+	require.NoError(t, err)
+	require.True(t, closed)
+	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, paid, "gid")
+	require.NoError(t, err)
+	require.False(t, opened)
+	require.Equal(t, "CANCELED EXPIRED\nCANCELED EXPIRED\n--\n", mysqltest.Dump(t, db, "SELECT status, reason FROM orders"))
 }
 
 // TestHeldRowsDoNotStopTheSweeps: one transaction that hangs, holding its order and attempt, keeps nobody from the others.
@@ -312,11 +349,17 @@ func TestHeldRowsDoNotStopTheSweeps(t *testing.T) {
 	assert.True(t, closed)
 }
 
-// TestBlankBehindAnID: what the collation takes for the same order is written down under the order's own id.
+// TestBlankBehindAnID: it makes the id of another order, and of another transaction.
 func TestBlankBehindAnID(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id+" ", "gid")
+	_, err := store.Order(t.Context(), member, id+" ")
+	require.ErrorIs(t, err, order.ErrNotFound)
+	_, err = store.OpenAttempt(t.Context(), order.Payment, member, id+" ", "gid")
+	require.ErrorIs(t, err, order.ErrNotFound)
+	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
-	require.Equal(t, id+"|\n--\n", mysqltest.Dump(t, db, "SELECT CONCAT(order_id, '|') FROM payment_attempt"))
+	require.True(t, opened)
+	require.NoError(t, store.RecordReason(t.Context(), "gid ", order.CreditRefused))
+	require.Equal(t, "gid \n--\n", mysqltest.Dump(t, db, "SELECT gid, reason FROM payment_attempt"), "another transaction's reason")
 }

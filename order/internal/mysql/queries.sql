@@ -84,6 +84,10 @@ ORDER BY lease_until, created_at LIMIT ? FOR UPDATE SKIP LOCKED;
 -- name: LeaseAttempts :exec
 UPDATE payment_attempt SET lease_until = TIMESTAMPADD(SECOND, sqlc.arg('lease_seconds'), NOW(3)) WHERE gid IN (sqlc.slice('gids'));
 
+-- name: CountOpenByAge :many
+SELECT kind, CAST(INTERVAL(TIMESTAMPDIFF(SECOND, created_at, NOW(3)), 2, 15, 60, 600) AS SIGNED) AS class, COUNT(*) AS attempts
+FROM payment_attempt WHERE state = sqlc.arg('state') GROUP BY kind, class;
+
 -- name: GetAttemptState :one
 SELECT o.status, o.gid, a.state FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.gid = sqlc.arg('gid');
 

@@ -10,35 +10,21 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// TestEveryStateAndEvent walks every pair: what the diagram shows is allowed, nothing else.
-func TestEveryStateAndEvent(t *testing.T) {
+// TestEveryEvent: each goes the one way that the diagram shows.
+func TestEveryEvent(t *testing.T) {
 	t.Parallel()
-	legal := map[[2]string]order.Status{
-		{"CREATED", "begin payment"}:    "UPDATING",
-		{"UPDATING", "confirm payment"}: "PAID",
-		{"UPDATING", "cancel payment"}:  "CANCELED",
-		{"CREATED", "close"}:            "CANCELED",
-		{"PAID", "ship"}:                "SHIPPED",
-		{"SHIPPED", "complete"}:         "COMPLETED",
-		{"PAID", "begin refund"}:        "REFUNDING",
-		{"REFUNDING", "confirm refund"}: "REFUNDED",
-		{"REFUNDING", "cancel refund"}:  "PAID",
-	}
-	statuses := []order.Status{"CREATED", "UPDATING", "PAID", "CANCELED", "SHIPPED", "COMPLETED", "REFUNDING", "REFUNDED"}
-	events := []order.Event{"begin payment", "confirm payment", "cancel payment", "close", "ship", "complete",
-		"begin refund", "confirm refund", "cancel refund", "unheard of"}
-	for _, s := range statuses {
-		for _, e := range events {
-			got, err := s.On(e)
-			if want, ok := legal[[2]string{string(s), string(e)}]; ok {
-				require.NoError(t, err, "%s on %s", e, s)
-				assert.Equal(t, want, got)
-				assert.Equal(t, order.Transition{From: s, To: want}, e.Transition())
-			} else {
-				assert.ErrorIs(t, err, order.ErrIllegal, "%s on %s", e, s)
-				assert.Equal(t, s, got)
-			}
-		}
+	for event, want := range map[order.Event]order.Transition{
+		"begin payment":   {From: "CREATED", To: "UPDATING"},
+		"confirm payment": {From: "UPDATING", To: "PAID"},
+		"cancel payment":  {From: "UPDATING", To: "CANCELED"},
+		"close":           {From: "CREATED", To: "CANCELED"},
+		"ship":            {From: "PAID", To: "SHIPPED"},
+		"complete":        {From: "SHIPPED", To: "COMPLETED"},
+		"begin refund":    {From: "PAID", To: "REFUNDING"},
+		"confirm refund":  {From: "REFUNDING", To: "REFUNDED"},
+		"cancel refund":   {From: "REFUNDING", To: "PAID"},
+	} {
+		assert.Equal(t, want, event.Transition(), "%s", event)
 	}
 }
 

@@ -29,20 +29,22 @@ func TestLaws(t *testing.T) {
 		db, store := payable(t, id, member, gid)
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
-		p := payment.New(tcc.NewParticipant("order", db, keys), store)
+		p := payment.New(tcc.NewParticipant(t.Name(), db, keys), store)
 		return tcclaws.Subject{
-			Name: "order", Keys: keys, DB: db, OrderID: id, GID: gid,
-			Try: func(ctx context.Context, id string) error {
-				_, err := p.Try(ctx, id)
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := p.Confirm(ctx, &orderv1.OrderPaymentRequest{OrderId: id})
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := p.Cancel(ctx, &orderv1.OrderPaymentRequest{OrderId: id})
-				return err
+			Name: t.Name(), Keys: keys, DB: db, OrderID: id, GID: gid,
+			Calls: tcclaws.Calls{
+				Try: func(ctx context.Context, id string) error {
+					_, err := p.Try(ctx, id)
+					return err
+				},
+				Confirm: func(ctx context.Context, id string) error {
+					_, err := p.Confirm(ctx, &orderv1.OrderPaymentRequest{OrderId: id})
+					return err
+				},
+				Cancel: func(ctx context.Context, id string) error {
+					_, err := p.Cancel(ctx, &orderv1.OrderPaymentRequest{OrderId: id})
+					return err
+				},
 			},
 			Snapshot:  func(t testing.TB) string { return snapshot(t, db) },
 			Before:    "CREATED,,,0\n--\npay-1,OPEN\n--\n1 order.created\n--\n",
@@ -75,20 +77,22 @@ func TestRefundLaws(t *testing.T) {
 		require.True(t, opened)
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
-		r := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
+		r := payment.NewRefund(tcc.NewParticipant(t.Name(), db, keys), store)
 		return tcclaws.Subject{
-			Name: "order-refund", Keys: keys, DB: db, OrderID: id, GID: gid,
-			Try: func(ctx context.Context, id string) error {
-				_, err := r.Try(ctx, id)
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := r.Confirm(ctx, &orderv1.OrderRefundRequest{OrderId: id})
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := r.Cancel(ctx, &orderv1.OrderRefundRequest{OrderId: id})
-				return err
+			Name: t.Name(), Keys: keys, DB: db, OrderID: id, GID: gid,
+			Calls: tcclaws.Calls{
+				Try: func(ctx context.Context, id string) error {
+					_, err := r.Try(ctx, id)
+					return err
+				},
+				Confirm: func(ctx context.Context, id string) error {
+					_, err := r.Confirm(ctx, &orderv1.OrderRefundRequest{OrderId: id})
+					return err
+				},
+				Cancel: func(ctx context.Context, id string) error {
+					_, err := r.Cancel(ctx, &orderv1.OrderRefundRequest{OrderId: id})
+					return err
+				},
 			},
 			Snapshot:  func(t testing.TB) string { return snapshot(t, db) },
 			Before:    "PAID,,pay-1,1\n--\npay-1,DONE\nrefund-1,OPEN\n--\n1 order.created\n2 order.paid\n--\n",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
@@ -66,6 +68,7 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	if err != nil {
 		return nil, Error(err)
 	}
+	note(ctx, o.ID)
 	var reply *orderv1.Order
 	err = s.store.Create(ctx, o, s.ttl, call.key, func(written order.Order) (mysql.Answer, error) {
 		reply = protoOrder(written)
@@ -133,11 +136,13 @@ func (s *Orders) ListOrders(ctx context.Context, req *orderv1.ListOrdersRequest)
 
 // GetOrder gives one of the caller's orders.
 func (s *Orders) GetOrder(ctx context.Context, req *orderv1.GetOrderRequest) (*orderv1.Order, error) {
+	note(ctx, req.GetId())
 	return s.order(ctx, req.GetId())
 }
 
 // PayOrder pays, and answers from the order's row only.
 func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*orderv1.Order, error) {
+	note(ctx, req.GetId())
 	call, err := s.repeatable(ctx, "orders/"+req.GetId()+"/pay", req)
 	if err != nil {
 		return nil, err
@@ -186,6 +191,7 @@ func (s *Orders) notBegun(ctx context.Context, id, message string) error {
 
 // RefundOrder refunds, and answers from the order's row only; why a refund was refused, from its attempt's.
 func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderRequest) (*orderv1.Order, error) {
+	note(ctx, req.GetId())
 	memberID := identity.FromContext(ctx).MemberID
 	if err := s.checkout.Refund(ctx, memberID, req.GetId()); err != nil {
 		return nil, Error(err)
@@ -216,6 +222,7 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 
 // CancelOrder closes an unpaid order; one that is CANCELED already is answered as it is.
 func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderRequest) (*orderv1.Order, error) {
+	note(ctx, req.GetId())
 	caller := identity.FromContext(ctx)
 	err := s.store.Close(ctx, caller.MemberID, req.GetId(), order.ByMember)
 	o, getErr := s.store.Order(ctx, caller.MemberID, req.GetId())
@@ -236,6 +243,9 @@ func (s *Orders) order(ctx context.Context, id string) (*orderv1.Order, error) {
 	}
 	return protoOrder(o), nil
 }
+
+// note lets log lines and the trace say which order the call is about.
+func note(ctx context.Context, orderID string) { telemetry.Note(ctx, slog.String("order", orderID)) }
 
 // status tells the gateway which HTTP status to answer with instead of 200.
 func status(ctx context.Context, code string) {

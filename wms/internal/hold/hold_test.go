@@ -10,7 +10,6 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	chassis "example.com/fourfold/chassis/mysql"
@@ -41,7 +40,7 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db)
-	return branch{hold.New(tcc.NewParticipant("wms-refund", db, keys), store), rpc.NewWarehouse(store), db, store, keys}
+	return branch{hold.New(tcc.NewParticipant(t.Name(), db, keys), store), rpc.NewWarehouse(store), db, store, keys}
 }
 
 // pay takes the order's payment through its Try and settles it by event, Create or Cancel; with None it stays open. It gives
@@ -62,24 +61,10 @@ func (b branch) pay(t *testing.T, orderID string, event delivery.Event) (id stri
 
 // call calls one phase of the refund gid as the coordinator would.
 func (b branch) call(op, orderID, gid string) error {
-	md := metadata.New(b.keys.Headers(gid, orderID))
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-trans_type", "tcc")
-	md.Set("dtm-branch_id", "04")
-	md.Set("dtm-op", op)
-	ctx := metadata.NewIncomingContext(context.Background(), md)
-	req := &wmsv1.SlipHoldRequest{OrderId: orderID}
-	var err error
-	switch op {
-	case "try":
-		_, err = b.Try(ctx, req)
-	case "confirm":
-		_, err = b.Confirm(ctx, req)
-	case "cancel":
-		_, err = b.Cancel(ctx, req)
-	}
-	return err
+	return tcclaws.Handlers(b, request).Deliver(context.Background(), b.keys, op, gid, orderID)
 }
+
+func request(orderID string) *wmsv1.SlipHoldRequest { return &wmsv1.SlipHoldRequest{OrderId: orderID} }
 
 func (b branch) pick(id string) error {
 	_, err := b.staff.PickDelivery(context.Background(), &wmsv1.PickDeliveryRequest{Id: id})
@@ -96,21 +81,9 @@ func TestLaws(t *testing.T) {
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
 		b := newBranch(t)
 		id := b.pay(t, "order-1", delivery.Create)
-		request := func(orderID string) *wmsv1.SlipHoldRequest { return &wmsv1.SlipHoldRequest{OrderId: orderID} }
 		return tcclaws.Subject{
-			Name: "wms-refund", Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
-			Try: func(ctx context.Context, id string) error {
-				_, err := b.Try(ctx, request(id))
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := b.Confirm(ctx, request(id))
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := b.Cancel(ctx, request(id))
-				return err
-			},
+			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
+			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.slips(t) },
 			Before:    "order-1 CREATED\n--\n",
 			Tried:     "order-1 HELD\n--\n",

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -26,7 +27,9 @@ func ToOrder(conn grpc.ClientConnInterface, keys tcc.Keys) Send {
 		default:
 			return fmt.Errorf("order does not know the message %q", e.Message)
 		}
-		_, err := client.Deliver(metadata.NewOutgoingContext(ctx, metadata.New(keys.Headers(e.ID, e.OrderID))), event)
+		signed := keys.CallHeaders(orderv1.DeliveryEvents_Deliver_FullMethodName,
+			e.ID, e.OrderID, strconv.FormatInt(e.Seq, 10), event.GetType().String())
+		_, err := client.Deliver(metadata.NewOutgoingContext(ctx, metadata.New(signed)), event)
 		return err
 	}
 }

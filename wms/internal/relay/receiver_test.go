@@ -81,7 +81,8 @@ func (r *receiver) answers(f func(ctx context.Context, e *orderv1.DeliveryEvent,
 
 // Deliver checks what must hold of every arrival: it is signed, and the order's event before it is taken.
 func (r *receiver) Deliver(ctx context.Context, e *orderv1.DeliveryEvent) (*emptypb.Empty, error) {
-	if err := r.keys.CheckContext(ctx, e.GetEventId(), e.GetOrderId()); err != nil {
+	if err := r.keys.CheckCall(ctx, orderv1.DeliveryEvents_Deliver_FullMethodName,
+		e.GetEventId(), e.GetOrderId(), fmt.Sprint(e.GetSeq()), e.GetType().String()); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()

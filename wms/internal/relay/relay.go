@@ -12,8 +12,12 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/wms/internal/mysql"
 )
+
+// scope names this package's spans and metrics.
+const scope = "example.com/fourfold/wms/internal/relay"
 
 // Send hands one event over. nil means that it was taken for good; after any other error it is sent again.
 type Send func(ctx context.Context, e mysql.Event) error
@@ -48,7 +52,7 @@ const slots = 16
 
 // New makes a relay; Run starts it.
 func New(store *mysql.Store, send Send, times Times) *Relay {
-	sends, err := otel.Meter("example.com/fourfold/wms").Int64Counter("wms_relay_sends",
+	sends, err := otel.Meter(scope).Int64Counter("wms_relay_sends",
 		metric.WithDescription("Events sent by the relay, by outcome: delivered, failed."))
 	if err != nil {
 		otel.Handle(err)
@@ -104,7 +108,10 @@ func (r *Relay) lease(ctx context.Context, until time.Time, limit int) ([]mysql.
 
 // relay sends e by until and notes how that went. When it dies or fails in between, e's lease runs out and e is sent again.
 func (r *Relay) relay(ctx context.Context, until time.Time, e mysql.Event) {
-	log := slog.With("event", e.ID, "message", string(e.Message), "order", e.OrderID, "seq", e.Seq, "attempt", e.Attempts)
+	ctx, span := otel.Tracer(scope).Start(telemetry.Begin(ctx), "relay "+string(e.Message))
+	defer span.End()
+	telemetry.Note(ctx, slog.String("order", e.OrderID), slog.String("event", e.ID))
+	log := slog.With("message", string(e.Message), "seq", e.Seq, "attempt", e.Attempts)
 	call, cancel := context.WithDeadline(ctx, until)
 	err := r.send(call, e)
 	cancel()

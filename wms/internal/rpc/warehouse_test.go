@@ -141,7 +141,7 @@ func TestSetOpen(t *testing.T) {
 	w := rpc.NewWarehouse(mysql.NewStore(db))
 	require.Equal(t, "1 1\n--\n", mysqltest.Dump(t, db, "SELECT id, open FROM warehouse"), "a new warehouse is open")
 	for _, open := range []bool{false, false, true, true, false} {
-		got, err := w.SetOpen(t.Context(), &wmsv1.SetOpenRequest{Open: open})
+		got, err := w.SetOpen(t.Context(), &wmsv1.SetOpenRequest{Open: &open})
 		require.NoError(t, err)
 		assert.Equal(t, open, got.GetOpen())
 		var stored bool
@@ -150,7 +150,7 @@ func TestSetOpen(t *testing.T) {
 	}
 	_, err := db.ExecContext(t.Context(), "DELETE FROM warehouse")
 	require.NoError(t, err)
-	_, err = w.SetOpen(t.Context(), &wmsv1.SetOpenRequest{Open: true})
+	_, err = w.SetOpen(t.Context(), &wmsv1.SetOpenRequest{Open: new(true)})
 	require.Error(t, err, "a switch that is not there is not set")
 }
 

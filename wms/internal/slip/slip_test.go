@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/mysql/mysqltest"
@@ -34,7 +33,7 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db)
-	return branch{slip.New(tcc.NewParticipant("wms", db, keys), store), db, store, keys}
+	return branch{slip.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
 }
 
 // request is an order of two products, one of them on two lines.
@@ -46,23 +45,7 @@ func request(orderID string) *wmsv1.DeliverySlipRequest {
 
 // call calls one phase for the order as the coordinator would; the gid is made of the order's id.
 func (b branch) call(ctx context.Context, op, orderID string) error {
-	gid := "gid-" + orderID
-	md := metadata.New(b.keys.Headers(gid, orderID))
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-trans_type", "tcc")
-	md.Set("dtm-branch_id", "04")
-	md.Set("dtm-op", op)
-	ctx = metadata.NewIncomingContext(ctx, md)
-	var err error
-	switch op {
-	case "try":
-		_, err = b.Try(ctx, request(orderID))
-	case "confirm":
-		_, err = b.Confirm(ctx, request(orderID))
-	case "cancel":
-		_, err = b.Cancel(ctx, request(orderID))
-	}
-	return err
+	return tcclaws.Handlers(b, request).Deliver(ctx, b.keys, op, "gid-"+orderID, orderID)
 }
 
 // slips are all slips, and all lines, also those without a slip.
@@ -78,19 +61,8 @@ func TestLaws(t *testing.T) {
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
 		b := newBranch(t)
 		return tcclaws.Subject{
-			Name: "wms", Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "gid-1",
-			Try: func(ctx context.Context, id string) error {
-				_, err := b.Try(ctx, request(id))
-				return err
-			},
-			Confirm: func(ctx context.Context, id string) error {
-				_, err := b.Confirm(ctx, request(id))
-				return err
-			},
-			Cancel: func(ctx context.Context, id string) error {
-				_, err := b.Cancel(ctx, request(id))
-				return err
-			},
+			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "gid-1",
+			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.slips(t) },
 			Before:    "--\n--\n",
 			Tried:     snapshot("UNKNOWN"),

@@ -3,11 +3,3 @@
 //   sqlc v1.31.1
 
 package query
-
-type OrderLine struct {
-	OrderID    string
-	Sku        string
-	Name       string
-	PriceCents int64
-	Quantity   int64
-}

@@ -48,6 +48,40 @@ func (q *Queries) CountEvent(ctx context.Context, id string) error {
 	return err
 }
 
+const countOpenByAge = `-- name: CountOpenByAge :many
+SELECT kind, CAST(INTERVAL(TIMESTAMPDIFF(SECOND, created_at, NOW(3)), 2, 15, 60, 600) AS SIGNED) AS class, COUNT(*) AS attempts
+FROM payment_attempt WHERE state = ? GROUP BY kind, class
+`
+
+type CountOpenByAgeRow struct {
+	Kind     string
+	Class    int64
+	Attempts int64
+}
+
+func (q *Queries) CountOpenByAge(ctx context.Context, state string) ([]CountOpenByAgeRow, error) {
+	rows, err := q.db.QueryContext(ctx, countOpenByAge, state)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountOpenByAgeRow
+	for rows.Next() {
+		var i CountOpenByAgeRow
+		if err := rows.Scan(&i.Kind, &i.Class, &i.Attempts); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const getAnswer = `-- name: GetAnswer :one
 SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? AND idem_key = ?
 `
@@ -407,7 +441,15 @@ SELECT order_id, sku, name, price_cents, quantity FROM order_line
 WHERE order_id IN (/*SLICE:order_ids*/?) ORDER BY order_id, sku
 `
 
-func (q *Queries) ListLines(ctx context.Context, orderIds []string) ([]OrderLine, error) {
+type ListLinesRow struct {
+	OrderID    string
+	Sku        string
+	Name       string
+	PriceCents int64
+	Quantity   int64
+}
+
+func (q *Queries) ListLines(ctx context.Context, orderIds []string) ([]ListLinesRow, error) {
 	query := listLines
 	var queryParams []interface{}
 	if len(orderIds) > 0 {
@@ -423,9 +465,9 @@ func (q *Queries) ListLines(ctx context.Context, orderIds []string) ([]OrderLine
 		return nil, err
 	}
 	defer rows.Close()
-	var items []OrderLine
+	var items []ListLinesRow
 	for rows.Next() {
-		var i OrderLine
+		var i ListLinesRow
 		if err := rows.Scan(
 			&i.OrderID,
 			&i.Sku,

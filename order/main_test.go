@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/order/migrations"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// TestConfig: the built-in configuration is accepted; times that do not go together are refused by a sentence that says which.
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	var good config
+	require.NoError(t, service.Load("", defaults, &good))
+	require.NoError(t, good.check())
+	assert.Equal(t, 30*time.Minute, good.OrderTTL.D())
+	_, err := good.retention()
+	require.NoError(t, err)
+	for name, set := range map[string]func(c *config){
+		"call < deadline": func(c *config) { c.Payment.Call = c.Payment.Deadline },
+		"timeout_to_fail": func(c *config) { c.Payment.TimeoutToFail = c.Payment.Deadline },
+		"whole seconds":   func(c *config) { c.Payment.TimeoutToFail += service.Duration(time.Millisecond) },
+		"grpc.timeout":    func(c *config) { c.GRPC.Timeout = c.Payment.Deadline },
+		"order_ttl":       func(c *config) { c.OrderTTL = 0 },
+		"old_enough":      func(c *config) { c.Sweep.OldEnough = service.Duration(time.Second) },
+		"conservation":    func(c *config) { c.Conservation.Every = 0 },
+	} {
+		bad := good
+		set(&bad)
+		assert.ErrorContains(t, bad.check(), name)
+	}
+	for _, keep := range []time.Duration{-1, time.Hour} {
+		bad := good
+		bad.Keep.Answers = service.Duration(keep)
+		_, err := bad.retention()
+		assert.ErrorContains(t, err, "keep.answers")
+	}
+}
+
+// TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
+func TestOldRowsAreDeleted(t *testing.T) {
+	t.Parallel()
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
+	cfg.IdentityKeys, _ = identityKeys(t)
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	for _, stmt := range []string{
+		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
+		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
+		`INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply, created_at) VALUES
+		('m', 'orders', 'old', '', 201, '', TIMESTAMPADD(DAY, -8, NOW(3))), ('m', 'orders', 'young', '', 201, '', TIMESTAMPADD(DAY, -6, NOW(3)))`,
+	} {
+		_, err := db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "young\n--\nyoung\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT idem_key FROM idempotency"))
+	}, 20*time.Second, 20*time.Millisecond)
+
+	cfg.Keep.Barrier = service.Duration(time.Hour)
+	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
+}
+
+// TestTurnsAway: order itself, not only the gateway, asks who calls and looks at what is asked.
+func TestTurnsAway(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, lis.Close())
+	dir, signer := identityKeys(t)
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = lis.Addr().String(), "127.0.0.1:0", "error", dir
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: identity.Shopper}, time.Now(), time.Minute)
+	require.NoError(t, err)
+	shopper := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	line := func(quantity int32) *orderv1.CreateOrderRequest {
+		return &orderv1.CreateOrderRequest{Lines: []*orderv1.CreateOrderRequest_Line{{Sku: "apple", Quantity: quantity}}}
+	}
+	event := &orderv1.DeliveryEvent{EventId: "e", OrderId: "o", Seq: 1, Type: orderv1.DeliveryEvent_SHIPPED}
+	for _, call := range []struct {
+		ctx    context.Context
+		method string
+		req    proto.Message
+		code   int
+		says   string
+	}{
+		{ctx, orderv1.Orders_GetOrder_FullMethodName, &orderv1.GetOrderRequest{Id: "o"}, 401, ""},
+		{ctx, orderv1.Orders_PayOrder_FullMethodName, &orderv1.PayOrderRequest{Id: "o"}, 401, ""},
+		{shopper, orderv1.Orders_GetOrder_FullMethodName, &orderv1.GetOrderRequest{Id: "o"}, 404, ""},
+		{shopper, orderv1.Orders_RefundOrder_FullMethodName, &orderv1.RefundOrderRequest{Id: "o"}, 404, ""},
+		{shopper, orderv1.Orders_CreateOrder_FullMethodName, line(1), 400, "Idempotency-Key"},
+		{shopper, orderv1.Orders_PayOrder_FullMethodName, &orderv1.PayOrderRequest{Id: "o"}, 400, "Idempotency-Key"},
+		{shopper, orderv1.Orders_CreateOrder_FullMethodName, line(0), 400, "lines[0].quantity"},
+		{shopper, orderv1.Orders_ListOrders_FullMethodName, &orderv1.ListOrdersRequest{PageSize: 101}, 400, "page_size"},
+		{ctx, orderv1.Conservation_CheckConservation_FullMethodName, &orderv1.CheckConservationRequest{}, 401, ""},
+		{shopper, orderv1.Conservation_CheckConservation_FullMethodName, &orderv1.CheckConservationRequest{}, 403, ""},
+		{shopper, orderv1.OrderPayment_Confirm_FullMethodName, &orderv1.OrderPaymentRequest{OrderId: "o"}, 403, ""},
+		{shopper, orderv1.OrderRefund_Cancel_FullMethodName, &orderv1.OrderRefundRequest{OrderId: "o"}, 403, ""},
+		{shopper, orderv1.DeliveryEvents_Deliver_FullMethodName, event, 403, ""},
+	} {
+		err := conn.Invoke(call.ctx, call.method, call.req, new(emptypb.Empty))
+		assert.Equal(t, call.code, kerrors.Code(err), "%s: %v", call.method, err)
+		assert.ErrorContains(t, err, call.says, call.method)
+	}
+}
+
+// identityKeys gives a folder with a public key and the signer that belongs to it.
+func identityKeys(t *testing.T) (string, *identity.Signer) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
+	return dir, identity.NewSigner("k1", private)
+}
