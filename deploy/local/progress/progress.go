@@ -43,6 +43,9 @@ func Terminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
 }
 
+// Color tells whether w shows colors: a terminal, unless the person does not want them (no-color.org).
+func Color(w io.Writer) bool { return Terminal(w) && os.Getenv("NO_COLOR") == "" }
+
 // Step is one step under way. Its methods may be called from any goroutine.
 type Step struct {
 	log   *Log
@@ -86,7 +89,10 @@ func (s *Step) end(mark, colored, text string) {
 	defer s.mu.Unlock()
 	line := s.line(mark, text)
 	if s.log.terminal {
-		line = "\r\033[K" + strings.Replace(line, mark, colored, 1)
+		if Color(s.log.w) {
+			line = strings.Replace(line, mark, colored, 1)
+		}
+		line = "\r\033[K" + line
 	}
 	_, _ = fmt.Fprintln(s.log.w, line)
 }

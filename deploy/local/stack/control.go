@@ -32,7 +32,7 @@ func (s *Stack) Kill(ctx context.Context, name string) error {
 	return awaitGone(ctx, pid)
 }
 
-// Stop ends a process in an orderly way (SIGKILL after 15 s) and returns when it is gone; it stays away until Start. Nothing
+// Stop ends a process in an orderly way (SIGKILL after 25 s) and returns when it is gone; it stays away until Start. Nothing
 // happens when it is stopped already.
 func (s *Stack) Stop(ctx context.Context, name string) error {
 	state, err := s.super.process(ctx, name)
@@ -105,7 +105,7 @@ func Down(ctx context.Context, dir string) (ran bool, err error) {
 }
 
 // patience is how long each of the two ways to stop may take.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // stopAll asks the supervisor to stop everything in order, then ends whatever is left, by the mark it carries: first by
 // SIGTERM, at last by SIGKILL.
@@ -176,7 +176,7 @@ func (s *Stack) Status(ctx context.Context) ([]Process, error) {
 		return nil, fmt.Errorf("process-compose was killed and %d processes are left over: `make up` starts anew, `make down` ends them", len(left))
 	}
 	var all []Process
-	for _, name := range Names() {
+	for _, name := range s.Names() {
 		state, err := s.super.process(ctx, name)
 		if err != nil {
 			return nil, err

@@ -44,20 +44,20 @@ var processes = []struct {
 // Health asks a process itself whether it is healthy; the error says why not.
 func (s *Stack) Health(ctx context.Context, name string) error {
 	for _, p := range processes {
-		if p.name == name {
+		if p.name == programOf(name) && s.known(name) == nil {
 			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 			defer cancel()
 			return p.probe(ctx, s, name)
 		}
 	}
-	return fmt.Errorf("there is no process %q: there are %s", name, strings.Join(Names(), ", "))
+	return s.known(name)
 }
 
 // WaitHealthy waits until the named processes, all when none is named, are healthy. It gives up after 90 s, or when one that
 // is to be healthy was stopped or dies again and again; the error says which one and why.
 func (s *Stack) WaitHealthy(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
-		names = Names()
+		names = s.Names()
 	}
 	step := progress.New(nil).Step("wait")
 	defer step.Done("")

@@ -23,6 +23,13 @@ var defaultPorts = map[string]int{
 	"MARIADB": 13306, "REDIS": 16379, "DTM": 36789, "DTM_GRPC": 36790,
 }
 
+// secondPorts are those of the second instances: ten above the first.
+var secondPorts = map[string]int{
+	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015,
+	"GATEWAY_2_ADMIN": 9110, "ORDER_2_ADMIN": 9111, "INVENTORY_2_ADMIN": 9112, "CREDIT_2_ADMIN": 9113, "WMS_2_ADMIN": 9114,
+	"MEMBER_2_ADMIN": 9115, "DTM_2": 36799, "DTM_2_GRPC": 36800,
+}
+
 // choosePorts gives a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, to be closed
 // when the stack is down.
 func choosePorts(o Options) (ports map[string]string, claims []net.Listener, err error) {
@@ -37,7 +44,11 @@ func choosePorts(o Options) (ports map[string]string, claims []net.Listener, err
 	if err != nil || offset < 0 || offset > 28000 {
 		return nil, nil, fmt.Errorf("PORT_OFFSET=%s: it is a number from 0 to 28000", o.Env["PORT_OFFSET"])
 	}
-	for name, port := range defaultPorts {
+	wanted := maps.Clone(defaultPorts)
+	if o.Replicas > 1 {
+		maps.Copy(wanted, secondPorts)
+	}
+	for name, port := range wanted {
 		variable := "PORT_" + name
 		port += offset
 		if chosen := o.Env[variable]; chosen != "" {

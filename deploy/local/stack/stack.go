@@ -29,9 +29,15 @@ type Options struct {
 	Faults bool
 	// SkipBuild starts what bin/ holds.
 	SkipBuild bool
+	// Replicas is how many instances of each service, of the gateway and of the coordinator run: 1 or 2. 0 leaves it at what is
+	// running already, or takes 1. MariaDB and Redis are always one.
+	Replicas int
 	// Env adds to the services' environment, such as ORDER_TTL, and overrides what is in stack.env. PORT_<NAME> chooses a port,
 	// PORT_OFFSET shifts those that are not chosen.
 	Env map[string]string
+	// DatabaseVia chooses the port on 127.0.0.1 by which a service, or dtm, reaches the database server, whose own port it is
+	// given; for a proxy in between. nil for the server's own.
+	DatabaseVia func(service, port string) string
 	// Log gets a line a step; nil discards.
 	Log io.Writer
 }
@@ -55,6 +61,9 @@ type Stack struct {
 // with RandomPorts it is stopped.
 func Up(ctx context.Context, o Options) (*Stack, error) {
 	log := progress.New(o.Log)
+	if o.Replicas < 0 || o.Replicas > maxReplicas {
+		return nil, fmt.Errorf("REPLICAS=%d: there can be 1 or %d of each process", o.Replicas, maxReplicas)
+	}
 	root, err := findRoot()
 	if err != nil {
 		return nil, err
@@ -70,9 +79,12 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	defer unlock()
 
 	if s, err := open(root, dir); err == nil && s.super.alive(ctx) {
-		return s, s.heal(ctx, o, log)
+		if o.Replicas == 0 || o.Replicas == s.Replicas() {
+			return s, s.heal(ctx, o, log)
+		}
+		log.Step("down").Done("it ran with %d of each", s.Replicas())
 	}
-	if err := stopAll(ctx, dir); err != nil { // left over when the supervisor was killed
+	if err := stopAll(ctx, dir); err != nil { // or left over when the supervisor was killed
 		return nil, err
 	}
 	s := &Stack{root: root, dir: dir, super: newSupervisor(dir)}
@@ -108,7 +120,7 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 	}
 	step := log.Step("start")
 	var again []string
-	for _, name := range Names() {
+	for _, name := range s.Names() {
 		state, err := s.super.process(ctx, name)
 		if err != nil {
 			step.Fail()
@@ -124,12 +136,12 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 		}
 		again = append(again, name)
 	}
-	if err := s.await(ctx, step, Names()); err != nil {
+	if err := s.await(ctx, step, s.Names()); err != nil {
 		step.Fail()
 		return err
 	}
 	if len(again) == 0 {
-		step.Done("up already, all %d processes healthy", len(processes))
+		step.Done("up already, all %d processes healthy", len(s.Names()))
 	} else {
 		step.Done("up already; started again: %s", strings.Join(again, ", "))
 	}
@@ -193,13 +205,13 @@ func (s *Stack) start(ctx context.Context, o Options, log *progress.Log) (err er
 			return err
 		}
 	}
-	if err := s.super.start(ctx, s.root, o.Env); err != nil {
+	if err := s.super.start(ctx, s.root, s.Replicas(), o.Env); err != nil {
 		return err
 	}
-	if err := s.await(ctx, step, Names()); err != nil {
+	if err := s.await(ctx, step, s.Names()); err != nil {
 		return err
 	}
-	step.Done("%d processes healthy", len(processes))
+	step.Done("%d processes healthy", len(s.Names()))
 	return nil
 }
 
@@ -230,15 +242,21 @@ func open(root, dir string) (*Stack, error) {
 // Dir is the data folder.
 func (s *Stack) Dir() string { return s.dir }
 
-// Gateway is the base of the public API.
-func (s *Stack) Gateway() string { return "http://" + s.vars["GATEWAY_HTTP_ADDR"] }
+// Gateway is the base of the public API at the first gateway.
+func (s *Stack) Gateway() string { return s.Gateways()[0] }
+
+// Gateways are the bases of the public API at each gateway.
+func (s *Stack) Gateways() []string {
+	var bases []string
+	for _, name := range s.Instances("gateway") {
+		bases = append(bases, "http://"+s.vars[variable(name, "_HTTP_ADDR")])
+	}
+	return bases
+}
 
 // Admin is the base of a service's private port (of the coordinator's HTTP API for dtm); "" for what has none.
-func (s *Stack) Admin(service string) string {
-	if service == "dtm" {
-		return s.vars["DTM_ADMIN"]
-	}
-	addr := s.vars[strings.ToUpper(service)+"_ADMIN_ADDR"]
+func (s *Stack) Admin(name string) string {
+	addr := s.vars[variable(name, "_ADMIN_ADDR")]
 	if addr == "" {
 		return ""
 	}
@@ -269,7 +287,7 @@ func (s *Stack) ReaderDSN(db string) string {
 	return dsn(reader, s.secrets.MySQL[reader], s.vars["PORT_MARIADB"], db)
 }
 
-// Names are the processes in the order they are shown.
+// Names are the processes, one of each, in the order they are shown. Those of a stack, with the second ones, has its Names.
 func Names() []string {
 	names := make([]string, 0, len(processes))
 	for _, p := range processes {

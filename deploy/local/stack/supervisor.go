@@ -53,7 +53,7 @@ func (p processState) running() bool { return p.Status == "Running" && alive(p.P
 
 // start runs process-compose in a session of its own, so that Ctrl-C at the terminal does not reach the stack, and waits until
 // it answers.
-func (v *supervisor) start(ctx context.Context, root string, env map[string]string) error {
+func (v *supervisor) start(ctx context.Context, root string, replicas int, env map[string]string) error {
 	if err := os.MkdirAll(filepath.Join(v.dir, "log"), 0o700); err != nil {
 		return err
 	}
@@ -62,8 +62,12 @@ func (v *supervisor) start(ctx context.Context, root string, env map[string]stri
 		return err
 	}
 	defer func() { _ = stderr.Close() }()
-	cmd := exec.Command(filepath.Join(root, "bin/process-compose"), "-t=false", "-u", socket, "--ordered-shutdown", "--keep-project",
-		"-e", variablesFile, "-f", filepath.Join(root, "deploy/local/process-compose.yaml"), "-L", "log/process-compose.log")
+	args := []string{"-t=false", "-u", socket, "--ordered-shutdown", "--keep-project", "-e", variablesFile, "-L", "log/process-compose.log",
+		"-f", filepath.Join(root, "deploy/local/process-compose.yaml")}
+	if replicas > 1 {
+		args = append(args, "-f", filepath.Join(root, "deploy/local/process-compose.second.yaml"))
+	}
+	cmd := exec.Command(filepath.Join(root, "bin/process-compose"), args...)
 	cmd.Dir = v.dir
 	cmd.Env = supervisorEnv(v.dir, env)
 	cmd.Stderr = stderr

@@ -21,7 +21,22 @@ var services = []string{"order", "inventory", "credit", "wms", "member"}
 
 // variables are the contents of stack.env.
 func variables(root, dir string, ports map[string]string, sec secrets, o Options) map[string]string {
-	at := func(name string) string { return "127.0.0.1:" + ports["PORT_"+name] }
+	replicas := max(1, o.Replicas)
+	// Where an instance listens, and where the others find all instances of it.
+	at := func(name, role string) string { return "127.0.0.1:" + ports["PORT_"+variable(name, role)] }
+	all := func(name, role, scheme string) string {
+		addrs := []string{scheme + at(name, role)}
+		if replicas > 1 {
+			addrs = append(addrs, scheme+at(name+second, role))
+		}
+		return strings.Join(addrs, ",")
+	}
+	database := func(service string) string {
+		if o.DatabaseVia == nil {
+			return ports["PORT_MARIADB"]
+		}
+		return o.DatabaseVia(service, ports["PORT_MARIADB"])
+	}
 	v := map[string]string{
 		"DATA":               dir,
 		"BIN":                filepath.Join(root, "bin"),
@@ -32,18 +47,23 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 		"IDENTITY_KEYS":      filepath.Join(dir, "keys/identity"),
 		"MEMBER_SIGNING_KEY": filepath.Join(dir, "keys/member/k1.pem"),
 		"BRANCH_KEYS":        "k1:" + sec.BranchKey,
-		"GATEWAY_HTTP_ADDR":  at("GATEWAY"),
-		"GATEWAY_ADMIN_ADDR": at("GATEWAY_ADMIN"),
-		"REDIS_ADDR":         at("REDIS"),
-		"DTM_GRPC_ADDR":      at("DTM_GRPC"),
-		"DTM_ADMIN":          "http://" + at("DTM"),
+		"REPLICAS":           strconv.Itoa(replicas),
+		"REDIS_ADDR":         at("redis", ""),
+		"DTM_GRPC_ADDR":      all("dtm", "_GRPC", ""),
+		"DTM_ADMIN":          all("dtm", "", "http://"),
 		"DTM_PASSWORD":       sec.MySQL["dtm"],
+		"DTM_STORE_PORT":     database("dtm"),
 	}
 	for _, service := range services {
-		name := strings.ToUpper(service)
-		v[name+"_GRPC_ADDR"] = at(name)
-		v[name+"_ADMIN_ADDR"] = at(name + "_ADMIN")
-		v[name+"_DSN"] = dsn(service, sec.MySQL[service], ports["PORT_MARIADB"], "shop_"+service)
+		v[variable(service, "_GRPC_ADDR")] = all(service, "", "")
+		v[variable(service, "_DSN")] = dsn(service, sec.MySQL[service], database(service), "shop_"+service)
+	}
+	for _, suffix := range []string{"", second}[:replicas] {
+		v[variable("gateway"+suffix, "_HTTP_ADDR")] = at("gateway"+suffix, "")
+		v[variable("dtm"+suffix, "_ADMIN_ADDR")] = at("dtm"+suffix, "")
+		for _, service := range append([]string{"gateway"}, services...) {
+			v[variable(service+suffix, "_ADMIN_ADDR")] = at(service+suffix, "_ADMIN")
+		}
 	}
 	maps.Copy(v, ports)
 	maps.Copy(v, o.Env)

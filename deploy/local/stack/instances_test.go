@@ -1,0 +1,56 @@
+package stack
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestOneInstance: without the flag there is one of each, under the names and ports that it always had.
+func TestOneInstance(t *testing.T) {
+	t.Parallel()
+	ports, _, err := choosePorts(Options{})
+	require.NoError(t, err)
+	s := &Stack{vars: variables("/root", "/data", ports, secrets{}, Options{})}
+	assert.Equal(t, Names(), s.Names())
+	assert.Equal(t, []string{"order"}, s.Instances("order"))
+	assert.Equal(t, []string{"http://127.0.0.1:8080"}, s.Gateways())
+	assert.Equal(t, "http://127.0.0.1:36789", s.Admin("dtm"))
+	assert.Equal(t, "127.0.0.1:9001", s.vars["ORDER_GRPC_ADDR"])
+	assert.Equal(t, "127.0.0.1:36790", s.vars["DTM_GRPC_ADDR"])
+	assert.Empty(t, s.Admin("order-2"))
+	require.ErrorContains(t, s.Health(t.Context(), "order-2"), `no process "order-2"`)
+	for name := range s.vars {
+		assert.NotContains(t, name, "_2")
+	}
+}
+
+// TestTwoInstances: each of ours has a second one with ports of its own, and its peers know both.
+func TestTwoInstances(t *testing.T) {
+	t.Parallel()
+	o := Options{Replicas: 2, Env: map[string]string{"PORT_OFFSET": "100", "PORT_CREDIT_2": "5555"}}
+	ports, _, err := choosePorts(o)
+	require.NoError(t, err)
+	taken := slices.Collect(maps.Values(ports))
+	slices.Sort(taken)
+	assert.Len(t, slices.Compact(taken), len(ports), "a port for each: %v", ports)
+
+	s := &Stack{vars: variables("/root", "/data", ports, secrets{}, o)}
+	assert.Equal(t, strings.Fields("gateway gateway-2 order order-2 inventory inventory-2 credit credit-2 wms wms-2 member member-2 dtm dtm-2 mariadb redis"), s.Names())
+	assert.Equal(t, []string{"http://127.0.0.1:8180", "http://127.0.0.1:8190"}, s.Gateways())
+	assert.Equal(t, "http://127.0.0.1:8180", s.Gateway())
+	assert.Equal(t, "127.0.0.1:9101,127.0.0.1:9111", s.vars["ORDER_GRPC_ADDR"])
+	assert.Equal(t, "127.0.0.1:9103,127.0.0.1:5555", s.vars["CREDIT_GRPC_ADDR"])
+	assert.Equal(t, "127.0.0.1:36890,127.0.0.1:36900", s.vars["DTM_GRPC_ADDR"])
+	assert.Equal(t, "http://127.0.0.1:36889,http://127.0.0.1:36899", s.vars["DTM_ADMIN"])
+	assert.Equal(t, "http://127.0.0.1:36899", s.Admin("dtm-2"))
+	assert.Equal(t, "http://127.0.0.1:9211", s.Admin("order-2"))
+	assert.Equal(t, []string{"mariadb"}, s.Instances("mariadb"))
+
+	_, err = Up(t.Context(), Options{Dir: t.TempDir(), Replicas: 3})
+	require.ErrorContains(t, err, "REPLICAS=3")
+}
