@@ -2,6 +2,7 @@
 
 SHELL   := bash
 local   := @scripts/local.sh
+replicas = $(if $(REPLICAS),-replicas $(REPLICAS))
 tools   := buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-errors protoc-gen-openapi sqlc
 modules := api chassis credit deploy/local e2e gateway inventory member order wms
 
@@ -9,17 +10,21 @@ modules := api chassis credit deploy/local e2e gateway inventory member order wm
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo        everything up, and the first payment shown in numbers; again: in seconds, and nothing doubles
+## make demo        everything up; payment, shipment and refund shown in numbers; again: in seconds, and nothing doubles
 .PHONY: demo
 demo:
-	$(local) demo
+	$(local) demo $(replicas)
 
-## make up          everything up, with members and a catalogue
+## make up          everything up, with members and a catalogue; REPLICAS=2 runs two of each service (of demo too)
 ## make pay         pay one more order, shown in numbers
+## make ship        pay and ship one more
+## make refund      pay and refund one more
 ## make status      what runs, healthy or why not, memory, addresses and logins
 ## make down        stop exactly what was started; the data stays in var/
-.PHONY: up pay status down
-up pay status down:
+.PHONY: up pay ship refund status down
+up:
+	$(local) up $(replicas)
+pay ship refund status down:
 	$(local) $@
 
 ## make logs        follow the logs; SERVICE=order follows one

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,10 +16,10 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// up brings the stack up, with its members and the catalogue.
-func up(ctx context.Context, data string) (*stack.Stack, stack.Seeded, error) {
+// up brings the stack up, with its members and the catalogue. replicas as in stack.Options.
+func up(ctx context.Context, data string, replicas int) (*stack.Stack, stack.Seeded, error) {
 	start := time.Now()
-	s, err := stack.Up(ctx, stack.Options{Dir: data, Faults: true, Env: chosen(os.Environ()), Log: os.Stdout})
+	s, err := stack.Up(ctx, stack.Options{Dir: data, Replicas: replicas, Faults: true, Env: chosen(os.Environ()), Log: os.Stdout})
 	if err != nil {
 		return nil, stack.Seeded{}, err
 	}
@@ -50,9 +51,9 @@ func chosen(environ []string) map[string]string {
 	return env
 }
 
-// runDemo shows a payment that succeeds and one that is refused.
-func runDemo(ctx context.Context, data string) error {
-	s, seeded, err := up(ctx, data)
+// runDemo shows the demo from the first payment to the books.
+func runDemo(ctx context.Context, data string, replicas int) error {
+	s, seeded, err := up(ctx, data, replicas)
 	if err != nil {
 		return err
 	}
@@ -61,25 +62,19 @@ func runDemo(ctx context.Context, data string) error {
 		return err
 	}
 	defer func() { _ = d.Close() }()
-	first, again, err := d.First(ctx)
-	if err != nil {
-		return err
+	wrong := d.Tell(ctx, os.Stdout, progress.Color(os.Stdout))
+	if wrong != nil && !errors.Is(wrong, demo.ErrBooks) {
+		return wrong
 	}
-	terminal := progress.Terminal(os.Stdout)
-	if again {
-		fmt.Printf("\n  The first payments were made on %s; nothing was paid now.\n", first.Paid.At.Format("2 January 2006 at 15:04"))
-	}
-	first.Paid.Write(os.Stdout, "A payment", terminal)
-	first.Refused.Write(os.Stdout, "The same while the shopper's credit account is frozen", terminal)
 	if err := writeStatus(ctx, s); err != nil {
 		return err
 	}
 	writeAddresses(s, seeded)
-	return nil
+	return wrong
 }
 
-// pay pays one more order.
-func pay(ctx context.Context, data string) error {
+// live does one thing more in a stack that is up, and shows it.
+func live(ctx context.Context, data, command string) error {
 	s, err := stack.Open(data)
 	if err != nil {
 		return err
@@ -96,11 +91,27 @@ func pay(ctx context.Context, data string) error {
 		return err
 	}
 	defer func() { _ = d.Close() }()
-	t, err := d.Pay(ctx)
-	if err != nil {
-		return err
+	color := progress.Color(os.Stdout)
+	switch command {
+	case "pay":
+		p, err := d.Pay(ctx)
+		if err != nil {
+			return err
+		}
+		p.Write(os.Stdout, "A payment", color)
+	case "ship":
+		s, err := d.Ship(ctx)
+		if err != nil {
+			return err
+		}
+		s.Write(os.Stdout, "The warehouse picks, ships and delivers a paid order", color)
+	case "refund":
+		r, err := d.Refund(ctx)
+		if err != nil {
+			return err
+		}
+		r.Write(os.Stdout, "An order is paid, and refunded before it is picked", color)
 	}
-	t.Write(os.Stdout, "A payment", progress.Terminal(os.Stdout))
 	fmt.Println()
 	return nil
 }

@@ -17,9 +17,11 @@ import (
 
 const usage = `usage: local COMMAND [-data FOLDER]
 
-  demo      up, and the first payment, shown in numbers
+  demo      up, and a payment, a shipment and a refund, shown in numbers
   up        bring everything up, with members and a catalogue
   pay       pay one more order, shown in numbers
+  ship      pay and ship one more order, shown in numbers
+  refund    pay and refund one more order, shown in numbers
   status    what runs, healthy or why not
   logs      follow the log of -service, or of all
   down      stop everything
@@ -42,16 +44,17 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
 	data := flags.String("data", "var", "data folder")
 	service := flags.String("service", "", "whose log")
+	replicas := flags.Int("replicas", 0, "how many of each process of ours, 1 or 2; 0 leaves it at what runs, or takes 1")
 	_ = flags.Parse(args[1:]) // exits on an error
 
 	switch args[0] {
 	case "demo":
-		return runDemo(ctx, *data)
+		return runDemo(ctx, *data, *replicas)
 	case "up":
-		_, _, err := up(ctx, *data)
+		_, _, err := up(ctx, *data, *replicas)
 		return err
-	case "pay":
-		return pay(ctx, *data)
+	case "pay", "ship", "refund":
+		return live(ctx, *data, args[0])
 	case "status":
 		return status(ctx, *data)
 	case "logs":

@@ -57,15 +57,17 @@ func writeStatus(ctx context.Context, s *stack.Stack) error {
 func writeAddresses(s *stack.Stack, seeded stack.Seeded) {
 	db := s.Reader()
 	fmt.Printf(`
-  API         %[1]s
+  API         %[10]s
   its pages   %[1]s/docs   %[1]s/openapi.yaml
   sign in as  %[2]s  %[3]s
               %[4]s  %[5]s
   databases   %[6]s:%[7]d  user %[8]s  password %[9]s
               shop_order shop_inventory shop_credit shop_wms shop_member shop_dtm
 
-  make pay    pays one more     make status   make logs SERVICE=order     make down
+  make pay   make ship   make refund              one order more, live
+  make status   make logs SERVICE=order   make conserve   make down
 
 `, s.Gateway(), fmt.Sprintf("%-20s", seeded.Shopper.Login), seeded.Shopper.Password,
-		fmt.Sprintf("%-20s", seeded.Operator.Login), seeded.Operator.Password, db.Host, db.Port, db.User, db.Password)
+		fmt.Sprintf("%-20s", seeded.Operator.Login), seeded.Operator.Password, db.Host, db.Port, db.User, db.Password,
+		strings.Join(s.Gateways(), "   "))
 }

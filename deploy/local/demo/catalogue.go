@@ -32,6 +32,7 @@ var catalogue = []product{
 type stock struct {
 	Sellable int64 `json:"sellable"`
 	Frozen   int64 `json:"frozen"`
+	Sold     int64 `json:"sold"`
 	Received int64 `json:"received"`
 }
 

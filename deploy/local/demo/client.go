@@ -45,6 +45,11 @@ func signIn(ctx context.Context, s *stack.Stack, a stack.Account) (client, error
 
 // do makes one call and decodes the answer into reply, unless that is nil. An answer above 299 is a *refusal.
 func (c client) do(ctx context.Context, method, path string, body, reply any) error {
+	return c.send(ctx, method, path, rand.Text(), body, reply)
+}
+
+// send is do with a given Idempotency-Key.
+func (c client) send(ctx context.Context, method, path, key string, body, reply any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -63,7 +68,7 @@ func (c client) do(ctx context.Context, method, path string, body, reply any) er
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if method == http.MethodPost {
-		req.Header.Set("Idempotency-Key", rand.Text())
+		req.Header.Set("Idempotency-Key", key)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

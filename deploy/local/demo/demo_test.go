@@ -3,11 +3,14 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,10 +18,143 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
+// TestMain is also the demo that is killed: see TestKilled.
+func TestMain(m *testing.M) {
+	if os.Getenv("KILL_AT") != "" {
+		fmt.Println(victim())
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
 // TestDemo has the numbers of the documentation, and does nothing twice.
 func TestDemo(t *testing.T) {
 	ctx := t.Context()
-	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Faults: true})
+	d, seeded := newDemo(t)
+	t.Cleanup(func() { _ = d.Close() }) // another one by then
+	first := tell(t, d)
+	assertGolden(t, first)
+	orders := count(t, d, "SELECT COUNT(*) FROM shop_order.orders")
+	attempts := count(t, d, "SELECT COUNT(*) FROM shop_order.payment_attempt")
+
+	t.Run("again", func(t *testing.T) {
+		again := tell(t, d)
+		recorded, rest, _ := strings.Cut(strings.TrimPrefix(again, "\n"), "\n")
+		assert.Regexp(t, `^  As recorded on \d+ \w+ 20\d\d at \d\d:\d\d; nothing is bought now\.$`, recorded)
+		until := func(text string) string { before, _, _ := strings.Cut(text, "\n  Books"); return before }
+		assert.Equal(t, until(first), until(rest), "the same orders, times and numbers")
+		assert.Equal(t, orders, count(t, d, "SELECT COUNT(*) FROM shop_order.orders"))
+		assert.Equal(t, attempts, count(t, d, "SELECT COUNT(*) FROM shop_order.payment_attempt"))
+	})
+	t.Run("in color", func(t *testing.T) {
+		var text strings.Builder
+		require.NoError(t, d.Tell(ctx, &text, true))
+		assert.Contains(t, text.String(), bold+"REFUNDED"+plain)
+		bare := regexp.MustCompile("\033\\[\\d*m").ReplaceAllString(text.String(), "")
+		assert.Equal(t, normal(tell(t, d)), normal(bare), "color adds nothing but color")
+	})
+	t.Run("one at a time", func(t *testing.T) {
+		soon, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := New(soon, d.stack, seeded)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, d.Close())
+		d, err = New(ctx, d.stack, seeded)
+		require.NoError(t, err)
+	})
+	t.Run("a refusal by somebody else", func(t *testing.T) {
+		require.NoError(t, d.operator.do(ctx, http.MethodPut, "/v1/ops/warehouse", map[string]bool{"open": false}, nil))
+		refused, err := d.Pay(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, "DELIVERY_REFUSED", refused.Reason)
+		_, err = d.Refund(ctx)
+		require.ErrorContains(t, err, "DELIVERY_REFUSED", "what was never paid is not refunded")
+		require.NoError(t, d.operator.do(ctx, http.MethodPut, "/v1/ops/warehouse", map[string]bool{"open": true}, nil))
+	})
+	t.Run("one more of each", func(t *testing.T) {
+		p, err := d.Pay(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, Numbers{"PAID", 96, 0, 4, "DEDUCTED", 1210, 0, 0, "CREATED"}, p.After)
+		s, err := d.Ship(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, Numbers{"COMPLETED", 94, 0, 6, "DEDUCTED", 1220, 0, 0, "DELIVERED"}, *s.Delivered)
+		r, err := d.Refund(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, Numbers{"REFUNDED", 94, 0, 6, "RETURNED", 1220, 0, 0, "CANCELED"}, r.After)
+	})
+	t.Run("a refund is refused", func(t *testing.T) {
+		// Between payment and refund the account is frozen: late, as if by another operator.
+		o, err := d.paid(ctx)
+		require.NoError(t, err)
+		require.NoError(t, d.freeze(ctx, true))
+		m, _, err := d.hold(ctx, o.ID, "/v1/orders/"+o.ID+"/refund", refundHolds)
+		require.NoError(t, err)
+		assert.Equal(t, "CREDIT_REFUSED", m.Reason)
+		assert.Equal(t, "REFUNDING", m.Tried.Order)
+		require.NoError(t, d.freeze(ctx, false))
+		undone, err := d.undo(ctx, o.ID)
+		require.NoError(t, err)
+		assert.Equal(t, "REFUNDED", undone.Status)
+	})
+	t.Run("the first order was shipped by hand", func(t *testing.T) {
+		s, err := load(d.stack.Dir())
+		require.NoError(t, err)
+		s.Shipment = nil
+		require.NoError(t, s.save())
+		text := tell(t, d)
+		assert.Contains(t, text, "An earlier demo did not come to its end")
+		assert.Contains(t, text, "Nothing else moved: sellable 92, frozen 0, sold 8, credit 1230.")
+		s, err = load(d.stack.Dir())
+		require.NoError(t, err)
+		assert.NotEqual(t, s.Paid.Order, s.Shipment.Order)
+	})
+	t.Run("the books are wrong", func(t *testing.T) {
+		db := openDB(t, d.stack.DSN("shop_credit"))
+		_, err := db.ExecContext(ctx, "UPDATE credit_account SET credit = credit + 1 WHERE member_id = ?", d.shopperID)
+		require.NoError(t, err)
+		var text strings.Builder
+		require.ErrorIs(t, d.Tell(ctx, &text, false), ErrBooks)
+		assert.Regexp(t, `\n  Books  WRONG: 1 of \d+ checks over \d+ rows\n         credit.*`+d.shopperID, text.String())
+		_, err = db.ExecContext(ctx, "UPDATE credit_account SET credit = credit - 1 WHERE member_id = ?", d.shopperID)
+		require.NoError(t, err)
+		tell(t, d)
+	})
+	t.Run("the coordinator is down", func(t *testing.T) {
+		require.NoError(t, d.stack.Stop(ctx, "dtm"))
+		_, err := d.Pay(ctx)
+		require.ErrorIs(t, err, errNotHeld)
+		require.ErrorContains(t, err, "503")
+	})
+}
+
+// TestReadme: the README shows what the demo shows.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../../README.md")
+	require.NoError(t, err)
+	want, err := os.ReadFile("testdata/demo.txt")
+	require.NoError(t, err)
+	assert.True(t, strings.Contains(normal(string(readme)), "```"+string(want)+"```"), "README.md does not hold testdata/demo.txt")
+}
+
+// TestOldRecord: a payment recorded before sold was read shows no column of zeros for it.
+func TestOldRecord(t *testing.T) {
+	t.Parallel()
+	var p Payment
+	require.NoError(t, json.Unmarshal([]byte(`{"order": "1", "before": {"order": "CREATED", "sellable": 100},
+		"after_try": {"order": "UPDATING", "sellable": 98, "frozen": 2}, "after": {"order": "PAID", "sellable": 98}, "took_ns": 2000000}`), &p))
+	var text strings.Builder
+	p.Write(&text, "A payment", false)
+	assert.Contains(t, text.String(), "sellable               100           98            98\n")
+	assert.Contains(t, text.String(), "PAID in 2 ms")
+	assert.NotContains(t, text.String(), "sold")
+}
+
+// newDemo is one in a stack of its own, with a catalogue and no limits on calls.
+func newDemo(t *testing.T) (*Demo, stack.Seeded) {
+	ctx := t.Context()
+	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Faults: true,
+		Env: map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Down(context.Background())) })
 	seeded, err := s.Seed(ctx)
@@ -30,55 +166,37 @@ func TestDemo(t *testing.T) {
 	d, err := New(ctx, s, seeded)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = d.Close() })
+	return d, seeded
+}
 
-	// As if a demo had been interrupted behind its order.
-	o, err := d.order(ctx)
-	require.NoError(t, err)
-	file := filepath.Join(s.Dir(), "demo-table.json")
-	data, err := json.Marshal(First{Order: o.ID})
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(file, data, 0o600))
+// tell gives what the demo shows.
+func tell(t *testing.T, d *Demo) string {
+	t.Helper()
+	var text strings.Builder
+	require.NoError(t, d.Tell(t.Context(), &text, false), text.String())
+	return text.String()
+}
 
-	first, again, err := d.First(ctx)
-	require.NoError(t, err)
-	assert.False(t, again)
-	assert.Equal(t, o.ID, first.Paid.Order)
-	assert.Equal(t, Numbers{"CREATED", 100, 0, 1190, 0, "none"}, first.Paid.Before)
-	assert.Equal(t, Numbers{"UPDATING", 98, 2, 1190, 10, "UNKNOWN"}, first.Paid.Tried)
-	assert.Equal(t, Numbers{"PAID", 98, 0, 1200, 0, "CREATED"}, first.Paid.After)
-	assert.Equal(t, Numbers{"CREATED", 98, 0, 1200, 0, "none"}, first.Refused.Before)
-	assert.Equal(t, Numbers{"UPDATING", 96, 2, 1200, 0, "UNKNOWN"}, first.Refused.Tried)
-	assert.Equal(t, Numbers{"CANCELED", 98, 0, 1200, 0, "CANCELED"}, first.Refused.After)
-	assert.Equal(t, "CREDIT_REFUSED", first.Refused.Reason)
+// normal is text without what differs from run to run.
+func normal(text string) string {
+	for pattern, with := range map[string]string{
+		`order [0-9a-f-]{36}`:                   "order ID",
+		`\d+ ms`:                                "N ms",
+		`[1-9]\d* checks over \d+ rows`:         "N checks over N rows",
+		`\n  (As recorded|An earlier demo).*\n`: "",
+	} {
+		text = regexp.MustCompile(pattern).ReplaceAllString(text, with)
+	}
+	return text
+}
 
-	repeated, again, err := d.First(ctx)
+// assertGolden compares text with testdata/demo.txt.
+func assertGolden(t *testing.T, text string) {
+	t.Helper()
+	want, err := os.ReadFile("testdata/demo.txt")
 	require.NoError(t, err)
-	assert.True(t, again)
-	assert.Equal(t, first.Paid.Order, repeated.Paid.Order)
-	now, err := d.numbers(ctx, first.Paid.Order)
-	require.NoError(t, err)
-	assert.Equal(t, first.Paid.After, now, "paid again")
-
-	t.Run("a refusal by somebody else", func(t *testing.T) {
-		require.NoError(t, d.operator.do(ctx, http.MethodPut, "/v1/ops/warehouse", map[string]bool{"open": false}, nil))
-		refused, err := d.Pay(ctx)
-		require.NoError(t, err)
-		assert.Equal(t, "DELIVERY_REFUSED", refused.Reason)
-		require.NoError(t, d.operator.do(ctx, http.MethodPut, "/v1/ops/warehouse", map[string]bool{"open": true}, nil))
-	})
-	t.Run("one more", func(t *testing.T) {
-		more, err := d.Pay(ctx)
-		require.NoError(t, err)
-		assert.Equal(t, Numbers{"PAID", 96, 0, 1210, 0, "CREATED"}, more.After)
-		var text strings.Builder
-		more.Write(&text, "A payment", false)
-		assert.Contains(t, text.String(), "sellable            98           96           96\n")
-		assert.Contains(t, text.String(), "PAID in ")
-	})
-	t.Run("the coordinator is down", func(t *testing.T) {
-		require.NoError(t, s.Stop(ctx, "dtm"))
-		_, err := d.Pay(ctx)
-		require.ErrorIs(t, err, errNotHeld)
-		require.ErrorContains(t, err, "503")
-	})
+	assert.Equal(t, string(want), normal(text))
+	for line := range strings.Lines(text) {
+		assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), 80, line)
+	}
 }

@@ -8,46 +8,117 @@ import (
 	"time"
 )
 
-// The points of the protocol where a payment is held still for its numbers to be read: everything tried and nothing decided, or
-// refused with nothing canceled yet.
-var holds = []string{"checkout/all-tried", "checkout/reason-recorded"}
+// The points of the protocol where a transaction is held still for its numbers to be read: everything tried and nothing decided,
+// or refused with nothing canceled yet.
+var (
+	paymentHolds = []string{"checkout/all-tried", "checkout/reason-recorded"}
+	refundHolds  = []string{"refund/all-tried", "refund/reason-recorded"}
+)
 
 // lateCredit is where credit's Try begins.
 const lateCredit = "credit/try"
 
-// setFaults sets failpoints of a service over its admin port; an empty action clears one, which ends a pause.
+// middle is what was seen of a transaction that was held still.
+type middle struct {
+	// Tried are the numbers while it was held.
+	Tried Numbers `json:"after_try"`
+	// Reason is why it was refused, else empty.
+	Reason string `json:"reason"`
+	// Took is how long the transaction took without Held, for which it was held still to read the numbers.
+	Took time.Duration `json:"took_ns"`
+	Held time.Duration `json:"held_ns"`
+}
+
+// hold posts to path, which opens a transaction of the order, reads the numbers while that is held still at one of points, lets
+// it go on and waits until it is decided. A refusal is an outcome, not an error.
+func (d *Demo) hold(ctx context.Context, orderID, path string, points []string) (m middle, o order, err error) {
+	before, err := d.hits(ctx, points)
+	if err != nil {
+		return m, o, err
+	}
+	if err := d.setFaults(ctx, "order", "pause*1", points...); err != nil {
+		return m, o, err
+	}
+	release := func(ctx context.Context) error { return d.setFaults(ctx, "order", "", points...) }
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, release(context.WithoutCancel(ctx)))
+		}
+	}()
+
+	start := time.Now()
+	ended := make(chan struct{})
+	var callErr error
+	go func() {
+		defer close(ended)
+		callErr = d.shopper.do(ctx, http.MethodPost, path, map[string]any{}, nil)
+	}()
+	if err := d.awaitHeld(ctx, points, before, ended); err != nil {
+		<-ended
+		return m, o, errors.Join(callErr, err)
+	}
+	held := time.Now()
+	if m.Tried, err = d.numbers(ctx, orderID); err != nil {
+		return m, o, err
+	}
+	released := time.Now()
+	if err := release(ctx); err != nil {
+		return m, o, err
+	}
+	<-ended
+	var refused *refusal
+	if callErr != nil && !answered(callErr, http.StatusConflict) {
+		return m, o, callErr
+	} else if errors.As(callErr, &refused) {
+		m.Reason = refused.Reason
+	}
+	if o, err = d.settled(ctx, orderID); err != nil {
+		return m, o, err
+	}
+	m.Took, m.Held = held.Sub(start)+time.Since(released), released.Sub(held)
+	return m, o, nil
+}
+
+// setFaults sets failpoints of each instance of a service over its admin port; an empty action clears one, which ends a pause.
 func (d *Demo) setFaults(ctx context.Context, service, action string, points ...string) error {
 	set := map[string]string{}
 	for _, p := range points {
 		set[p] = action
 	}
-	admin := client{base: d.stack.Admin(service)}
-	if err := admin.do(ctx, http.MethodPut, "/faults", set, nil); err != nil {
-		return fmt.Errorf("set failpoints of %s: %w", service, err)
+	var errs []error
+	for _, instance := range d.stack.Instances(service) {
+		admin := client{base: d.stack.Admin(instance)}
+		if err := admin.do(ctx, http.MethodPut, "/faults", set, nil); err != nil {
+			errs = append(errs, fmt.Errorf("set failpoints of %s: %w", instance, err))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// hits counts the payments that were held.
-func (d *Demo) hits(ctx context.Context) (n int, err error) {
-	var state struct {
-		Hits map[string]int `json:"hits"`
+// hits counts the transactions that were held at points, at whichever instance of order.
+func (d *Demo) hits(ctx context.Context, points []string) (n int, err error) {
+	for _, instance := range d.stack.Instances("order") {
+		var state struct {
+			Hits map[string]int `json:"hits"`
+		}
+		admin := client{base: d.stack.Admin(instance)}
+		if err := admin.do(ctx, http.MethodGet, "/faults", nil, &state); err != nil {
+			return 0, err
+		}
+		for _, p := range points {
+			n += state.Hits[p]
+		}
 	}
-	admin := client{base: d.stack.Admin("order")}
-	err = admin.do(ctx, http.MethodGet, "/faults", nil, &state)
-	for _, p := range holds {
-		n += state.Hits[p]
-	}
-	return n, err
+	return n, nil
 }
 
-// errNotHeld is what awaitHeld returns for a payment that ended before it could be held.
-var errNotHeld = errors.New("the payment ended before all Tries were made")
+// errNotHeld is what awaitHeld returns for a transaction that ended before it could be held.
+var errNotHeld = errors.New("the transaction ended before all Tries were made")
 
-// awaitHeld waits until more than before payments were held, or ended is closed.
-func (d *Demo) awaitHeld(ctx context.Context, before int, ended <-chan struct{}) error {
+// awaitHeld waits until more than before transactions were held, or ended is closed.
+func (d *Demo) awaitHeld(ctx context.Context, points []string, before int, ended <-chan struct{}) error {
 	for {
-		n, err := d.hits(ctx)
+		n, err := d.hits(ctx, points)
 		if err != nil || n > before {
 			return err
 		}

@@ -4,19 +4,26 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/http"
 
-	_ "github.com/go-sql-driver/mysql" // the slips of open payments are in no list
+	_ "github.com/go-sql-driver/mysql" // the rows of open transactions are in no list
 )
 
-// Numbers are what the four participants of a payment say at one moment.
+// Numbers are what the four participants of an order say at one moment.
 type Numbers struct {
-	Order            string `json:"order"`
-	Sellable         int64  `json:"sellable"`
-	Frozen           int64  `json:"frozen"`
-	Credit           int64  `json:"credit"`
-	PrepareAddCredit int64  `json:"prepare_add_credit"`
-	Slip             string `json:"slip"`
+	Order    string `json:"order"`
+	Sellable int64  `json:"sellable"`
+	Frozen   int64  `json:"frozen"`
+	Sold     int64  `json:"sold"`
+	// Freeze is the status of the order's row in inventory, "none" when there is none. Empty in records of before it was read; these
+	// do not know Sold either.
+	Freeze              string `json:"freeze"`
+	Credit              int64  `json:"credit"`
+	PrepareAddCredit    int64  `json:"prepare_add_credit"`
+	PrepareDeductCredit int64  `json:"prepare_deduct_credit"`
+	// Slip is the status of the order's delivery slip, "none" when there is none.
+	Slip string `json:"slip"`
 }
 
 type order struct {
@@ -27,29 +34,65 @@ type order struct {
 	Points     int64  `json:"points"`
 }
 
-// numbers reads them from the API; the slip from wms' database, since the warehouse does not see those of open payments.
+// numbers reads them from the API; the order's rows at inventory and wms from their databases, since nobody is shown those of
+// open transactions.
 func (d *Demo) numbers(ctx context.Context, orderID string) (Numbers, error) {
+	n := Numbers{}
+	err := d.balances(ctx, &n)
+	if err == nil {
+		var o order
+		err = d.shopper.do(ctx, http.MethodGet, "/v1/orders/"+orderID, nil, &o)
+		n.Order = o.Status
+	}
+	if err == nil {
+		n.Freeze, err = d.status(ctx, "SELECT status FROM shop_inventory.stock_freeze WHERE order_id = ? AND sku = ?", orderID, sku)
+	}
+	if err == nil {
+		n.Slip, err = d.status(ctx, "SELECT status FROM shop_wms.delivery_slip WHERE order_id = ?", orderID)
+	}
+	return n, err
+}
+
+// balances reads what does not belong to one order: the stock of the demo's product, the shopper's points.
+func (d *Demo) balances(ctx context.Context, n *Numbers) error {
 	var (
-		o       order
 		stock   stock
 		account struct {
-			Credit           int64 `json:"credit"`
-			PrepareAddCredit int64 `json:"prepare_add_credit"`
+			Credit              int64 `json:"credit"`
+			PrepareAddCredit    int64 `json:"prepare_add_credit"`
+			PrepareDeductCredit int64 `json:"prepare_deduct_credit"`
 		}
-		slip = "none"
 	)
-	err := d.shopper.do(ctx, http.MethodGet, "/v1/orders/"+orderID, nil, &o)
-	if err == nil {
-		err = d.operator.do(ctx, http.MethodGet, "/v1/ops/products/"+sku+"/stock", nil, &stock)
-	}
+	err := d.operator.do(ctx, http.MethodGet, "/v1/ops/products/"+sku+"/stock", nil, &stock)
 	if err == nil {
 		err = d.shopper.do(ctx, http.MethodGet, "/v1/members/me/credit", nil, &account)
 	}
-	if err == nil {
-		err = d.wms.QueryRowContext(ctx, "SELECT status FROM delivery_slip WHERE order_id = ?", orderID).Scan(&slip)
-		if errors.Is(err, sql.ErrNoRows) {
-			err = nil
-		}
+	n.Sellable, n.Frozen, n.Sold = stock.Sellable, stock.Frozen, stock.Sold
+	n.Credit, n.PrepareAddCredit, n.PrepareDeductCredit = account.Credit, account.PrepareAddCredit, account.PrepareDeductCredit
+	return err
+}
+
+// status is the only value of a query's only row, "none" without row.
+func (d *Demo) status(ctx context.Context, query string, args ...any) (string, error) {
+	status := "none"
+	err := d.reader.QueryRowContext(ctx, query, args...).Scan(&status)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
 	}
-	return Numbers{o.Status, stock.Sellable, stock.Frozen, account.Credit, account.PrepareAddCredit, slip}, err
+	return status, err
+}
+
+// balance is n without what belongs to one order.
+func (n Numbers) balance() Numbers {
+	n.Order, n.Freeze, n.Slip = "", "", ""
+	return n
+}
+
+// String is the balance in words; what is prepared only when something is.
+func (n Numbers) String() string {
+	text := fmt.Sprintf("sellable %d, frozen %d, sold %d, credit %d", n.Sellable, n.Frozen, n.Sold, n.Credit)
+	if n.PrepareAddCredit != 0 || n.PrepareDeductCredit != 0 {
+		text += fmt.Sprintf(" (prepared +%d −%d)", n.PrepareAddCredit, n.PrepareDeductCredit)
+	}
+	return text
 }

@@ -4,71 +4,134 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
+	"unicode/utf8"
 )
 
-// Table is one payment in numbers, all of them read from the running system.
-type Table struct {
-	Order      string    `json:"order"`
-	TotalCents int64     `json:"total_cents"`
-	Points     int64     `json:"points"`
-	At         time.Time `json:"at"`
-	Before     Numbers   `json:"before"`
-	Tried      Numbers   `json:"after_try"`
-	After      Numbers   `json:"after"`
-	// Reason is why the order is CANCELED, else empty.
-	Reason string `json:"reason"`
-	// Took is how long the payment took without Held, for which it was held still to read the numbers in the middle.
-	Took time.Duration `json:"took_ns"`
-	Held time.Duration `json:"held_ns"`
+// column is one moment.
+type column struct {
+	title string
+	Numbers
 }
+
+// row is one thing that a participant says. A record that does not know it says "".
+type row struct {
+	participant, what string
+	of                func(Numbers) string
+}
+
+var (
+	statusRow   = row{"order", "status", func(n Numbers) string { return n.Order }}
+	sellableRow = row{"inventory", "sellable", func(n Numbers) string { return fmt.Sprint(n.Sellable) }}
+	frozenRow   = row{"inventory", "frozen", func(n Numbers) string { return fmt.Sprint(n.Frozen) }}
+	soldRow     = row{"inventory", "sold", func(n Numbers) string {
+		if n.Freeze == "" {
+			return ""
+		}
+		return fmt.Sprint(n.Sold)
+	}}
+	freezeRow        = row{"inventory", "freeze", func(n Numbers) string { return n.Freeze }}
+	creditRow        = row{"credit", "credit", func(n Numbers) string { return fmt.Sprint(n.Credit) }}
+	prepareAddRow    = row{"credit", "prepare_add_credit", func(n Numbers) string { return fmt.Sprint(n.PrepareAddCredit) }}
+	prepareDeductRow = row{"credit", "prepare_deduct_credit", func(n Numbers) string { return fmt.Sprint(n.PrepareDeductCredit) }}
+	slipRow          = row{"wms", "slip", func(n Numbers) string { return n.Slip }}
+)
+
+// A table is less than 80 columns wide.
+const (
+	participantWidth = 11
+	whatWidth        = 23
+	columnsWidth     = 43
+)
+
+// leastWidth of a column, by how many there are.
+var leastWidth = map[int]int{3: 14, 4: 9}
 
 const (
-	tableWidth = 72
-	bold       = "\033[1m"
-	plain      = "\033[0m"
+	bold  = "\033[1m"
+	dim   = "\033[2m"
+	green = "\033[32m"
+	red   = "\033[31m"
+	plain = "\033[0m"
 )
 
-// Write shows the payment under a title; on a terminal with the numbers that changed in bold.
-func (t Table) Write(w io.Writer, title string, terminal bool) {
-	_, _ = fmt.Fprintf(w, "\n  %s: %d × %s at %s, %d points\n  order %s\n\n",
-		title, quantity, sku, money(t.TotalCents/quantity), t.Points, t.Order)
-	last := "after Confirm"
-	if t.Reason != "" {
-		last = "after Cancel"
-	}
-	line := func(participant, what string, cells ...string) {
-		var b strings.Builder
-		fmt.Fprintf(&b, "  %-13s%-20s", participant, what)
-		for i, cell := range cells {
-			padded := fmt.Sprintf("%-13s", cell)
-			if terminal && i > 0 && cell != cells[i-1] && participant+what != "participant" {
-				padded = bold + padded + plain
-			}
-			b.WriteString(padded)
-		}
-		_, _ = fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
-	}
-	count := func(of func(Numbers) int64) (cells []string) {
-		for _, n := range []Numbers{t.Before, t.Tried, t.After} {
-			cells = append(cells, fmt.Sprint(of(n)))
-		}
-		return cells
-	}
-	line("participant", "", "before", "after Try", last)
-	_, _ = fmt.Fprintln(w, "  "+strings.Repeat("─", tableWidth))
-	line("order", "status", t.Before.Order, t.Tried.Order, t.After.Order)
-	line("inventory", "sellable", count(func(n Numbers) int64 { return n.Sellable })...)
-	line("", "frozen", count(func(n Numbers) int64 { return n.Frozen })...)
-	line("credit", "credit", count(func(n Numbers) int64 { return n.Credit })...)
-	line("", "prepare_add_credit", count(func(n Numbers) int64 { return n.PrepareAddCredit })...)
-	line("wms", "slip", t.Before.Slip, t.Tried.Slip, t.After.Slip)
-	outcome := fmt.Sprintf("%s in %d ms, and %d ms held still to read the column in the middle.",
-		t.After.Order, t.Took.Milliseconds(), t.Held.Milliseconds())
-	if t.Reason != "" {
-		outcome = fmt.Sprintf("%s: %s. All four or none: what was held is given back.", t.After.Order, t.Reason)
-	}
-	_, _ = fmt.Fprintf(w, "\n  %s\n", outcome)
+// page is where people read. Nothing on it depends on color alone.
+type page struct {
+	w     io.Writer
+	color bool
 }
+
+func (p page) in(style, text string) string {
+	if !p.color || text == "" {
+		return text
+	}
+	return style + text + plain
+}
+
+// line is one sentence.
+func (p page) line(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.w, "  "+format+"\n", args...)
+}
+
+// heading opens a section about one order.
+func (p page) heading(title, note, order string) {
+	_, _ = fmt.Fprintf(p.w, "\n  %s\n  %s\n  %s\n\n", p.in(bold, title), note, p.in(dim, "order "+order))
+}
+
+// outcome is the order's last status with a sentence about it.
+func (p page) outcome(status, text string) {
+	style := green
+	if status == "CANCELED" {
+		style, status = red, status+":"
+	} else if !strings.HasPrefix(text, "in ") {
+		status += "."
+	}
+	_, _ = fmt.Fprintf(p.w, "\n  %s %s\n", p.in(style, status), text)
+}
+
+// table shows a row a thing and a column a moment; in color what moved stands out from what did not.
+func (p page) table(rows []row, columns ...column) {
+	widths := make([]int, len(columns))
+	title := p.pad("participant", participantWidth+whatWidth)
+	for i, c := range columns {
+		widths[i] = max(leastWidth[len(columns)], len(c.title)+1)
+		for _, r := range rows {
+			widths[i] = max(widths[i], len(r.of(c.Numbers))+2)
+		}
+		title += p.pad(c.title, widths[i])
+	}
+	p.line("%s", strings.TrimRight(title, " "))
+	p.line("%s", p.in(dim, strings.Repeat("─", participantWidth+whatWidth+columnsWidth)))
+	participant := ""
+	for _, r := range rows {
+		if r.of(columns[0].Numbers) == "" {
+			continue
+		}
+		text := p.pad("", participantWidth)
+		if r.participant != participant {
+			text, participant = p.pad(r.participant, participantWidth), r.participant
+		}
+		text += p.pad(r.what, whatWidth)
+		for i, c := range columns {
+			cell, style := r.of(c.Numbers), ""
+			if i > 0 {
+				style = dim
+				if cell != r.of(columns[i-1].Numbers) {
+					style = bold
+				}
+			}
+			space := ""
+			if i < len(columns)-1 {
+				space = strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			}
+			if style != "" {
+				cell = p.in(style, cell)
+			}
+			text += cell + space
+		}
+		p.line("%s", text)
+	}
+}
+
+func (p page) pad(text string, width int) string { return fmt.Sprintf("%-*s", width, text) }
 
 func money(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }

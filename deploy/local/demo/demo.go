@@ -1,0 +1,153 @@
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"example.com/fourfold/deploy/local/stack"
+)
+
+// Demo buys as the shopper and works as the operator in a running stack.
+type Demo struct {
+	stack             *stack.Stack
+	shopper, operator client
+	shopperID         string
+	reader            *sql.DB // of every database
+	alone             *os.File
+}
+
+// New signs in as both members. Others wait in New until Close or the death of this process: there is one payment held still at
+// a time.
+func New(ctx context.Context, s *stack.Stack, seeded stack.Seeded) (*Demo, error) {
+	shopper, err := signIn(ctx, s, seeded.Shopper)
+	if err != nil {
+		return nil, err
+	}
+	operator, err := signIn(ctx, s, seeded.Operator)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := sql.Open("mysql", s.ReaderDSN("shop_wms"))
+	if err != nil {
+		return nil, err
+	}
+	alone, err := lock(ctx, filepath.Join(s.Dir(), "demo.lock"))
+	if err != nil {
+		return nil, errors.Join(err, reader.Close())
+	}
+	return &Demo{s, shopper, operator, seeded.Shopper.MemberID, reader, alone}, nil
+}
+
+// Close ends the connections and lets others begin.
+func (d *Demo) Close() error { return errors.Join(d.reader.Close(), d.alone.Close()) }
+
+// lock holds the file until it is closed.
+func lock(ctx context.Context, file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	for err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			select {
+			case <-ctx.Done():
+				err = fmt.Errorf("wait for another demo: %w", ctx.Err())
+			case <-time.After(50 * time.Millisecond):
+				err = nil
+			}
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// quantity is how many the demo buys.
+const quantity = 2
+
+// order makes an order, unpaid; the same order for the same key. When the product is sold out, new stock comes in first.
+func (d *Demo) order(ctx context.Context, key string) (order, error) {
+	var (
+		now stock
+		o   order
+	)
+	path := "/v1/ops/products/" + sku + "/stock"
+	err := d.operator.do(ctx, http.MethodGet, path, nil, &now)
+	if err == nil && now.Sellable < quantity {
+		err = d.operator.do(ctx, http.MethodPost, path, map[string]int64{"quantity": catalogue[0].stock}, nil)
+	}
+	if err == nil {
+		err = d.shopper.send(ctx, http.MethodPost, "/v1/orders", key, map[string]any{
+			"lines":   []map[string]any{{"sku": sku, "quantity": quantity}},
+			"address": "1 Example Street, Hangzhou · 杭州市示例街1号",
+		}, &o)
+	}
+	return o, err
+}
+
+// paid makes an order and pays it, without looking.
+func (d *Demo) paid(ctx context.Context) (order, error) {
+	o, err := d.order(ctx, rand.Text())
+	if err != nil {
+		return o, err
+	}
+	return d.payNow(ctx, o.ID)
+}
+
+// payNow pays an order and waits until it is PAID; an error when it does not become that.
+func (d *Demo) payNow(ctx context.Context, id string) (o order, err error) {
+	if err = d.shopper.do(ctx, http.MethodPost, "/v1/orders/"+id+"/pay", map[string]any{}, nil); err == nil {
+		o, err = d.settled(ctx, id)
+	}
+	if err == nil {
+		err = expect(o, "PAID")
+	}
+	return o, err
+}
+
+// expect fails for an order that is not in the status.
+func expect(o order, status string) error {
+	if o.Status != status {
+		return fmt.Errorf("order %s is %s %s and should be %s: somebody else changes the same things; try again", o.ID, o.Status, o.Reason, status)
+	}
+	return nil
+}
+
+func (d *Demo) freeze(ctx context.Context, frozen bool) error {
+	return d.operator.do(ctx, http.MethodPut, "/v1/ops/members/"+d.shopperID+"/credit", map[string]bool{"frozen": frozen}, nil)
+}
+
+// Reset ends what an interrupted demo may have left: a transaction held still, a frozen account.
+func (d *Demo) Reset(ctx context.Context) error {
+	return errors.Join(d.setFaults(ctx, "order", "", append(paymentHolds, refundHolds...)...),
+		d.setFaults(ctx, "credit", "", lateCredit), d.freeze(ctx, false))
+}
+
+// settled waits until no transaction of the order is open.
+func (d *Demo) settled(ctx context.Context, id string) (order, error) {
+	return d.await(ctx, id, func(status string) bool { return status != "UPDATING" && status != "REFUNDING" })
+}
+
+// await waits until the order's status is one that done wants.
+func (d *Demo) await(ctx context.Context, id string, done func(status string) bool) (order, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		var o order
+		if err := d.shopper.do(ctx, http.MethodGet, "/v1/orders/"+id, nil, &o); err != nil || done(o.Status) {
+			return o, err
+		}
+		select {
+		case <-ctx.Done():
+			return o, fmt.Errorf("order %s is still %s: %w", id, o.Status, ctx.Err())
+		case <-time.After(30 * time.Millisecond):
+		}
+	}
+}

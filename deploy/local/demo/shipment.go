@@ -1,0 +1,137 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Shipment is an order's way out of the warehouse, in numbers. A column that is nil has not been reached.
+type Shipment struct {
+	Order     string   `json:"order"`
+	Paid      *Numbers `json:"paid"`
+	Picked    *Numbers `json:"picked"`
+	Shipped   *Numbers `json:"shipped"`
+	Delivered *Numbers `json:"delivered"`
+	// Refused is the reason of the refund that was asked for when the order was picked, and Unmoved are the numbers behind it.
+	Refused string   `json:"refund_refused"`
+	Unmoved *Numbers `json:"after_refused_refund"`
+	// Followed is how long the order took to follow the parcel out of the house.
+	Followed time.Duration `json:"followed_ns"`
+}
+
+// Ship pays an order and ships it.
+func (d *Demo) Ship(ctx context.Context) (Shipment, error) {
+	o, err := d.paid(ctx)
+	if err != nil {
+		return Shipment{}, err
+	}
+	s := Shipment{Order: o.ID}
+	return s, d.ship(ctx, &s, func() error { return nil })
+}
+
+// errMoved is what ship returns when the order is not where the shipment left it.
+var errMoved = errors.New("somebody else moved the order on")
+
+// ship brings s from where it is to the end, and calls save whenever it got on. Done again, each step finds its work done.
+func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
+	var found struct {
+		Deliveries []struct{ ID string }
+	}
+	if err := d.operator.do(ctx, http.MethodGet, "/v1/ops/deliveries?order_id="+s.Order, nil, &found); err != nil {
+		return err
+	}
+	if len(found.Deliveries) != 1 {
+		return fmt.Errorf("%w: order %s has %d slips", errMoved, s.Order, len(found.Deliveries))
+	}
+	for _, step := range []struct {
+		at          **Numbers
+		work, slip  string
+		from, order string
+	}{
+		{&s.Paid, "", "CREATED", "", "PAID"},
+		{&s.Picked, "pick", "PICKED", "", "PAID"},
+		{&s.Shipped, "ship", "SHIPPED", "PAID", "SHIPPED"},
+		{&s.Delivered, "deliver", "DELIVERED", "SHIPPED", "COMPLETED"},
+	} {
+		if *step.at != nil {
+			continue
+		}
+		start := time.Now()
+		if step.work != "" {
+			err := d.operator.do(ctx, http.MethodPost, "/v1/ops/deliveries/"+found.Deliveries[0].ID+"/"+step.work, map[string]any{}, nil)
+			if answered(err, http.StatusConflict) {
+				return fmt.Errorf("%w: %w", errMoved, err)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		_, err := d.await(ctx, s.Order, func(status string) bool {
+			return status != step.from && status != "REFUNDING"
+		})
+		if err != nil {
+			return err
+		}
+		if step.work == "ship" {
+			s.Followed = time.Since(start)
+		}
+		now, err := d.numbers(ctx, s.Order)
+		if err != nil {
+			return err
+		}
+		if now.Order != step.order || now.Slip != step.slip {
+			return fmt.Errorf("%w: order %s is %s and its slip %s", errMoved, s.Order, now.Order, now.Slip)
+		}
+		if step.work == "pick" {
+			if err := d.refundRefused(ctx, s); err != nil {
+				return err
+			}
+		}
+		*step.at = &now
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refundRefused asks for a refund of what is picked.
+func (d *Demo) refundRefused(ctx context.Context, s *Shipment) error {
+	err := d.shopper.do(ctx, http.MethodPost, "/v1/orders/"+s.Order+"/refund", map[string]any{}, nil)
+	var refused *refusal
+	if !answered(err, http.StatusConflict) || !errors.As(err, &refused) {
+		return fmt.Errorf("order %s is picked and its refund was not refused: %w", s.Order, err)
+	}
+	s.Refused = refused.Reason
+	if _, err := d.settled(ctx, s.Order); err != nil {
+		return err
+	}
+	now, err := d.numbers(ctx, s.Order)
+	s.Unmoved = &now
+	return err
+}
+
+// Write shows a finished shipment under a title.
+func (s Shipment) Write(w io.Writer, title string, color bool) {
+	page := page{w, color}
+	page.heading(title, "No transaction here: the warehouse tells what it did, and the order follows.", s.Order)
+	page.table([]row{statusRow, slipRow}, column{"paid", *s.Paid}, column{"picked", *s.Picked},
+		column{"shipped", *s.Shipped}, column{"delivered", *s.Delivered})
+	page.outcome(s.Delivered.Order, fmt.Sprintf("It read SHIPPED %d ms after the parcel left.", s.Followed.Milliseconds()))
+	moved := "Nothing else moved: %s."
+	for _, n := range []*Numbers{s.Picked, s.Shipped, s.Delivered} {
+		if n.balance() != s.Paid.balance() {
+			moved = "Somebody else bought meanwhile: %s."
+		}
+	}
+	page.line(moved, *s.Delivered)
+	if *s.Unmoved == *s.Picked {
+		page.line("A refund once it was picked: refused, %s; nothing changed.", s.Refused)
+	} else {
+		page.line("A refund once it was picked: refused, %s; then %s.", s.Refused, *s.Unmoved)
+	}
+}
