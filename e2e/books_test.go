@@ -126,12 +126,17 @@ func hits(t testing.TB, point string) int {
 	return reply.Hits[point]
 }
 
+// setFault sets a failpoint of order.
 func setFault(ctx context.Context, point, action string) error {
+	return setFaultAt(ctx, "order", point, action)
+}
+
+func setFaultAt(ctx context.Context, process, point, action string) error {
 	body, err := json.Marshal(map[string]string{point: action})
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, shared.Admin("order")+"/faults", strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, shared.Admin(process)+"/faults", strings.NewReader(string(body)))
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 var (
 	shared   *stack.Stack
 	operator *client
+	traces   *collector
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -32,9 +33,15 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if traces, err = startCollector(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = traces.server.Close() }()
 	shared, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Faults: true, Log: os.Stderr, Env: map[string]string{
 		// Every test comes from one address.
 		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url, "OTEL_BSP_SCHEDULE_DELAY": "500",
 	}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bring the stack up:", err)

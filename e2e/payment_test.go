@@ -225,6 +225,7 @@ func TestSomebodyElsesOrder(t *testing.T) {
 	other.must(t, 404, "GET", "/v1/orders/"+id, nil)
 	other.must(t, 404, "POST", "/v1/orders/"+id+"/pay", nil)
 	other.must(t, 404, "POST", "/v1/orders/"+id+"/cancel", nil)
+	other.must(t, 404, "POST", "/v1/orders/"+id+"/refund", nil)
 	anonymous().must(t, 401, "GET", "/v1/orders/"+id, nil)
 	other.must(t, 403, "GET", "/v1/ops/deliveries", nil)
 	require.Equal(t, 200, mine.pay(t, id).code)

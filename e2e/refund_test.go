@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,7 +18,11 @@ func paid(t testing.TB, c *client, sku string) string {
 	t.Helper()
 	id := c.order(t, sku, 2)
 	a := c.pay(t, id)
-	require.Equal(t, 200, a.code, a.raw)
+	// On a machine that is busy: 503, nothing happened; 202, not known yet.
+	for again := time.Now().Add(20 * time.Second); a.code == 503 && time.Now().Before(again); a = c.pay(t, id) {
+	}
+	require.Contains(t, []int{200, 202}, a.code, a.raw)
+	c.settled(t, id, 15*time.Second, "PAID")
 	return id
 }
 
@@ -116,7 +121,7 @@ func TestRefundAgainstPick(t *testing.T) {
 			wg.Wait()
 		}
 		c.settled(t, id, 15*time.Second, "PAID", "REFUNDED")
-		end := footprint(t, id)
+		end := strings.ReplaceAll(footprint(t, id), "ABANDONED,", "") // of a payment at the second try
 		mu.Lock()
 		defer mu.Unlock()
 		outcomes[end]++

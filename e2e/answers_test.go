@@ -1,0 +1,236 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestEachPartDown: while a part of the system is down, every call is answered in time, by a code that is documented for it; a
+// 5xx is 503 and says when to ask again; nobody reads an address, SQL or a stack trace. When the part is back, so is every call.
+func TestEachPartDown(t *testing.T) {
+	all := routes(t)
+	for name, needed := range map[string]bool{
+		"order": true, "inventory": true, "credit": true, "wms": true, "member": true, "dtm": true, "mariadb": true, "redis": false,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, sku := shopper(t), product(t, 500, 1000)
+			me := c.must(t, 200, "GET", "/v1/members/me", nil).Body.MemberID
+			slip := delivery(t, paid(t, c, sku))
+			ask := func() map[string]answer {
+				answers := map[string]answer{}
+				var mu sync.Mutex
+				var wg sync.WaitGroup
+				for _, r := range all {
+					var body any
+					if s := r.body(); s != nil {
+						body = good(t, s)
+					}
+					caller, v := c, victim{id: me, delivery: slip, sku: sku}
+					if r.operators() {
+						caller = operator
+					}
+					switch r.OperationID {
+					case "Orders_CreateOrder":
+						body = map[string]any{"lines": []any{map[string]any{"sku": sku, "quantity": 1}}}
+					case "Warehouse_SetOpen":
+						body = map[string]any{"open": true}
+					case "Credits_SetFrozen":
+						body = map[string]any{"frozen": false}
+					}
+					v.order = "01a2022f-0000-7000-8000-000000000000"
+					wg.Go(func() {
+						a, err := caller.try(t.Context(), r.method, r.at(v.of(r)), body)
+						assert.NoError(t, err, "%s gets an answer", r.OperationID)
+						mu.Lock()
+						defer mu.Unlock()
+						answers[r.OperationID] = a
+					})
+				}
+				wg.Wait()
+				return answers
+			}
+			order := c.order(t, sku, 1)
+			for operation, a := range ask() {
+				require.Less(t, a.code, 500, "%s: %s", operation, a.raw)
+			}
+			require.NoError(t, shared.Stop(t.Context(), name))
+			t.Cleanup(func() {
+				assert.NoError(t, shared.Start(context.Background(), name))
+				assert.NoError(t, shared.WaitHealthy(context.Background()))
+			})
+			unavailable := 0
+			answers := ask()
+			if a, err := c.try(t.Context(), "POST", "/v1/orders/"+order+"/pay", nil); assert.NoError(t, err) {
+				answers["Orders_PayOrder"] = a
+			}
+			for _, r := range all {
+				a := answers[r.OperationID]
+				assert.Contains(t, r.Responses, strconv.Itoa(a.code), "%s: %s", r.OperationID, a.raw)
+				assert.NotRegexp(t, leaks, a.raw, r.OperationID)
+				if a.code >= 500 {
+					unavailable++
+					assert.Equal(t, 503, a.code, "%s: %s", r.OperationID, a.raw)
+					seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+					assert.NoError(t, err, "%s says when to ask again", r.OperationID)
+					assert.Positive(t, seconds, r.OperationID)
+				}
+			}
+			assert.Equal(t, needed, unavailable > 0, "%d calls need it", unavailable)
+
+			require.NoError(t, shared.Start(t.Context(), name))
+			require.NoError(t, shared.WaitHealthy(t.Context()))
+			for operation, a := range ask() {
+				assert.Less(t, a.code, 500, "%s: %s", operation, a.raw)
+			}
+			c.settled(t, order, 30*time.Second, "CREATED", "PAID", "CANCELED")
+		})
+	}
+	requireBooks(t)
+}
+
+// TestSameKeyInProgress: a call that is repeated while it is under way gets 202, or waits for the one outcome; behind it, everybody
+// gets the same answer to the letter.
+func TestSameKeyInProgress(t *testing.T) {
+	c := shopper(t)
+	sku := product(t, 500, 100)
+	id := c.order(t, sku, 2)
+	hit := fault(t, "checkout/all-tried", "pause*1")
+	pay := func() (answer, error) { return c.keyed(t.Context(), "POST", "/v1/orders/"+id+"/pay", "the-same", nil) }
+	first := make(chan answer, 1)
+	go func() {
+		a, err := pay()
+		assert.NoError(t, err)
+		first <- a
+	}()
+	hit()
+	repeated, err := pay()
+	require.NoError(t, err)
+	require.Equal(t, 202, repeated.code, repeated.raw)
+	require.Equal(t, "UPDATING", repeated.Body.Status)
+	require.Empty(t, first, "it is still under way")
+	require.NoError(t, setFault(t.Context(), "checkout/all-tried", ""))
+	a := <-first
+	require.Equal(t, 200, a.code, a.raw)
+	for range 2 {
+		again, err := pay()
+		require.NoError(t, err)
+		require.Equal(t, 200, again.code, again.raw)
+		require.Equal(t, a.raw, again.raw)
+	}
+	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE", footprint(t, id))
+}
+
+// TestTotalTooLarge: an order whose total has no exact number in JSON is refused by a sentence, and nothing is written.
+func TestTotalTooLarge(t *testing.T) {
+	t.Parallel()
+	c := shopper(t)
+	var lines []any
+	for range 90 { // 90 × 10^9 × 10^5 is just below 2^53, 91 is above
+		lines = append(lines, map[string]any{"sku": product(t, 1_000_000_000, 0), "quantity": 100_000})
+	}
+	most := c.must(t, 201, "POST", "/v1/orders", map[string]any{"lines": lines})
+	assert.Equal(t, int64(9_000_000_000_000_000), most.Body.TotalCents)
+	lines = append(lines, map[string]any{"sku": product(t, 1_000_000_000, 0), "quantity": 100_000})
+	a := c.must(t, 400, "POST", "/v1/orders", map[string]any{"lines": lines})
+	assert.Equal(t, "ORDER_INVALID", a.Body.Reason)
+	assert.Contains(t, a.Body.Message, "lines: the total is too large")
+	assert.Equal(t, "1", one(t, db(t, "shop_order"), "SELECT COUNT(*) FROM orders WHERE member_id = ?", most.Body.MemberID))
+
+	// Of one product on two lines it is the sum that counts.
+	sku := product(t, 1, 0)
+	line := func(n int) any { return map[string]any{"sku": sku, "quantity": n} }
+	c.must(t, 201, "POST", "/v1/orders", map[string]any{"lines": []any{line(50_000), line(50_000)}})
+	a = c.must(t, 400, "POST", "/v1/orders", map[string]any{"lines": []any{line(50_000), line(50_001)}})
+	assert.Contains(t, a.Body.Message, fmt.Sprintf("%q has more than 100000 units in all", sku))
+}
+
+// TestNobodyPays: the sweep closes an order when its time is over, without anybody asking.
+func TestNobodyPays(t *testing.T) {
+	t.Parallel()
+	c := shopper(t)
+	sku := product(t, 500, 100)
+	id, kept := c.order(t, sku, 2), c.order(t, sku, 2)
+	made := c.must(t, 200, "GET", "/v1/orders/"+id, nil)
+	var times struct {
+		CreatedAt time.Time `json:"created_at"`
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(made.raw), &times))
+	require.Equal(t, 30*time.Minute, times.ExpiresAt.Sub(times.CreatedAt))
+	_, err := open(t, shared.DSN("shop_order")).ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // looks at the row: a GET might be what closes it
+		return one(t, db(t, "shop_order"), "SELECT CONCAT(status, ' ', reason) FROM orders WHERE id = ?", id) == "CANCELED EXPIRED"
+	}, 10*time.Second, 50*time.Millisecond)
+	a := c.pay(t, id)
+	require.Equal(t, 409, a.code, a.raw)
+	require.Equal(t, "EXPIRED", a.Body.Reason)
+	require.Equal(t, 200, c.pay(t, kept).code, "the other one has its time")
+	require.Equal(t, "98 0 2", stockOf(t, sku))
+}
+
+// TestConservation: the endpoint and `make conserve` hold every rule against the running system, and name what a hand changed in a
+// database.
+func TestConservation(t *testing.T) {
+	c, sku := shopper(t), product(t, 500, 100)
+	id := paid(t, c, sku)
+	c.must(t, 200, "POST", "/v1/orders/"+paid(t, c, sku)+"/refund", nil)
+	type report struct {
+		OK     bool `json:"ok"`
+		Checks []struct {
+			Name       string   `json:"name"`
+			OK         bool     `json:"ok"`
+			Checked    int64    `json:"checked"`
+			Violations []string `json:"violations"`
+		} `json:"checks"`
+	}
+	check := func() (r report) {
+		t.Helper()
+		require.NoError(t, json.Unmarshal([]byte(operator.must(t, 200, "GET", "/v1/ops/conservation", nil).raw), &r))
+		return r
+	}
+	// command is `make conserve`.
+	command := func() (string, error) {
+		said, err := exec.CommandContext(t.Context(), "go", "run", "./cmd/conserve", "-demo", filepath.Join(shared.Dir(), "demo.json")).CombinedOutput()
+		return string(said), err
+	}
+	whole := check()
+	require.True(t, whole.OK, "%+v", whole)
+	require.Greater(t, len(whole.Checks), 8)
+
+	said, err := command()
+	require.NoError(t, err, said)
+
+	entry := func(status string) {
+		_, err := open(t, shared.DSN("shop_credit")).ExecContext(context.Background(), "UPDATE credit_entry SET status = ? WHERE source = ?", status, id)
+		require.NoError(t, err)
+	}
+	entry("CANCELED")
+	defer entry("ADDED")
+	broken := check()
+	require.False(t, broken.OK)
+	var violations []string
+	for _, k := range broken.Checks {
+		assert.Equal(t, k.OK, len(k.Violations) == 0, k.Name)
+		violations = append(violations, k.Violations...)
+	}
+	assert.Contains(t, strings.Join(violations, "\n"), id, "it is PAID and not credited")
+	said, err = command()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, said)
+	require.Equal(t, 1, exit.ExitCode(), said)
+	require.Contains(t, said, id)
+	entry("ADDED")
+	require.True(t, check().OK)
+}

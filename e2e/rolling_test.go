@@ -1,0 +1,91 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// ours are the processes that we wrote or start our own way: all but the databases.
+var ours = []string{"order", "inventory", "credit", "wms", "member", "dtm", "gateway"}
+
+// TestStopCutsNoRequest: with one process of each, each in turn is told to stop in the middle of a stream of payments, and started
+// again. Whoever was let in gets a proper answer, be it that a part of the shop is away: no connection breaks. The books balance.
+func TestStopCutsNoRequest(t *testing.T) {
+	f := startFlow(t, shared)
+	t.Cleanup(func() { // whatever happened, the tests behind find all processes
+		for _, name := range ours {
+			assert.NoError(t, shared.Start(context.Background(), name))
+		}
+		assert.NoError(t, shared.WaitHealthy(context.Background()))
+	})
+	for _, name := range ours {
+		f.more(t, 20)
+		require.NoError(t, shared.Stop(t.Context(), name), name)
+		require.NoError(t, shared.Start(t.Context(), name), name)
+		require.NoError(t, shared.WaitHealthy(t.Context(), name, "gateway"), name)
+		f.requireNoProblems(t, name+" restarted")
+	}
+	f.more(t, 20)
+	f.end()
+	f.requireNoProblems(t, "at the end")
+	f.requireTruth(t, stops)
+}
+
+// requireNoProblems fails with what was wrong up to now.
+func (f *flow) requireNoProblems(t *testing.T, when string) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	require.Empty(t, f.problems, "%d answers are wrong, %s", len(f.problems), when)
+}
+
+// What a stream of payments is put through.
+const (
+	stops = "stops" // one of each is stopped: a part may be away, but no call is cut
+	twins = "twins" // one of two is stopped: there is always another one
+	kills = "kills" // one of two is killed: a call may be cut
+)
+
+// requireTruth waits until nothing is open and the books hold, for at most 30 s, and compares what everybody was told with the
+// orders.
+func (f *flow) requireTruth(t *testing.T, through string) {
+	t.Helper()
+	var problems []string
+	start := time.Now()
+	require.Eventually(t, func() bool {
+		problems = nil
+		for _, check := range books {
+			rows := one(t, open(t, f.stack.ReaderDSN(check.database)), "SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q")
+			if rows != "" {
+				problems = append(problems, fmt.Sprintf("%s: %.200s", check.name, rows))
+			}
+		}
+		return len(problems) == 0
+	}, 30*time.Second, 200*time.Millisecond, "it settles: %v", &problems)
+	settled := time.Since(start)
+	orders := open(t, f.stack.ReaderDSN("shop_order"))
+	counts := map[string]int{}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.ledger {
+		counts[l.status]++
+		now := one(t, orders, "SELECT CONCAT_WS(' ', status, NULLIF(reason, '')) FROM orders WHERE id = ?", l.id)
+		switch {
+		case through == twins:
+			assert.Contains(t, []string{"PAID", "UPDATING"}, l.status, "told about %s", l.id)
+			assert.Equal(t, "PAID", now, l.id)
+		case l.status == "PAID", l.status == "CANCELED":
+			assert.Equal(t, strings.TrimSpace(l.status+" "+l.reason), now, "told about %s", l.id)
+		case through == stops && l.reason == "UPSTREAM_UNAVAILABLE":
+			// The gateway says so when order is away, and also when order goes away with the call: then there is an attempt.
+			assert.Equal(t, "0", one(t, orders, "SELECT COUNT(*) FROM payment_attempt WHERE order_id = ?", l.id), "the payment of %s was cut", l.id)
+		}
+	}
+	t.Logf("settled in %.1f s; told %v; answers %v", settled.Seconds(), counts, f.codes)
+}

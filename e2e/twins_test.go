@@ -1,0 +1,92 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/deploy/local/stack"
+)
+
+// TestTwoOfEach runs two instances of each service, of the gateway and of the coordinator. Both share the work; all of them
+// are told to stop and started again one after another in the middle of a stream of payments, and every payment is answered and
+// paid; then one of each is killed, and everybody was told the truth.
+func TestTwoOfEach(t *testing.T) {
+	ctx := t.Context()
+	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Replicas: 2, SkipBuild: true, Env: map[string]string{
+		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", // every call comes from one address
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, s.Down(context.Background())) })
+	f := startFlow(t, s)
+
+	f.more(t, 60)
+	requireAllCalled(t, s)
+	for _, name := range ours {
+		for _, instance := range s.Instances(name) {
+			require.NoError(t, s.Stop(ctx, instance), instance)
+			require.NoError(t, s.Start(ctx, instance), instance)
+			require.NoError(t, s.WaitHealthy(ctx, instance), instance)
+		}
+		f.requireNoProblems(t, name+" restarted")
+	}
+	f.more(t, 60)
+	requireAllCalled(t, s) // those of now, which count from 0
+	f.end()
+	f.requireNoProblems(t, "at the end")
+	f.requireTruth(t, twins)
+
+	f = startFlow(t, s)
+	f.strict.Store(false) // a call that the killed one had may fail; what is said must be true all the same
+	for n, name := range ours {
+		f.more(t, 20)
+		victim := s.Instances(name)[n%2]
+		require.NoError(t, s.Kill(ctx, victim))
+		require.NoError(t, s.WaitHealthy(ctx, victim), victim)
+	}
+	f.more(t, 20)
+	f.end()
+	f.requireTruth(t, kills)
+}
+
+// requireAllCalled checks that each instance has answered calls, those for payments at the coordinator.
+func requireAllCalled(t *testing.T, s *stack.Stack) {
+	t.Helper()
+	metrics := map[string][]string{
+		"gateway": {"/metrics", `gateway_call_seconds_count{code="200",operation="/order.v1.Orders/PayOrder"}`},
+		"dtm":     {"/api/metrics", `dtm_server_process_total{api="submit",status="ok",type="grpc"}`, `dtm_branch_process_total`},
+	}
+	for _, name := range ours {
+		wanted := metrics[name]
+		if wanted == nil {
+			wanted = []string{"/metrics", "rpc_server_call_duration_seconds_count{"}
+		}
+		for _, instance := range s.Instances(name) {
+			for _, metric := range wanted[1:] {
+				assert.Positive(t, total(t, s.Admin(instance)+wanted[0], metric), "%s of %s", metric, instance)
+			}
+		}
+	}
+}
+
+// total adds up the samples of url whose lines begin with prefix.
+func total(t *testing.T, url, prefix string) (sum float64) {
+	t.Helper()
+	resp, err := http.Get(url)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if line := lines.Text(); strings.HasPrefix(line, prefix) {
+			n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+			require.NoError(t, err, line)
+			sum += n
+		}
+	}
+	return sum
+}
