@@ -9,7 +9,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t "$copy" 2>/dev/null
+# A file that is deleted but not committed is listed too.
+git ls-files -co --exclude-standard -z | while IFS= read -rd '' file; do
+  [ ! -e "$file" ] || printf '%s\0' "$file"
+done | xargs -0 cp --parents -t "$copy"
 # What the mutants do not change; their own programs are built in the copy.
 mkdir "$copy/bin"
 [ -x bin/process-compose ] && ln -s "$PWD/bin/process-compose" "$copy/bin/process-compose"

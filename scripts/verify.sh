@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports. It needs
-# the tools in bin/: `make verify`.
+# verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports, and that the
+# pages name what is there. It needs the tools in bin/: `make verify`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -58,4 +58,5 @@ check "lint of the protos" lint
 check "generated code is fresh" fresh
 check "module files are tidy" tidy
 check "direction of imports" scripts/imports.sh
+check "pages name what is there" scripts/docs.sh
 exit $failed
