@@ -10,60 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestInitiatorCrashes kills order at every step between the record of the attempt and the answer, and lets time heal.
-func TestInitiatorCrashes(t *testing.T) {
-	c := shopper(t)
-	full, empty := product(t, 500, 1000), product(t, 500, 0)
-	steps := []struct {
-		point, sku string
-		// payable: the order was never touched and can be paid again; else it ends as status with reason.
-		payable        bool
-		status, reason string
-		id             string
-	}{
-		{point: "checkout/attempt-recorded", sku: full, payable: true},
-		{point: "checkout/prepared", sku: full, payable: true},
-		{point: "checkout/registered", sku: full, payable: true},
-		{point: "checkout/order-tried", sku: full, status: "CANCELED", reason: "PAYMENT_TIMEOUT"},
-		{point: "checkout/all-tried", sku: full, status: "CANCELED", reason: "PAYMENT_TIMEOUT"},
-		{point: "checkout/submitted", sku: full, status: "PAID"},
-		{point: "checkout/refused", sku: empty, status: "CANCELED", reason: "PAYMENT_TIMEOUT"},
-		{point: "checkout/reason-recorded", sku: empty, status: "CANCELED", reason: "STOCK_NOT_ENOUGH"},
-		{point: "checkout/aborted", sku: empty, status: "CANCELED", reason: "STOCK_NOT_ENOUGH"},
-	}
-	for i := range steps {
-		s := &steps[i]
-		s.id = c.order(t, s.sku, 2)
-		before, err := shared.PID(t.Context(), "order")
-		require.NoError(t, err)
-		require.NoError(t, setFault(t.Context(), s.point, "crash"))
-		a := c.pay(t, s.id)
-		require.Equal(t, 503, a.code, "%s: nobody knows yet: %s", s.point, a.raw)
-		require.NotEmpty(t, a.header.Get("Retry-After"))
-		require.Eventually(t, func() bool {
-			pid, err := shared.PID(t.Context(), "order")
-			return err == nil && pid != 0 && pid != before
-		}, 20*time.Second, 50*time.Millisecond, "order is started again after %s", s.point)
-		require.NoError(t, shared.WaitHealthy(t.Context(), "order", "gateway"))
-	}
-	for _, s := range steps {
-		if !s.payable {
-			got := c.settled(t, s.id, 30*time.Second, s.status)
-			assert.Equal(t, s.reason, got.Body.Reason, s.point)
-			continue
-		}
-		require.Eventually(t, func() bool {
-			a, err := c.try(t.Context(), "POST", "/v1/orders/"+s.id+"/pay", nil)
-			return err == nil && a.code == 200
-		}, 40*time.Second, 200*time.Millisecond, "%s: payable again", s.point)
-		assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | ABANDONED,DONE", footprint(t, s.id), s.point)
-	}
-	assert.Equal(t, "992 0 8", stockOf(t, full), "three paid again and one submitted")
-	assert.Equal(t, "0 0 0", stockOf(t, empty))
-	assert.Equal(t, "40 0", creditOf(t, c))
-	requireBooks(t)
-}
-
 // TestOwnTryTooLate: order's Try does not answer within the deadline. The attempt is given up, the order stays payable and
 // nobody hears CANCELED.
 func TestOwnTryTooLate(t *testing.T) {

@@ -51,6 +51,9 @@ func NewSweeper(store *mysql.Store, c *tcc.Coordinator, times SweepTimes) *Sweep
 	return &Sweeper{store, c, times, verdicts, otel.Tracer(scope)}
 }
 
+// patience bounds one sweep: a database that fell silent must not hold up the next one. What is left comes again.
+const patience = 5 * time.Second
+
 // Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.times.Every)
@@ -60,9 +63,11 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			bounded, cancel := context.WithTimeout(ctx, patience)
+			if err := s.Sweep(bounded); err != nil && ctx.Err() == nil {
 				slog.WarnContext(ctx, "sweep", "err", err)
 			}
+			cancel()
 		}
 	}
 }

@@ -1,0 +1,193 @@
+package e2e_test
+
+import (
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// crash is one death of a process in the middle of a payment or refund of 2 × 5.00, and what comes of it.
+type crash struct {
+	// point kills process when it is reached. With between, process stands still there instead, and order is killed when the
+	// others have got as far as this footprint.
+	process, point string
+	between        string
+	// refused: there is nothing in stock to pay for; to be refunded it was picked.
+	refused bool
+	// ends is the footprint that it comes to by itself, with what is in ( )? or not.
+	ends string
+	// reason is that of a refund's attempt.
+	reason string
+	// again is the footprint when the member then asks once more.
+	again string
+
+	id string
+}
+
+// What a payment or refund can end as: see footprint.
+const (
+	paidOnce      = `PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE`
+	paidAgain     = `PAID | 2 DEDUCTED | 10 ADDED | CREATED | ABANDONED,DONE`
+	notBegun      = `CREATED |  |  |  | ABANDONED`
+	onlyOrder     = `CANCELED PAYMENT_TIMEOUT |  |  |  | DONE`
+	timedOut      = `CANCELED PAYMENT_TIMEOUT | 2 RELEASED | 10 CANCELED | CANCELED | DONE`
+	outOfStock    = `CANCELED STOCK_NOT_ENOUGH |  | (10 CANCELED)? | (CANCELED)? | DONE`
+	refused       = `CANCELED PAYMENT_TIMEOUT |  | (10 CANCELED)? | (CANCELED)? | DONE`
+	refunded      = `REFUNDED | 2 RETURNED | 10 DEDUCTED | CANCELED | DONE,DONE`
+	refundedAgain = `REFUNDED | 2 RETURNED | 10 DEDUCTED | CANCELED | DONE,DONE,DONE`
+	refundedLater = `REFUNDED | 2 RETURNED | 10 DEDUCTED | CANCELED | DONE,ABANDONED,DONE`
+	refundNotYet  = `PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE,ABANDONED`
+	undone        = `PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE,DONE`
+	pickedUndone  = `PAID | 2 DEDUCTED | 10 ADDED | PICKED | DONE,DONE`
+)
+
+// TestInitiatorCrashes kills order at every step of a payment, also between the Tries of the others, and lets time heal.
+func TestInitiatorCrashes(t *testing.T) {
+	crashes(t, "pay", []crash{
+		{process: "order", point: "checkout/attempt-recorded", ends: notBegun, again: paidAgain},
+		{process: "order", point: "checkout/prepared", ends: notBegun, again: paidAgain},
+		{process: "order", point: "checkout/registered", ends: notBegun, again: paidAgain},
+		{process: "order", point: "checkout/order-tried", ends: onlyOrder},
+		{process: "inventory", point: "inventory/try", between: `UPDATING |  | 10 PREPARED | UNKNOWN | OPEN`,
+			ends: `CANCELED PAYMENT_TIMEOUT |  | 10 CANCELED | CANCELED | DONE`},
+		{process: "credit", point: "credit/try", between: `UPDATING | 2 FROZEN |  | UNKNOWN | OPEN`,
+			ends: `CANCELED PAYMENT_TIMEOUT | 2 RELEASED |  | CANCELED | DONE`},
+		{process: "wms", point: "wms/try", between: `UPDATING | 2 FROZEN | 10 PREPARED |  | OPEN`,
+			ends: `CANCELED PAYMENT_TIMEOUT | 2 RELEASED | 10 CANCELED |  | DONE`},
+		{process: "order", point: "checkout/all-tried", ends: timedOut},
+		{process: "order", point: "checkout/submitted", ends: paidOnce},
+		{process: "order", point: "checkout/refused", refused: true, ends: refused},
+		{process: "order", point: "checkout/reason-recorded", refused: true, ends: outOfStock},
+		{process: "order", point: "checkout/aborted", refused: true, ends: outOfStock},
+	})
+}
+
+// TestParticipantCrashes kills each participant in its Confirm and in its Cancel. Those that come last stand first: no
+// transaction that is still being healed comes by where the next one is to die.
+func TestParticipantCrashes(t *testing.T) {
+	crashes(t, "pay", []crash{
+		{process: "order", point: "order/confirm", ends: paidOnce},
+		{process: "inventory", point: "inventory/confirm", ends: paidOnce},
+		{process: "credit", point: "credit/confirm", ends: paidOnce},
+		{process: "wms", point: "wms/confirm", ends: paidOnce},
+		{process: "order", point: "order/cancel", refused: true, ends: outOfStock},
+		{process: "inventory", point: "inventory/cancel", refused: true, ends: outOfStock},
+		{process: "credit", point: "credit/cancel", refused: true, ends: outOfStock},
+		{process: "wms", point: "wms/cancel", refused: true, ends: outOfStock},
+	})
+}
+
+// TestRefundCrashes does both to a refund. One that is undone leaves the order PAID, and may be asked for again.
+func TestRefundCrashes(t *testing.T) {
+	crashes(t, "refund", []crash{
+		{process: "order", point: "order-refund/confirm", ends: refunded},
+		{process: "inventory", point: "inventory-refund/confirm", ends: refunded},
+		{process: "credit", point: "credit-refund/confirm", ends: refunded},
+		{process: "wms", point: "wms-refund/confirm", ends: refunded},
+		{process: "order", point: "order-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+		{process: "inventory", point: "inventory-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+		{process: "credit", point: "credit-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+		{process: "wms", point: "wms-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+
+		{process: "order", point: "refund/attempt-recorded", ends: refundNotYet, again: refundedLater},
+		{process: "order", point: "refund/prepared", ends: refundNotYet, again: refundedLater},
+		{process: "order", point: "refund/registered", ends: refundNotYet, again: refundedLater},
+		{process: "order", point: "refund/order-tried", ends: undone, again: refundedAgain},
+		{process: "inventory", point: "inventory-refund/try", between: `REFUNDING | 2 DEDUCTED | 10 DEDUCTING | HELD | DONE,OPEN`,
+			ends: undone, again: refundedAgain},
+		{process: "credit", point: "credit-refund/try", between: `REFUNDING | 2 RETURNING | 10 ADDED | HELD | DONE,OPEN`,
+			ends: undone, again: refundedAgain},
+		{process: "wms", point: "wms-refund/try", between: `REFUNDING | 2 RETURNING | 10 DEDUCTING | CREATED | DONE,OPEN`,
+			ends: undone, again: refundedAgain},
+		{process: "order", point: "refund/all-tried", ends: undone, again: refundedAgain},
+		{process: "order", point: "refund/submitted", ends: refunded},
+		{process: "order", point: "refund/refused", refused: true, ends: pickedUndone},
+		{process: "order", point: "refund/reason-recorded", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+		{process: "order", point: "refund/aborted", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+	})
+}
+
+// crashes runs one crash after another and then waits for all of them together. call is pay or refund.
+func crashes(t *testing.T, call string, all []crash) {
+	c := shopper(t)
+	full, empty := product(t, 500, 1000), product(t, 500, 0)
+	ask := func(id string) (answer, error) { return c.try(t.Context(), "POST", "/v1/orders/"+id+"/"+call, nil) }
+	for i := range all {
+		s := &all[i]
+		switch {
+		case call == "refund":
+			s.id = paid(t, c, full)
+			if s.refused {
+				operator.must(t, 200, "POST", "/v1/ops/deliveries/"+delivery(t, s.id)+"/pick", nil)
+			}
+		case s.refused:
+			s.id = c.order(t, empty, 2)
+		default:
+			s.id = c.order(t, full, 2)
+		}
+	}
+	for _, s := range all {
+		s.die(t, func() (answer, error) { return ask(s.id) })
+	}
+	left := func(id, footprints string) func() bool {
+		pattern := regexp.MustCompile("^" + strings.ReplaceAll(footprints, "|", `\|`) + "$")
+		return func() bool { return pattern.MatchString(footprint(t, id)) }
+	}
+	for _, s := range all {
+		if !assert.Eventually(t, left(s.id, s.ends), 30*time.Second, 50*time.Millisecond, s.point) {
+			t.Log(s.point, footprint(t, s.id))
+			continue
+		}
+		if call == "refund" {
+			assert.Equal(t, s.reason, one(t, db(t, "shop_order"), "SELECT reason FROM payment_attempt WHERE order_id = ? ORDER BY no DESC LIMIT 1", s.id), s.point)
+		}
+		if s.again == "" {
+			continue
+		}
+		a, err := ask(s.id)
+		require.NoError(t, err)
+		assert.Equal(t, 200, a.code, "%s: %s", s.point, a.raw)
+		assert.True(t, left(s.id, s.again)(), "%s, and again: %s", s.point, footprint(t, s.id))
+	}
+	requireBooks(t)
+}
+
+// die lets the crash happen to the payment or refund that call begins, and returns when everything runs again.
+func (s crash) die(t *testing.T, call func() (answer, error)) {
+	t.Helper()
+	victim, action := s.process, "crash*1"
+	if s.between != "" {
+		victim, action = "order", "pause*1"
+	}
+	before, err := shared.PID(t.Context(), victim)
+	require.NoError(t, err)
+	require.NoError(t, setFaultAt(t.Context(), s.process, s.point, action))
+	var a answer
+	var answered sync.WaitGroup
+	answered.Go(func() { a, err = call() })
+	if s.between != "" {
+		require.Eventually(t, func() bool { return footprint(t, s.id) == s.between }, 5*time.Second, 5*time.Millisecond, "%s: %s", s.point, s.between)
+		require.NoError(t, shared.Kill(t.Context(), victim))
+	}
+	answered.Wait()
+	require.NoError(t, err, s.point)
+	if victim == "order" {
+		require.Equal(t, 503, a.code, "%s: nobody knows yet: %s", s.point, a.raw)
+		require.NotEmpty(t, a.header.Get("Retry-After"))
+	} else {
+		require.Contains(t, []int{200, 202, 409}, a.code, "%s: %s", s.point, a.raw)
+	}
+	require.Eventually(t, func() bool {
+		pid, err := shared.PID(t.Context(), victim)
+		return err == nil && pid != 0 && pid != before
+	}, 20*time.Second, 20*time.Millisecond, "%s is started again after %s", victim, s.point)
+	if s.between != "" {
+		require.NoError(t, setFaultAt(t.Context(), s.process, s.point, ""))
+	}
+	require.NoError(t, shared.WaitHealthy(t.Context(), victim, "gateway"))
+}

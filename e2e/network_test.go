@@ -1,0 +1,157 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/Shopify/toxiproxy/v2/toxics"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/deploy/local/stack"
+)
+
+// own brings up another stack and lets all helpers use it until the test ends. Not for parallel tests.
+func own(t *testing.T, o stack.Options) {
+	t.Helper()
+	o.Dir, o.RandomPorts, o.Faults, o.SkipBuild = t.TempDir(), true, true, true
+	o.Env = map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0"} // every call comes from one address
+	s, err := stack.Up(t.Context(), o)
+	require.NoError(t, err)
+	wasShared, wasOperator := shared, operator
+	t.Cleanup(func() {
+		shared, operator = wasShared, wasOperator
+		assert.NoError(t, s.Down(context.Background()))
+	})
+	seeded, err := s.Seed(t.Context())
+	require.NoError(t, err)
+	shared, operator = s, &client{base: s.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
+	operator.signIn(t, seeded.Operator.Login, seeded.Operator.Password)
+}
+
+// network is what lies between each service and its database: a proxy for each, by the service's name.
+type network map[string]*toxiproxy.Proxy
+
+// via makes what stack.Options.DatabaseVia asks for.
+func (n network) via(t testing.TB) func(service, port string) string {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	return func(service, port string) string {
+		for range 100 {
+			// A proxy that stops must find its port free again: neither random stacks nor outgoing connections take these.
+			listen := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(1000))
+			p := toxiproxy.NewProxy(server, service, listen, "127.0.0.1:"+port)
+			if p.Start() == nil {
+				n[service] = p
+				t.Cleanup(p.Stop)
+				return strings.TrimPrefix(p.Listen, "127.0.0.1:")
+			}
+		}
+		t.Error("no free port between 15000 and 16000")
+		return port
+	}
+}
+
+// outage disturbs the way to a database until it is ended.
+type outage struct {
+	name  string
+	lasts time.Duration
+	begin func(t testing.TB, p *toxiproxy.Proxy) (end func())
+}
+
+// duration is lasts, or OUTAGE.
+func (o outage) duration(t testing.TB) time.Duration {
+	t.Helper()
+	text := os.Getenv("OUTAGE")
+	if text == "" {
+		return o.lasts
+	}
+	d, err := time.ParseDuration(text)
+	require.NoError(t, err, "OUTAGE is a duration such as 20s")
+	return d
+}
+
+// outages are the ways in which a database can be away, the one that is felt longest last.
+var outages = []outage{
+	// Nothing answers and nothing fails; in the end all connections break.
+	{"silent", 1600 * time.Millisecond, toxic(
+		`{"type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`,
+		`{"type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`)},
+	// Connections break and new ones are refused.
+	{"down", 700 * time.Millisecond, func(t testing.TB, p *toxiproxy.Proxy) func() {
+		p.Stop()
+		return func() { require.NoError(t, p.Start()) }
+	}},
+	// Connections break in the middle of an answer, such as that of a COMMIT; in between the database can be reached.
+	{"cut", 800 * time.Millisecond, func(t testing.TB, p *toxiproxy.Proxy) func() {
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		cut := toxic(`{"type": "limit_data", "stream": "downstream", "attributes": {"bytes": 7}}`)
+		go func() {
+			defer close(stopped)
+			for {
+				end := cut(t, p)
+				time.Sleep(40 * time.Millisecond)
+				end()
+				select {
+				case <-stop:
+					return
+				case <-time.After(200 * time.Millisecond):
+				}
+			}
+		}()
+		return func() { close(stop); <-stopped }
+	}},
+	{"slow", 800 * time.Millisecond, toxic(
+		`{"type": "latency", "stream": "downstream", "attributes": {"latency": 300, "jitter": 100}}`)},
+	// What is under way is lost for ever: its connections stay silent behind the outage too, as when a host vanishes. First all
+	// COMMITs, whose locks stay in the database, then the answers to what was done.
+	{"commits lost", 500 * time.Millisecond, toxic(`{"type": "swallow", "stream": "upstream", "attributes": {"from": "\u0003COMMIT"}}`)},
+	{"answers lost", 400 * time.Millisecond, toxic(`{"type": "swallow", "stream": "downstream"}`)},
+}
+
+func toxic(toxics ...string) func(testing.TB, *toxiproxy.Proxy) func() {
+	return func(t testing.TB, p *toxiproxy.Proxy) func() {
+		var names []string
+		for _, text := range toxics {
+			added, err := p.Toxics.AddToxicJson(strings.NewReader(text))
+			assert.NoError(t, err)
+			names = append(names, added.Name)
+		}
+		return func() {
+			for _, name := range names {
+				assert.NoError(t, p.Toxics.RemoveToxic(context.Background(), name))
+			}
+		}
+	}
+}
+
+// swallow drops what is sent on a connection, from the first packet on that has From in it. Unlike the toxic timeout it
+// breaks no connection when it is removed.
+type swallow struct {
+	From string `json:"from"`
+}
+
+func (s *swallow) Pipe(stub *toxics.ToxicStub) {
+	for began := false; ; {
+		select {
+		case <-stub.Interrupt:
+			return
+		case c := <-stub.Input:
+			if c == nil {
+				stub.Close()
+				return
+			}
+			if began = began || bytes.Contains(c.Data, []byte(s.From)); !began {
+				stub.Output <- c
+			}
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package checkout_test
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	chassis "example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/order/internal/checkout"
+	"example.com/fourfold/order/internal/mysql"
+)
+
+// TestSweepOfSilentDatabase: a database that accepts connections and says nothing does not hold the sweeper for longer than its
+// patience; it tries again.
+func TestSweepOfSilentDatabase(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = lis.Close() }()
+	var connections atomic.Int64
+	go func() {
+		for {
+			conn, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			connections.Add(1)
+		}
+	}()
+	db, err := chassis.Open(chassis.Config{DSN: "root@tcp(" + lis.Addr().String() + ")/x"})
+	require.NoError(t, err)
+	defer func() { _ = db.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = checkout.NewSweeper(mysql.NewStore(db), nil, checkout.SweepTimes{Every: 10 * time.Millisecond}).Run(ctx)
+	}()
+	require.Eventually(t, func() bool { return connections.Load() > 1 }, 8*time.Second, 50*time.Millisecond)
+	stop()
+	<-ended
+}
