@@ -80,8 +80,8 @@ func (c config) check() error {
 	switch {
 	case p.Call <= 0, p.Call >= p.Deadline, p.Deadline >= p.TimeoutToFail, p.TimeoutToFail >= 10*time.Second, p.TimeoutToFail%time.Second != 0:
 		return errors.New("payment: call < deadline < timeout_to_fail < 10s must hold, timeout_to_fail in whole seconds")
-	case p.Deadline+2*p.Call >= c.GRPC.Timeout.D():
-		return errors.New("payment: deadline + 2 calls must end before grpc.timeout, so that the answer still comes")
+	case p.Deadline+3*p.Call >= c.GRPC.Timeout.D():
+		return errors.New("payment: deadline + 3 calls must end before grpc.timeout, so that the answer still comes")
 	case c.OrderTTL.D() < time.Second:
 		return errors.New("order_ttl: at least 1s")
 	case s.OldEnough < 10*time.Second, s.Every <= 0:

@@ -16,6 +16,7 @@ import (
 
 	booksv1 "example.com/fourfold/api/books/v1"
 	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -121,10 +122,13 @@ func TestForged(t *testing.T) {
 	_, err = stranger.OfOrders(t.Context(), []string{"o-1"})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
 
-	seen := metadata.NewOutgoingContext(t.Context(), metadata.New(k.CallHeaders(booksv1.Books_Check_FullMethodName, "call-1")))
+	req := &booksv1.CheckRequest{CallId: "call-1", OpenSeconds: 1}
+	seen := metadata.NewOutgoingContext(t.Context(), metadata.New(books.Headers(k, booksv1.Books_Check_FullMethodName, req)))
 	raw := booksv1.NewBooksClient(conn)
-	_, err = raw.Check(seen, &booksv1.CheckRequest{CallId: "call-1", OpenSeconds: 1})
+	_, err = raw.Check(seen, req)
 	require.NoError(t, err)
+	_, err = raw.Check(seen, &booksv1.CheckRequest{CallId: "call-1", OpenSeconds: 2})
+	assert.Equal(t, 403, kerrors.Code(err), "another request: %v", err)
 	_, err = raw.Check(seen, &booksv1.CheckRequest{CallId: "call-2", OpenSeconds: 1})
 	assert.Equal(t, 403, kerrors.Code(err), "another call: %v", err)
 	_, err = raw.Digest(seen, &booksv1.DigestRequest{CallId: "call-1"})
@@ -147,25 +151,27 @@ func (s slow) Digest(ctx context.Context) (*books.Digest, error) {
 	}
 }
 
-// TestPatience: a reading outlives the time-out of the service, but not its caller.
+// TestPatience: a reading outlives the time-out of the service, but not its caller, also when he leaves behind the time-out.
 func TestPatience(t *testing.T) {
 	t.Parallel()
 	k := keys(t, "k1:00112233445566778899aabbccddeeff")
 	ledger := slow{facts, make(chan error, 1)}
 	server := books.NewServer(k, ledger)
-	call := func(ctx context.Context) (*booksv1.DigestReply, error) {
-		signed := metadata.NewIncomingContext(ctx, metadata.New(k.CallHeaders(booksv1.Books_Digest_FullMethodName, "c")))
-		return server.Digest(signed, &booksv1.DigestRequest{CallId: "c"})
+	req := &booksv1.DigestRequest{CallId: "c"}
+	// call is one whose caller leaves after a while, at a service whose time-out is a millisecond.
+	call := func(leaves time.Duration) (*booksv1.DigestReply, error) {
+		signed := metadata.NewIncomingContext(t.Context(), metadata.New(books.Headers(k, booksv1.Books_Digest_FullMethodName, req)))
+		caller, leave := context.WithTimeout(signed, leaves)
+		defer leave()
+		timed, cancel := context.WithTimeout(service.Arrived(caller), time.Millisecond)
+		defer cancel()
+		return server.Digest(timed, req)
 	}
-	timedOut, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	reply, err := call(timedOut)
+	reply, err := call(time.Minute)
 	require.NoError(t, err)
 	assert.Len(t, reply.GetBuckets(), books.Buckets)
 
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	_, err = call(gone)
+	_, err = call(50 * time.Millisecond)
 	require.ErrorIs(t, err, context.Canceled)
 	assert.ErrorIs(t, <-ledger.ended, context.Canceled)
 }

@@ -3,14 +3,17 @@ package books
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	booksv1 "example.com/fourfold/api/books/v1"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -27,20 +30,28 @@ func NewServer(keys tcc.Keys, ledger Ledger) *Server { return &Server{keys: keys
 // patience bounds a call. All rows are read: that may take longer than the service gives to other calls.
 const patience = time.Minute
 
-// patient gives a context that outlives the service's time-out, but not a caller who goes away.
+// patient gives a context that outlives the service's time-out, but not the caller.
 func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	long, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	stop := context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.Canceled) {
-			cancel()
-		}
-	})
+	stop := context.AfterFunc(service.Arrival(ctx), cancel)
 	return long, func() { stop(); cancel() }
+}
+
+// Headers are those of a call of method: they prove that its sender holds a key and made this request.
+func Headers(keys tcc.Keys, method string, req proto.Message) map[string]string {
+	return keys.CallHeaders(method, contents(req))
+}
+
+// contents is the part of a call's MAC that stands for its request.
+func contents(req proto.Message) string {
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // Check answers with the service's own checks.
 func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1.CheckReply, error) {
-	if err := s.keys.CheckCall(ctx, booksv1.Books_Check_FullMethodName, req.GetCallId()); err != nil {
+	if err := s.keys.CheckCall(ctx, booksv1.Books_Check_FullMethodName, contents(req)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -58,7 +69,7 @@ func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1
 
 // Digest answers with the settled facts, summed up.
 func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*booksv1.DigestReply, error) {
-	if err := s.keys.CheckCall(ctx, booksv1.Books_Digest_FullMethodName, req.GetCallId()); err != nil {
+	if err := s.keys.CheckCall(ctx, booksv1.Books_Digest_FullMethodName, contents(req)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -76,7 +87,7 @@ func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*books
 
 // Facts answers with the rows of the buckets, or else of the orders, that are asked for.
 func (s *Server) Facts(ctx context.Context, req *booksv1.FactsRequest) (*booksv1.FactsReply, error) {
-	if err := s.keys.CheckCall(ctx, booksv1.Books_Facts_FullMethodName, req.GetCallId()); err != nil {
+	if err := s.keys.CheckCall(ctx, booksv1.Books_Facts_FullMethodName, contents(req)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -117,8 +128,8 @@ func NewClient(keys tcc.Keys, conn grpc.ClientConnInterface) *Client {
 
 // Check asks for the service's own checks.
 func (c *Client) Check(ctx context.Context, open time.Duration) ([]Check, error) {
-	ctx, id := c.sign(ctx, booksv1.Books_Check_FullMethodName)
-	reply, err := c.books.Check(ctx, &booksv1.CheckRequest{CallId: id, OpenSeconds: int64(open / time.Second)})
+	req := &booksv1.CheckRequest{CallId: rand.Text(), OpenSeconds: int64(open / time.Second)}
+	reply, err := c.books.Check(c.sign(ctx, booksv1.Books_Check_FullMethodName, req), req)
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +142,8 @@ func (c *Client) Check(ctx context.Context, open time.Duration) ([]Check, error)
 
 // Digest asks for the settled facts, summed up.
 func (c *Client) Digest(ctx context.Context) (*Digest, error) {
-	ctx, id := c.sign(ctx, booksv1.Books_Digest_FullMethodName)
-	reply, err := c.books.Digest(ctx, &booksv1.DigestRequest{CallId: id})
+	req := &booksv1.DigestRequest{CallId: rand.Text()}
+	reply, err := c.books.Digest(c.sign(ctx, booksv1.Books_Digest_FullMethodName, req), req)
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +175,8 @@ func (c *Client) OfOrders(ctx context.Context, ids []string) ([]Fact, error) {
 const maxReply = 64 << 20
 
 func (c *Client) facts(ctx context.Context, req *booksv1.FactsRequest) ([]Fact, error) {
-	ctx, req.CallId = c.sign(ctx, booksv1.Books_Facts_FullMethodName)
-	reply, err := c.books.Facts(ctx, req, grpc.MaxCallRecvMsgSize(maxReply))
+	req.CallId = rand.Text()
+	reply, err := c.books.Facts(c.sign(ctx, booksv1.Books_Facts_FullMethodName, req), req, grpc.MaxCallRecvMsgSize(maxReply))
 	if err != nil {
 		return nil, err
 	}
@@ -176,11 +187,10 @@ func (c *Client) facts(ctx context.Context, req *booksv1.FactsRequest) ([]Fact, 
 	return facts, nil
 }
 
-// sign proves to the other service that a holder of the key calls this method.
-func (c *Client) sign(ctx context.Context, method string) (context.Context, string) {
-	id := rand.Text()
-	for name, value := range c.keys.CallHeaders(method, id) {
+// sign proves to the other service that a holder of the key calls this method with this request.
+func (c *Client) sign(ctx context.Context, method string, req proto.Message) context.Context {
+	for name, value := range Headers(c.keys, method, req) {
 		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
-	return ctx, id
+	return ctx
 }

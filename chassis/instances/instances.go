@@ -10,11 +10,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	_ "google.golang.org/grpc/balancer/roundrobin" // the policy that Resolver asks for
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 )
 
-// Split gives the addresses of a list "host:port,host:port", or of one.
-func Split(list string) ([]string, error) {
+// split gives the addresses of a list "host:port,host:port", or of one.
+func split(list string) ([]string, error) {
 	var addrs []string
 	for part := range strings.SplitSeq(list, ",") {
 		addr := strings.TrimSpace(part)
@@ -28,12 +29,13 @@ func Split(list string) ([]string, error) {
 
 // Target is what to give to grpc.NewClient for a list of addresses, together with Options. A list that is none is an error.
 func Target(list string) (string, error) {
-	_, err := Split(list)
+	_, err := split(list)
 	return Resolver{}.Scheme() + ":///" + list, err
 }
 
 // Options let a connection call all instances in turn and leave out those that are away. One that is back is found within
-// about a second, also while others answer. Failed calls are not repeated.
+// about a second, also while others answer; one that falls silent is left out after Alive's time. A call that was sent is not
+// repeated.
 func Options() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithResolvers(Resolver{}),
@@ -44,7 +46,20 @@ func Options() []grpc.DialOption {
 		}),
 		grpc.WithNoProxy(),
 		grpc.WithDisableRetry(),
+		grpc.WithUnaryInterceptor(reconnect),
+		Alive(),
 	}
+}
+
+// Alive lets a connection find out that its server has gone silent, frozen or cut off: in the midst of a call it asks after 10 s
+// (gRPC's least) without a word, and gives the server two more. The server must be made with Patient.
+func Alive() grpc.DialOption {
+	return grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second})
+}
+
+// Patient lets a server answer the questions of Alive. Without it gRPC takes them for an attack.
+func Patient() grpc.ServerOption {
+	return grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second})
 }
 
 // Resolver makes gRPC understand a list of addresses, and call them in turn. Names are looked up with each connection.
@@ -55,7 +70,7 @@ func (Resolver) Scheme() string { return "instances" }
 
 // Build implements resolver.Builder.
 func (Resolver) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
-	addrs, err := Split(target.Endpoint())
+	addrs, err := split(target.Endpoint())
 	if err != nil {
 		return nil, err
 	}

@@ -46,11 +46,10 @@ func Open(cfg Config) (*sql.DB, error) {
 	c.Params["innodb_lock_wait_timeout"] = "2"
 	c.Params["time_zone"] = "'+00:00'"
 	c.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
-	connector, err := mysql.NewConnector(c)
+	db, err := open(c)
 	if err != nil {
-		return nil, fmt.Errorf("mysql.dsn: %w", err)
+		return nil, err
 	}
-	db := sql.OpenDB(readCommitted{connector})
 	n := cfg.MaxConns
 	if n <= 0 {
 		n = 20
@@ -61,16 +60,27 @@ func Open(cfg Config) (*sql.DB, error) {
 	return db, nil
 }
 
+func open(c *mysql.Config) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, fmt.Errorf("mysql.dsn: %w", err)
+	}
+	return sql.OpenDB(readCommitted{connector, c}), nil
+}
+
 // readCommitted sets the isolation level on each new connection. As a DSN parameter it has two names: MariaDB knows
 // tx_isolation, MySQL 8 only transaction_isolation.
-type readCommitted struct{ driver.Connector }
+type readCommitted struct {
+	driver.Connector
+	config *mysql.Config
+}
 
 func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	opened, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: opened.(conn)}
+	s := &session{conn: opened.(conn), config: c.config}
 	_, err = s.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -79,13 +89,17 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // Migrate brings the database up to the newest of the migrations (goose files in dir of fsys). Instances that start at the
-// same time wait for each other. It waits up to 30 s for the server to answer.
+// same time wait for each other. It waits up to 30 s for the server to answer, and then as long as the migrations take: on a big
+// table that may be minutes, and one that is given up on goes on in the server.
 func Migrate(ctx context.Context, db *sql.DB, fsys fs.FS) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	if err := await(ctx, db); err != nil {
 		return err
 	}
+	db, err := unbounded(ctx, db)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
 	// goose has no session lock for MySQL: take the server's own, named after the database.
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -100,7 +114,9 @@ func Migrate(ctx context.Context, db *sql.DB, fsys fs.FS) error {
 		return errors.New("another instance has been migrating this database for 25 s: look at its log")
 	}
 	defer func() {
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT RELEASE_LOCK(CONCAT('migrate:', DATABASE()))")
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_, _ = conn.ExecContext(ctx, "SELECT RELEASE_LOCK(CONCAT('migrate:', DATABASE()))")
 	}()
 	p, err := goose.NewProvider(goose.DialectMySQL, db, fsys, goose.WithVerbose(false))
 	if err != nil {
@@ -110,6 +126,30 @@ func Migrate(ctx context.Context, db *sql.DB, fsys fs.FS) error {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// unbounded gives a pool like db, which was made by Open, but without the bounds of time that calls have.
+func unbounded(ctx context.Context, db *sql.DB) (*sql.DB, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	var c *mysql.Config
+	err = conn.Raw(func(c2 any) error {
+		s, ok := c2.(*session)
+		if !ok {
+			return fmt.Errorf("migrate a database that mysql.Open opened, not one of %T", c2)
+		}
+		c = s.config.Clone()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.ReadTimeout, c.WriteTimeout = 0, 0
+	c.Params["innodb_lock_wait_timeout"] = "60"
+	return open(c)
 }
 
 func await(ctx context.Context, db *sql.DB) error {

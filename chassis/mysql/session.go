@@ -3,13 +3,17 @@ package mysql
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 // session is a connection whose COMMIT and ROLLBACK are not waited for without end. The driver bounds every statement by its
 // context but these two: while it waits for a server that has gone silent, the rows of the transaction stay locked there.
 type session struct {
 	conn
+	config *mysql.Config
 	// spent: the transaction may be open still. The connection is not used again.
 	spent bool
 }
@@ -61,6 +65,9 @@ func (t transaction) end(statement string, until time.Time) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(t.ctx), until)
 	defer cancel()
 	_, err := t.s.conn.ExecContext(ctx, statement, nil)
-	t.s.spent = err != nil
+	t.s.spent = t.s.spent || err != nil
+	if errors.Is(err, driver.ErrBadConn) {
+		return mysql.ErrInvalidConn // ErrBadConn would say that it may simply be done again
+	}
 	return err
 }

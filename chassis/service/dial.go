@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"example.com/fourfold/chassis/instances"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/telemetry"
 )
 
@@ -21,7 +20,6 @@ func Dial(addr string) (*grpc.ClientConn, error) {
 	}
 	conn, err := grpc.NewClient(target, append(instances.Options(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithUnaryInterceptor(tcc.Reconnect),
 		telemetry.Client())...)
 	if err != nil {
 		return nil, fmt.Errorf("service at %q: %w", addr, err)

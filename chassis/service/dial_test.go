@@ -184,6 +184,53 @@ func TestUnansweredCallIsNotRepeated(t *testing.T) {
 	require.NoError(t, call(), "there was another one")
 }
 
+// TestFrozenInstance: one that says nothing any more, though its connection stands, is left out before long.
+func TestFrozenInstance(t *testing.T) {
+	t.Parallel()
+	one, two := newInstance(t), newInstance(t)
+	var frozen atomic.Bool
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = lis.Close() })
+	go func() {
+		for {
+			in, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", one.addr)
+			if err != nil {
+				return
+			}
+			pass := func(to, from net.Conn) {
+				for b := make([]byte, 4096); ; {
+					n, err := from.Read(b)
+					if err != nil {
+						_ = to.Close()
+						return
+					}
+					if !frozen.Load() {
+						_, _ = to.Write(b[:n])
+					}
+				}
+			}
+			go pass(in, out)
+			go pass(out, in)
+		}
+	}()
+	call := dial(t, lis.Addr().String()+","+two.addr)
+	used(t, call, one, two)
+	frozen.Store(true)
+	require.Eventually(t, func() bool {
+		for range 10 {
+			if call() != nil {
+				return false
+			}
+		}
+		return true
+	}, 25*time.Second, time.Millisecond)
+}
+
 func TestDialRefusesWhatIsNoAddress(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"", "127.0.0.1", "127.0.0.1:1,", "127.0.0.1:1,,127.0.0.1:2", "127.0.0.1:"} {

@@ -19,8 +19,10 @@ import (
 	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/go-kratos/kratos/v2/transport/grpc"
 	"golang.org/x/sync/errgroup"
+	ggrpc "google.golang.org/grpc"
 
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/instances"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/telemetry"
 )
@@ -57,7 +59,7 @@ func New(name string, cfg Config) (*Service, error) {
 	s.GRPC = grpc.NewServer(
 		grpc.Address(cfg.GRPC.Addr),
 		grpc.Timeout(cfg.GRPC.Timeout.D()),
-		grpc.Options(telemetry.Server()),
+		grpc.Options(telemetry.Server(), instances.Patient(), ggrpc.UnaryInterceptor(arrive)),
 		grpc.Middleware(
 			recovery.Recovery(),
 			logCalls(s.Log),

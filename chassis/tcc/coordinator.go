@@ -13,7 +13,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -23,12 +22,10 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	encodingproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -71,13 +68,17 @@ func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
 	}
 	conn, err := grpc.NewClient(target, append(instances.Options(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		// A coordinator that is back is used at once instead of after gRPC's growing pause.
-		grpc.WithUnaryInterceptor(Reconnect),
 		telemetry.Client())...)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator at %s: %w", addr, err)
 	}
 	admins := strings.Split(admin, ",")
+	for i, a := range admins {
+		admins[i] = strings.TrimSpace(a)
+		if u, err := url.Parse(admins[i]); err != nil || u.Scheme == "" || u.Host == "" {
+			return nil, fmt.Errorf("coordinator: the admin address %q is not http://host:port, nor several of that with commas between", admin)
+		}
+	}
 	return &Coordinator{conn: conn, dtm: dtmgpb.NewDtmClient(conn), admins: admins, keys: keys,
 		http: http.Client{Timeout: 3 * time.Second / time.Duration(len(admins))}}, nil
 }
@@ -202,22 +203,21 @@ func (c *Coordinator) Hasten(ctx context.Context, gid string) error {
 	return err
 }
 
-// adminCall asks the instance that answered last, then the others, and takes the first answer, whatever it says. What it asks
-// for may be asked twice.
+// adminCall asks the instance that answered last, then the others: one that cannot read the log (500) is as good as silent. What
+// it asks for may be asked twice.
 func (c *Coordinator) adminCall(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	var silent error
 	for i, first := 0, int(c.answered.Load()); i < len(c.admins); i++ {
 		at := (first + i) % len(c.admins)
-		status, answer, err := c.adminCallTo(ctx, strings.TrimSpace(c.admins[at]), method, path, body)
-		if err != nil {
-			silent = errors.Join(silent, err)
-			continue
+		status, answer, err := c.adminCallTo(ctx, c.admins[at], method, path, body)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("coordinator: %s %s: %d: %.200s", method, path, status, answer)
 		}
-		c.answered.Store(int32(at))
-		if status != http.StatusOK {
-			return nil, fmt.Errorf("coordinator: %s %s: %d: %.200s", method, path, status, answer)
+		if err == nil || status != 0 && status < http.StatusInternalServerError {
+			c.answered.Store(int32(at))
+			return answer, err
 		}
-		return answer, nil
+		silent = errors.Join(silent, err)
 	}
 	return nil, silent
 }
@@ -241,34 +241,6 @@ func (c *Coordinator) adminCallTo(ctx context.Context, base, method, path string
 // Try may have happened.
 func Refused(err error) bool {
 	return err != nil && status.Code(err) == codes.Aborted
-}
-
-// Reconnect is a client interceptor: when nobody could be reached at the last attempt it tries to connect now, for at most
-// 250 ms, before the call is sent; gRPC would answer from its pause that the server is away although it is back. The same when the
-// last living instance went away before it got the call and another one is just back. No call that was sent is repeated.
-func Reconnect(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if cc.GetState() == connectivity.TransientFailure && !connected(ctx, cc) {
-		return invoke(ctx, method, req, reply, cc, opts...) // which says why
-	}
-	var to peer.Peer // stays empty while the call has not left this process
-	err := invoke(ctx, method, req, reply, cc, append(slices.Clip(opts), grpc.Peer(&to))...)
-	if status.Code(err) != codes.Unavailable || to.Addr != nil || !connected(ctx, cc) {
-		return err
-	}
-	return invoke(ctx, method, req, reply, cc, opts...)
-}
-
-// connected connects without regard to the pauses and tells whether somebody can be called.
-func connected(ctx context.Context, cc *grpc.ClientConn) bool {
-	ctx, cancel := context.WithTimeout(ctx, 250*time.Millisecond)
-	defer cancel()
-	cc.ResetConnectBackoff()
-	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
-		if !cc.WaitForStateChange(ctx, state) {
-			return false
-		}
-	}
-	return true
 }
 
 // RegisterCodec lets this process' gRPC servers read the coordinator's calls: they come as content-subtype dtm_raw and

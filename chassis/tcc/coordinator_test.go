@@ -22,6 +22,7 @@ import (
 type server struct {
 	dtmgpb.UnimplementedDtmServer
 	prepared, asked atomic.Int64
+	blind           atomic.Bool // cannot read its log
 	addr            string
 	grpc            *grpc.Server
 	admin           *httptest.Server
@@ -43,6 +44,10 @@ func newServer(t *testing.T) *server {
 	t.Cleanup(s.grpc.Stop)
 	s.admin = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		s.asked.Add(1)
+		if s.blind.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
 		_, _ = w.Write([]byte(`{"transaction": {"status": "submitted"}}`))
 	}))
 	t.Cleanup(s.admin.Close)
@@ -75,6 +80,13 @@ func TestSeveralCoordinators(t *testing.T) {
 	ask()
 	require.Zero(t, two.asked.Load(), "one is enough")
 
+	one.blind.Store(true)
+	ask()
+	before := one.asked.Load()
+	ask()
+	require.Equal(t, before, one.asked.Load(), "who can answer is asked first from now on")
+	two.asked.Store(0)
+
 	one.grpc.Stop()
 	one.admin.Close()
 	require.Eventually(t, func() bool { return prepare() == nil }, time.Second, time.Millisecond)
@@ -87,6 +99,14 @@ func TestSeveralCoordinators(t *testing.T) {
 	two.admin.Close()
 	_, err = c.Status(t.Context(), "gid")
 	require.Error(t, err)
+}
+
+func TestDialRefusesWhatIsNoAdmin(t *testing.T) {
+	t.Parallel()
+	for _, admin := range []string{"", "127.0.0.1:36789", "http://127.0.0.1:1,"} {
+		_, err := tcc.Dial("127.0.0.1:36790", admin, tcc.Keys{})
+		require.ErrorContains(t, err, "http://host:port", admin)
+	}
 }
 
 // TestSilentCoordinator: one that accepts questions and does not answer them holds nobody for long, and only once.

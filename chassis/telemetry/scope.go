@@ -42,8 +42,8 @@ func Note(ctx context.Context, attrs ...slog.Attr) {
 	}
 }
 
-// Noted gives what was noted about the work that ctx is part of.
-func Noted(ctx context.Context) []slog.Attr {
+// noted gives what was noted about the work that ctx is part of.
+func noted(ctx context.Context) []slog.Attr {
 	s, ok := ctx.Value(scopeKey{}).(*scope)
 	if !ok {
 		return nil
@@ -68,7 +68,7 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
 		r.AddAttrs(slog.String("trace", span.TraceID().String()), slog.String("span", span.SpanID().String()))
 	}
-	for _, a := range Noted(ctx) {
+	for _, a := range noted(ctx) {
 		if !said[a.Key] {
 			r.AddAttrs(a)
 		}

@@ -19,23 +19,23 @@ cp -r "$(go list -m -f '{{.Dir}}' github.com/dtm-labs/dtm)/." "$copy"
 chmod -R u+w "$copy"
 
 # edit FILE chooses what replace works on; written is called when it is done.
-edit() { file=$copy/dtmsvr/$1 source=$(<"$copy/dtmsvr/$1"); }
+edit() { file=$copy/$1 source=$(<"$copy/$1"); }
 written() { printf '%s\n' "$source" >"$file"; }
 
 # replace TEXT BY puts BY in the place of TEXT.
 replace() {
   local rest=${source#*"$1"}
   if [[ $rest == "$source" || ${rest#*"$1"} != "$rest" ]]; then
-    echo "$0: not exactly once in DTM's dtmsvr/${file##*/}: $1" >&2
+    echo "$0: not exactly once in DTM's ${file#"$copy"/}: $1" >&2
     exit 1
   fi
   source=${source/"$1"/"$2"}
 }
 
-edit svr.go
+edit dtmsvr/svr.go
 replace $'\t"net"\n' $'\t"net"\n\t"os"\n'
-replace $'\t"google.golang.org/grpc/codes"\n' $'\t"example.com/fourfold/chassis/telemetry"\n\t"google.golang.org/grpc/codes"\n'
-replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), '
+replace $'\t"google.golang.org/grpc/codes"\n' $'\t"example.com/fourfold/chassis/instances"\n\t"example.com/fourfold/chassis/telemetry"\n\t"google.golang.org/grpc/codes"\n'
+replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), instances.Patient(), '
 replace 'app.Run(fmt.Sprintf(":%d", conf.HTTPPort))' 'servers.HTTP(app, net.JoinHostPort(os.Getenv("HTTP_HOST"), fmt.Sprint(conf.HTTPPort)))'
 replace 'net.Listen("tcp", fmt.Sprintf(":%d", conf.GrpcPort))' 'net.Listen("tcp", net.JoinHostPort(os.Getenv("GRPC_HOST"), fmt.Sprint(conf.GrpcPort)))'
 # Without its HTTP port the coordinator would go on half alive: nobody could ask it about a transaction.
@@ -44,9 +44,15 @@ replace $'\t"github.com/gin-gonic/gin"\n' $'\t"github.com/gin-gonic/gin"\n\t"exa
 replace 's.Serve(lis)' 'servers.GRPC(s, lis)'
 written
 
-edit trans_process.go
+edit dtmsvr/trans_process.go
 replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t"example.com/fourfold/deploy/dtm/servers"\n'
 replace 'go func(ctx context.Context) {' $'done := servers.Behind()\n\t\tgo func(ctx context.Context) {\n\t\t\tdefer done()'
+written
+
+# A participant that is frozen or cut off must not hold every second call of two instances.
+edit client/dtmgrpc/dtmgimp/grpc_clients.go
+replace $'\t"google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/instances"\n\t"google.golang.org/grpc"\n'
+replace 'grpc.Dial(grpcServer, inOpt, ' 'grpc.Dial(grpcServer, inOpt, instances.Alive(), '
 written
 
 cp go.mod "$copy/our.mod"

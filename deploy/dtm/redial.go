@@ -7,17 +7,13 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
+
+	"example.com/fourfold/chassis/instances"
 )
 
-const (
-	// redialPatience is how long a call waits for a new connection before it reports that the participant is away. A recovery
-	// worker is held up that long by each call to a dead participant.
-	redialPatience = 200 * time.Millisecond
-	// redialPause is how often an instance is dialed that is away while others answer.
-	redialPause = time.Second
-)
+// redialPause is how often an instance is dialed that is away while others answer.
+const redialPause = time.Second
 
 // redialer calls the branches.
 type redialer struct {
@@ -34,24 +30,8 @@ func (r *redialer) call(ctx context.Context, method string, req, reply any, cc *
 		cc.ResetConnectBackoff()
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
-	if status.Code(err) != codes.Unavailable || !connected(ctx, cc) {
+	if status.Code(err) != codes.Unavailable || !instances.Connected(ctx, cc) {
 		return err
 	}
 	return invoke(ctx, method, req, reply, cc, opts...)
-}
-
-// connected dials without regard to the back-off and tells whether that gave a connection.
-func connected(ctx context.Context, cc *grpc.ClientConn) bool {
-	ctx, cancel := context.WithTimeout(ctx, redialPatience)
-	defer cancel()
-	cc.ResetConnectBackoff()
-	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
-		if state == connectivity.Idle {
-			cc.Connect()
-		}
-		if !cc.WaitForStateChange(ctx, state) {
-			return false
-		}
-	}
-	return true
 }

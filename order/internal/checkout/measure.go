@@ -15,7 +15,7 @@ import (
 // database; while it does not answer, nothing.
 func measureOpen(store *mysql.Store) error {
 	_, err := otel.Meter(scope).Int64ObservableGauge("order_open_attempts",
-		metric.WithDescription("Attempts of payments and refunds that are open, by age."),
+		metric.WithDescription("Attempts of payments and refunds that are open, by age. Every instance shows all: take the maximum, not the sum."),
 		metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()

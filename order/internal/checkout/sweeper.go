@@ -51,8 +51,9 @@ func NewSweeper(store *mysql.Store, c *tcc.Coordinator, times SweepTimes) *Sweep
 	return &Sweeper{store, c, times, verdicts, otel.Tracer(scope)}
 }
 
-// patience bounds one sweep: a database that fell silent must not hold up the next one. What is left comes again.
-const patience = 5 * time.Second
+// patience bounds one sweep: a database that fell silent must not hold up the next one, and who has lost the lease must not go on. What is left
+// comes again.
+const patience = lease - 500*time.Millisecond
 
 // Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {

@@ -35,13 +35,21 @@ func (s *Sweep) Run(ctx context.Context) error {
 	}
 }
 
+// patience bounds one sweep: a database that fell silent must not hold up the next one. What is left comes again.
+const patience = 5 * time.Second
+
 func (s *Sweep) once(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	ids, err := s.store.Expired(ctx, 500)
 	if err != nil {
 		return err
 	}
 	var failed error // of one order does not keep the others open
 	for _, id := range ids {
+		if ctx.Err() != nil {
+			break
+		}
 		if _, err := s.store.Expire(ctx, id); err != nil {
 			failed = fmt.Errorf("order %s: %w", id, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"slices"
 	"sync"
@@ -110,9 +111,8 @@ func tally(ctx context.Context, q *query.Queries, orders []query.ScanOrdersRow, 
 	var said query.SumEventsRow
 	told := make([]query.ScanEventsRow, len(orders))
 	for i, o := range orders {
-		weight := int64(crc32.ChecksumIEEE([]byte(o.ID)))
 		for seq := range min(o.EventSeq, maxEvents) {
-			said.Numbers ^= weight * (seq + 1)
+			said.Numbers ^= int64(crc32.ChecksumIEEE(fmt.Appendf(nil, "%s|%d", o.ID, seq+1)))
 		}
 		said.Events += o.EventSeq
 		told[i] = query.ScanEventsRow{OrderID: o.ID, Events: o.EventSeq, LastSeq: o.EventSeq}

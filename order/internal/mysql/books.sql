@@ -10,7 +10,7 @@ SELECT order_id, gid, kind, state FROM payment_attempt
 WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last') ORDER BY order_id, no;
 
 -- name: SumEvents :one
-SELECT COUNT(*) AS events, CAST(BIT_XOR(CRC32(order_id) * seq) AS SIGNED) AS numbers FROM outbox
+SELECT COUNT(*) AS events, CAST(COALESCE(BIT_XOR(CRC32(CONCAT(order_id, '|', seq))), 0) AS SIGNED) AS numbers FROM outbox
 WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last');
 
 -- name: ScanEvents :many

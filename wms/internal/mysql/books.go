@@ -84,6 +84,7 @@ func (b *Books) checkLines(ctx context.Context, filled *books.Check) error {
 		filled.Checked = all.Slips
 		return nil
 	}
+	_ = tx.Rollback() // the search takes long, and needs no moment
 	return b.findEmpty(ctx, filled)
 }
 

@@ -1,9 +1,9 @@
 -- name: CountByStatus :many
--- The column's own collation would take a status in small letters for the same.
-SELECT status, COUNT(*) AS slips FROM delivery_slip GROUP BY status COLLATE ascii_bin;
+-- Byte by byte: a collation would take a status in small letters or with a blank behind it for the same.
+SELECT status, COUNT(*) AS slips FROM delivery_slip GROUP BY status, CAST(status AS BINARY);
 
 -- name: ListByStatus :many
-SELECT order_id FROM delivery_slip WHERE status COLLATE ascii_bin = sqlc.arg('status') ORDER BY id LIMIT ?;
+SELECT order_id FROM delivery_slip WHERE CAST(status AS BINARY) = CAST(sqlc.arg('status') AS BINARY) ORDER BY id LIMIT ?;
 
 -- name: SumSlips :one
 SELECT COUNT(*) AS slips, CAST(COALESCE(BIT_XOR(CRC32(id)), 0) AS SIGNED) AS ids FROM delivery_slip;

@@ -68,6 +68,7 @@ func TestBrokenBooks(t *testing.T) {
 	for _, c := range []struct{ name, statement, broken string }{
 		{"a status nobody knows", "UPDATE delivery_slip SET status = 'LOST' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
 		{"a status in small letters", "UPDATE delivery_slip SET status = 'created' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
+		{"a status with a blank behind", "UPDATE delivery_slip SET status = 'PICKED ' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
 		{"no status", "UPDATE delivery_slip SET status = '' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
 		{"nothing to send", linesOf + "'picked')", "wms: every slip has lines"},
 		{"its lines are another slip's", "UPDATE delivery_line SET slip_id = 'nobody' WHERE slip_id = (SELECT id FROM delivery_slip WHERE order_id = 'picked')", "wms: every slip has lines"},

@@ -518,7 +518,7 @@ func (q *Queries) ScanOrders(ctx context.Context, arg ScanOrdersParams) ([]ScanO
 }
 
 const sumEvents = `-- name: SumEvents :one
-SELECT COUNT(*) AS events, CAST(BIT_XOR(CRC32(order_id) * seq) AS SIGNED) AS numbers FROM outbox
+SELECT COUNT(*) AS events, CAST(COALESCE(BIT_XOR(CRC32(CONCAT(order_id, '|', seq))), 0) AS SIGNED) AS numbers FROM outbox
 WHERE order_id > ? AND order_id <= ?
 `
 

@@ -11,7 +11,7 @@ import (
 )
 
 const countByStatus = `-- name: CountByStatus :many
-SELECT status, COUNT(*) AS slips FROM delivery_slip GROUP BY status COLLATE ascii_bin
+SELECT status, COUNT(*) AS slips FROM delivery_slip GROUP BY status, CAST(status AS BINARY)
 `
 
 type CountByStatusRow struct {
@@ -19,7 +19,7 @@ type CountByStatusRow struct {
 	Slips  int64
 }
 
-// The column's own collation would take a status in small letters for the same.
+// Byte by byte: a collation would take a status in small letters or with a blank behind it for the same.
 func (q *Queries) CountByStatus(ctx context.Context) ([]CountByStatusRow, error) {
 	rows, err := q.db.QueryContext(ctx, countByStatus)
 	if err != nil {
@@ -222,7 +222,7 @@ func (q *Queries) ListByID(ctx context.Context, ids []string) ([]ListByIDRow, er
 }
 
 const listByStatus = `-- name: ListByStatus :many
-SELECT order_id FROM delivery_slip WHERE status COLLATE ascii_bin = ? ORDER BY id LIMIT ?
+SELECT order_id FROM delivery_slip WHERE CAST(status AS BINARY) = CAST(? AS BINARY) ORDER BY id LIMIT ?
 `
 
 type ListByStatusParams struct {
