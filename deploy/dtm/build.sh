@@ -51,7 +51,7 @@ written
 
 # A participant that is frozen or cut off must not hold every second call of two instances.
 edit client/dtmgrpc/dtmgimp/grpc_clients.go
-replace $'\t"google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/instances"\n\t"google.golang.org/grpc"\n'
+replace $'\tgrpc "google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/instances"\n\tgrpc "google.golang.org/grpc"\n'
 replace 'grpc.Dial(grpcServer, inOpt, ' 'grpc.Dial(grpcServer, inOpt, instances.Alive(), '
 written
 
