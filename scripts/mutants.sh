@@ -24,6 +24,11 @@ for name in "${names[@]}"; do
   patch=$PWD/scripts/mutants/$name.patch
   test=$(sed -n 's/^test: //p' "$patch")
   red=$(sed -n 's/^red: //p' "$patch")
+  if [[ -z $test || -z $red ]]; then
+    printf '%-32s %s\n' "$name" "NOT A MUTANT: it needs its lines test: and red:"
+    survived=1
+    continue
+  fi
   if ! (cd "$copy" && patch -sp1 --dry-run <"$patch" >/dev/null); then
     printf '%-32s %s\n' "$name" "DOES NOT APPLY: the code has changed, make the patch anew"
     survived=1
@@ -33,7 +38,7 @@ for name in "${names[@]}"; do
   # shellcheck disable=SC2086 # the test line holds several words
   if (cd "$copy" && go test -count=1 $test) >"$copy/out.txt" 2>&1; then
     verdict="SURVIVED: $test passes"
-  elif grep -q -- "--- FAIL: $red" "$copy/out.txt"; then
+  elif grep -qF -- "--- FAIL: $red (" "$copy/out.txt"; then
     verdict="killed by $red"
   else
     verdict="SURVIVED: the run failed, but not $red:"$'\n'$(tail -n 20 "$copy/out.txt")
