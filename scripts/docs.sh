@@ -2,6 +2,7 @@
 # docs.sh fails when a page (any *.md of ours) names what is not there:
 #   - a relative link: the file, and the heading behind #;
 #   - a test or benchmark; in a row | `TestX` | `./folder` |, that folder's;
+#   - `make x`: a target;
 #   - law `X`, laws `X`, `Y` and `Z`: of chassis/tcc/tcclaws;
 #   - mutant `x`, mutants `x`, `y` and `z-*`: of scripts/mutants. The page must name the test, too, that the mutant turns red.
 set -euo pipefail
@@ -14,7 +15,7 @@ ours() {
   done
 }
 
-declare -A count=([links]=0 [tests]=0 [rows]=0 [laws]=0 [mutants]=0)
+declare -A count=([links]=0 [tests]=0 [rows]=0 [targets]=0 [laws]=0 [mutants]=0)
 failed=0
 wrong() { # PAGE WHAT
   printf '%s: %s\n' "$1" "$2"
@@ -71,6 +72,15 @@ while read -r page; do
     count[rows]=$((count[rows] + 1))
     grep -qxF "$folder $name" <<<"$tests" || wrong "$page" "there is no $name in $folder"
   done < <(sed -nE 's#^\| `((Test|Benchmark)[A-Za-z0-9_]+)(/[^`]*)?` \| `(\./[^` ]*)` \|.*#\1 \4#p' "$page")
+
+  while read -r row; do
+    wrong "$page" "this row names no folder: $row"
+  done < <(grep -E '^\| `(Test|Benchmark)' "$page" | grep -vE '^\| `(Test|Benchmark)[A-Za-z0-9_/]+` \| `\./[^` ]*` \|')
+
+  while read -r target; do
+    count[targets]=$((count[targets] + 1))
+    grep -qE "^[a-z %/-]*\b$target\b[a-z %/-]*:" Makefile || wrong "$page" "there is no make $target"
+  done < <(grep -oE '`make [a-z][a-z-]*' "$page" | sed 's/^`make //' | sort -u)
 
   text=$(tr '\n' ' ' <"$page" | tr -s ' ')
   while read -r name; do
