@@ -79,6 +79,9 @@ func live(ctx context.Context, data, command string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Current(); err != nil {
+		return err
+	}
 	if err := s.WaitHealthy(ctx); err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ func run(ctx context.Context, args []string) error {
 	data := flags.String("data", "var", "data folder")
 	service := flags.String("service", "", "whose log")
 	replicas := flags.Int("replicas", 0, "how many of each process of ours, 1 or 2; 0 leaves it at what runs, or takes 1")
+	temporary := flags.Bool("temporary", false, "of watch: remove the data folder behind the stack")
 	_ = flags.Parse(args[1:]) // exits on an error
 
 	switch args[0] {
@@ -64,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 	case "install":
 		return stack.Install(ctx, progress.New(os.Stdout))
 	case "watch":
-		return stack.Watch(ctx, *data, os.Stdin)
+		return stack.Watch(ctx, *data, *temporary, os.Stdin)
 	}
 	return fmt.Errorf("there is no command %q\n\n%s", args[0], usage)
 }

@@ -22,6 +22,9 @@ func status(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Current(); err != nil {
+		fmt.Printf("\n  %s\n", err)
+	}
 	seeded, err := s.Seed(ctx)
 	if err != nil {
 		return err

@@ -36,12 +36,18 @@ type stock struct {
 	Received int64 `json:"received"`
 }
 
-// Catalogue adds the products that are not there, and the first stock to those that never had any. It gives their number.
+// Catalogue adds the products that are not there, and the first stock to those that never had any. It gives their number. Like New
+// it waits until nobody else is at it: two would add the first stock twice.
 func Catalogue(ctx context.Context, s *stack.Stack, operator stack.Account) (int, error) {
 	c, err := signIn(ctx, s, operator)
 	if err != nil {
 		return 0, err
 	}
+	alone, err := lock(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = alone.Close() }()
 	for _, p := range catalogue {
 		var now stock
 		path := "/v1/ops/products/" + p.SKU + "/stock"

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -24,8 +25,8 @@ type Demo struct {
 	alone             *os.File
 }
 
-// New signs in as both members. Others wait in New until Close or the death of this process: there is one payment held still at
-// a time.
+// New signs in as both members and ends what a demo that was killed left. Others wait in New until Close or the death of this
+// process: there is one payment held still at a time.
 func New(ctx context.Context, s *stack.Stack, seeded stack.Seeded) (*Demo, error) {
 	shopper, err := signIn(ctx, s, seeded.Shopper)
 	if err != nil {
@@ -39,19 +40,23 @@ func New(ctx context.Context, s *stack.Stack, seeded stack.Seeded) (*Demo, error
 	if err != nil {
 		return nil, err
 	}
-	alone, err := lock(ctx, filepath.Join(s.Dir(), "demo.lock"))
+	alone, err := lock(ctx, s)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
-	return &Demo{s, shopper, operator, seeded.Shopper.MemberID, reader, alone}, nil
+	d := &Demo{s, shopper, operator, seeded.Shopper.MemberID, reader, alone}
+	if err := d.Reset(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // Close ends the connections and lets others begin.
 func (d *Demo) Close() error { return errors.Join(d.reader.Close(), d.alone.Close()) }
 
-// lock holds the file until it is closed.
-func lock(ctx context.Context, file string) (*os.File, error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+// lock keeps others from working as the demo in a stack until the file is closed.
+func lock(ctx context.Context, s *stack.Stack) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(s.Dir(), "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	for err == nil {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -124,10 +129,18 @@ func (d *Demo) freeze(ctx context.Context, frozen bool) error {
 	return d.operator.do(ctx, http.MethodPut, "/v1/ops/members/"+d.shopperID+"/credit", map[string]bool{"frozen": frozen}, nil)
 }
 
-// Reset ends what an interrupted demo may have left: a transaction held still, a frozen account.
+// Reset ends what an interrupted command may have left: a transaction held still, a late Try, and, unless the demo was told to its
+// end, a frozen account. Behind that nobody but a person freezes the account.
 func (d *Demo) Reset(ctx context.Context) error {
-	return errors.Join(d.setFaults(ctx, "order", "", append(paymentHolds, refundHolds...)...),
-		d.setFaults(ctx, "credit", "", lateCredit), d.freeze(ctx, false))
+	s, err := load(d.stack.Dir())
+	if err != nil {
+		return err
+	}
+	err = errors.Join(d.setFaults(ctx, "order", "", slices.Concat(paymentHolds, refundHolds)...), d.setFaults(ctx, "credit", "", lateCredit))
+	if !s.complete() {
+		err = errors.Join(err, d.freeze(ctx, false))
+	}
+	return err
 }
 
 // settled waits until no transaction of the order is open.

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -32,6 +34,18 @@ func TestDemo(t *testing.T) {
 	ctx := t.Context()
 	d, seeded := newDemo(t)
 	t.Cleanup(func() { _ = d.Close() }) // another one by then
+	t.Run("what a killed command left", func(t *testing.T) {
+		require.NoError(t, d.setFaults(ctx, "order", "pause*1", slices.Concat(paymentHolds, refundHolds)...))
+		require.NoError(t, d.setFaults(ctx, "credit", "delay(400ms)*1", lateCredit))
+		require.NoError(t, d.freeze(ctx, true))
+		d = reopen(t, d, seeded)
+		for _, service := range []string{"order", "credit"} {
+			var state struct{ Points map[string]string }
+			require.NoError(t, client{base: d.stack.Admin(service)}.do(ctx, http.MethodGet, "/faults", nil, &state))
+			assert.Empty(t, state.Points, service)
+		}
+		assert.False(t, frozen(t, d))
+	})
 	first := tell(t, d)
 	assertGolden(t, first)
 	orders := count(t, d, "SELECT COUNT(*) FROM shop_order.orders")
@@ -61,6 +75,12 @@ func TestDemo(t *testing.T) {
 		require.NoError(t, d.Close())
 		d, err = New(ctx, d.stack, seeded)
 		require.NoError(t, err)
+	})
+	t.Run("frozen by a person", func(t *testing.T) {
+		require.NoError(t, d.freeze(ctx, true))
+		d = reopen(t, d, seeded)
+		assert.True(t, frozen(t, d), "no demo left that")
+		require.NoError(t, d.freeze(ctx, false))
 	})
 	t.Run("a refusal by somebody else", func(t *testing.T) {
 		require.NoError(t, d.operator.do(ctx, http.MethodPut, "/v1/ops/warehouse", map[string]bool{"open": false}, nil))
@@ -102,7 +122,7 @@ func TestDemo(t *testing.T) {
 		s.Shipment = nil
 		require.NoError(t, s.save())
 		text := tell(t, d)
-		assert.Contains(t, text, "An earlier demo did not come to its end")
+		assert.Contains(t, text, "An earlier demo began this: this one goes on")
 		assert.Contains(t, text, "Nothing else moved: sellable 92, frozen 0, sold 8, credit 1230.")
 		s, err = load(d.stack.Dir())
 		require.NoError(t, err)
@@ -153,20 +173,42 @@ func TestOldRecord(t *testing.T) {
 // newDemo is one in a stack of its own, with a catalogue and no limits on calls.
 func newDemo(t *testing.T) (*Demo, stack.Seeded) {
 	ctx := t.Context()
-	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Faults: true,
+	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Temporary: true, Faults: true,
 		Env: map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0"}})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Down(context.Background())) })
+	t.Cleanup(func() {
+		require.NoError(t, s.Down(context.Background()))
+		assert.NoDirExists(t, s.Dir())
+	})
 	seeded, err := s.Seed(ctx)
 	require.NoError(t, err)
-	for range 2 {
-		_, err = Catalogue(ctx, s, seeded.Operator)
-		require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 2 { // at once: the first stock comes in once
+		wg.Go(func() {
+			_, err := Catalogue(ctx, s, seeded.Operator)
+			assert.NoError(t, err)
+		})
 	}
+	wg.Wait()
 	d, err := New(ctx, s, seeded)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = d.Close() })
 	return d, seeded
+}
+
+// reopen is what the next command does.
+func reopen(t *testing.T, d *Demo, seeded stack.Seeded) *Demo {
+	t.Helper()
+	require.NoError(t, d.Close())
+	d, err := New(t.Context(), d.stack, seeded)
+	require.NoError(t, err)
+	return d
+}
+
+// frozen tells whether the shopper's account is.
+func frozen(t *testing.T, d *Demo) bool {
+	t.Helper()
+	return count(t, d, "SELECT COUNT(*) FROM shop_credit.credit_account WHERE frozen AND member_id = '"+d.shopperID+"'") == 1
 }
 
 // tell gives what the demo shows.

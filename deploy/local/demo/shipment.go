@@ -19,7 +19,8 @@ type Shipment struct {
 	// Refused is the reason of the refund that was asked for when the order was picked, and Unmoved are the numbers behind it.
 	Refused string   `json:"refund_refused"`
 	Unmoved *Numbers `json:"after_refused_refund"`
-	// Followed is how long the order took to follow the parcel out of the house.
+	// Followed is how long the order took to follow the parcel out of the house; 0 when that was not seen, because the demo was
+	// killed meanwhile.
 	Followed time.Duration `json:"followed_ns"`
 }
 
@@ -39,7 +40,7 @@ var errMoved = errors.New("somebody else moved the order on")
 // ship brings s from where it is to the end, and calls save whenever it got on. Done again, each step finds its work done.
 func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 	var found struct {
-		Deliveries []struct{ ID string }
+		Deliveries []struct{ ID, Status string }
 	}
 	if err := d.operator.do(ctx, http.MethodGet, "/v1/ops/deliveries?order_id="+s.Order, nil, &found); err != nil {
 		return err
@@ -47,6 +48,7 @@ func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 	if len(found.Deliveries) != 1 {
 		return fmt.Errorf("%w: order %s has %d slips", errMoved, s.Order, len(found.Deliveries))
 	}
+	slip := found.Deliveries[0]
 	for _, step := range []struct {
 		at          **Numbers
 		work, slip  string
@@ -62,7 +64,7 @@ func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 		}
 		start := time.Now()
 		if step.work != "" {
-			err := d.operator.do(ctx, http.MethodPost, "/v1/ops/deliveries/"+found.Deliveries[0].ID+"/"+step.work, map[string]any{}, nil)
+			err := d.operator.do(ctx, http.MethodPost, "/v1/ops/deliveries/"+slip.ID+"/"+step.work, map[string]any{}, nil)
 			if answered(err, http.StatusConflict) {
 				return fmt.Errorf("%w: %w", errMoved, err)
 			}
@@ -76,7 +78,7 @@ func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 		if err != nil {
 			return err
 		}
-		if step.work == "ship" {
+		if step.work == "ship" && slip.Status != "SHIPPED" { // else it left earlier
 			s.Followed = time.Since(start)
 		}
 		now, err := d.numbers(ctx, s.Order)
@@ -121,7 +123,11 @@ func (s Shipment) Write(w io.Writer, title string, color bool) {
 	page.heading(title, "No transaction here: the warehouse tells what it did, and the order follows.", s.Order)
 	page.table([]row{statusRow, slipRow}, column{"paid", *s.Paid}, column{"picked", *s.Picked},
 		column{"shipped", *s.Shipped}, column{"delivered", *s.Delivered})
-	page.outcome(s.Delivered.Order, fmt.Sprintf("It read SHIPPED %d ms after the parcel left.", s.Followed.Milliseconds()))
+	followed := "It read SHIPPED after the parcel left."
+	if s.Followed > 0 {
+		followed = fmt.Sprintf("It read SHIPPED %d ms after the parcel left.", s.Followed.Milliseconds())
+	}
+	page.outcome(s.Delivered.Order, followed)
 	moved := "Nothing else moved: %s."
 	for _, n := range []*Numbers{s.Picked, s.Shipped, s.Delivered} {
 		if n.balance() != s.Paid.balance() {

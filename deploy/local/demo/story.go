@@ -66,13 +66,9 @@ func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 	}
 	if s.complete() {
 		_, _ = fmt.Fprintf(w, "\n  As recorded on %s; nothing is bought now.\n", s.Paid.At.Format("2 January 2006 at 15:04"))
-	} else {
-		if s.Paid != nil || s.Begun != "" {
-			_, _ = fmt.Fprintf(w, "\n  An earlier demo did not come to its end: this one goes on, and does nothing twice.\n")
-		}
-		if err := d.Reset(ctx); err != nil {
-			return err
-		}
+	} else if s.Paid != nil || s.Begun != "" {
+		// It was killed, or of a version with fewer chapters.
+		_, _ = fmt.Fprintf(w, "\n  An earlier demo began this: this one goes on, and does nothing twice.\n")
 	}
 
 	if s.Paid == nil {

@@ -5,6 +5,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ type Options struct {
 	// RandomPorts takes free ports instead of the default ones, and ties the stack to this process: when this process dies, even
 	// by SIGKILL, the stack goes down.
 	RandomPorts bool
+	// Temporary says that Dir, which must be empty, is for this stack alone: it is removed when the stack goes down, also when that
+	// is because this process died. Only with RandomPorts.
+	Temporary bool
 	// Faults allows failpoints to be set over the admin ports.
 	Faults bool
 	// SkipBuild starts what bin/ holds.
@@ -54,8 +58,9 @@ type Stack struct {
 }
 
 // Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is already
-// up it restarts only what is stopped or was built anew. What one process cannot be healed of, such as a port that is taken,
-// is said in the error with the remedy.
+// up it restarts only what is stopped or was built anew; one with another number of each, or of another version of this
+// package's files, it takes down and starts anew with its data. What one process cannot be healed of, such as a port that is
+// taken, is said in the error with the remedy.
 //
 // When ctx ends before it is done, what it started is stopped. After another failure it runs on, so that its logs can be read;
 // with RandomPorts it is stopped.
@@ -72,6 +77,11 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Temporary {
+		if err := checkTemporary(dir, o); err != nil {
+			return nil, err
+		}
+	}
 	unlock, err := lock(ctx, dir, log)
 	if err != nil {
 		return nil, err
@@ -79,12 +89,18 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	defer unlock()
 
 	if s, err := open(root, dir); err == nil && s.super.alive(ctx) {
-		if o.Replicas == 0 || o.Replicas == s.Replicas() {
+		why := s.outdated(o.Replicas)
+		if why == "" {
 			return s, s.heal(ctx, o, log)
 		}
-		log.Step("down").Done("it ran with %d of each", s.Replicas())
-	}
-	if err := stopAll(ctx, dir); err != nil { // or left over when the supervisor was killed
+		o.Replicas = cmp.Or(o.Replicas, s.Replicas())
+		step := log.Step("down")
+		if err := stopAll(ctx, dir); err != nil {
+			step.Fail()
+			return nil, err
+		}
+		step.Done("%s", why)
+	} else if err := stopAll(ctx, dir); err != nil { // left over when the supervisor was killed
 		return nil, err
 	}
 	s := &Stack{root: root, dir: dir, super: newSupervisor(dir)}
@@ -100,7 +116,12 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 		unlock()
 		return nil, errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 	}
-	return nil, fmt.Errorf("%w\n`make logs` shows more, `make down` ends what runs", err)
+	return nil, remedied(err)
+}
+
+// remedied is the error of a stack that runs on and is not healthy.
+func remedied(err error) error {
+	return fmt.Errorf("%w\n`make logs` shows more, `make down` ends what runs", err)
 }
 
 // release lets other stacks have the ports.
@@ -109,43 +130,6 @@ func (s *Stack) release() {
 		_ = c.Close()
 	}
 	s.claims = nil
-}
-
-// heal brings a stack that is up to what Up promises.
-func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
-	if !o.SkipBuild {
-		if err := build(ctx, s.root, log); err != nil {
-			return err
-		}
-	}
-	step := log.Step("start")
-	var again []string
-	for _, name := range s.Names() {
-		state, err := s.super.process(ctx, name)
-		if err != nil {
-			step.Fail()
-			return err
-		}
-		if state.running() && !replaced(state.Pid) {
-			continue
-		}
-		step.Note("%s", name)
-		if err := errors.Join(s.Stop(ctx, name), s.Start(ctx, name)); err != nil {
-			step.Fail()
-			return err
-		}
-		again = append(again, name)
-	}
-	if err := s.await(ctx, step, s.Names()); err != nil {
-		step.Fail()
-		return err
-	}
-	if len(again) == 0 {
-		step.Done("up already, all %d processes healthy", len(s.Names()))
-	} else {
-		step.Done("up already; started again: %s", strings.Join(again, ", "))
-	}
-	return nil
 }
 
 // prepare makes everything the processes need.
@@ -172,6 +156,9 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 			return err
 		}
 		s.vars = variables(s.root, s.dir, ports, s.secrets, o)
+		if s.vars[fingerprintVariable], err = fingerprint(s.root, s.Replicas()); err != nil {
+			return err
+		}
 		if err := writeKeys(s.dir); err != nil {
 			return err
 		}
@@ -201,7 +188,7 @@ func (s *Stack) start(ctx context.Context, o Options, log *progress.Log) (err er
 		}
 	}()
 	if o.RandomPorts {
-		if s.watch, err = startWatch(s.root, s.dir); err != nil {
+		if s.watch, err = startWatch(s.root, s.dir, o.Temporary); err != nil {
 			return err
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +24,7 @@ import (
 // TestMain is also the process that brings a stack up and is then killed: see TestDiesWithItsParent.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PARENT_OF"); dir != "" {
-		_, err := Up(context.Background(), Options{Dir: dir, RandomPorts: true})
+		_, err := Up(context.Background(), Options{Dir: dir, RandomPorts: true, Temporary: true})
 		fmt.Println("up:", err)
 		select {}
 	}
@@ -147,6 +149,46 @@ func TestLife(t *testing.T) {
 		}
 	})
 
+	t.Run("one cannot be healed", func(t *testing.T) {
+		pid, err := s.PID(ctx, "redis")
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+		defer func() { require.NoError(t, syscall.Kill(pid, syscall.SIGCONT)) }()
+		soon, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_, err = Up(soon, Options{Dir: dir, SkipBuild: true})
+		require.ErrorContains(t, err, "redis is not healthy")
+		require.ErrorContains(t, err, "`make down` ends what runs")
+	})
+
+	t.Run("brought up by another version", func(t *testing.T) {
+		require.NoError(t, s.Current())
+		old := maps.Clone(s.vars)
+		delete(old, "DTM_ADMIN_ADDR")
+		delete(old, fingerprintVariable)
+		require.NoError(t, writeVariables(dir, old))
+		found, err := Open(dir)
+		require.NoError(t, err)
+		require.ErrorIs(t, found.Current(), ErrOutdated)
+		pid, err := s.PID(ctx, "mariadb")
+		require.NoError(t, err)
+
+		env := map[string]string{}
+		for name, port := range ports(s) {
+			env["PORT_"+name] = port
+		}
+		var log strings.Builder
+		found, err = Up(ctx, Options{Dir: dir, SkipBuild: true, Env: env, Log: &log})
+		require.NoError(t, err)
+		require.Contains(t, log.String(), "it was brought up by another version")
+		require.NoError(t, found.Current())
+		assert.NotEmpty(t, found.Admin("dtm"))
+		assert.False(t, alive(pid), "everything was started anew")
+		var credit int
+		require.NoError(t, openDB(t, found.ReaderDSN("shop_credit")).QueryRowContext(ctx, "SELECT credit FROM credit_account").Scan(&credit))
+		assert.Equal(t, 1190, credit, "the data stays")
+	})
+
 	secret := s.DSN("shop_order")
 	require.NoError(t, s.Down(ctx))
 	require.Empty(t, members(dir))
@@ -191,7 +233,7 @@ func openDB(t *testing.T, dsn string) *sql.DB {
 	return db
 }
 
-// TestDiesWithItsParent kills the process that brought a stack up on random ports.
+// TestDiesWithItsParent kills the process that brought a temporary stack up on random ports: nothing of it is left.
 func TestDiesWithItsParent(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -210,6 +252,8 @@ func TestDiesWithItsParent(t *testing.T) {
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	require.NoError(t, awaitAllGone(ctx, dir))
+	gone := func() bool { _, err := os.Stat(dir); return errors.Is(err, fs.ErrNotExist) }
+	require.Eventually(t, gone, time.Minute, 20*time.Millisecond, "its folder was temporary")
 }
 
 // TestNotHealthy: a service that cannot start is named, with what it said, and what was started is stopped.
@@ -226,51 +270,4 @@ func TestNotHealthy(t *testing.T) {
 	_, err = Up(ctx, Options{Dir: dir, RandomPorts: true, SkipBuild: true, Env: map[string]string{"ORDER_DSN": "nonsense"}})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Empty(t, members(dir))
-}
-
-// TestRefusals: what a machine lacks is said in one sentence with the remedy, and nothing is left running.
-func TestRefusals(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := &http.Server{}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
-	_, taken, _ := net.SplitHostPort(l.Addr().String())
-
-	for name, test := range map[string]struct {
-		env  map[string]string
-		want string
-	}{
-		"a port is taken": {map[string]string{"PORT_GATEWAY": taken},
-			fmt.Sprintf("port %s is taken by stack.test (process %d): end it, or choose another port by PORT_GATEWAY=", taken, os.Getpid())},
-		"a port is no port":         {map[string]string{"PORT_REDIS": "x"}, "PORT_REDIS=x: a port is a number from 1 to 65535"},
-		"an offset is too large":    {map[string]string{"PORT_OFFSET": "60000"}, "PORT_OFFSET=60000: it is a number from 0 to 28000"},
-		"a value no shell can hold": {map[string]string{"ORDER_TTL": "it's"}, "single quote"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			_, err := Up(t.Context(), Options{Dir: dir, RandomPorts: true, SkipBuild: true, Env: test.env})
-			require.ErrorContains(t, err, test.want)
-			assert.Empty(t, members(dir))
-		})
-	}
-	t.Run("a small machine", func(t *testing.T) {
-		require.NoError(t, tooSmall(2<<30, 3<<30, "/data"))
-		require.EqualError(t, tooSmall(400<<20, 1<<30, "/data"),
-			"400 MB of memory are free and 1.5 GB are needed: end something, or give this machine more\n"+
-				"1.0 GB of disk are free at /data and 2.0 GB are needed: make room there")
-	})
-	t.Run("a folder with a quote", func(t *testing.T) {
-		_, err := Up(t.Context(), Options{Dir: t.TempDir() + "/it's"})
-		require.ErrorContains(t, err, "use another one")
-	})
-	t.Run("nothing there", func(t *testing.T) {
-		_, err := Open(t.TempDir())
-		require.ErrorContains(t, err, "make up")
-		ran, err := Down(t.Context(), t.TempDir()+"/none")
-		require.NoError(t, err)
-		assert.False(t, ran)
-	})
 }

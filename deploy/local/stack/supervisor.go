@@ -62,10 +62,9 @@ func (v *supervisor) start(ctx context.Context, root string, replicas int, env m
 		return err
 	}
 	defer func() { _ = stderr.Close() }()
-	args := []string{"-t=false", "-u", socket, "--ordered-shutdown", "--keep-project", "-e", variablesFile, "-L", "log/process-compose.log",
-		"-f", filepath.Join(root, "deploy/local/process-compose.yaml")}
-	if replicas > 1 {
-		args = append(args, "-f", filepath.Join(root, "deploy/local/process-compose.second.yaml"))
+	args := []string{"-t=false", "-u", socket, "--ordered-shutdown", "--keep-project", "-e", variablesFile, "-L", "log/process-compose.log"}
+	for _, file := range projectFiles(root, replicas) {
+		args = append(args, "-f", file)
 	}
 	cmd := exec.Command(filepath.Join(root, "bin/process-compose"), args...)
 	cmd.Dir = v.dir

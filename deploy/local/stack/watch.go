@@ -3,7 +3,9 @@ package stack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,13 +19,14 @@ type watch struct {
 	pipe io.Closer
 }
 
-func startWatch(root, dir string) (*watch, error) {
+// startWatch starts the watch over the stack of dir. A temporary folder is removed behind the stack.
+func startWatch(root, dir string, temporary bool) (*watch, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = read.Close() }()
-	cmd := exec.Command(filepath.Join(root, "bin/local"), "watch", "-data", dir)
+	cmd := exec.Command(filepath.Join(root, "bin/local"), "watch", "-data", dir, fmt.Sprintf("-temporary=%t", temporary))
 	cmd.Dir = root
 	cmd.Stdin = read
 	// What kills a whole group or session must not kill the watch with it.
@@ -39,11 +42,29 @@ func (w *watch) end() error {
 	return errors.Join(w.pipe.Close(), w.cmd.Wait())
 }
 
-// Watch waits until in ends and then takes the stack of dir down. It is what the watching process does.
-func Watch(ctx context.Context, dir string, in io.Reader) error {
+// Watch waits until in ends, then takes the stack of dir down and removes a temporary dir. It is what the watching process does.
+func Watch(ctx context.Context, dir string, temporary bool, in io.Reader) error {
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return err
 	}
 	_, err := Down(ctx, dir)
+	if err == nil && temporary {
+		err = os.RemoveAll(dir)
+	}
+	return err
+}
+
+// checkTemporary fails for a folder that may not be removed with its stack.
+func checkTemporary(dir string, o Options) error {
+	if !o.RandomPorts {
+		return errors.New("a temporary stack needs RandomPorts: nobody else would remove its folder")
+	}
+	inside, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && len(inside) > 0 {
+		err = fmt.Errorf("%s is not empty, so it is not removed with a stack: name another folder", dir)
+	}
 	return err
 }

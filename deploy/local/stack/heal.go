@@ -1,0 +1,111 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"example.com/fourfold/deploy/local/progress"
+)
+
+// heal brings a stack that is up to what Up promises.
+func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
+	if !o.SkipBuild {
+		if err := build(ctx, s.root, log); err != nil {
+			return err
+		}
+	}
+	step := log.Step("start")
+	var again []string
+	for _, name := range s.Names() {
+		state, err := s.super.process(ctx, name)
+		if err != nil {
+			step.Fail()
+			return remedied(err)
+		}
+		if state.running() && !replaced(state.Pid) {
+			continue
+		}
+		step.Note("%s", name)
+		if err := errors.Join(s.Stop(ctx, name), s.Start(ctx, name)); err != nil {
+			step.Fail()
+			return remedied(err)
+		}
+		again = append(again, name)
+	}
+	if err := s.await(ctx, step, s.Names()); err != nil {
+		step.Fail()
+		return remedied(err)
+	}
+	if len(again) == 0 {
+		step.Done("up already, all %d processes healthy", len(s.Names()))
+	} else {
+		step.Done("up already; started again: %s", strings.Join(again, ", "))
+	}
+	return nil
+}
+
+// fingerprintVariable is in stack.env and says with what a stack was brought up: see fingerprint.
+const fingerprintVariable = "FINGERPRINT"
+
+// projectFiles are what process-compose reads, once, when it starts.
+func projectFiles(root string, replicas int) []string {
+	files := []string{filepath.Join(root, "deploy/local/process-compose.yaml")}
+	if replicas > 1 {
+		files = append(files, filepath.Join(root, "deploy/local/process-compose.second.yaml"))
+	}
+	return files
+}
+
+// fingerprint changes with the files of process-compose and with the names of the variables in stack.env, except those that the
+// caller added. Programs that are built anew may need what a stack with another fingerprint does not give them.
+func fingerprint(root string, replicas int) (string, error) {
+	o := Options{Replicas: replicas}
+	ports, _, err := choosePorts(o)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(variables("", "", ports, secrets{}, o))) {
+		fmt.Fprintln(h, name)
+	}
+	for _, file := range projectFiles(root, replicas) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		h.Write(text)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// outdated says why a running stack cannot become one with replicas of each (0 for as many as it has) while it runs; "" when
+// it can.
+func (s *Stack) outdated(replicas int) string {
+	now, err := fingerprint(s.root, s.Replicas())
+	switch {
+	case replicas != 0 && replicas != s.Replicas():
+		return fmt.Sprintf("it ran with %d of each", s.Replicas())
+	case err != nil || s.vars[fingerprintVariable] != now:
+		return "it was brought up by another version"
+	}
+	return ""
+}
+
+// ErrOutdated is what Current returns for a stack that another version brought up.
+var ErrOutdated = errors.New("another version brought this stack up: `make up` starts it anew, and the data stays")
+
+// Current fails with ErrOutdated when a stack that was found lacks what this version expects of it.
+func (s *Stack) Current() error {
+	if s.outdated(0) != "" {
+		return ErrOutdated
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package stack
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestFingerprint: it changes with the files that process-compose reads, and with nothing that a caller chooses.
+func TestFingerprint(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "deploy/local"), 0o700))
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(root, "deploy/local", name), []byte(text), 0o600))
+	}
+	of := func(replicas int) string {
+		f, err := fingerprint(root, replicas)
+		require.NoError(t, err)
+		return f
+	}
+	write("process-compose.yaml", "a")
+	write("process-compose.second.yaml", "a")
+	one, two := of(1), of(2)
+	assert.Equal(t, one, of(1))
+	assert.NotEqual(t, one, two)
+
+	s := &Stack{root: root, vars: map[string]string{"REPLICAS": "2", fingerprintVariable: two, "ORDER_TTL": "77m"}}
+	assert.Empty(t, s.outdated(0))
+	assert.Empty(t, s.outdated(2))
+	assert.Equal(t, "it ran with 2 of each", s.outdated(1))
+
+	write("process-compose.second.yaml", "b")
+	assert.Equal(t, one, of(1), "one of each does not read it")
+	assert.NotEqual(t, two, of(2))
+	assert.Contains(t, s.outdated(0), "another version")
+	write("process-compose.yaml", "b")
+	assert.NotEqual(t, one, of(1))
+	require.NoError(t, os.Remove(filepath.Join(root, "deploy/local/process-compose.yaml")))
+	_, err := fingerprint(root, 1)
+	require.Error(t, err)
+}

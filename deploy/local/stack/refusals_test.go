@@ -1,0 +1,67 @@
+package stack
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestRefusals: what a machine lacks is said in one sentence with the remedy, and nothing is left running.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &http.Server{}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	_, taken, _ := net.SplitHostPort(l.Addr().String())
+
+	for name, test := range map[string]struct {
+		env  map[string]string
+		want string
+	}{
+		"a port is taken": {map[string]string{"PORT_GATEWAY": taken},
+			fmt.Sprintf("port %s is taken by stack.test (process %d): end it, or choose another port by PORT_GATEWAY=", taken, os.Getpid())},
+		"a port is no port":         {map[string]string{"PORT_REDIS": "x"}, "PORT_REDIS=x: a port is a number from 1 to 65535"},
+		"an offset is too large":    {map[string]string{"PORT_OFFSET": "60000"}, "PORT_OFFSET=60000: it is a number from 0 to 28000"},
+		"a value no shell can hold": {map[string]string{"ORDER_TTL": "it's"}, "single quote"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			_, err := Up(t.Context(), Options{Dir: dir, RandomPorts: true, SkipBuild: true, Env: test.env})
+			require.ErrorContains(t, err, test.want)
+			assert.Empty(t, members(dir))
+		})
+	}
+	t.Run("a small machine", func(t *testing.T) {
+		require.NoError(t, tooSmall(2<<30, 3<<30, "/data"))
+		require.EqualError(t, tooSmall(400<<20, 1<<30, "/data"),
+			"400 MB of memory are free and 1.5 GB are needed: end something, or give this machine more\n"+
+				"1.0 GB of disk are free at /data and 2.0 GB are needed: make room there")
+	})
+	t.Run("a folder that is not temporary", func(t *testing.T) {
+		dir := t.TempDir()
+		_, err := Up(t.Context(), Options{Dir: dir, Temporary: true})
+		require.ErrorContains(t, err, "needs RandomPorts")
+		require.NoError(t, os.WriteFile(dir+"/mine", nil, 0o600))
+		_, err = Up(t.Context(), Options{Dir: dir, RandomPorts: true, Temporary: true})
+		require.ErrorContains(t, err, "is not empty")
+	})
+	t.Run("a folder with a quote", func(t *testing.T) {
+		_, err := Up(t.Context(), Options{Dir: t.TempDir() + "/it's"})
+		require.ErrorContains(t, err, "use another one")
+	})
+	t.Run("nothing there", func(t *testing.T) {
+		_, err := Open(t.TempDir())
+		require.ErrorContains(t, err, "make up")
+		ran, err := Down(t.Context(), t.TempDir()+"/none")
+		require.NoError(t, err)
+		assert.False(t, ran)
+	})
+}
