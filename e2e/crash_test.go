@@ -81,28 +81,3 @@ func TestCoordinatorDown(t *testing.T) {
 	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | ABANDONED,ABANDONED,DONE", footprint(t, id))
 	requireBooks(t)
 }
-
-// TestParticipantRestarts: each participant dies while it is being tried; its Try is repeated and the order is paid.
-func TestParticipantRestarts(t *testing.T) {
-	c := shopper(t)
-	sku := product(t, 500, 100)
-	for _, name := range []string{"inventory", "credit", "wms"} {
-		id := c.order(t, sku, 1)
-		fault(t, "checkout/order-tried", "pause*1")
-		paid := make(chan answer, 1)
-		go func() {
-			a, _ := c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil)
-			paid <- a
-		}()
-		require.Eventually(t, func() bool {
-			return one(t, db(t, "shop_order"), "SELECT status FROM orders WHERE id = ?", id) == "UPDATING"
-		}, 5*time.Second, 20*time.Millisecond)
-		require.NoError(t, shared.Kill(t.Context(), name))
-		require.NoError(t, setFault(t.Context(), "checkout/order-tried", ""))
-		a := <-paid
-		require.Contains(t, []int{200, 202}, a.code, "%s: %s", name, a.raw)
-		c.settled(t, id, 20*time.Second, "PAID")
-		require.NoError(t, shared.WaitHealthy(t.Context(), name))
-	}
-	requireBooks(t)
-}

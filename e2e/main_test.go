@@ -22,6 +22,9 @@ var (
 	traces   *collector
 )
 
+// lameDuck is longer than a gateway's /readyz may take on a busy machine, by which a flow finds out that it is stopping.
+const lameDuck = "5s"
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -41,6 +44,7 @@ func run(m *testing.M) int {
 	shared, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Faults: true, Log: os.Stderr, Env: map[string]string{
 		// Every test comes from one address.
 		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0",
+		"GATEWAY_LAME_DUCK":           lameDuck,
 		"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url, "OTEL_BSP_SCHEDULE_DELAY": "500",
 	}})
 	if err != nil {

@@ -137,7 +137,8 @@ func TestRefundAgainstPick(t *testing.T) {
 }
 
 // TestPayAgainstCancelAgainstExpiry: 200 rounds; each order ends in exactly one of the three, everywhere. In three rounds of
-// four one of them comes first, so that every outcome occurs; in the fourth they race.
+// four one of them comes first, so that every outcome occurs; in the fourth they race. On a machine that is busy a payment may
+// end by its time-out, which is an outcome too.
 func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 1000)
@@ -178,8 +179,10 @@ func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 		outcomes[end.Body.Status+" "+end.Body.Reason]++
 	})
 	t.Log(outcomes)
-	require.Equal(t, 200, outcomes["PAID "]+outcomes["CANCELED BY_MEMBER"]+outcomes["CANCELED EXPIRED"], "%v", outcomes)
-	assert.GreaterOrEqual(t, outcomes["PAID "], 50)
+	begun := outcomes["PAID "] + outcomes["CANCELED PAYMENT_TIMEOUT"]
+	require.Equal(t, 200, begun+outcomes["CANCELED BY_MEMBER"]+outcomes["CANCELED EXPIRED"], "%v", outcomes)
+	require.NotZero(t, outcomes["PAID "])
+	assert.GreaterOrEqual(t, begun, 50)
 	assert.GreaterOrEqual(t, outcomes["CANCELED BY_MEMBER"], 50)
 	assert.NotZero(t, outcomes["CANCELED EXPIRED"])
 	assert.Equal(t, fmt.Sprint(1000-2*outcomes["PAID "], 0, 2*outcomes["PAID "]), stockOf(t, sku))

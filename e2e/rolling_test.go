@@ -17,7 +17,7 @@ var ours = []string{"order", "inventory", "credit", "wms", "member", "dtm", "gat
 // TestStopCutsNoRequest: with one process of each, each in turn is told to stop in the middle of a stream of payments, and started
 // again. Whoever was let in gets a proper answer, be it that a part of the shop is away: no connection breaks. The books balance.
 func TestStopCutsNoRequest(t *testing.T) {
-	f := startFlow(t, shared)
+	f := startFlow(t, shared, pace{perSecond: 27, inFlight: 12})
 	t.Cleanup(func() { // whatever happened, the tests behind find all processes
 		for _, name := range ours {
 			assert.NoError(t, shared.Start(context.Background(), name))

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"strconv"
@@ -19,6 +20,8 @@ import (
 func TestOneTrace(t *testing.T) {
 	c := shopper(t)
 	id := c.order(t, product(t, 500, 10), 2)
+	require.Eventually(t, func() bool { return measured(t, "order", `order_open_attempts{kind="PAYMENT"}`) == 0 },
+		30*time.Second, 100*time.Millisecond, "no test before left one open")
 	traces.keep(true)
 	defer traces.keep(false)
 	require.NoError(t, setFaultAt(t.Context(), "wms", "wms/confirm", "error*1"))
@@ -90,7 +93,7 @@ func TestOneTrace(t *testing.T) {
 			if line["gid"] != gid && line["order"] != id && line["trace"] != trace {
 				continue
 			}
-			told = append(told, process+": "+line["msg"].(string))
+			told = append(told, fmt.Sprintf("%s: %v", process, line["msg"]))
 			assert.Equal(t, trace, line["trace"], "%s: %v", process, line)
 			assert.Equal(t, gid, line["gid"], "%s: %v", process, line)
 			if process != "dtm" {
