@@ -87,5 +87,5 @@ func (f *flow) requireTruth(t *testing.T, through string) {
 			assert.Equal(t, "0", one(t, orders, "SELECT COUNT(*) FROM payment_attempt WHERE order_id = ?", l.id), "the payment of %s was cut", l.id)
 		}
 	}
-	t.Logf("settled in %.1f s; told %v; answers %v", settled.Seconds(), counts, f.codes)
+	t.Logf("settled in %.1f s; told %v; answers %v; %d late", settled.Seconds(), counts, f.codes, f.late.Load())
 }
