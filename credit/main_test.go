@@ -3,13 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,6 +20,7 @@ import (
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/credit/migrations"
 )
@@ -75,9 +69,9 @@ func TestSeedRejectsBadInput(t *testing.T) {
 // TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
 func TestServes(t *testing.T) {
 	t.Parallel()
-	dir, signer := keys(t)
+	dir, signer := servicetest.Keys(t)
 	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
-	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = freeAddr(t), "127.0.0.1:0", "error", dir
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.GRPC.Timeout = service.Duration(10 * time.Second)
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
@@ -161,27 +155,6 @@ func TestDefaults(t *testing.T) {
 	assert.Positive(t, cfg.MySQL.MaxConns)
 }
 
-// keys gives a folder with a public key and the signer that belongs to it.
-func keys(t *testing.T) (string, *identity.Signer) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(public)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
-	return dir, identity.NewSigner("k1", private)
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
@@ -189,7 +162,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
-	cfg.IdentityKeys, _ = keys(t)
+	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })

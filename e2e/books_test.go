@@ -116,7 +116,7 @@ var books = []struct{ name, database, query string }{
 // requireBooks checks that the books hold and nothing is open.
 func requireBooks(t testing.TB) {
 	t.Helper()
-	require.Empty(t, bookProblems(t))
+	require.Empty(t, bookProblems(t, shared))
 }
 
 // fault sets a failpoint of order's process and clears it when the test ends. hit waits until it was hit.

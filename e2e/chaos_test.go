@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/deploy/local/stack"
 )
 
 // told is what one shopper heard about one order; empty when nobody knew or no answer came.
@@ -55,7 +57,7 @@ func TestKillEverything(t *testing.T) {
 			close(stop)
 			took := settled()
 			wg.Wait()
-			requireSettles(t)
+			requireSettles(t, shared)
 
 			checked := 0
 			for _, ledger := range ledgers {
@@ -122,22 +124,22 @@ func unsettled(t testing.TB) (settled func() time.Duration) {
 }
 
 // requireSettles waits until the books hold and nothing is open, for at most 30 s.
-func requireSettles(t testing.TB) {
+func requireSettles(t testing.TB, s *stack.Stack) {
 	t.Helper()
 	var problems []string
 	require.Eventually(t, func() bool {
-		problems = bookProblems(t)
+		problems = bookProblems(t, s)
 		return len(problems) == 0
 	}, 30*time.Second, 200*time.Millisecond, "settles within 30 s: %v", &problems)
 }
 
-// bookProblems gives the names of the checks that do not hold.
-func bookProblems(t testing.TB) []string {
+// bookProblems gives the names of the checks that do not hold in s.
+func bookProblems(t testing.TB, s *stack.Stack) []string {
 	t.Helper()
 	var problems []string
 	for _, check := range books {
 		var rows any
-		err := db(t, check.database).QueryRowContext(t.Context(), "SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q").Scan(&rows)
+		err := open(t, s.ReaderDSN(check.database)).QueryRowContext(t.Context(), "SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q").Scan(&rows)
 		if err != nil {
 			problems = append(problems, check.name+": "+err.Error())
 		} else if rows != nil {

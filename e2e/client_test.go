@@ -110,12 +110,21 @@ func anonymous() *client {
 func shopper(t testing.TB) *client {
 	t.Helper()
 	c := anonymous()
-	unique := strings.ToLower(rand.Text())
-	email := unique + "@example.com"
-	phone := fmt.Sprintf("+86%011d", time.Now().UnixNano()%1e11)
-	c.must(t, 201, "POST", "/v1/members", map[string]any{"phone": phone, "email": email, "name": "E2E", "password": "correct horse"})
-	c.signIn(t, email, "correct horse")
+	c.signUp(t)
 	return c
+}
+
+// password is every shopper's.
+const password = "correct horse"
+
+// signUp makes c somebody new, signed in, and gives the e-mail address.
+func (c *client) signUp(t testing.TB) (email string) {
+	t.Helper()
+	email = strings.ToLower(rand.Text()) + "@example.com"
+	phone := fmt.Sprintf("+86%011d", time.Now().UnixNano()%1e11)
+	c.must(t, 201, "POST", "/v1/members", map[string]any{"phone": phone, "email": email, "name": "E2E", "password": password})
+	c.signIn(t, email, password)
+	return email
 }
 
 func (c *client) signIn(t testing.TB, login, password string) {

@@ -87,7 +87,7 @@ func TestBooksSeeEveryLine(t *testing.T) {
 			for _, check := range s.found {
 				want = append(want, check+": "+id)
 			}
-			assert.ElementsMatch(t, want, bookProblems(t))
+			assert.ElementsMatch(t, want, bookProblems(t, shared))
 			write(s.mend)
 			requireBooks(t)
 		})

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -56,18 +55,8 @@ const (
 // orders.
 func (f *flow) requireTruth(t *testing.T, through string) {
 	t.Helper()
-	var problems []string
 	start := time.Now()
-	require.Eventually(t, func() bool {
-		problems = nil
-		for _, check := range books {
-			rows := one(t, open(t, f.stack.ReaderDSN(check.database)), "SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q")
-			if rows != "" {
-				problems = append(problems, fmt.Sprintf("%s: %.200s", check.name, rows))
-			}
-		}
-		return len(problems) == 0
-	}, 30*time.Second, 200*time.Millisecond, "it settles: %v", &problems)
+	requireSettles(t, f.stack)
 	settled := time.Since(start)
 	orders := open(t, f.stack.ReaderDSN("shop_order"))
 	counts := map[string]int{}

@@ -48,7 +48,6 @@ type shopperLogin struct{ email, token string }
 type pace struct{ perSecond, inFlight int }
 
 const (
-	password = "correct horse"
 	// A machine whose disk stalls for longer than a call between services may take makes a payment be put off: 503 after a second
 	// or more. That is no call that a stop has cut, which fails at once. A few are let pass.
 	lateAfter = time.Second
@@ -72,10 +71,7 @@ func startFlow(t *testing.T, s *stack.Stack, p pace) *flow {
 		f.skus = append(f.skus, sku)
 
 		c := &client{base: s.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
-		email := strings.ToLower(rand.Text()) + "@example.com"
-		c.must(t, 201, "POST", "/v1/members", map[string]any{
-			"phone": fmt.Sprintf("+86%011d", time.Now().UnixNano()%1e11), "email": email, "name": "E2E", "password": password})
-		c.signIn(t, email, password)
+		email := c.signUp(t)
 		f.shoppers = append(f.shoppers, shopperLogin{email, c.token})
 	}
 	f.strict.Store(true)

@@ -20,14 +20,18 @@ import (
 func TestOneTrace(t *testing.T) {
 	c := shopper(t)
 	id := c.order(t, product(t, 500, 10), 2)
-	require.Eventually(t, func() bool { return measured(t, "order", `order_open_attempts{kind="PAYMENT"}`) == 0 },
+	require.Eventually(t, func() bool {
+		return measured(t, shared.Admin("order")+"/metrics", `order_open_attempts{kind="PAYMENT"}`) == 0
+	},
 		30*time.Second, 100*time.Millisecond, "no test before left one open")
 	traces.keep(true)
 	defer traces.keep(false)
 	require.NoError(t, setFaultAt(t.Context(), "wms", "wms/confirm", "error*1"))
 	a := c.pay(t, id)
 	require.Equal(t, 202, a.code, "the Confirm at wms fails: %s", a.raw)
-	require.Eventually(t, func() bool { return measured(t, "order", `order_open_attempts{age="2-15s",kind="PAYMENT"}`) == 1 },
+	require.Eventually(t, func() bool {
+		return measured(t, shared.Admin("order")+"/metrics", `order_open_attempts{age="2-15s",kind="PAYMENT"}`) == 1
+	},
 		5*time.Second, 100*time.Millisecond, "the attempt stays open")
 	c.settled(t, id, 30*time.Second, "PAID")
 
@@ -124,20 +128,20 @@ func TestMetrics(t *testing.T) {
 		{"wms", `tcc_branch_phase_duration_seconds_count{outcome="done",participant="wms",phase="confirm"}`},
 	}
 	for _, m := range counts {
-		before[m.process+m.name] = measured(t, m.process, m.name)
+		before[m.process+m.name] = measured(t, shared.Admin(m.process)+"/metrics", m.name)
 	}
 	id := c.order(t, product(t, 500, 10), 2)
 	require.Equal(t, 200, c.pay(t, id).code)
 	require.Equal(t, 404, shopper(t).pay(t, id).code)
 	for _, m := range counts {
-		assert.Greater(t, measured(t, m.process, m.name), before[m.process+m.name], "%s of %s", m.name, m.process)
+		assert.Greater(t, measured(t, shared.Admin(m.process)+"/metrics", m.name), before[m.process+m.name], "%s of %s", m.name, m.process)
 	}
 }
 
-// measured gives a process' metric: the sum over all series that have at least the labels given.
-func measured(t testing.TB, process, metric string) float64 {
+// measured gives a metric of those at url: the sum over all series that have at least the labels given.
+func measured(t testing.TB, url, metric string) float64 {
 	t.Helper()
-	resp, err := http.Get(shared.Admin(process) + "/metrics")
+	resp, err := http.Get(url)
 	require.NoError(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	name, labels, _ := strings.Cut(strings.TrimSuffix(metric, "}"), "{")
@@ -152,7 +156,9 @@ func measured(t testing.TB, process, metric string) float64 {
 		for label := range strings.SplitSeq(labels, ",") {
 			fits = fits && strings.Contains(series, label)
 		}
-		if n, err := strconv.ParseFloat(value, 64); fits && err == nil {
+		if fits {
+			n, err := strconv.ParseFloat(value, 64)
+			require.NoError(t, err, in.Text())
 			sum += n
 		}
 	}

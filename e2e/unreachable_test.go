@@ -64,7 +64,7 @@ func TestDatabaseUnreachable(t *testing.T) {
 			goesOn := time.Since(back)
 			took := settled()
 			s.stop()
-			requireSettles(t)
+			requireSettles(t, shared)
 			s.check(t)
 			t.Logf("%-9s %s; payments went on after %.1f s, settled after %.1f s; %.1f s in all",
 				c.service, s.summary(), goesOn.Seconds(), took.Seconds(), time.Since(began).Seconds())
@@ -81,7 +81,7 @@ func points(v *visitor) bool {
 func orders(v *visitor) bool { return v.works("orders", 200, "GET", "/v1/orders", nil) != nil }
 
 func signIn(v *visitor) bool {
-	return v.works("sign in", 200, "POST", "/v1/sessions", map[string]any{"login": v.email, "password": "correct horse"}) != nil
+	return v.works("sign in", 200, "POST", "/v1/sessions", map[string]any{"login": v.email, "password": password}) != nil
 }
 
 // order makes an order and cancels it.

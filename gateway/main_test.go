@@ -1,16 +1,10 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service/servicetest"
 )
 
 // TestMain lets the test binary be the gateway itself, in a process of its own.
@@ -28,14 +23,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // process is a gateway in a process of its own, before a shop in this one.
@@ -50,15 +37,11 @@ type process struct {
 // startProcess starts one with env on top of its configuration.
 func startProcess(t *testing.T, env ...string) *process {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	keys, signer := servicetest.Keys(t)
+	verifier, err := identity.LoadVerifier(keys)
 	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(public)
-	require.NoError(t, err)
-	keys := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(keys, "k1.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600))
-
-	shop := startShop(t, identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}))
-	p := &process{exec.Command(os.Args[0]), freeAddr(t), freeAddr(t), shop, identity.NewSigner("k1", private), &log{}}
+	shop := startShop(t, verifier)
+	p := &process{exec.Command(os.Args[0]), servicetest.FreeAddr(t), servicetest.FreeAddr(t), shop, signer, &log{}}
 	p.cmd.Env = append(os.Environ(), "BE_THE_GATEWAY=1",
 		"GATEWAY_HTTP_ADDR="+p.front, "GATEWAY_ADMIN_ADDR="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
 		"ORDER_GRPC_ADDR="+shop.addr, "INVENTORY_GRPC_ADDR="+shop.addr, "CREDIT_GRPC_ADDR="+shop.addr,
@@ -73,7 +56,7 @@ func startProcess(t *testing.T, env ...string) *process {
 // The real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
 func TestProcess(t *testing.T) {
 	t.Parallel()
-	away := freeAddr(t)
+	away := servicetest.FreeAddr(t)
 	g := startProcess(t, "REDIS_ADDR="+away, "WMS_GRPC_ADDR="+away)
 	front, adminAddr := g.front, g.admin
 

@@ -2,13 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -26,6 +20,7 @@ import (
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/migrations"
 )
@@ -41,7 +36,7 @@ func TestServes(t *testing.T) {
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
-	dir, signer := identityKeys(t)
+	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = lis.Addr().String(), "127.0.0.1:0", "error", dir
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
@@ -109,19 +104,6 @@ func TestServes(t *testing.T) {
 	require.Equal(t, "100 0 0\n--\nRETURNED\n--\n", books())
 }
 
-// identityKeys gives a folder with a public key and the signer that belongs to it.
-func identityKeys(t *testing.T) (string, *identity.Signer) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(public)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
-	return dir, identity.NewSigner("k1", private)
-}
-
 // TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
@@ -129,7 +111,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
-	cfg.IdentityKeys, _ = identityKeys(t)
+	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -26,6 +25,7 @@ import (
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 )
 
 // TestMain is also the command itself, for the tests that start it as a process.
@@ -57,20 +57,12 @@ func keys(t *testing.T) (signingKey, identityKeys string) {
 	return signingKey, identityKeys
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // testConfig is the built-in configuration with addresses, keys and a database of the test's own.
 func testConfig(t *testing.T) config {
 	t.Helper()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.GRPC.Addr, cfg.Admin.Addr = freeAddr(t), freeAddr(t)
+	cfg.GRPC.Addr, cfg.Admin.Addr = servicetest.FreeAddr(t), servicetest.FreeAddr(t)
 	cfg.SigningKey, cfg.IdentityKeys = keys(t)
 	cfg.MySQL.DSN = mysqltest.DSN(t)
 	return cfg

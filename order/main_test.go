@@ -2,13 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -26,6 +20,7 @@ import (
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/order/migrations"
 )
 
@@ -68,7 +63,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
-	cfg.IdentityKeys, _ = identityKeys(t)
+	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -103,7 +98,7 @@ func TestTurnsAway(t *testing.T) {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, lis.Close())
-	dir, signer := identityKeys(t)
+	dir, signer := servicetest.Keys(t)
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
@@ -151,17 +146,4 @@ func TestTurnsAway(t *testing.T) {
 		assert.Equal(t, call.code, kerrors.Code(err), "%s: %v", call.method, err)
 		assert.ErrorContains(t, err, call.says, call.method)
 	}
-}
-
-// identityKeys gives a folder with a public key and the signer that belongs to it.
-func identityKeys(t *testing.T) (string, *identity.Signer) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(public)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
-	return dir, identity.NewSigner("k1", private)
 }

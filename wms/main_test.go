@@ -2,14 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -29,6 +23,7 @@ import (
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/wms/migrations"
 )
@@ -38,11 +33,11 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
 func TestServes(t *testing.T) {
 	t.Parallel()
-	dir, signer := keys(t)
+	dir, signer := servicetest.Keys(t)
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
-	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = freeAddr(t), "127.0.0.1:0", "error", dir
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
 	require.NoError(t, err)
 	order := newOrder(t, branchKeys)
@@ -180,27 +175,6 @@ func TestDefaults(t *testing.T) {
 	require.ErrorContains(t, cfg.check(), "lease")
 }
 
-// keys gives a folder with a public key and the signer that belongs to it.
-func keys(t *testing.T) (string, *identity.Signer) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(public)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
-	return dir, identity.NewSigner("k1", private)
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // TestOldRowsAreDeleted: what is done with and old goes in the background; an event that order has not taken stays
 // for as long as it takes.
 func TestOldRowsAreDeleted(t *testing.T) {
@@ -209,7 +183,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
-	cfg.IdentityKeys, _ = keys(t)
+	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })

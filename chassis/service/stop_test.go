@@ -3,14 +3,10 @@ package service_test
 import (
 	"bufio"
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +17,7 @@ import (
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 )
 
 // slowShop answers when a line is written to its process, and says on stdout that it was asked.
@@ -42,9 +39,10 @@ func TestStopAnswersTheCallUnderWay(t *testing.T) {
 		os.Exit(stopped(addr))
 	}
 	t.Parallel()
-	grpcAddr, adminAddr := reserve(t), reserve(t)
+	grpcAddr, adminAddr := servicetest.FreeAddr(t), servicetest.FreeAddr(t)
+	keys, _ := servicetest.Keys(t)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	child.Env = append(os.Environ(), mark+"="+grpcAddr+","+adminAddr+","+keyFolder(t))
+	child.Env = append(os.Environ(), mark+"="+grpcAddr+","+adminAddr+","+keys)
 	child.Stderr = t.Output()
 	in, err := child.StdinPipe()
 	require.NoError(t, err)
@@ -123,24 +121,4 @@ func stopped(where string) int {
 		return 1
 	}
 	return 0
-}
-
-// reserve gives an address where nobody listens yet.
-func reserve(t *testing.T) string {
-	t.Helper()
-	i := newInstance(t)
-	i.server.Stop()
-	return i.addr
-}
-
-// keyFolder has one public key.
-func keyFolder(t *testing.T) string {
-	t.Helper()
-	public, _, err := ed25519.GenerateKey(nil)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(public)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600))
-	return dir
 }

@@ -1,13 +1,8 @@
 package conserve_test
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
 	"database/sql"
-	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +19,7 @@ import (
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/conserve"
 	"example.com/fourfold/order/internal/mysql"
@@ -73,7 +69,7 @@ func openShop(t testing.TB) *shop {
 	require.NoError(t, err)
 	s := &shop{order: mysqltest.Open(t, migrations.FS), keys: keys, peers: map[string]*process{}}
 	s.store = mysql.NewStore(s.order)
-	identity := identityKeys(t)
+	identity, _ := servicetest.Keys(t)
 	for _, name := range []string{"inventory", "credit", "wms"} {
 		s.peers[name] = start(t, name, identity)
 	}
@@ -96,12 +92,12 @@ func start(t testing.TB, name, identity string) *process {
 	db, err := chassis.Open(chassis.Config{DSN: dsn})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	addr := freeAddr(t)
+	addr := servicetest.FreeAddr(t)
 	env := map[string]string{"inventory": "INVENTORY", "credit": "CREDIT", "wms": "WMS"}[name]
 	cmd := exec.Command(programs.build(t, name))
 	cmd.Env = append(os.Environ(), env+"_GRPC_ADDR="+addr, env+"_ADMIN_ADDR=127.0.0.1:0", env+"_DSN="+dsn,
 		"BRANCH_KEYS="+branchKeys, "IDENTITY_KEYS="+identity, "LOG_LEVEL=error",
-		"ORDER_GRPC_ADDR="+freeAddr(t)) // nobody: no slip is shipped through wms here
+		"ORDER_GRPC_ADDR="+servicetest.FreeAddr(t)) // nobody: no slip is shipped through wms here
 	cmd.Stderr = os.Stderr
 	require.NoError(t, startTied(cmd))
 	p := &process{cmd: cmd, db: db}
@@ -164,25 +160,4 @@ func (b *builds) build(t testing.TB, name string) string {
 	b.mu.Unlock()
 	require.NoError(t, once())
 	return path
-}
-
-// identityKeys gives a folder with a public key: the services want one.
-func identityKeys(t testing.TB) string {
-	t.Helper()
-	public, _, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(public)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
-	return dir
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }

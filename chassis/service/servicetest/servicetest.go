@@ -1,0 +1,39 @@
+// Package servicetest has what a test needs to run a service: keys to sign tokens with, and an address to listen at.
+package servicetest
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/identity"
+)
+
+// Keys gives a folder for identity_keys with one public key, and the signer that belongs to it.
+func Keys(t testing.TB) (string, *identity.Signer) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
+	return dir, identity.NewSigner("k1", private)
+}
+
+// FreeAddr gives an address on this machine where nobody listens yet.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
