@@ -1,0 +1,38 @@
+package mq
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"example.com/fourfold/chassis/mysql"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// Schema is the one migration that makes the package's tables: for tests, and to copy into a service's migrations.
+func Schema() fs.FS {
+	sub, err := fs.Sub(schema, "schema")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	return sub
+}
+
+// MinKeep is the least time that closed rows are kept: the broker keeps messages for three days and may deliver any of them again,
+// and only the row tells that it had its effect.
+const MinKeep = 7 * 24 * time.Hour
+
+// Retentions deletes closed rows older than keep, 0 for never. It fails when keep is less than MinKeep.
+func Retentions(keep time.Duration) ([]mysql.Retention, error) {
+	if keep != 0 && keep < MinKeep {
+		return nil, fmt.Errorf("messages' rows kept for %v: at least %v, longer than the broker keeps messages; 0 keeps them for ever", keep, MinKeep)
+	}
+	return []mysql.Retention{
+		{Table: "mq_outbox", Column: "closed_at", Keep: keep},
+		{Table: "mq_inbox", Column: "closed_at", Keep: keep},
+		{Table: "mq_timer", Column: "closed_at", Keep: keep},
+	}, nil
+}

@@ -1,0 +1,82 @@
+-- +goose Up
+-- What a service needs that publishes or consumes: copy this file into its migrations under the next number.
+
+-- Events to be sent, written in the local transaction that made them true. event_id is also what a check-back asks for.
+CREATE TABLE mq_outbox (
+  id         BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  event_id   VARBINARY(64)  NOT NULL,
+  topic      VARBINARY(127) NOT NULL,
+  subject    VARBINARY(128) NOT NULL,
+  event      MEDIUMBLOB     NOT NULL,
+  -- When the broker is to deliver it, at once when NULL.
+  deliver_at DATETIME(3)    NULL,
+  -- READY: for the relay. HALF: the broker has it as a half message; the relay's too when next_at is past. SENT: the broker has it.
+  -- VOID: a tombstone, its local transaction did not come and may not come any more.
+  state      VARBINARY(8)   NOT NULL,
+  created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  -- How often a relay took it, which did last, and when the next may: when the lease or the pause is over.
+  tries      INT            NOT NULL DEFAULT 0,
+  owner      VARBINARY(36)  NOT NULL DEFAULT '',
+  next_at    DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  last_error VARCHAR(500)   NOT NULL DEFAULT '',
+  -- Since when it is SENT or VOID.
+  closed_at  DATETIME(3)    NULL,
+  UNIQUE KEY event_id (event_id),
+  KEY due (state, next_at),
+  KEY of_subject (state, topic, subject, id),
+  KEY closed (closed_at)
+) DEFAULT CHARSET = utf8mb4;
+
+-- Events that a group has taken, written in the local transaction of their effect.
+CREATE TABLE mq_inbox (
+  id         BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  grp        VARBINARY(64)  NOT NULL,
+  source     VARBINARY(128) NOT NULL,
+  event_id   VARBINARY(64)  NOT NULL,
+  topic      VARBINARY(127) NOT NULL,
+  type       VARBINARY(64)  NOT NULL,
+  subject    VARBINARY(128) NOT NULL,
+  seq        BIGINT         NOT NULL,
+  -- DONE: it had its effect. OLD: dropped, a newer one of its subject had been there. WAITING: until next_at. DEAD: given up.
+  state      VARBINARY(8)   NOT NULL,
+  -- The event, while it is WAITING or DEAD.
+  event      MEDIUMBLOB     NULL,
+  -- Failures that count, and waits that do not.
+  tries      INT            NOT NULL DEFAULT 0,
+  waits      INT            NOT NULL DEFAULT 0,
+  next_at    DATETIME(3)    NULL,
+  last_error VARCHAR(2000)  NOT NULL DEFAULT '',
+  -- A line a failure, oldest first.
+  history    TEXT           NULL,
+  created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  -- Since when it is DONE or OLD.
+  closed_at  DATETIME(3)    NULL,
+  UNIQUE KEY event (grp, source, event_id),
+  KEY due (grp, state, next_at),
+  KEY of_subject (grp, source, subject, seq),
+  KEY closed (closed_at)
+) DEFAULT CHARSET = utf8mb4;
+
+-- The last sequence number of a subject that had its effect in a group.
+CREATE TABLE mq_position (
+  grp        VARBINARY(64)  NOT NULL,
+  source     VARBINARY(128) NOT NULL,
+  subject    VARBINARY(128) NOT NULL,
+  seq        BIGINT         NOT NULL,
+  updated_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
+  PRIMARY KEY (grp, source, subject)
+) DEFAULT CHARSET = utf8mb4;
+
+-- Events for later. The row decides; whatever wakes it only makes somebody look.
+CREATE TABLE mq_timer (
+  id         VARBINARY(128) NOT NULL PRIMARY KEY,
+  due_at     DATETIME(3)    NOT NULL,
+  topic      VARBINARY(127) NOT NULL,
+  event      MEDIUMBLOB     NOT NULL,
+  -- ARMED, FIRED: its event is in the outbox, CANCELED.
+  state      VARBINARY(8)   NOT NULL,
+  created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  closed_at  DATETIME(3)    NULL,
+  KEY due (state, due_at),
+  KEY closed (closed_at)
+) DEFAULT CHARSET = utf8mb4;

@@ -1,0 +1,42 @@
+package mq
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/admin"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+	"github.com/apache/rocketmq-client-go/v2/rlog"
+)
+
+// CreateTopic makes topic with so many queues on the broker at addr (host:port), and waits until the name servers know it. A topic that is
+// there stays. It tries until ctx ends.
+func CreateTopic(ctx context.Context, nameServers, addr, topic string, queues int) error {
+	quiet.Do(func() { rlog.SetLogger(clientLog{}) })
+	names, err := resolve(nameServers)
+	if err != nil {
+		return err
+	}
+	a, err := admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver(names)))
+	if err != nil {
+		return fmt.Errorf("mq: %w", err)
+	}
+	defer func() { _ = a.Close() }()
+	for {
+		// The broker's refusal is not told, so the route is what counts.
+		err := a.CreateTopic(ctx, admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(addr),
+			admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues))
+		if err == nil {
+			var made []*primitive.MessageQueue
+			if made, err = a.FetchPublishMessageQueues(ctx, topic); err == nil && len(made) > 0 {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("create topic %s: %w: %v", topic, ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
