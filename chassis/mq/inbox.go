@@ -1,0 +1,181 @@
+package mq
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/mysql"
+)
+
+// inbox is one group's part of the table mq_inbox.
+type inbox struct {
+	db     *sql.DB
+	s      Subscription
+	handle Handler
+	meter  *meter
+	woken  chan struct{}
+}
+
+const (
+	stateDone    = "DONE"
+	stateOld     = "OLD"
+	stateWaiting = "WAITING"
+	stateDead    = "DEAD"
+
+	retryBatch = 64
+)
+
+// errSeen says that the event has a row already, errTaken that somebody else is at the row or has been.
+var (
+	errSeen  = errors.New("seen before")
+	errTaken = errors.New("taken")
+)
+
+// deliver works on what the broker delivered. nil says that there is a committed row.
+func (in *inbox) deliver(ctx context.Context, d delivered) error {
+	if d.broken != nil {
+		return in.bury(ctx, d)
+	}
+	e, how := d.event, stateDone
+	ctx, span := in.span(ctx, e)
+	defer span.End()
+	start := time.Now()
+	err := in.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		how = stateDone
+		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, closed_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, 'DONE', NOW(3))`, in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Sequence)
+		if mysql.Duplicate(err) {
+			return errSeen
+		}
+		if err != nil {
+			return err
+		}
+		how, err = in.turn(ctx, tx, e)
+		if err != nil {
+			return err
+		}
+		switch how {
+		case stateOld:
+			_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = 'OLD' WHERE `+byEvent, in.s.Group, e.Source, e.ID)
+		case stateWaiting:
+			err = in.hold(ctx, tx, e)
+		default:
+			err = in.effect(ctx, tx, e)
+		}
+		return err
+	})
+	return in.settle(ctx, span, start, e, how, err)
+}
+
+const byEvent = "grp = ? AND source = ? AND event_id = ?"
+
+// settle does what follows the transaction of e: the next of its subject when it went well, a row that waits when it did not.
+func (in *inbox) settle(ctx context.Context, span trace.Span, start time.Time, e Event, how string, err error) error {
+	switch {
+	case err == nil:
+		in.ended(ctx, span, start, map[string]string{stateDone: "done", stateOld: "old", stateWaiting: "early"}[how], nil)
+		if how == stateDone {
+			if err := failpoint.Hit(ctx, "consume/"+in.s.Group+"/committed"); err != nil {
+				return err
+			}
+			in.wakeNext(ctx, e)
+		}
+		return nil
+	case errors.Is(err, errSeen), errors.Is(err, errTaken):
+		in.ended(ctx, span, start, "duplicate", nil)
+		return nil
+	}
+	how, failed := in.fail(ctx, e, err)
+	in.ended(ctx, span, start, how, err)
+	return failed
+}
+
+// inTx runs fn within the time that a handler has; again when it was the victim of a deadlock.
+func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, in.s.Timeout)
+	defer cancel()
+	return mysql.InTx(ctx, in.db, func(tx *sql.Tx) error { return fn(ctx, tx) })
+}
+
+// turn tells whether it is e's turn: DONE when it is, OLD when it never will be again, WAITING when something is missing. It
+// locks the subject's position, so that the events of a subject wait for each other.
+func (in *inbox) turn(ctx context.Context, tx *sql.Tx, e Event) (string, error) {
+	if in.s.Order == Unordered || e.Sequence == 0 {
+		return stateDone, nil
+	}
+	at, err := in.position(ctx, tx, e)
+	if errors.Is(err, sql.ErrNoRows) {
+		_, err = tx.ExecContext(ctx, `INSERT INTO mq_position (grp, source, subject, seq) VALUES (?, ?, ?, 0) ON DUPLICATE KEY UPDATE seq = seq`,
+			in.s.Group, e.Source, e.Subject)
+		if err == nil {
+			at, err = in.position(ctx, tx, e)
+		}
+	}
+	switch {
+	case err != nil:
+		return "", err
+	case e.Sequence <= at:
+		return stateOld, nil
+	case in.s.Order == Strict && e.Sequence > at+1:
+		return stateWaiting, nil
+	}
+	return stateDone, nil
+}
+
+func (in *inbox) position(ctx context.Context, tx *sql.Tx, e Event) (at int64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT seq FROM mq_position WHERE grp = ? AND source = ? AND subject = ? FOR UPDATE`,
+		in.s.Group, e.Source, e.Subject).Scan(&at)
+	return at, err
+}
+
+// effect calls the handler and moves the subject's position.
+func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
+	if err := in.call(ctx, tx, e); err != nil {
+		return err
+	}
+	if in.s.Order == Unordered || e.Sequence == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE mq_position SET seq = ? WHERE grp = ? AND source = ? AND subject = ?`,
+		e.Sequence, in.s.Group, e.Source, e.Subject)
+	return err
+}
+
+// earlyPause is when an early event looks again by itself: its predecessor wakes it, unless the process died in between.
+const earlyPause = 2 * time.Second // doubled each time, up to a minute
+
+// hold lets an early event wait in its row.
+func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = 'WAITING', event = ?, closed_at = NULL, waits = waits + 1,
+		next_at = TIMESTAMPADD(MICROSECOND, ? * LEAST(1 << LEAST(waits, 5), 30), NOW(3)), last_error = ?
+		WHERE `+byEvent, text, earlyPause.Microseconds(), fmt.Sprintf("number %d of its subject came before what is in front of it", e.Sequence),
+		in.s.Group, e.Source, e.ID)
+	return err
+}
+
+// bury stores what is no event as a dead letter, under an id made of its content.
+func (in *inbox) bury(ctx context.Context, d delivered) error {
+	sum := sha256.Sum256(d.body)
+	why := cut("not an event: "+d.broken.Error(), 2000)
+	_, err := in.db.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
+		VALUES (?, '?', ?, ?, '?', '', 0, 'DEAD', ?, ?) ON DUPLICATE KEY UPDATE id = id`,
+		in.s.Group, hex.EncodeToString(sum[:]), in.s.Topic, d.body, why)
+	if err == nil {
+		slog.ErrorContext(ctx, "a message is no event", "group", in.s.Group, "message", d.id, "err", d.broken)
+	}
+	return err
+}

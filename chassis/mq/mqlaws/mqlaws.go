@@ -1,0 +1,180 @@
+// Package mqlaws holds the laws of a way of transport: whatever is delivered twice, late or not at all, and whoever fails, each event
+// that was committed has its effect once in each group, one that was rolled back has none, and the effects of a subject never go
+// backwards. Every transport runs the whole suite on a real database.
+package mqlaws
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+)
+
+// Transport is a way of transport, ready for one test: nobody else uses its topic.
+type Transport struct {
+	Topic string
+	// NewOutbox makes an outbox over db. Its Relay sends.
+	NewOutbox func(db *sql.DB) *mq.Outbox
+	// Deliver sends an event past the outbox, as often as it is called.
+	Deliver func(ctx context.Context, topic string, e mq.Event) error
+	Consume func(ctx context.Context, db *sql.DB, s mq.Subscription, h mq.Handler) error
+}
+
+// Run checks every law, each on a new Transport with a database of its own.
+func Run(t *testing.T, newTransport func(t *testing.T) Transport) {
+	for name, law := range map[string]func(*testing.T, *world){
+		"CommittedOnce":         committedOnce,
+		"RolledBackNever":       rolledBackNever,
+		"TwiceAndOutOfOrder":    twiceAndOutOfOrder,
+		"NewestOnly":            newestOnly,
+		"PoisonInFront":         poisonInFront,
+		"PoisonHoldsItsSubject": poisonHoldsItsSubject,
+		"PanicAndHang":          panicAndHang,
+		"EffectRolledBack":      effectRolledBack,
+		"NotYetIsNoFailure":     notYetIsNoFailure,
+		"FilterByType":          filterByType,
+		"FilterBySQL":           filterBySQL,
+		"DrainCutsNoHandler":    drainCutsNoHandler,
+		"TwoGroups":             twoGroups,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			law(t, newWorld(t, newTransport(t)))
+		})
+	}
+}
+
+// world is a transport, a database with a table of effects, and the relay and consumers that run.
+type world struct {
+	Transport
+	db     *sql.DB
+	outbox *mq.Outbox
+}
+
+// Migrations are the package's tables and one for effects, which takes any number for an event.
+func Migrations(t testing.TB) fstest.MapFS {
+	t.Helper()
+	text, err := mq.Schema().Open("0001_mq.sql")
+	require.NoError(t, err)
+	defer func() { _ = text.Close() }()
+	info, err := text.Stat()
+	require.NoError(t, err)
+	sql := make([]byte, info.Size())
+	_, err = text.Read(sql)
+	require.NoError(t, err)
+	return fstest.MapFS{"0001_mq.sql": {Data: sql}, "0002_effect.sql": {Data: []byte(`-- +goose Up
+CREATE TABLE effect (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, grp VARBINARY(64) NOT NULL, event_id VARBINARY(64) NOT NULL,
+  subject VARBINARY(128) NOT NULL, seq BIGINT NOT NULL, at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3), KEY (event_id));`)}}
+}
+
+func newWorld(t *testing.T, tr Transport) *world {
+	w := &world{Transport: tr, db: mysqltest.Open(t, Migrations(t))}
+	w.outbox = tr.NewOutbox(w.db)
+	background(t, w.outbox.Relay)
+	return w
+}
+
+// background runs work until the test ends, and waits for its end.
+func background(t *testing.T, work func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			select {
+			case err := <-done:
+				assert.NoError(t, err)
+			case <-time.After(60 * time.Second):
+				t.Error("background work does not end")
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// Subscription is one that loses no time.
+func (w *world) subscription(group string, order mq.Order) mq.Subscription {
+	return mq.Subscription{Group: group + "-" + w.Topic, Topic: w.Topic, Order: order, Tries: 3,
+		FirstPause: 20 * time.Millisecond, LongestPause: 100 * time.Millisecond, Poll: 50 * time.Millisecond}
+}
+
+// consume runs a consumer until the test ends or stop is called.
+func (w *world) consume(t *testing.T, s mq.Subscription, h mq.Handler) (stop func()) {
+	return background(t, func(ctx context.Context) error { return w.Consume(ctx, w.db, s, h) })
+}
+
+// Effect is a handler whose effect is a row.
+func Effect(group string) mq.Handler {
+	return func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO effect (grp, event_id, subject, seq) VALUES (?, ?, ?, ?)", group, e.ID, e.Subject, e.Sequence)
+		return err
+	}
+}
+
+// New makes an event.
+func New(subject string, sequence int64) mq.Event {
+	return mq.Event{ID: mq.NewID(), Source: "/laws", Type: "thing.happened", Subject: subject, Sequence: sequence, Time: time.Now(),
+		Data: []byte(fmt.Sprintf(`{"sequence":%d}`, sequence))}
+}
+
+// appended commits events through the outbox, each in a transaction of its own.
+func (w *world) appended(t *testing.T, events ...mq.Event) {
+	t.Helper()
+	for _, e := range events {
+		require.NoError(t, mysql.InTx(t.Context(), w.db, func(tx *sql.Tx) error { return w.outbox.Append(t.Context(), tx, w.Topic, e) }))
+	}
+}
+
+const patience = 90 * time.Second
+
+// awaitEffects waits until there are n effects.
+func (w *world) awaitEffects(t *testing.T, n int) {
+	t.Helper()
+	AwaitCount(t, w.db, n, "SELECT COUNT(*) FROM effect")
+}
+
+// AwaitCount waits until query gives n.
+func AwaitCount(t testing.TB, db *sql.DB, n int, query string) {
+	t.Helper()
+	got := -1
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err := db.QueryRowContext(t.Context(), query).Scan(&got); err == nil && got >= n {
+			break
+		}
+	}
+	if !assert.Equal(t, n, got, query) {
+		t.Log(mysqltest.Dump(t, db, "SELECT grp, subject, seq, state, tries, waits, next_at, last_error FROM mq_inbox LIMIT 50",
+			"SELECT topic, subject, state, tries, next_at, last_error FROM mq_outbox WHERE state <> 'SENT' LIMIT 50"))
+		t.FailNow()
+	}
+}
+
+// Settled checks what must hold at the end: one effect for each event that committed, none twice, in the order of their numbers, and
+// nothing open in outbox and inbox.
+func Settled(t testing.TB, db *sql.DB) {
+	t.Helper()
+	const open = "SELECT (SELECT COUNT(*) FROM mq_outbox WHERE state IN ('READY', 'HALF')) + (SELECT COUNT(*) FROM mq_inbox WHERE state = 'WAITING')"
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if mysqltest.Dump(t, db, open) == "0\n--\n" {
+			break
+		}
+	}
+	assert.Equal(t, "--\n--\n--\n--\n", mysqltest.Dump(t, db,
+		"SELECT 'twice', grp, event_id, COUNT(*) FROM effect GROUP BY grp, event_id HAVING COUNT(*) > 1",
+		"SELECT 'backwards', a.grp, a.subject, a.seq, b.seq FROM effect a JOIN effect b ON a.grp = b.grp AND a.subject = b.subject AND a.id < b.id WHERE a.seq > b.seq AND b.seq > 0",
+		"SELECT 'open outbox', id, state FROM mq_outbox WHERE state IN ('READY', 'HALF')",
+		"SELECT 'open inbox', grp, subject, seq, state FROM mq_inbox WHERE state = 'WAITING'"))
+}

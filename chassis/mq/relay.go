@@ -1,0 +1,151 @@
+package mq
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"example.com/fourfold/chassis/failpoint"
+)
+
+const (
+	relayBatch   = 128
+	relayWorkers = 8
+)
+
+// Relay is background work that sends what the outbox holds, until ctx ends; several processes may run it. A row is marked as sent
+// only after the broker has it, so a relay that dies in between sends it twice. An event that cannot be sent holds up its own subject
+// and nothing else; its pauses grow to a minute. While the broker is away, all wait.
+func (o *Outbox) Relay(ctx context.Context) error {
+	owner := NewID()
+	away := 0 // rounds in a row in which the broker did not answer
+	for ctx.Err() == nil {
+		n, err := o.round(ctx, owner)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			away++
+			slog.WarnContext(ctx, "relay: the broker does not take events", "err", err, "rounds", away)
+			sleep(ctx, grow(away, 100*time.Millisecond, 2*time.Second))
+			continue
+		case err != nil && ctx.Err() == nil:
+			slog.WarnContext(ctx, "relay", "err", err)
+			sleep(ctx, o.cfg.Poll)
+			continue
+		}
+		away = 0
+		o.confirm(ctx)
+		if n == 0 {
+			o.idle(ctx)
+		}
+	}
+	return nil
+}
+
+// idle waits for the next look. Append nudges before its transaction is committed, so the first looks are close together.
+func (o *Outbox) idle(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(o.cfg.Poll + rand.N(o.cfg.Poll/4+1)):
+	case <-o.nudge:
+		for _, pause := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 15 * time.Millisecond} {
+			sleep(ctx, pause)
+			if ids, err := o.ids(ctx, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil || len(ids) > 0 {
+				return
+			}
+		}
+		time.AfterFunc(50*time.Millisecond, o.soon) // not committed yet
+	}
+}
+
+// round leases what is due and sends it, each subject in order. It tells how many rows it took, and ErrUnavailable when the broker
+// did not take one.
+func (o *Outbox) round(ctx context.Context, owner string) (int, error) {
+	heads, err := o.lease(ctx, owner, relayBatch)
+	if err != nil {
+		return 0, err
+	}
+	var (
+		wg      sync.WaitGroup
+		mu      sync.Mutex
+		failure error
+		slots   = make(chan struct{}, relayWorkers)
+	)
+	stop := func() bool { mu.Lock(); defer mu.Unlock(); return failure != nil }
+	for _, head := range heads {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := o.sendSubject(context.WithoutCancel(ctx), owner, head, stop); err != nil {
+				mu.Lock()
+				failure = err
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return len(heads), failure
+}
+
+// sendSubject sends r and what follows it in its subject, up to a limit that lets others have their turn.
+func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func() bool) error {
+	for range relayBatch {
+		if stop() {
+			return o.postpone(ctx, owner, r, 0, errors.New("the broker is away"))
+		}
+		if err := o.send(ctx, owner, r); err != nil {
+			return err
+		}
+		next, err := o.leaseNext(ctx, owner, r)
+		if err != nil || len(next) == 0 {
+			return err
+		}
+		r = next[0]
+	}
+	return o.postpone(ctx, owner, r, 0, errors.New("other subjects' turn"))
+}
+
+// send hands one row to the broker. It returns ErrUnavailable when nothing more is to be tried now; what is wrong with the row alone is
+// noted there.
+func (o *Outbox) send(ctx context.Context, owner string, r row) error {
+	err := json.Unmarshal(r.text, &r.event)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
+	} else {
+		err = o.broker.publish(ctx, r.topic, r.event, r.deliverAt.Time)
+	}
+	switch {
+	case err == nil:
+		if err := failpoint.Hit(ctx, "outbox/sent"); err != nil {
+			return err
+		}
+		return o.sent(ctx, r.id)
+	case errors.Is(err, ErrRefused):
+		slog.ErrorContext(ctx, "relay: an event is refused and holds up its subject", "event", r.event.ID, "topic", r.topic, "err", err)
+		return o.postpone(ctx, owner, r, grow(r.tries, time.Second, time.Minute), err)
+	default:
+		return errors.Join(err, o.postpone(ctx, owner, r, grow(r.tries, 100*time.Millisecond, 5*time.Second), err))
+	}
+}
+
+// grow doubles first with each time, up to most, and moves it a little so that many do not come at once.
+func grow(times int, first, most time.Duration) time.Duration {
+	d := first << min(max(times-1, 0), 20)
+	if d > most || d <= 0 {
+		d = most
+	}
+	return d + rand.N(d/4+1)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

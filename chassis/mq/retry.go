@@ -1,0 +1,144 @@
+package mq
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.com/fourfold/chassis/mysql"
+)
+
+// due gives waiting rows whose time has come.
+func (in *inbox) due(ctx context.Context) ([]int64, error) {
+	return in.ids(ctx, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
+		in.s.Group, retryBatch)
+}
+
+func (in *inbox) ids(ctx context.Context, query string, args ...any) ([]int64, error) {
+	return (&Outbox{db: in.db}).ids(ctx, query, args...)
+}
+
+// retry works on a waiting row once more. Whatever comes of it stands in the row; a database that is away leaves it as it is.
+func (in *inbox) retry(ctx context.Context, id int64) {
+	var (
+		text []byte
+		e    Event
+		how  string
+	)
+	err := in.db.QueryRowContext(ctx, `SELECT event FROM mq_inbox WHERE id = ? AND state = 'WAITING'`, id).Scan(&text)
+	if err == nil {
+		err = json.Unmarshal(text, &e)
+	}
+	if err != nil {
+		if !errors.Is(err, sql.ErrNoRows) {
+			slog.WarnContext(ctx, "consume: retry", "group", in.s.Group, "row", id, "err", err)
+		}
+		return
+	}
+	ctx, span := in.span(ctx, e)
+	defer span.End()
+	start := time.Now()
+	err = in.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT id FROM mq_inbox WHERE id = ? AND state = 'WAITING' FOR UPDATE SKIP LOCKED`, id).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errTaken
+		}
+		if err != nil {
+			return err
+		}
+		if how, err = in.turn(ctx, tx, e); err != nil {
+			return err
+		}
+		switch how {
+		case stateWaiting:
+			return in.hold(ctx, tx, e)
+		case stateDone:
+			if err := in.effect(ctx, tx, e); err != nil {
+				return err
+			}
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, event = NULL, next_at = NULL, closed_at = NOW(3) WHERE id = ?`, how, id)
+		return err
+	})
+	if err := in.settle(ctx, span, start, e, how, err); err != nil {
+		slog.WarnContext(ctx, "consume: retry", "group", in.s.Group, "event", e.ID, "err", err)
+	}
+}
+
+// wakeNext lets the successor of e have its turn now, if it waits.
+func (in *inbox) wakeNext(ctx context.Context, e Event) {
+	if in.s.Order != Strict || e.Sequence == 0 {
+		return
+	}
+	// Only what waits for its turn. One that failed has a pause to keep; nothing moved the position past it meanwhile.
+	res, err := in.db.ExecContext(ctx, `UPDATE mq_inbox SET next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
+		AND state = 'WAITING' AND tries = 0`, in.s.Group, e.Source, e.Subject, e.Sequence+1)
+	if err != nil {
+		slog.WarnContext(ctx, "consume: wake the next event", "group", in.s.Group, "err", err)
+		return
+	}
+	if n, err := res.RowsAffected(); err == nil && n > 0 {
+		select {
+		case in.woken <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// fail notes that the effect of e failed: the row waits for the next try, or is dead. It tells the outcome, and an error when
+// even that could not be written.
+func (in *inbox) fail(ctx context.Context, e Event, cause error) (how string, err error) {
+	counts := !errors.Is(cause, ErrNotYet) && !mysql.Unavailable(cause)
+	text, err := json.Marshal(e)
+	if err != nil {
+		return "error", err
+	}
+	err = mysql.InTx(ctx, in.db, func(tx *sql.Tx) error {
+		var (
+			state        string
+			tries, waits int
+		)
+		how = "failed"
+		// When the commit only seemed to fail, or somebody else was quicker, the row is DONE, and stays so.
+		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event)
+			VALUES (?, ?, ?, ?, ?, ?, ?, 'WAITING', ?) ON DUPLICATE KEY UPDATE id = id`,
+			in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Sequence, text)
+		if err != nil {
+			return err
+		}
+		if err := tx.QueryRowContext(ctx, `SELECT state, tries, waits FROM mq_inbox WHERE `+byEvent+` FOR UPDATE`,
+			in.s.Group, e.Source, e.ID).Scan(&state, &tries, &waits); err != nil {
+			return err
+		}
+		if state != stateWaiting {
+			how = "duplicate"
+			return nil
+		}
+		if counts {
+			tries++
+		} else {
+			how = "not_yet"
+			waits++
+		}
+		pause := sql.NullInt64{Int64: grow(tries+waits, in.s.FirstPause, in.s.LongestPause).Microseconds(), Valid: true}
+		if counts && tries >= in.s.Tries {
+			how, state, pause.Valid = "dead", stateDead, false
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, tries = ?, waits = ?, last_error = ?,
+			next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)),
+			history = RIGHT(CONCAT(COALESCE(history, ''), DATE_FORMAT(NOW(3), '%Y-%m-%dT%H:%i:%s.%fZ '), ?, '\n'), 8000) WHERE `+byEvent,
+			state, tries, waits, cut(cause.Error(), 2000), pause, cut(fmt.Sprintf("%s, try %d: %v", how, tries, cause), 500), in.s.Group, e.Source, e.ID)
+		return err
+	})
+	if err != nil {
+		return "error", errors.Join(cause, err)
+	}
+	if how == "dead" {
+		slog.ErrorContext(ctx, "an event is given up", "group", in.s.Group, "event", e.ID, "type", e.Type, "subject", e.Subject, "err", cause)
+	}
+	return how, nil
+}

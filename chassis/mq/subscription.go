@@ -1,0 +1,73 @@
+package mq
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Order is what a subscription promises about the events of one source and subject that carry a sequence number.
+type Order int
+
+const (
+	// Unordered: each event has its effect once, in any order.
+	Unordered Order = iota
+	// Newest: an event that is older than one that had its effect is dropped. Gaps are not waited for, so this goes with a filter.
+	Newest
+	// Strict: one after another without gaps. Older ones are dropped, early ones wait. The subscription must see all events of the
+	// subject, so it has no filter.
+	Strict
+)
+
+// Subscription is what a group wants to have delivered. All its instances must say the same.
+type Subscription struct {
+	// Group names the consumer: each event has its effect once a group.
+	Group, Topic string
+	// Types are the event types wanted; all when empty.
+	Types []string
+	// Filter is SQL92 over type, source, subject, sequence and the attributes, such as region = 'eu' AND type <> 'x'; all when empty.
+	Filter string
+	Order  Order
+	// Workers is how many handlers run at a time in this process: 16.
+	Workers int
+	// Timeout bounds one call of the handler: 10 s.
+	Timeout time.Duration
+	// Tries is how often a handler may fail before the event is dead: 10.
+	Tries int
+	// FirstPause is before the second try, and doubles up to LongestPause: 1 s, 1 min.
+	FirstPause, LongestPause time.Duration
+	// Poll is how often waiting events are looked for: 500 ms.
+	Poll time.Duration
+}
+
+// Handler makes an event's effect inside tx. It is committed together with the row that says that the event had its effect, or not at
+// all. An error, a panic or a time-out rolls back; the event is tried again later.
+type Handler func(ctx context.Context, tx *sql.Tx, e Event) error
+
+func (s *Subscription) complete() error {
+	if s.Workers <= 0 {
+		s.Workers = 16
+	}
+	if s.Tries <= 0 {
+		s.Tries = 10
+	}
+	orElse(&s.Timeout, 10*time.Second)
+	orElse(&s.FirstPause, time.Second)
+	orElse(&s.LongestPause, time.Minute)
+	orElse(&s.Poll, 500*time.Millisecond)
+	switch {
+	case s.Group == "" || len(s.Group) > maxID || s.Topic == "":
+		return fmt.Errorf("mq: group %q, topic %q: both are needed, the group with at most %d bytes", s.Group, s.Topic, maxID)
+	case s.Order == Strict && (len(s.Types) > 0 || s.Filter != ""):
+		return fmt.Errorf("mq: group %s: strict order waits for each event of a subject, and a filter keeps some away: filter in the handler, or use Newest",
+			s.Group)
+	}
+	for _, t := range s.Types {
+		if strings.ContainsAny(t, "| *'") || t == "" {
+			return fmt.Errorf("mq: group %s: %q is no event type", s.Group, t)
+		}
+	}
+	return nil
+}
