@@ -1,9 +1,85 @@
 package mq_test
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqlaws"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("MQ_CHILD") != "" {
+		if err := child(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	mqtest.Main(m)
+}
+
+// child is another process of a service, which is to be killed at the failpoint MQ_CRASH.
+func child() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	failpoint.Allow()
+	if err := failpoint.Set(os.Getenv("MQ_CRASH"), "crash"); err != nil {
+		return err
+	}
+	db, err := mysql.Open(mysql.Config{DSN: os.Getenv("MQ_DSN")})
+	if err != nil {
+		return err
+	}
+	b, err := mq.Dial(mq.Config{NameServers: os.Getenv("MQ_NAMES"), Service: os.Getenv("MQ_SERVICE")})
+	if err != nil {
+		return err
+	}
+	topic := os.Getenv("MQ_TOPIC")
+	grace, err := time.ParseDuration(os.Getenv("MQ_GRACE"))
+	if err != nil {
+		return err
+	}
+	if os.Getenv("MQ_CHILD") == "consumer" {
+		return b.Consume(ctx, db, group(topic), mqlaws.Effect("a"))
+	}
+	o := mq.NewOutbox(db, b, mq.OutboxConfig{Grace: grace, LongestTx: time.Second})
+	e := mqlaws.New("s", 1)
+	e.ID = ""
+	return o.PublishInTx(ctx, topic, e, func(tx *sql.Tx) error { return fact(ctx, tx, "s") })
+}
+
+// group is the subscription that child and test share.
+func group(topic string) mq.Subscription {
+	return mq.Subscription{Group: "g-" + topic, Topic: topic, Order: mq.Strict, FirstPause: 50 * time.Millisecond, Poll: 50 * time.Millisecond}
+}
+
+// fact is the local change that the event tells.
+func fact(ctx context.Context, tx *sql.Tx, subject string) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO fact (subject) VALUES (?)", subject)
+	return err
+}
+
+// crash runs a child and waits until it is dead by SIGKILL.
+func crash(t *testing.T, kind, point, dsn, names, service, topic string, grace time.Duration) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "MQ_CHILD="+kind, "MQ_CRASH="+point, "MQ_DSN="+dsn, "MQ_NAMES="+names, "MQ_SERVICE="+service,
+		"MQ_TOPIC="+topic, "MQ_GRACE="+grace.String())
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err, "the child ended by itself: %s", out)
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, ok)
+	require.Equal(t, syscall.SIGKILL, status.Signal(), "%s", out)
+}

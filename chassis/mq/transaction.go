@@ -1,7 +1,173 @@
 package mq
 
-import "context"
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
 
-type halves struct{}
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
 
-func (o *Outbox) confirm(context.Context) {}
+	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/mysql"
+)
+
+// ErrLate: the broker asked about the local transaction, and was told that it would not come any more. Nothing was done.
+var ErrLate = errors.New("the local transaction came too late")
+
+// halves is the part of an outbox that sends transactional messages.
+type halves struct {
+	mu       sync.Mutex
+	producer rocketmq.TransactionProducer
+	locals   sync.Map // event id to func() primitive.LocalTransactionState: what the client calls between half and end
+	ended    []ended  // not confirmed yet, oldest first
+}
+
+type ended struct {
+	event string
+	at    time.Time
+}
+
+// PublishInTx makes local's change and publishes e, both or neither: half message, local transaction, end message. The local transaction
+// also writes the outbox row by which the broker is answered when it asks back. The event gets a new id, so e has none.
+//
+// nil says that the local transaction is committed and e will be delivered; an error of local is returned as it is, and e never will
+// be. Another error, such as one of the commit, leaves open which; then both happened or neither. When the broker is away, the local
+// transaction happens all the same, and the relay sends e later.
+//
+// No order is promised between e and events that go through Append, except by sequence numbers.
+func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
+	if e.ID != "" {
+		return fmt.Errorf("%w: the event has the id %s; PublishInTx gives it one for each try", ErrRefused, e.ID)
+	}
+	for attempt := 1; ; attempt++ {
+		e.ID = NewID() // a tombstone of the last attempt must not stop this one
+		err := o.publishInTx(ctx, topic, e, local)
+		if attempt == 4 || !mysql.Deadlock(err) {
+			return err
+		}
+	}
+}
+
+func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
+	// The age of the half by the database's clock, which is what a check-back is decided by. And no database, no half.
+	var born int64
+	if err := o.db.QueryRowContext(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)").Scan(&born); err != nil {
+		return err
+	}
+	var (
+		ran      bool
+		localErr error
+	)
+	execute := func() primitive.LocalTransactionState {
+		ran = true
+		if localErr = failpoint.Hit(ctx, "mq/half"); localErr == nil {
+			localErr = o.local(ctx, topic, e, stateHalf, local)
+		}
+		switch {
+		case localErr == nil && failpoint.Hit(ctx, "mq/local") != nil:
+			return primitive.UnkonwnState // as if the end message were lost
+		case localErr == nil:
+			return primitive.CommitMessageState
+		case errors.Is(localErr, errCommit):
+			return primitive.UnkonwnState // ask the database
+		}
+		return primitive.RollbackMessageState
+	}
+	err := o.broker.sending(ctx, topic, e, func(ctx context.Context, m *primitive.Message) error {
+		p, err := o.halfProducer()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		m.WithProperty(bornProperty, fmt.Sprint(born))
+		o.halves.locals.Store(e.ID, execute)
+		defer o.halves.locals.Delete(e.ID)
+		ctx, cancel := context.WithTimeout(ctx, o.broker.cfg.Timeout)
+		defer cancel()
+		result, err := p.SendMessageInTransaction(ctx, m)
+		if err != nil {
+			return outcome(nil, err)
+		}
+		return outcome(result.SendResult, nil)
+	})
+	switch {
+	case ran && localErr == nil:
+		o.halves.wait(e.ID)
+		return nil
+	case ran:
+		return localErr
+	case errors.Is(err, ErrRefused):
+		return err
+	}
+	// The broker is away, or has the half and did not say so in time: then the same event may come both ways, and the inboxes absorb it.
+	slog.WarnContext(ctx, "no half message; the relay will send the event", "event", e.ID, "topic", topic, "err", err)
+	return o.local(ctx, topic, e, stateReady, local)
+}
+
+// errCommit marks an error of the commit itself: the transaction may have happened.
+var errCommit = errors.New("commit")
+
+// local runs the local transaction once, with the outbox row.
+func (o *Outbox) local(ctx context.Context, topic string, e Event, state string, local func(tx *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.LongestTx)
+	defer cancel()
+	tx, err := o.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
+	// The row first: when a check-back has put a tombstone in its place, nothing is done.
+	if err := o.append(ctx, tx, topic, e, state, time.Time{}); mysql.Duplicate(err) {
+		return ErrLate
+	} else if err != nil {
+		return err
+	}
+	if err := local(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("%w: %w", errCommit, err)
+	}
+	return nil
+}
+
+// wait remembers that the end message of event has left. It is sent without an answer, so the row stays HALF for now.
+func (h *halves) wait(event string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = append(h.ended, ended{event, time.Now()})
+}
+
+// confirm closes the rows whose end message left half a grace ago, while this process was there to be asked: the broker asks within that
+// time when it did not get the end message, and again until it is answered. When this process dies before, the relay of another one
+// sends the event once more.
+func (o *Outbox) confirm(ctx context.Context) {
+	h := &o.halves
+	h.mu.Lock()
+	n := 0
+	for n < len(h.ended) && n < 500 && time.Since(h.ended[n].at) > o.cfg.Grace/2 {
+		n++
+	}
+	due := h.ended[:n:n]
+	h.ended = h.ended[n:]
+	h.mu.Unlock()
+	if n == 0 {
+		return
+	}
+	in, args := "", make([]any, n)
+	for i, e := range due {
+		if i > 0 {
+			in += ","
+		}
+		in += "?"
+		args[i] = e.event
+	}
+	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
+	if err != nil {
+		slog.WarnContext(ctx, "confirm transactional messages; the relay will send them again", "rows", n, "err", err)
+	}
+}
