@@ -1,0 +1,127 @@
+package mq
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/fourfold/chassis/mysql"
+)
+
+// ErrNoDeadLetter: there is no dead letter of that id; it may have been redriven.
+var ErrNoDeadLetter = errors.New("no such dead letter")
+
+// DeadLetter is an event that a group gave up.
+type DeadLetter struct {
+	ID                                           int64
+	Group, Topic, Source, EventID, Type, Subject string
+	Sequence                                     int64
+	Tries                                        int
+	Reason                                       string
+	At                                           time.Time
+	// History has a line a failure, oldest first, and Event the event as JSON. Only Read fills them in.
+	History string
+	Event   []byte
+}
+
+// DeadLetters is what all groups of a service gave up.
+type DeadLetters struct{ db *sql.DB }
+
+// NewDeadLetters reads db.
+func NewDeadLetters(db *sql.DB) *DeadLetters { return &DeadLetters{db} }
+
+const deadColumns = "id, grp, topic, source, event_id, type, subject, seq, tries, last_error, created_at"
+
+// List gives up to limit dead letters of group, of all groups when it is empty, with ids above after.
+func (d *DeadLetters) List(ctx context.Context, group string, after int64, limit int) ([]DeadLetter, error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT `+deadColumns+` FROM mq_inbox
+		WHERE state = 'DEAD' AND id > ? AND (? = '' OR grp = ?) ORDER BY id LIMIT ?`, after, group, group, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var letters []DeadLetter
+	for rows.Next() {
+		var l DeadLetter
+		if err := rows.Scan(&l.ID, &l.Group, &l.Topic, &l.Source, &l.EventID, &l.Type, &l.Subject, &l.Sequence, &l.Tries, &l.Reason, &l.At); err != nil {
+			return nil, err
+		}
+		letters = append(letters, l)
+	}
+	return letters, rows.Err()
+}
+
+// Read gives one dead letter whole, or ErrNoDeadLetter.
+func (d *DeadLetters) Read(ctx context.Context, id int64) (DeadLetter, error) {
+	var (
+		l       DeadLetter
+		history sql.NullString
+	)
+	err := d.db.QueryRowContext(ctx, `SELECT `+deadColumns+`, history, event FROM mq_inbox WHERE state = 'DEAD' AND id = ?`, id).Scan(
+		&l.ID, &l.Group, &l.Topic, &l.Source, &l.EventID, &l.Type, &l.Subject, &l.Sequence, &l.Tries, &l.Reason, &l.At, &history, &l.Event)
+	if errors.Is(err, sql.ErrNoRows) {
+		return DeadLetter{}, fmt.Errorf("%w: %d", ErrNoDeadLetter, id)
+	}
+	l.History = history.String
+	return l, err
+}
+
+// revive gives a letter all its tries again, and keeps its history.
+const revive = `UPDATE mq_inbox SET state = 'WAITING', tries = 0, waits = 0, next_at = NOW(3),
+	history = RIGHT(CONCAT(COALESCE(history, ''), DATE_FORMAT(NOW(3), '%Y-%m-%dT%H:%i:%s.%fZ '), 'redriven\n'), 8000)
+	WHERE state = 'DEAD' AND type <> '?' AND `
+
+// Redrive lets the group try one letter again, or gives ErrNoDeadLetter. What was no event at all can only be discarded.
+func (d *DeadLetters) Redrive(ctx context.Context, id int64) error {
+	return one(d.db.ExecContext(ctx, revive+"id = ?", id))
+}
+
+// RedriveAll lets group try all its letters again, and tells how many.
+func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (int64, error) {
+	res, err := d.db.ExecContext(ctx, revive+"grp = ?", group)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// Discard lets the group do without the letter's effect, so that in strict order what waits behind it goes on. The letter is gone then.
+func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
+	return mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
+		var (
+			group, source, subject string
+			seq                    int64
+		)
+		err := tx.QueryRowContext(ctx, `SELECT grp, source, subject, seq FROM mq_inbox WHERE state = 'DEAD' AND id = ? FOR UPDATE`, id).Scan(
+			&group, &source, &subject, &seq)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("%w: %d", ErrNoDeadLetter, id)
+		}
+		if err != nil {
+			return err
+		}
+		if seq > 0 {
+			if _, err := tx.ExecContext(ctx, `UPDATE mq_position SET seq = ? WHERE grp = ? AND source = ? AND subject = ? AND seq < ?`,
+				seq, group, source, subject, seq); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `UPDATE mq_inbox SET next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
+				AND state = 'WAITING'`, group, source, subject, seq+1); err != nil {
+				return err
+			}
+		}
+		return one(tx.ExecContext(ctx, `UPDATE mq_inbox SET state = 'OLD', event = NULL, closed_at = NOW(3) WHERE id = ?`, id))
+	})
+}
+
+func one(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return ErrNoDeadLetter
+}
