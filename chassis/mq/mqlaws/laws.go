@@ -47,6 +47,20 @@ func rolledBackNever(t *testing.T, w *world) {
 	Settled(t, w.db)
 }
 
+// twice: events without any order, so that nothing but the inbox tells that they were there before.
+func twice(t *testing.T, w *world) {
+	w.consume(t, w.subscription("a", mq.Unordered), Effect("a"))
+	for n := range 10 {
+		e := New("s", 0)
+		require.NoError(t, w.Deliver(t.Context(), w.Topic, e))
+		w.awaitEffects(t, 2*n+1)
+		require.NoError(t, w.Deliver(t.Context(), w.Topic, e))
+		require.NoError(t, w.Deliver(t.Context(), w.Topic, New("s", 0))) // behind it
+		w.awaitEffects(t, 2*n+2)
+	}
+	Settled(t, w.db)
+}
+
 // twiceAndOutOfOrder: every event comes twice, all of them shuffled.
 func twiceAndOutOfOrder(t *testing.T, w *world) {
 	var all []mq.Event

@@ -35,6 +35,7 @@ func Run(t *testing.T, newTransport func(t *testing.T) Transport) {
 	for name, law := range map[string]func(*testing.T, *world){
 		"CommittedOnce":         committedOnce,
 		"RolledBackNever":       rolledBackNever,
+		"Twice":                 twice,
 		"TwiceAndOutOfOrder":    twiceAndOutOfOrder,
 		"NewestOnly":            newestOnly,
 		"PoisonInFront":         poisonInFront,

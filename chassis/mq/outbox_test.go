@@ -1,0 +1,105 @@
+package mq_test
+
+import (
+	"database/sql"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+)
+
+// TestRelayKeepsWhatTheBrokerDidNotTake: a row is open until the broker has its event, and a subject that cannot be sent holds up no other.
+func TestRelayKeepsWhatTheBrokerDidNotTake(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	b := s.dial(t)
+	s.consume(t, b)
+	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Poll: 50 * time.Millisecond})
+	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
+		return errors.Join(o.Append(t.Context(), tx, "not-made-yet-"+s.topic, mqlaws.New("stuck", 1)), o.Append(t.Context(), tx, s.topic, mqlaws.New("s", 1)))
+	}))
+	background(t, o.Relay)
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY' AND tries > 2 AND last_error <> ''")
+	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error { return o.Append(t.Context(), tx, s.topic, mqlaws.New("s", 2)) }))
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect")
+
+	ctx := t.Context()
+	require.NoError(t, mq.CreateTopic(ctx, s.NameServer, s.Broker, "not-made-yet-"+s.topic, 4))
+	require.Eventually(t, func() bool {
+		return mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_outbox WHERE state <> 'SENT'") == "0\n--\n"
+	}, 30*time.Second, 50*time.Millisecond)
+}
+
+// TestAppendRefuses what could never be sent, while the caller can still roll back.
+func TestAppendRefuses(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	o := mq.NewOutbox(s.db, s.dial(t), mq.OutboxConfig{})
+	err := mysql.InTx(t.Context(), s.db, func(tx *sql.Tx) error { return o.Append(t.Context(), tx, s.topic, mq.Event{ID: "1"}) })
+	require.ErrorIs(t, err, mq.ErrRefused)
+	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_outbox"))
+}
+
+// TestTrace: the span that appended an event, the one that sent it and the one that consumed it are of one trace.
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	recorder := tracetest.NewSpanRecorder()
+	otel.SetTracerProvider(trace.NewTracerProvider(trace.WithSpanProcessor(recorder)))
+	s := newStage(t, mqtest.Shared(t))
+	b := s.dial(t)
+	s.consume(t, b)
+	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{})
+	background(t, o.Relay)
+	ctx, span := otel.Tracer("test").Start(t.Context(), "request")
+	require.NoError(t, o.InTx(ctx, func(tx *sql.Tx) error { return o.Append(ctx, tx, s.topic, mqlaws.New("s", 1)) }))
+	span.End()
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
+	parents := map[string]string{}
+	require.Eventually(t, func() bool {
+		ids := map[string]string{}
+		for _, r := range recorder.Ended() {
+			if r.SpanContext().TraceID() == span.SpanContext().TraceID() {
+				ids[r.SpanContext().SpanID().String()] = r.Name()
+			}
+		}
+		for _, r := range recorder.Ended() {
+			if r.SpanContext().TraceID() == span.SpanContext().TraceID() {
+				parents[r.Name()] = ids[r.Parent().SpanID().String()]
+			}
+		}
+		return len(parents) == 3
+	}, 20*time.Second, 20*time.Millisecond)
+	publish, consume := "publish "+s.topic, "consume "+group(s.topic).Group
+	assert.Equal(t, map[string]string{"request": "", publish: "request", consume: publish}, parents)
+}
+
+// TestRows: what is open is counted, with the age of the oldest.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	_, err := s.db.ExecContext(t.Context(), `INSERT INTO mq_outbox (event_id, topic, subject, event, state, created_at) VALUES
+		('1', 't', '', '', 'READY', NOW(3) - INTERVAL 100 SECOND), ('2', 't', '', '', 'READY', NOW(3)), ('3', 't', '', '', 'SENT', NOW(3))`)
+	require.NoError(t, err)
+	_, err = s.db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, created_at) VALUES
+		('g', 's', '1', 't', 'x', '', 0, 'DEAD', NOW(3) - INTERVAL 50 SECOND), ('g', 's', '2', 't', 'x', '', 0, 'DONE', NOW(3))`)
+	require.NoError(t, err)
+	rows, err := mq.OpenRows(t.Context(), s.db)
+	require.NoError(t, err)
+	require.Len(t, rows, 2)
+	assert.Equal(t, []any{"outbox", "", "READY", int64(2)}, []any{rows[0].Box, rows[0].Group, rows[0].State, rows[0].Count})
+	assert.InDelta(t, 100, rows[0].Oldest.Seconds(), 20)
+	assert.Equal(t, []any{"inbox", "g", "DEAD", int64(1)}, []any{rows[1].Box, rows[1].Group, rows[1].State, rows[1].Count})
+	assert.InDelta(t, 50, rows[1].Oldest.Seconds(), 20)
+}
