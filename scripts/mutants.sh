@@ -16,6 +16,8 @@ done | xargs -0 cp --parents -t "$copy"
 # What the mutants do not change; their own programs are built in the copy.
 mkdir "$copy/bin"
 [ -x bin/process-compose ] && ln -s "$PWD/bin/process-compose" "$copy/bin/process-compose"
+deploy/rocketmq/fetch.sh
+ln -s "$PWD/.cache" "$copy/.cache"
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || mapfile -t names < <(basename -s .patch scripts/mutants/*.patch)
