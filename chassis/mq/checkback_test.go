@@ -1,6 +1,7 @@
 package mq
 
 import (
+	"database/sql"
 	"strconv"
 	"testing"
 	"time"
@@ -65,5 +66,7 @@ func TestCheckerAnswers(t *testing.T) {
 	assert.Equal(t, primitive.UnkonwnState, check("late", 5*time.Second))
 	assert.Equal(t, primitive.RollbackMessageState, check("late", 20*time.Second))
 	assert.Equal(t, primitive.RollbackMessageState, check("late", 0), "a tombstone is final")
-	assert.True(t, mysql.Duplicate(appended("late", stateHalf)), "its local transaction fails")
+	late := Event{ID: "late", Source: "/test", Type: "x"}
+	err := o.local(t.Context(), "t", late, stateHalf, func(*sql.Tx) error { t.Error("a local transaction behind its tombstone"); return nil })
+	assert.ErrorIs(t, err, ErrLate)
 }

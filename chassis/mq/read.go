@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
@@ -23,33 +22,45 @@ func (b *Broker) Broadcast(ctx context.Context, topic string, types []string, f 
 		return err
 	}
 	defer func() { _ = c.Shutdown() }()
-	var wg sync.WaitGroup
-	for _, q := range queues {
-		wg.Go(func() { tail(ctx, c, q, types, f) })
+	at := map[int]int64{} // by queue: where to go on
+	for n := 0; ctx.Err() == nil; {
+		var failed error
+		for i, q := range queues {
+			if err := tail(ctx, c, q, i, at, types, f); err != nil {
+				failed = err
+			}
+		}
+		if failed == nil {
+			n = 0
+			sleep(ctx, broadcastEvery)
+			continue
+		}
+		n++
+		slog.DebugContext(ctx, "broadcast: read", "topic", topic, "err", failed)
+		sleep(ctx, grow(n, broadcastEvery, 2*time.Second))
 	}
-	wg.Wait()
 	return nil
 }
 
-// tail reads q from its end on.
-func tail(ctx context.Context, c rocketmq.PullConsumer, q *primitive.MessageQueue, types []string, f func(context.Context, Event)) {
-	at := int64(-1)
-	for n := 0; ctx.Err() == nil; {
-		var err error
-		if at < 0 {
-			at, err = end(c, q)
-		}
-		var ms []*primitive.MessageExt
-		if err == nil {
-			ms, at, err = pull(ctx, c, q, at)
-		}
+// broadcastEvery is how often the ends of the queues are looked at. The client could wait there for the next message, but not at
+// several queues at the same time: it writes into itself.
+const broadcastEvery = 50 * time.Millisecond
+
+// tail reads what has come to queue i since the last look.
+func tail(ctx context.Context, c rocketmq.PullConsumer, q *primitive.MessageQueue, i int, at map[int]int64, types []string, f func(context.Context, Event)) error {
+	last, err := end(c, q)
+	if err != nil {
+		return err
+	}
+	if _, begun := at[i]; !begun {
+		at[i] = last
+	}
+	for at[i] < last && ctx.Err() == nil {
+		ms, next, err := pull(ctx, c, q, at[i])
 		if err != nil {
-			n++
-			slog.DebugContext(ctx, "broadcast: read", "queue", q.String(), "err", err)
-			sleep(ctx, grow(n, 100*time.Millisecond, 2*time.Second))
-			continue
+			return err
 		}
-		n = 0
+		at[i] = next
 		for _, m := range ms {
 			var e Event
 			if json.Unmarshal(m.Body, &e) == nil && (len(types) == 0 || slices.Contains(types, e.Type)) && ctx.Err() == nil {
@@ -57,6 +68,7 @@ func tail(ctx context.Context, c rocketmq.PullConsumer, q *primitive.MessageQueu
 			}
 		}
 	}
+	return nil
 }
 
 // Replay calls f for each event that topic took from from until to and still has, those of a subject in order, until f fails. Consumers
@@ -147,30 +159,16 @@ func end(c rocketmq.PullConsumer, q *primitive.MessageQueue) (int64, error) {
 	return at, nil
 }
 
-// pull reads what stands at an offset of q, and waits for a while when that is the end. It gives the offset to go on at.
+// pull reads what stands at an offset of q that is not its end. It gives the offset to go on at.
 func pull(ctx context.Context, c rocketmq.PullConsumer, q *primitive.MessageQueue, at int64) ([]*primitive.MessageExt, int64, error) {
-	type answer struct {
-		result *primitive.PullResult
-		err    error
+	r, err := c.PullFrom(ctx, q, at, pullBatch)
+	switch {
+	case err != nil:
+		return nil, at, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case r.Status == primitive.PullFound:
+		return r.GetMessageExts(), r.NextBeginOffset, nil
+	case r.Status == primitive.PullBrokerTimeout:
+		return nil, at, fmt.Errorf("%w: time-out", ErrUnavailable)
 	}
-	answers := make(chan answer, 1)
-	own := *q // the client writes into it
-	go func() {
-		r, err := c.PullFrom(ctx, &own, at, pullBatch)
-		answers <- answer{r, err}
-	}()
-	select {
-	case <-ctx.Done(): // the client does not listen to ctx
-		return nil, at, ctx.Err()
-	case a := <-answers:
-		switch {
-		case a.err != nil:
-			return nil, at, fmt.Errorf("%w: %w", ErrUnavailable, a.err)
-		case a.result.Status == primitive.PullFound:
-			return a.result.GetMessageExts(), a.result.NextBeginOffset, nil
-		case a.result.Status == primitive.PullBrokerTimeout:
-			return nil, at, fmt.Errorf("%w: time-out", ErrUnavailable)
-		}
-		return nil, a.result.NextBeginOffset, nil
-	}
+	return nil, r.NextBeginOffset, nil
 }

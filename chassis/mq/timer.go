@@ -28,8 +28,8 @@ type Timers struct {
 func NewTimers(o *Outbox, topic string) *Timers { return &Timers{o, topic} }
 
 const (
-	brokerWaits = 71 * time.Hour // an hour less than it can
-	sweepSlack  = 2 * time.Second
+	brokerWaits = 71 * time.Hour  // an hour less than it can
+	sweepSlack  = 3 * time.Second // what is on its way has this long
 	sweepEvery  = time.Second
 	sweepBatch  = 100
 )
