@@ -31,7 +31,7 @@ func TestCheckerContained(t *testing.T) {
 	db, err := mysql.Open(mysql.Config{DSN: server.DSN("x")})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, Schema()))
+	require.NoError(t, mysql.Migrate(t.Context(), db, Tables().Migrations))
 	thaw, err := server.Freeze()
 	require.NoError(t, err)
 	defer thaw()
@@ -44,7 +44,7 @@ func TestCheckerContained(t *testing.T) {
 // TestCheckerAnswers: by the row; without one only when the local transaction had its time, and then it can not come any more.
 func TestCheckerAnswers(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, Schema())
+	db := mysqltest.Open(t, Tables().Migrations)
 	o := NewOutbox(db, nil, OutboxConfig{LongestTx: 10 * time.Second})
 	check := func(id string, age time.Duration) primitive.LocalTransactionState {
 		var now int64

@@ -12,13 +12,14 @@ import (
 //go:embed schema/*.sql
 var schema embed.FS
 
-// Schema is the one migration that makes the package's tables: for tests, and to copy into a service's migrations.
-func Schema() fs.FS {
+// Tables are the package's: mysql.Migrate(ctx, db, migrations.FS, mq.Tables()). Those who only publish, or only consume, need
+// them too.
+func Tables() mysql.Part {
 	sub, err := fs.Sub(schema, "schema")
 	if err != nil {
 		panic(err) // the folder is embedded
 	}
-	return sub
+	return mysql.Part{Name: "mq", Migrations: sub}
 }
 
 // MinKeep is the least time that closed rows are kept: the broker keeps messages for three days and may deliver any of them again,

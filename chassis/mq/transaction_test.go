@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,15 +30,15 @@ type stage struct {
 }
 
 func newStage(t *testing.T, s *mqtest.Server) stage {
-	files := mqlaws.Migrations(t)
-	files["0003_fact.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE fact (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, subject VARBINARY(64) NOT NULL);")}
+	files := maps.Clone(mqlaws.Migrations)
+	files["0002_fact.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE fact (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, subject VARBINARY(64) NOT NULL);")}
 	st := stage{Server: s, topic: s.Topic(t), dsn: mysqltest.DSN(t)}
 	st.service = "svc-" + st.topic
 	var err error
 	st.db, err = mysql.Open(mysql.Config{DSN: st.dsn})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = st.db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), st.db, files))
+	require.NoError(t, mysql.Migrate(t.Context(), st.db, files, mq.Tables()))
 	return st
 }
 

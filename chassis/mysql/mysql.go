@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 )
 
 // Config is the database part of a service's config.yaml.
@@ -88,10 +89,17 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	return s, nil
 }
 
-// Migrate brings the database up to the newest of the migrations (goose files in dir of fsys). Instances that start at the
-// same time wait for each other. It waits up to 30 s for the server to answer, and then as long as the migrations take: on a big
-// table that may be minutes, and one that is given up on goes on in the server.
-func Migrate(ctx context.Context, db *sql.DB, fsys fs.FS) error {
+// Part is the tables of a package that services share, beside their own: goose files, and the name under which it is remembered
+// how far they came.
+type Part struct {
+	Name       string
+	Migrations fs.FS
+}
+
+// Migrate brings the database up to the newest of the parts and of the service's own migrations (goose files), in this order.
+// Instances that start at the same time wait for each other. It waits up to 30 s for the server to answer, and then as long as
+// the migrations take: on a big table that may be minutes, and one that is given up on goes on in the server.
+func Migrate(ctx context.Context, db *sql.DB, own fs.FS, parts ...Part) error {
 	if err := await(ctx, db); err != nil {
 		return err
 	}
@@ -118,7 +126,21 @@ func Migrate(ctx context.Context, db *sql.DB, fsys fs.FS) error {
 		defer cancel()
 		_, _ = conn.ExecContext(ctx, "SELECT RELEASE_LOCK(CONCAT('migrate:', DATABASE()))")
 	}()
-	p, err := goose.NewProvider(goose.DialectMySQL, db, fsys, goose.WithVerbose(false))
+	for _, p := range parts {
+		if err := up(ctx, db, p.Migrations, p.Name+"_version"); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	return up(ctx, db, own, goose.DefaultTablename)
+}
+
+// up runs what versions, a table, does not name as done.
+func up(ctx context.Context, db *sql.DB, migrations fs.FS, versions string) error {
+	store, err := database.NewStore(database.DialectMySQL, versions)
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	p, err := goose.NewProvider("", db, migrations, goose.WithStore(store), goose.WithVerbose(false))
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}

@@ -62,24 +62,13 @@ type world struct {
 	outbox *mq.Outbox
 }
 
-// Migrations are the package's tables and one for effects, which takes any number for an event.
-func Migrations(t testing.TB) fstest.MapFS {
-	t.Helper()
-	text, err := mq.Schema().Open("0001_mq.sql")
-	require.NoError(t, err)
-	defer func() { _ = text.Close() }()
-	info, err := text.Stat()
-	require.NoError(t, err)
-	sql := make([]byte, info.Size())
-	_, err = text.Read(sql)
-	require.NoError(t, err)
-	return fstest.MapFS{"0001_mq.sql": {Data: sql}, "0002_effect.sql": {Data: []byte(`-- +goose Up
+// Migrations make a table of effects, which takes any number for an event.
+var Migrations = fstest.MapFS{"0001_effect.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE effect (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, grp VARBINARY(64) NOT NULL, event_id VARBINARY(64) NOT NULL,
   subject VARBINARY(128) NOT NULL, seq BIGINT NOT NULL, at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3), KEY (event_id));`)}}
-}
 
 func newWorld(t *testing.T, tr Transport) *world {
-	w := &world{Transport: tr, db: mysqltest.Open(t, Migrations(t))}
+	w := &world{Transport: tr, db: mysqltest.Open(t, Migrations, mq.Tables())}
 	w.outbox = tr.NewOutbox(w.db)
 	background(t, w.outbox.Relay)
 	return w

@@ -1,5 +1,5 @@
 -- +goose Up
--- What a service needs that publishes or consumes: copy this file into its migrations under the next number.
+-- What a service needs that publishes or consumes, in its own database.
 
 -- Events to be sent, written in the local transaction that made them true. event_id is also what a check-back asks for.
 CREATE TABLE mq_outbox (

@@ -51,15 +51,15 @@ func Stop() {
 	}
 }
 
-// Open gives a new, migrated database of the test's own. It fails the test when no MariaDB server is installed.
-func Open(t testing.TB, migrations fs.FS) *sql.DB {
+// Open gives a new database of the test's own, migrated as mysql.Migrate does. It fails the test when no MariaDB server is installed.
+func Open(t testing.TB, own fs.FS, parts ...mysql.Part) *sql.DB {
 	t.Helper()
 	db, err := mysql.Open(mysql.Config{DSN: DSN(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	if err := mysql.Migrate(t.Context(), db, migrations); err != nil {
+	if err := mysql.Migrate(t.Context(), db, own, parts...); err != nil {
 		t.Fatal(err)
 	}
 	return db
