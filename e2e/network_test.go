@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -24,7 +25,9 @@ import (
 func own(t *testing.T, o stack.Options) {
 	t.Helper()
 	o.Dir, o.RandomPorts, o.Faults, o.SkipBuild = t.TempDir(), true, true, true
-	o.Env = map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0"} // every call comes from one address
+	env := map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "REGISTRATION_POINTS": "0"} // every call comes from one address
+	maps.Copy(env, o.Env)
+	o.Env = env
 	s, err := stack.Up(t.Context(), o)
 	require.NoError(t, err)
 	wasShared, wasOperator := shared, operator

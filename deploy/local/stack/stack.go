@@ -282,3 +282,6 @@ func Names() []string {
 	}
 	return slices.Clip(names)
 }
+
+// NameServers are where the broker is found: host:port, separated by commas.
+func (s *Stack) NameServers() string { return s.vars["MQ_NAME_SERVERS"] }

@@ -1,0 +1,466 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	mrand "math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/deploy/local/stack"
+)
+
+// TestMessages kills those who send and who receive messages, and the broker between them, in a shop of its own. After each part the
+// databases are asked whether every committed fact had exactly one effect with everybody who follows it.
+func TestMessages(t *testing.T) {
+	own(t, stack.Options{Env: map[string]string{"REGISTRATION_POINTS": "100", "MQ_TRIES": "3", "MQ_FIRST_PAUSE": "50ms"}})
+	t.Run("sign-up", signUpIsFollowed)
+	t.Run("producer killed", producerKilled)
+	t.Run("consumer killed", consumerKilled)
+	t.Run("broker killed", brokerKilled)
+	t.Run("again", everythingAgain)
+	t.Run("poison", poison)
+	t.Run("without inventory", ordersWithoutInventory)
+	t.Run("latency", signUpLatency)
+}
+
+// newcomer is somebody about to sign up.
+type newcomer struct{ Phone, Email, Name, Password string }
+
+func someone() newcomer {
+	n, err := rand.Int(rand.Reader, big.NewInt(1e10))
+	if err != nil {
+		panic(err)
+	}
+	return newcomer{fmt.Sprintf("+861%010d", n), strings.ToLower(rand.Text()) + "@example.com", "E2E", password}
+}
+
+// signUp asks for an account; an error means that no answer came.
+func (n newcomer) signUp(ctx context.Context, c *client) (answer, error) {
+	return c.try(ctx, "POST", "/v1/members", map[string]any{"phone": n.Phone, "email": n.Email, "name": n.Name, "password": n.Password})
+}
+
+// signUpIsFollowed: points, SMS and e-mail come by themselves, and an operator can see the way of the message.
+func signUpIsFollowed(t *testing.T) {
+	n := someone()
+	c := anonymous()
+	a, err := n.signUp(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, 201, a.code, a.raw)
+	c.signIn(t, n.Email, password)
+	require.Eventually(t, func() bool { return creditOf(t, c) == "100 0" }, 10*time.Second, 10*time.Millisecond)
+	for _, to := range []string{n.Phone, n.Email} {
+		require.Eventually(t, func() bool { return len(inbox(t, to)) == 1 }, 10*time.Second, 10*time.Millisecond, to)
+	}
+	member := one(t, db(t, "shop_member"), "SELECT id FROM member WHERE email = ?", n.Email)
+	trace := messages(t, "subject="+member)
+	require.Len(t, trace, 1)
+	assert.Equal(t, "member.registered", trace[0].Type)
+	assert.Equal(t, "member", trace[0].Service)
+	assert.NotEmpty(t, trace[0].HalfAt, "it was a transactional message")
+	assert.NotEmpty(t, trace[0].BornAt)
+	var groups []string
+	for _, c := range trace[0].Consumptions {
+		assert.Equal(t, "DONE", c.State, c.Group)
+		groups = append(groups, c.Group)
+	}
+	assert.ElementsMatch(t, []string{"credit-registration", "notify-sms", "notify-email"}, groups)
+	assert.Equal(t, trace, messages(t, "event_id="+trace[0].EventID))
+
+	// Somebody who may not: nothing happens.
+	again, err := n.signUp(t.Context(), anonymous())
+	require.NoError(t, err)
+	require.Equal(t, 409, again.code)
+	requireEffects(t, registration)
+}
+
+// inbox is what the demo's inbox has for a number or an address.
+func inbox(t testing.TB, to string) []json.RawMessage {
+	t.Helper()
+	var reply struct{ Messages []json.RawMessage }
+	a := operator.must(t, 200, "GET", "/v1/ops/inbox?to="+strings.ReplaceAll(to, "+", "%2B"), nil)
+	require.NoError(t, json.Unmarshal([]byte(a.raw), &reply))
+	return reply.Messages
+}
+
+// tracedMessage is a message as the API shows it.
+type tracedMessage struct {
+	EventID      string `json:"event_id"`
+	Type         string `json:"type"`
+	Service      string `json:"service"`
+	State        string `json:"state"`
+	BornAt       string `json:"born_at"`
+	HalfAt       string `json:"half_at"`
+	Consumptions []struct{ Service, Group, State string }
+}
+
+func messages(t testing.TB, query string) []tracedMessage {
+	t.Helper()
+	var reply struct {
+		Messages    []tracedMessage
+		Unreachable []string
+	}
+	a := operator.must(t, 200, "GET", "/v1/ops/messages?"+query, nil)
+	require.NoError(t, json.Unmarshal([]byte(a.raw), &reply))
+	require.Empty(t, reply.Unreachable)
+	return reply.Messages
+}
+
+// producerKilled kills member between the half message and its local transaction, and between the local transaction and the end
+// message; the second time nobody is there to be asked back for longer than the broker waits before it asks.
+func producerKilled(t *testing.T) {
+	for _, c := range []struct {
+		name, point string
+		happened    bool
+		away        time.Duration
+	}{
+		{"half", "mq/half", false, 0},
+		{"local", "mq/local", true, 0},
+		{"local and away", "mq/local", true, 15 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.NoError(t, setFaultAt(t.Context(), "member", c.point, "crash"))
+			pid, err := shared.PID(t.Context(), "member")
+			require.NoError(t, err)
+			n := someone()
+			a, err := n.signUp(t.Context(), anonymous())
+			require.NoError(t, err)
+			require.Equal(t, 503, a.code, a.raw)
+			require.Eventually(t, func() bool { now, err := shared.PID(t.Context(), "member"); return err != nil || now != pid },
+				5*time.Second, 10*time.Millisecond, "it died")
+			if c.away > 0 {
+				require.NoError(t, shared.Stop(t.Context(), "member"))
+				time.Sleep(c.away) // the absence itself
+				require.NoError(t, shared.Start(t.Context(), "member"))
+			}
+			require.NoError(t, shared.WaitHealthy(t.Context(), "member", "gateway"))
+			assert.Equal(t, c.happened, one(t, db(t, "shop_member"), "SELECT id FROM member WHERE email = ?", n.Email) != "")
+			if c.happened {
+				require.Eventually(t, func() bool { return len(inbox(t, n.Email)) == 1 }, 90*time.Second, 100*time.Millisecond)
+			}
+			requireEffects(t, registration)
+			if !c.happened {
+				assert.Empty(t, inbox(t, n.Email))
+			}
+		})
+	}
+}
+
+// consumerKilled kills credit and notify between their effect and its commit, and between the commit and the acknowledgement.
+func consumerKilled(t *testing.T) {
+	for _, c := range []struct{ process, group string }{{"credit", "credit-registration"}, {"notify", "notify-email"}} {
+		for _, point := range []string{"effect", "committed"} {
+			t.Run(c.group+" "+point, func(t *testing.T) {
+				pid, err := shared.PID(t.Context(), c.process)
+				require.NoError(t, err)
+				require.NoError(t, setFaultAt(t.Context(), c.process, "consume/"+c.group+"/"+point, "crash"))
+				n := someone()
+				a, err := n.signUp(t.Context(), anonymous())
+				require.NoError(t, err)
+				require.Equal(t, 201, a.code, a.raw)
+				require.Eventually(t, func() bool { now, err := shared.PID(t.Context(), c.process); return err == nil && now != pid },
+					10*time.Second, 10*time.Millisecond, "it died and is back")
+				require.NoError(t, shared.WaitHealthy(t.Context(), c.process))
+			})
+		}
+	}
+	requireEffects(t, registration)
+}
+
+// brokerKilled lets 1,000 newcomers sign up and 1,000 orders be paid, of which some are refused, canceled, shipped and refunded, while
+// the broker, the name server, and all who send or receive are killed one after another.
+func brokerKilled(t *testing.T) {
+	const newcomers, payments = 1000, 1000
+	sku := product(t, 500, 100000)
+	shoppers := []*client{shopper(t), shopper(t), shopper(t), shopper(t)}
+	var (
+		wg              sync.WaitGroup
+		mu              sync.Mutex
+		told            []newcomer // that they are members
+		signed, paid    atomic.Int64
+		refused, unsure atomic.Int64
+	)
+	until := func(done *atomic.Int64, n int64, call func() bool) {
+		for done.Load() < n {
+			if call() {
+				done.Add(1)
+			} else {
+				time.Sleep(20 * time.Millisecond) // the shop is away: do not spin
+			}
+		}
+	}
+	for range 3 {
+		wg.Go(func() {
+			c := anonymous()
+			until(&signed, newcomers, func() bool {
+				n := someone()
+				a, err := n.signUp(context.Background(), c)
+				if err != nil || a.code != 201 {
+					unsure.Add(1)
+					return false
+				}
+				mu.Lock()
+				told = append(told, n)
+				mu.Unlock()
+				if mrand.N(10) == 0 { // a second time: refused, and rolled back
+					if a, err := n.signUp(context.Background(), c); err == nil && a.code == 409 {
+						refused.Add(1)
+					}
+				}
+				return true
+			})
+		})
+	}
+	for _, c := range shoppers {
+		wg.Go(func() { until(&paid, payments, func() bool { return buySomething(c, sku) }) })
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); wg.Wait() }()
+	victims := []string{"broker", "member", "namesrv", "credit", "broker", "notify", "order", "mariadb", "broker"}
+	began := time.Now()
+	for _, victim := range victims {
+		atLeast := signed.Load() + paid.Load() + 150
+		require.Eventually(t, func() bool { return signed.Load()+paid.Load() >= min(atLeast, newcomers+payments) },
+			60*time.Second, 10*time.Millisecond, "they go on behind each kill: %d signed up, %d paid", &signed, &paid)
+		require.NoError(t, shared.Kill(t.Context(), victim))
+		if victim == "broker" { // it is away for a while, and nobody waits for it
+			require.NoError(t, shared.Stop(t.Context(), victim))
+			before := signed.Load() + paid.Load()
+			require.Eventually(t, func() bool { return signed.Load()+paid.Load() >= min(before+50, newcomers+payments) },
+				30*time.Second, 10*time.Millisecond, "without a broker all goes on")
+			require.NoError(t, shared.Start(t.Context(), victim))
+		}
+		require.NoError(t, shared.WaitHealthy(t.Context(), victim))
+	}
+	<-ended
+	stream := time.Since(began)
+	t.Logf("%d signed up, %d refused, %d had no answer; %d paid; %d processes killed in %.0f s",
+		len(told), refused.Load(), unsure.Load(), paid.Load(), len(victims), stream.Seconds())
+	requireSettles(t, shared)
+	requireEffects(t, registration)
+	t.Logf("all effects there %.0f s later", time.Since(began).Seconds()-stream.Seconds())
+	for _, n := range told {
+		require.NotEmpty(t, one(t, db(t, "shop_member"), "SELECT id FROM member WHERE email = ?", n.Email), "%s was told to be a member", n.Email)
+	}
+}
+
+// buySomething makes an order and pays it; now and then it cancels it instead, or ships or refunds it behind. It tells whether it
+// was paid.
+func buySomething(c *client, sku string) bool {
+	ctx := context.Background()
+	a, err := c.try(ctx, "POST", "/v1/orders", map[string]any{"lines": []any{map[string]any{"sku": sku, "quantity": 1}}})
+	if err != nil || a.code != 201 {
+		return false
+	}
+	id, chance := a.Body.ID, mrand.N(20)
+	if chance == 0 {
+		_, _ = c.try(ctx, "POST", "/v1/orders/"+id+"/cancel", nil)
+		return false
+	}
+	if a, err = c.try(ctx, "POST", "/v1/orders/"+id+"/pay", nil); err != nil || a.code != 200 {
+		return false
+	}
+	switch chance {
+	case 1:
+		_, _ = c.try(ctx, "POST", "/v1/orders/"+id+"/refund", nil)
+	case 2, 3:
+		if a, err = operator.try(ctx, "GET", "/v1/ops/deliveries?order_id="+id, nil); err == nil && len(a.Body.Deliveries) == 1 {
+			for _, work := range []string{"pick", "ship", "deliver"}[:chance] {
+				_, _ = operator.try(ctx, "POST", "/v1/ops/deliveries/"+a.Body.Deliveries[0].ID+"/"+work, nil)
+			}
+		}
+	}
+	return true
+}
+
+// bus connects this process with the shop's broker.
+func bus(t testing.TB) *mq.Broker {
+	t.Helper()
+	b, err := mq.Dial(mq.Config{NameServers: shared.NameServers(), Service: "e2e"})
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	return b
+}
+
+// everythingAgain sends every event that the topics hold twice more, newest and oldest in any order, and nothing changes.
+func everythingAgain(t *testing.T) {
+	b := bus(t)
+	state := func() string { return one(t, db(t, "shop_order"), footprintOfAll) }
+	handled := func() (n float64) {
+		for _, process := range []string{"credit", "notify", "order"} {
+			n += measured(t, shared.Admin(process)+"/metrics", "mq_consume_duration_seconds_count")
+		}
+		return n
+	}
+	before, calls := state(), handled()
+	deliveries := 0
+	for topic, groups := range map[string]int{eventv1.TopicMembers: 3, eventv1.TopicOrders: 1, eventv1.TopicProducts: 1, eventv1.TopicDeliveries: 1} {
+		var all []mq.Event
+		require.NoError(t, b.Replay(t.Context(), topic, time.Now().Add(-time.Hour), time.Now(), func(e mq.Event) error {
+			all = append(all, e)
+			return nil
+		}))
+		require.NotEmpty(t, all, topic)
+		all = append(all[max(0, len(all)-500):], all[max(0, len(all)-500):]...)
+		mrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, e := range all {
+			require.NoError(t, b.Publish(t.Context(), topic, e))
+		}
+		deliveries += groups * len(all)
+	}
+	require.Eventually(t, func() bool { return handled() >= calls+float64(deliveries) }, 60*time.Second, 100*time.Millisecond,
+		"all %d deliveries were handled", deliveries)
+	assert.Equal(t, before, state())
+	requireEffects(t, registration)
+}
+
+// footprintOfAll is a checksum of everything that events have effects on.
+const footprintOfAll = `SELECT CONCAT_WS(' ',
+	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', source, member_id, points, status, updated_at))) FROM shop_credit.credit_entry),
+	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', member_id, credit, prepare_add_credit))) FROM shop_credit.credit_account),
+	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', id, event_id, channel, recipient, state))) FROM shop_notify.notification),
+	(SELECT COUNT(*) FROM shop_notify.inbox),
+	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', id, status, event_seq))) FROM shop_order.orders),
+	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', sku, name, price_cents, version))) FROM shop_order.product))`
+
+// poison puts messages that cannot work in front of good ones: these come through, those are found among the dead letters with what
+// happened, operators are told, and they can be redriven when the cause is gone.
+func poison(t *testing.T) {
+	b := bus(t)
+	bad := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(), Data: []byte(`{"member_id":7}`)}
+	require.NoError(t, b.Publish(t.Context(), eventv1.TopicMembers, bad))
+	good := someone()
+	a, err := good.signUp(t.Context(), anonymous())
+	require.NoError(t, err)
+	require.Equal(t, 201, a.code)
+	require.Eventually(t, func() bool { return len(inbox(t, good.Email)) == 1 }, 10*time.Second, 10*time.Millisecond, "good ones pass")
+	var dead []deadLetter
+	require.Eventually(t, func() bool {
+		dead = deadLetters(t, "")
+		return len(dead) == 3
+	}, 20*time.Second, 50*time.Millisecond, "each of three groups gives up: %v", &dead)
+	for _, d := range dead {
+		assert.Equal(t, bad.ID, d.EventID)
+		assert.NotEmpty(t, d.Reason)
+		operator.must(t, 200, "POST", "/v1/ops/dead-letters/"+d.ID+"/discard", nil)
+	}
+	require.Empty(t, deadLetters(t, ""))
+	require.Eventually(t, func() bool { return mailTo(t, "operator@example.com", "credit-registration") }, 30*time.Second, 100*time.Millisecond,
+		"operators are told")
+
+	// What failed for a cause that went away.
+	require.NoError(t, setFaultAt(t.Context(), "credit", "consume/credit-registration/effect", "error"))
+	var victims []newcomer
+	for range 3 {
+		n := someone()
+		a, err := n.signUp(t.Context(), anonymous())
+		require.NoError(t, err)
+		require.Equal(t, 201, a.code)
+		victims = append(victims, n)
+	}
+	require.Eventually(t, func() bool { return len(deadLetters(t, "credit-registration")) == 3 }, 20*time.Second, 50*time.Millisecond)
+	letter := operator.must(t, 200, "GET", "/v1/ops/dead-letters/"+deadLetters(t, "credit-registration")[0].ID, nil)
+	assert.Contains(t, letter.raw, "try 3")
+	assert.Contains(t, letter.raw, "injected fault")
+	require.NoError(t, setFaultAt(t.Context(), "credit", "consume/credit-registration/effect", ""))
+	operator.must(t, 200, "POST", "/v1/ops/dead-letters/"+deadLetters(t, "credit-registration")[0].ID+"/redrive", nil)
+	require.Eventually(t, func() bool { return len(deadLetters(t, "credit-registration")) == 2 }, 10*time.Second, 50*time.Millisecond, "one")
+	operator.must(t, 200, "POST", "/v1/ops/dead-letters/redrive", map[string]any{"group": "credit-registration"})
+	requireEffects(t, registration)
+	assert.Len(t, victims, 3)
+}
+
+type deadLetter struct {
+	ID      string `json:"id"`
+	Group   string `json:"group"`
+	EventID string `json:"event_id"`
+	Reason  string `json:"reason"`
+}
+
+func deadLetters(t testing.TB, group string) []deadLetter {
+	t.Helper()
+	var reply struct {
+		DeadLetters []deadLetter `json:"dead_letters"`
+		Unreachable []string
+	}
+	a := operator.must(t, 200, "GET", "/v1/ops/dead-letters?group="+group, nil)
+	require.NoError(t, json.Unmarshal([]byte(a.raw), &reply))
+	require.Empty(t, reply.Unreachable)
+	return reply.DeadLetters
+}
+
+// mailTo tells whether an address has a message in which what stands.
+func mailTo(t testing.TB, to, what string) bool {
+	t.Helper()
+	return slices.ContainsFunc(inbox(t, to), func(m json.RawMessage) bool { return strings.Contains(string(m), what) })
+}
+
+// ordersWithoutInventory: order prices from its own copy, so an order is taken while inventory is stopped.
+func ordersWithoutInventory(t *testing.T) {
+	sku := product(t, 700, 10)
+	require.Eventually(t, func() bool {
+		return one(t, db(t, "shop_order"), "SELECT price_cents FROM product WHERE sku = ?", sku) == "700"
+	}, 10*time.Second, 10*time.Millisecond)
+	c := shopper(t)
+	require.NoError(t, shared.Stop(t.Context(), "inventory"))
+	t.Cleanup(func() {
+		assert.NoError(t, shared.Start(context.Background(), "inventory"))
+		assert.NoError(t, shared.WaitHealthy(context.Background(), "inventory", "gateway"))
+	})
+	id := c.order(t, sku, 2)
+	a, err := c.try(t.Context(), "POST", "/v1/orders", map[string]any{"lines": []any{map[string]any{"sku": "e2e-never-seen", "quantity": 1}}})
+	require.NoError(t, err)
+	assert.Equal(t, 503, a.code, a.raw)
+	require.NoError(t, shared.Start(t.Context(), "inventory"))
+	require.NoError(t, shared.WaitHealthy(t.Context(), "inventory", "gateway"))
+	require.Equal(t, 200, c.pay(t, id).code)
+}
+
+// signUpLatency: a sign-up that three groups follow answers as fast as one that nobody follows. Rounds with and without followers take
+// turns, so that whatever else the machine does meets both.
+func signUpLatency(t *testing.T) {
+	followers := func(sig syscall.Signal) {
+		for _, name := range []string{"credit", "notify"} {
+			pid, err := shared.PID(context.Background(), name)
+			require.NoError(t, err)
+			require.NoError(t, syscall.Kill(pid, sig))
+		}
+	}
+	t.Cleanup(func() { followers(syscall.SIGCONT) })
+	took := map[bool][]time.Duration{}
+	measure := func(followed bool) {
+		for range 5 {
+			n, c := someone(), anonymous()
+			began := time.Now()
+			a, err := n.signUp(t.Context(), c)
+			took[followed] = append(took[followed], time.Since(began))
+			require.NoError(t, err)
+			require.Equal(t, 201, a.code)
+		}
+	}
+	for range 12 {
+		followers(syscall.SIGSTOP)
+		measure(false)
+		followers(syscall.SIGCONT)
+		measure(true)
+	}
+	median := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
+	with, without := median(took[true]), median(took[false])
+	t.Logf("a sign-up takes %s with three followers, %s without (medians of %d and %d, interleaved): %.2f ×", with.Round(100*time.Microsecond),
+		without.Round(100*time.Microsecond), len(took[true]), len(took[false]), float64(with)/float64(without))
+	assert.LessOrEqual(t, float64(with), 1.3*float64(without))
+	requireEffects(t, registration)
+}
