@@ -25,6 +25,9 @@ var (
 	ErrRefused = errors.New("the event is refused")
 	// ErrNotYet is what a handler returns that cannot act yet: it is called again later, for as long as it takes.
 	ErrNotYet = errors.New("not yet")
+	// ErrPoison is what a handler returns for an event that can never have an effect, such as one that it cannot read: it is a dead letter
+	// at once.
+	ErrPoison = errors.New("poison message")
 )
 
 // Config is the broker's part of a service's config.yaml.
@@ -33,6 +36,8 @@ type Config struct {
 	NameServers string `json:"name_servers"`
 	// Service names who publishes; all instances of a service have the same.
 	Service string `json:"-"`
+	// Tries is how often a handler may fail before the event is dead, where a subscription does not say: 10.
+	Tries int `json:"tries"`
 	// Timeout bounds one send. 3 s, which is also the most, when 0.
 	Timeout time.Duration `json:"timeout"`
 }

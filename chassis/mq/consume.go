@@ -24,7 +24,7 @@ import (
 //
 // It waits for a topic or a broker that is not there yet. It fails on a subscription that cannot work.
 func (b *Broker) Consume(ctx context.Context, db *sql.DB, s Subscription, handle Handler) error {
-	if err := s.complete(); err != nil {
+	if err := s.complete(b.cfg.Tries); err != nil {
 		return err
 	}
 	in := &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -73,4 +74,28 @@ func TestDeadLetters(t *testing.T) {
 	assert.EqualValues(t, 2, n)
 	mqlaws.AwaitCount(t, s.db, 7, "SELECT COUNT(*) FROM effect")
 	mqlaws.Settled(t, s.db)
+}
+
+// TestPoison: what a handler calls poison is a dead letter after one try; for others the broker's Config says how many there are.
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	b, err := mq.Dial(mq.Config{NameServers: s.NameServer, Service: s.service, Tries: 2})
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	sub := group(s.topic)
+	sub.Tries, sub.FirstPause = 0, 10*time.Millisecond
+	background(t, func(ctx context.Context) error {
+		return b.Consume(ctx, s.db, sub, func(_ context.Context, _ *sql.Tx, e mq.Event) error {
+			if e.Subject == "poison" {
+				return fmt.Errorf("no member: %w", mq.ErrPoison)
+			}
+			return errors.New("away")
+		})
+	})
+	for _, subject := range []string{"poison", "other"} {
+		require.NoError(t, b.Publish(t.Context(), s.topic, mqlaws.New(subject, 1)))
+	}
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
+	assert.Equal(t, "other 2\npoison 1\n--\n", mysqltest.Dump(t, s.db, "SELECT subject, tries FROM mq_inbox ORDER BY subject"))
 }

@@ -125,7 +125,7 @@ func (in *inbox) fail(ctx context.Context, e Event, cause error) (how string, er
 			waits++
 		}
 		pause := sql.NullInt64{Int64: grow(tries+waits, in.s.FirstPause, in.s.LongestPause).Microseconds(), Valid: true}
-		if counts && tries >= in.s.Tries {
+		if counts && (tries >= in.s.Tries || errors.Is(cause, ErrPoison)) {
 			how, state, pause.Valid = "dead", stateDead, false
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, tries = ?, waits = ?, last_error = ?,

@@ -1,6 +1,7 @@
 package mq
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -34,7 +35,7 @@ type Subscription struct {
 	Workers int
 	// Timeout bounds one call of the handler: 10 s.
 	Timeout time.Duration
-	// Tries is how often a handler may fail before the event is dead: 10.
+	// Tries is how often a handler may fail before the event is dead: as the broker's Config says.
 	Tries int
 	// FirstPause is before the second try, and doubles up to LongestPause: 1 s, 1 min.
 	FirstPause, LongestPause time.Duration
@@ -46,12 +47,12 @@ type Subscription struct {
 // all. An error, a panic or a time-out rolls back; the event is tried again later.
 type Handler func(ctx context.Context, tx *sql.Tx, e Event) error
 
-func (s *Subscription) complete() error {
+func (s *Subscription) complete(tries int) error {
 	if s.Workers <= 0 {
 		s.Workers = 16
 	}
 	if s.Tries <= 0 {
-		s.Tries = 10
+		s.Tries = cmp.Or(tries, 10)
 	}
 	orElse(&s.Timeout, 10*time.Second)
 	orElse(&s.FirstPause, time.Second)
