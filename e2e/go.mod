@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	example.com/fourfold/api v0.0.0
-	example.com/fourfold/chassis v0.0.0-00010101000000-000000000000
+	example.com/fourfold/chassis v0.0.0
 	example.com/fourfold/deploy/local v0.0.0
 	github.com/Shopify/toxiproxy/v2 v2.12.0
 	github.com/go-sql-driver/mysql v1.10.1
@@ -77,10 +77,11 @@ require (
 	stathat.com/c/consistent v1.0.0 // indirect
 )
 
+replace example.com/fourfold/deploy/local => ../deploy/local
+
+exclude github.com/dtm-labs/client v1.18.7
+
 replace (
 	example.com/fourfold/api => ../api
 	example.com/fourfold/chassis => ../chassis
-	example.com/fourfold/deploy/local => ../deploy/local
 )
-
-exclude github.com/dtm-labs/client v1.18.7

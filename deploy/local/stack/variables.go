@@ -49,6 +49,7 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 		"BRANCH_KEYS":        "k1:" + sec.BranchKey,
 		"REPLICAS":           strconv.Itoa(replicas),
 		"REDIS_ADDR":         at("redis", ""),
+		"MQ_NAME_SERVERS":    at("namesrv", ""),
 		"DTM_GRPC_ADDR":      all("dtm", "_GRPC", ""),
 		"DTM_ADMIN":          all("dtm", "", "http://"),
 		"DTM_PASSWORD":       sec.MySQL["dtm"],
