@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mq"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/order/internal/mysql"
@@ -26,7 +27,7 @@ const member = "member-1"
 
 func newOrder(t *testing.T) (*sql.DB, *mysql.Store, string) {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db)
 	return db, store, addOrder(t, store)
 }

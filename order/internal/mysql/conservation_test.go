@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
@@ -19,7 +20,7 @@ import (
 // TestOneChecks: of 20 instances whose time has come one checks, and again when the pause is over.
 func TestOneChecks(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db)
 	claim := func() int32 {
 		var claimed atomic.Int32
@@ -56,7 +57,7 @@ func TestOneChecks(t *testing.T) {
 // between the others; also when there are more orders than are read at once.
 func TestScan(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db)
 	const n = 45_000
 	for _, statement := range []string{
@@ -104,6 +105,6 @@ func TestScan(t *testing.T) {
 	assert.Equal(t, n, fit)
 
 	// None at all.
-	empty := mysql.NewStore(mysqltest.Open(t, migrations.FS))
+	empty := mysql.NewStore(mysqltest.Open(t, migrations.FS, mq.Tables()))
 	require.NoError(t, empty.Scan(t.Context(), func(records []order.Record) { assert.Empty(t, records) }))
 }

@@ -109,27 +109,29 @@ func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Rea
 }
 
 // Follow takes an order through event, which happened in the warehouse, and records it as eventType. The second time it
-// changes nothing. ErrNotYet when the order has to change first: deliver the event again later. ErrNotFound.
-func (s *Store) Follow(ctx context.Context, id string, event order.Event, eventType string) error {
+// changes nothing. ErrNotYet when the order has to change first: try again later. ErrNotFound; ErrState when it never will.
+func (s *Store) Follow(ctx context.Context, tx *sql.Tx, id string, event order.Event, eventType string) error {
 	t := event.Transition()
-	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
-		q := s.q.WithTx(tx)
-		o, err := q.LockOrder(ctx, id)
-		if err != nil {
-			return found(err)
-		}
-		if order.Status(o.Status).After(event) {
-			return nil
-		}
-		n, err := q.MoveOrder(ctx, query.MoveOrderParams{ID: id, FromStatus: string(t.From), ToStatus: string(t.To)})
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return fmt.Errorf("%w: %s on %s", order.ErrNotYet, event, o.Status)
-		}
-		return record(ctx, q, id, eventType)
-	})
+	q := s.q.WithTx(tx)
+	o, err := q.LockOrder(ctx, id)
+	if err != nil {
+		return found(err)
+	}
+	status := order.Status(o.Status)
+	switch {
+	case status.After(event):
+		return nil
+	case status.Awaits(event):
+		return fmt.Errorf("%w: %s on %s", order.ErrNotYet, event, status)
+	}
+	n, err := q.MoveOrder(ctx, query.MoveOrderParams{ID: id, FromStatus: string(t.From), ToStatus: string(t.To)})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return fmt.Errorf("%w: %s on %s", order.ErrState, event, status)
+	}
+	return record(ctx, q, id, eventType)
 }
 
 // Expired gives up to limit orders that were not paid in time, the oldest first, by the database's clock.

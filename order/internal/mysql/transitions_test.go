@@ -32,8 +32,8 @@ func TestEveryStatusAndEvent(t *testing.T) {
 		order.ConfirmRefund:  phase(func(tx *sql.Tx) error { return store.ConfirmRefund(ctx, tx, id, gid) }),
 		order.CancelRefund:   phase(func(tx *sql.Tx) error { return store.CancelRefund(ctx, tx, id, gid) }),
 		order.Close:          func() error { return store.Close(ctx, member, id, order.ByMember) },
-		order.Ship:           func() error { return store.Follow(ctx, id, order.Ship, "order.shipped") },
-		order.Complete:       func() error { return store.Follow(ctx, id, order.Complete, "order.completed") },
+		order.Ship:           phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Ship, "order.shipped") }),
+		order.Complete:       phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Complete, "order.completed") }),
 	} {
 		for _, status := range []order.Status{
 			order.Created, order.Updating, order.Paid, order.Canceled, order.Shipped, order.Completed, order.Refunding, order.Refunded,

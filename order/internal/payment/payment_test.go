@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/mq"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
@@ -112,7 +113,7 @@ func TestRefundLaws(t *testing.T) {
 // payable is a database with an order whose payment attempt is open.
 func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db)
 	o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
