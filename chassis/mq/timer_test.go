@@ -22,9 +22,8 @@ func TestTimers(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, mqtest.Shared(t))
 	b, wake := s.dial(t), s.Topic(t)
-	s.consume(t, b)
 	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Poll: 100 * time.Millisecond})
-	timers := mq.NewTimers(o, wake)
+	timers := mq.NewTimers(o, wake, mqlaws.Effect("a"))
 	background(t, o.Relay)
 	background(t, timers.Run)
 
@@ -33,11 +32,11 @@ func TestTimers(t *testing.T) {
 	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
 		for n := range count {
 			id := fmt.Sprintf("t%d", n)
-			if err := timers.At(t.Context(), tx, id, due.Add(time.Duration(n)*time.Millisecond), s.topic, mqlaws.New(id, 1)); err != nil {
+			if err := timers.At(t.Context(), tx, id, due.Add(time.Duration(n)*time.Millisecond), mqlaws.New(id, 1)); err != nil {
 				return err
 			}
 		}
-		return timers.At(t.Context(), tx, "far", time.Now().Add(30*24*time.Hour), s.topic, mqlaws.New("far", 1))
+		return timers.At(t.Context(), tx, "far", time.Now().Add(30*24*time.Hour), mqlaws.New("far", 1))
 	}))
 	canceled := 0
 	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
