@@ -77,7 +77,7 @@ var books = []struct{ name, database, query string }{
 	{"nothing is frozen", "shop_inventory", "SELECT order_id AS row_id FROM stock_freeze WHERE status IN ('FROZEN', 'RETURNING')"},
 	{"nothing is prepared", "shop_credit", "SELECT source AS row_id FROM credit_entry WHERE status IN ('PREPARED', 'DEDUCTING')"},
 	{"no slip is unknown or held", "shop_wms", "SELECT order_id AS row_id FROM delivery_slip WHERE status IN ('UNKNOWN', 'HELD')"},
-	{"every event has its number", "shop_order", `SELECT o.id AS row_id FROM orders o LEFT JOIN outbox x ON x.order_id = o.id
+	{"every event has its number", "shop_order", `SELECT o.id AS row_id FROM orders o LEFT JOIN order_event x ON x.order_id = o.id
 			GROUP BY o.id, o.event_seq HAVING COUNT(x.id) <> o.event_seq OR MAX(x.seq) <> o.event_seq`},
 	// One MariaDB server holds all databases, so the services can be compared in one statement.
 	{"PAID means added and a slip", "shop_order", `SELECT o.id AS row_id FROM orders o

@@ -84,7 +84,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	svc.Ready("mysql", db.PingContext)
-	orders := store.NewStore(db)
+	orders := store.NewStore(db, outbox)
 	pay := payment.New(tcc.NewParticipant("order", db, keys), orders)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), orders)
 	initiator := checkout.New(orders, coordinator, pay, refund, cmp.Or(cfg.Peers.Own, cfg.GRPC.Addr), inventory, credit, wms, cfg.payTimes())

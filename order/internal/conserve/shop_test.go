@@ -17,6 +17,7 @@ import (
 
 	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
@@ -69,7 +70,7 @@ func openShop(t testing.TB) *shop {
 	keys, err := tcc.ParseKeys(branchKeys)
 	require.NoError(t, err)
 	s := &shop{order: mysqltest.Open(t, migrations.FS, mq.Tables()), keys: keys, peers: map[string]*process{}}
-	s.store = mysql.NewStore(s.order)
+	s.store = mysql.NewStore(s.order, mqtest.Absent(t, s.order, "order"))
 	identity, _ := servicetest.Keys(t)
 	for _, name := range []string{"inventory", "credit", "wms"} {
 		s.peers[name] = start(t, name, identity)

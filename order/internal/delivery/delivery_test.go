@@ -45,7 +45,7 @@ func told(t *testing.T, orderID string, seq int64, typ string) mq.Event {
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	store := mysql.NewStore(db)
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	events := delivery.New(store)
 	add(t, store, "order-1")
 	handle := func(e mq.Event) error {
@@ -65,7 +65,7 @@ func TestEvents(t *testing.T) {
 		for _, typ := range []string{shipped, delivered} {
 			_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = ?", status)
 			require.NoError(t, err)
-			before := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox")
+			before := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event")
 			err = handle(told(t, "order-1", 1, typ))
 			expected := want[typ]
 			switch expected {
@@ -81,7 +81,7 @@ func TestEvents(t *testing.T) {
 			}
 			assert.Equal(t, string(expected)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders"), "%s on %s", typ, status)
 			if expected == status {
-				assert.Equal(t, before, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox"), "%s on %s records nothing", typ, status)
+				assert.Equal(t, before, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event"), "%s on %s records nothing", typ, status)
 			}
 		}
 	}
@@ -97,7 +97,7 @@ func TestEvents(t *testing.T) {
 func TestFollows(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	store := mysql.NewStore(db)
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	add(t, store, "paid")
 	add(t, store, "updating")
 	add(t, store, "canceled")

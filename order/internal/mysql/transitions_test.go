@@ -42,7 +42,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 			require.NoError(t, err)
 			_, err = db.ExecContext(ctx, "UPDATE payment_attempt SET state = 'OPEN'")
 			require.NoError(t, err)
-			events := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox")
+			events := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event")
 			err = happen()
 			want := status
 			if legal := event.Transition(); legal.From == status {
@@ -50,7 +50,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 				assert.NoError(t, err, "%s on %s", event, status)
 			} else {
 				assert.True(t, err != nil || status.After(event), "%s on %s", event, status)
-				assert.Equal(t, events, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox"), "%s on %s tells nobody", event, status)
+				assert.Equal(t, events, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event"), "%s on %s tells nobody", event, status)
 			}
 			assert.Equal(t, string(want)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders"), "%s on %s", event, status)
 		}

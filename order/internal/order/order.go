@@ -147,6 +147,8 @@ type Order struct {
 	ExpiresAt time.Time
 	// PaidAt is zero until the order is paid.
 	PaidAt time.Time
+	// Version is the number of the order's last event.
+	Version int64
 }
 
 // Line is a product and its quantity; name and price are those of the moment the order was made.

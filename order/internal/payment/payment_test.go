@@ -10,6 +10,7 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
@@ -114,7 +115,7 @@ func TestRefundLaws(t *testing.T) {
 func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	store := mysql.NewStore(db)
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
 	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
@@ -131,5 +132,5 @@ func snapshot(t testing.TB, db *sql.DB) string {
 	return mysqltest.Dump(t, db,
 		"SELECT CONCAT_WS(',', status, reason, gid, paid_at IS NOT NULL) FROM orders",
 		"SELECT CONCAT_WS(',', gid, state) FROM payment_attempt ORDER BY no",
-		"SELECT seq, event_type FROM outbox ORDER BY seq")
+		"SELECT e.seq, e.event_type FROM mq_outbox o LEFT JOIN order_event e ON e.event_id = o.event_id WHERE o.topic = 'order-events' ORDER BY o.id")
 }
