@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -19,6 +20,7 @@ type config struct {
 	service.Config
 	BranchKeys string       `json:"branch_keys"`
 	MySQL      mysql.Config `json:"mysql"`
+	MQ         mq.Config    `json:"mq"`
 	Peers      struct {
 		Own       string `json:"own"`
 		Inventory string `json:"inventory"`
@@ -31,8 +33,9 @@ type config struct {
 	} `json:"coordinator"`
 	OrderTTL service.Duration `json:"order_ttl"`
 	Keep     struct {
-		Barrier service.Duration `json:"barrier"`
-		Answers service.Duration `json:"answers"`
+		Barrier  service.Duration `json:"barrier"`
+		Answers  service.Duration `json:"answers"`
+		Messages service.Duration `json:"messages"`
 	} `json:"keep"`
 	Payment struct {
 		TimeoutToFail service.Duration `json:"timeout_to_fail"`
@@ -66,10 +69,14 @@ func (c config) sweepTimes() checkout.SweepTimes {
 // later gets a second order.
 func (c config) retention() ([]mysql.Retention, error) {
 	barrier, err := tcc.BarrierRetention(c.Keep.Barrier.D())
-	if k := c.Keep.Answers.D(); err == nil && k != 0 && k < minKeepAnswers {
-		err = fmt.Errorf("keep.answers: at least %v, longer than anybody repeats a call; 0 keeps them for ever", minKeepAnswers)
+	if err != nil {
+		return nil, err
 	}
-	return []mysql.Retention{barrier, {Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers.D()}}, err
+	if k := c.Keep.Answers.D(); k != 0 && k < minKeepAnswers {
+		return nil, fmt.Errorf("keep.answers: at least %v, longer than anybody repeats a call; 0 keeps them for ever", minKeepAnswers)
+	}
+	messages, err := mq.Retentions(c.Keep.Messages.D())
+	return append(messages, barrier, mysql.Retention{Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers.D()}), err
 }
 
 const minKeepAnswers = 24 * time.Hour

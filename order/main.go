@@ -12,12 +12,12 @@ import (
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/conserve"
-	"example.com/fourfold/order/internal/delivery"
 	"example.com/fourfold/order/internal/expiry"
 	store "example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/payment"
@@ -57,9 +57,16 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
 		return err
 	}
+	cfg.MQ.Service = "order"
+	broker, err := mq.Dial(cfg.MQ)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
 	coordinator, err := tcc.Dial(cfg.Coordinator.GRPC, cfg.Coordinator.Admin, keys)
 	if err != nil {
 		return err
@@ -77,7 +84,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	svc.Ready("mysql", db.PingContext)
-	orders := store.NewStore(db)
+	orders := store.NewStore(db, outbox)
 	pay := payment.New(tcc.NewParticipant("order", db, keys), orders)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), orders)
 	initiator := checkout.New(orders, coordinator, pay, refund, cmp.Or(cfg.Peers.Own, cfg.GRPC.Addr), inventory, credit, wms, cfg.payTimes())
@@ -88,8 +95,10 @@ func run(ctx context.Context, cfg config) error {
 		rpc.NewOrders(orders, inventoryv1.NewCatalogueClient(inventory.Conn), initiator, cfg.OrderTTL.D()))
 	orderv1.RegisterOrderPaymentServer(svc.GRPC, pay)
 	orderv1.RegisterOrderRefundServer(svc.GRPC, refund)
-	orderv1.RegisterDeliveryEventsServer(svc.GRPC, delivery.New(keys, orders))
 	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
+	if err := exchange(svc, db, broker, outbox, orders); err != nil {
+		return err
+	}
 	svc.Go(sweeper.Run)
 	svc.Go(mysql.Retain(db, retention...))
 	svc.Go(expiry.New(orders, cfg.Sweep.Every.D()).Run)

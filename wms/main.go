@@ -1,5 +1,5 @@
-// Command wms owns the warehouse's delivery slips, is a participant of the payment and refund transactions, and tells order what
-// became of a delivery.
+// Command wms owns the warehouse's delivery slips, is a participant of the payment and refund transactions, and
+// publishes what becomes of a delivery.
 package main
 
 import (
@@ -11,12 +11,12 @@ import (
 	booksv1 "example.com/fourfold/api/books/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/wms/internal/hold"
 	store "example.com/fourfold/wms/internal/mysql"
-	"example.com/fourfold/wms/internal/relay"
 	"example.com/fourfold/wms/internal/rpc"
 	"example.com/fourfold/wms/internal/slip"
 	"example.com/fourfold/wms/migrations"
@@ -38,9 +38,6 @@ func main() {
 
 // run serves until ctx ends or the process is told to stop.
 func run(ctx context.Context, cfg config) error {
-	if err := cfg.check(); err != nil {
-		return err
-	}
 	retention, err := cfg.retention()
 	if err != nil {
 		return err
@@ -54,27 +51,32 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
 		return err
 	}
 
-	order, err := service.Dial(cfg.Peers.Order)
+	cfg.MQ.Service = "wms"
+	broker, err := mq.Dial(cfg.MQ)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = order.Close() }()
+	defer broker.Close()
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
 
 	svc, err := service.New("wms", cfg.Config)
 	if err != nil {
 		return err
 	}
 	svc.Ready("mysql", db.PingContext)
-	slips := store.NewStore(db)
+	slips := store.NewStore(db, outbox)
 	wmsv1.RegisterWarehouseServer(svc.GRPC, rpc.NewWarehouse(slips))
 	wmsv1.RegisterDeliverySlipServer(svc.GRPC, slip.New(tcc.NewParticipant("wms", db, keys), slips))
 	wmsv1.RegisterSlipHoldServer(svc.GRPC, hold.New(tcc.NewParticipant("wms-refund", db, keys), slips))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	svc.Go(relay.New(slips, relay.ToOrder(order, keys), cfg.relayTimes()).Run)
+	if err := mq.Observe(db); err != nil {
+		return err
+	}
+	svc.Go(outbox.Relay)
 	svc.Go(mysql.Retain(db, retention...))
 	return svc.Run(ctx)
 }

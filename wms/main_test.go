@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"net"
+	"io/fs"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
@@ -15,11 +17,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/emptypb"
 
-	orderv1 "example.com/fourfold/api/order/v1"
+	eventv1 "example.com/fourfold/api/event/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
@@ -28,7 +31,7 @@ import (
 	"example.com/fourfold/wms/migrations"
 )
 
-func TestMain(m *testing.M) { mysqltest.Main(m) }
+func TestMain(m *testing.M) { mqtest.Main(m) }
 
 // TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
 func TestServes(t *testing.T) {
@@ -40,8 +43,9 @@ func TestServes(t *testing.T) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
 	require.NoError(t, err)
-	order := newOrder(t, branchKeys)
-	cfg.Peers.Order = order.addr
+	server, began := mqtest.Shared(t), time.Now()
+	cfg.MQ.NameServers = server.NameServer
+	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicDeliveries, 4))
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
 	go func() { stopped <- run(ctx, cfg) }()
@@ -119,43 +123,15 @@ func TestServes(t *testing.T) {
 	delivered, err := warehouse.CompleteDelivery(operator, &wmsv1.CompleteDeliveryRequest{Id: id})
 	require.NoError(t, err)
 	assert.Equal(t, wmsv1.Delivery_DELIVERED, delivered.GetStatus())
-	for _, want := range []string{"order-1 1 SHIPPED", "order-1 2 DELIVERED"} {
-		select {
-		case got := <-order.told:
-			assert.Equal(t, want, got)
-		case <-ctx.Done():
-			t.Fatal("order was not told ", want)
-		}
-	}
-}
-
-// order is the other service's end: it writes down what it is told.
-type order struct {
-	orderv1.UnimplementedDeliveryEventsServer
-	addr string
-	keys tcc.Keys
-	told chan string
-}
-
-func newOrder(t *testing.T, keys tcc.Keys) *order {
-	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	o := &order{addr: lis.Addr().String(), keys: keys, told: make(chan string, 10)}
-	server := grpc.NewServer()
-	orderv1.RegisterDeliveryEventsServer(server, o)
-	go func() { _ = server.Serve(lis) }()
-	t.Cleanup(server.Stop)
-	return o
-}
-
-func (o *order) Deliver(ctx context.Context, e *orderv1.DeliveryEvent) (*emptypb.Empty, error) {
-	if err := o.keys.CheckCall(ctx, orderv1.DeliveryEvents_Deliver_FullMethodName,
-		e.GetEventId(), e.GetOrderId(), fmt.Sprint(e.GetSeq()), e.GetType().String()); err != nil {
-		return nil, err
-	}
-	o.told <- fmt.Sprint(e.GetOrderId(), " ", e.GetSeq(), " ", e.GetType())
-	return &emptypb.Empty{}, nil
+	broker := server.Dial(t)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		var told []string
+		assert.NoError(c, broker.Replay(ctx, eventv1.TopicDeliveries, began, time.Now(), func(e mq.Event) error {
+			told = append(told, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type))
+			return nil
+		}))
+		assert.Equal(c, []string{"order-1 1 delivery.shipped", "order-1 2 delivery.delivered"}, told)
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // TestDefaults: the built-in configuration fits the struct.
@@ -168,33 +144,34 @@ func TestDefaults(t *testing.T) {
 	assert.NotEmpty(t, cfg.Admin.Addr)
 	assert.NotEmpty(t, cfg.MySQL.DSN)
 	assert.Positive(t, cfg.MySQL.MaxConns)
-	assert.NotEmpty(t, cfg.Peers.Order)
-	assert.Positive(t, cfg.Relay.Alert.D())
-	require.NoError(t, cfg.check())
-	cfg.Relay.Lease = 2 * cfg.Relay.Call
-	require.ErrorContains(t, cfg.check(), "lease")
+	assert.NotEmpty(t, cfg.MQ.NameServers)
+	_, err := cfg.retention()
+	require.NoError(t, err)
+	cfg.KeepMessages = service.Duration(time.Hour)
+	_, err = cfg.retention()
+	require.ErrorContains(t, err, "longer than the broker keeps messages")
 }
 
-// TestOldRowsAreDeleted: what is done with and old goes in the background; an event that order has not taken stays
+// TestOldRowsAreDeleted: what is done with and old goes in the background; an event that the broker does not have stays
 // for as long as it takes.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
-	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.MQ.NameServers = "127.0.0.1:0", "127.0.0.1:0", "error", "127.0.0.1:1"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
-		`INSERT INTO outbox (event_id, event_type, order_id, seq, created_at, next_at, delivered_at) VALUES
-		('old', '', 'o-1', 1, '2020-01-01', '2020-01-01', TIMESTAMPADD(DAY, -8, NOW(3))),
-		('young', '', 'o-1', 2, '2020-01-01', '2020-01-01', TIMESTAMPADD(DAY, -6, NOW(3))),
-		('not taken', '', 'o-1', 3, '2020-01-01', TIMESTAMPADD(DAY, 1, NOW(3)), NULL)`,
+		`INSERT INTO mq_outbox (event_id, topic, subject, event, state, created_at, next_at, closed_at) VALUES
+		('old', '', 'o-1', '{}', 'SENT', '2020-01-01', '2020-01-01', TIMESTAMPADD(DAY, -8, NOW(3))),
+		('young', '', 'o-1', '{}', 'SENT', '2020-01-01', '2020-01-01', TIMESTAMPADD(DAY, -6, NOW(3))),
+		('not sent', '', 'o-1', '{}', 'READY', '2020-01-01', TIMESTAMPADD(DAY, 1, NOW(3)), NULL)`,
 	} {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
@@ -207,9 +184,63 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		assert.NoError(t, <-stopped)
 	})
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		assert.Equal(c, "young\n--\nyoung\nnot taken\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT event_id FROM outbox ORDER BY seq"))
+		assert.Equal(c, "young\n--\nyoung\nnot sent\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT event_id FROM mq_outbox ORDER BY id"))
 	}, 20*time.Second, 20*time.Millisecond)
 
 	cfg.KeepBarrier = service.Duration(time.Hour)
 	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
+}
+
+// TestUpgrade: of an older version's outbox order gets what it had not taken, and what is in front of that and of what is to come, in
+// order: also where retention deleted the row.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	db, err := mysql.Open(mysql.Config{DSN: mysqltest.DSN(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	older := fstest.MapFS{}
+	files, err := fs.Glob(migrations.FS, "000[1-5]_*.sql")
+	require.NoError(t, err)
+	require.Len(t, files, 5)
+	for _, name := range files {
+		text, err := fs.ReadFile(migrations.FS, name)
+		require.NoError(t, err)
+		older[name] = &fstest.MapFile{Data: text}
+	}
+	require.NoError(t, mysql.Migrate(t.Context(), db, older))
+	for _, stmt := range []string{
+		`INSERT INTO delivery_slip (id, order_id, gid, status, address, event_seq) VALUES
+		('s-1', 'o-picked', '', 'PICKED', '', 0), ('s-2', 'o-shipped', '', 'SHIPPED', '', 1), ('s-3', 'o-deleted', '', 'SHIPPED', '', 1),
+		('s-4', 'o-half', '', 'DELIVERED', '', 2), ('s-5', 'o-done', '', 'DELIVERED', '', 2), ('s-6', 'o-\"x\\', '', 'SHIPPED', '', 1)`,
+		`INSERT INTO outbox (event_id, event_type, order_id, seq, delivered_at) VALUES ('a', 'delivery.shipped', 'o-shipped', 1, NULL),
+		('b', 'delivery.shipped', 'o-half', 1, NOW(3)), ('c', 'delivery.delivered', 'o-half', 2, NULL),
+		('d', 'delivery.shipped', 'o-done', 1, NOW(3)), ('e', 'delivery.delivered', 'o-done', 2, NOW(3))`,
+	} {
+		_, err := db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
+	rows, err := db.QueryContext(t.Context(), "SELECT event FROM mq_outbox WHERE state = 'READY' ORDER BY id")
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	var got []string
+	for rows.Next() {
+		var (
+			text []byte
+			e    mq.Event
+			told eventv1.DeliveryChanged
+		)
+		require.NoError(t, rows.Scan(&text))
+		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
+		require.NoError(t, eventv1.Read(e.Data, &told))
+		assert.Equal(t, "/wms", e.Source)
+		assert.Equal(t, e.Subject, told.GetOrderId())
+		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
+		got = append(got, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type, " ", told.GetDeliveryId(), " ", told.GetStatus()))
+	}
+	require.NoError(t, rows.Err())
+	assert.Equal(t, []string{
+		"o-shipped 1 delivery.shipped s-2 SHIPPED", "o-deleted 1 delivery.shipped s-3 SHIPPED",
+		"o-half 1 delivery.shipped s-4 SHIPPED", "o-half 2 delivery.delivered s-4 DELIVERED", `o-"x\ 1 delivery.shipped s-6 SHIPPED`,
+	}, got)
 }

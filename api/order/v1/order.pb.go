@@ -95,55 +95,6 @@ func (Order_Status) EnumDescriptor() ([]byte, []int) {
 	return file_order_v1_order_proto_rawDescGZIP(), []int{0, 0}
 }
 
-type DeliveryEvent_Type int32
-
-const (
-	DeliveryEvent_TYPE_UNSPECIFIED DeliveryEvent_Type = 0
-	DeliveryEvent_SHIPPED          DeliveryEvent_Type = 1
-	DeliveryEvent_DELIVERED        DeliveryEvent_Type = 2
-)
-
-// Enum value maps for DeliveryEvent_Type.
-var (
-	DeliveryEvent_Type_name = map[int32]string{
-		0: "TYPE_UNSPECIFIED",
-		1: "SHIPPED",
-		2: "DELIVERED",
-	}
-	DeliveryEvent_Type_value = map[string]int32{
-		"TYPE_UNSPECIFIED": 0,
-		"SHIPPED":          1,
-		"DELIVERED":        2,
-	}
-)
-
-func (x DeliveryEvent_Type) Enum() *DeliveryEvent_Type {
-	p := new(DeliveryEvent_Type)
-	*p = x
-	return p
-}
-
-func (x DeliveryEvent_Type) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (DeliveryEvent_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_order_v1_order_proto_enumTypes[1].Descriptor()
-}
-
-func (DeliveryEvent_Type) Type() protoreflect.EnumType {
-	return &file_order_v1_order_proto_enumTypes[1]
-}
-
-func (x DeliveryEvent_Type) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use DeliveryEvent_Type.Descriptor instead.
-func (DeliveryEvent_Type) EnumDescriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{11, 0}
-}
-
 type Order struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -153,13 +104,15 @@ type Order struct {
 	Reason     string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	TotalCents int64  `protobuf:"varint,4,opt,name=total_cents,json=totalCents,proto3" json:"total_cents,omitempty"`
 	// What paying this order adds to the member's credit.
-	Points        int64                  `protobuf:"varint,5,opt,name=points,proto3" json:"points,omitempty"`
-	Lines         []*OrderLine           `protobuf:"bytes,6,rep,name=lines,proto3" json:"lines,omitempty"`
-	Address       string                 `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	PaidAt        *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=paid_at,json=paidAt,proto3" json:"paid_at,omitempty"`
-	MemberId      string                 `protobuf:"bytes,11,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Points    int64                  `protobuf:"varint,5,opt,name=points,proto3" json:"points,omitempty"`
+	Lines     []*OrderLine           `protobuf:"bytes,6,rep,name=lines,proto3" json:"lines,omitempty"`
+	Address   string                 `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	PaidAt    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=paid_at,json=paidAt,proto3" json:"paid_at,omitempty"`
+	MemberId  string                 `protobuf:"bytes,11,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// Number of the order's last event: the sequence of what order-events says about it.
+	Version       int64 `protobuf:"varint,12,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +222,13 @@ func (x *Order) GetMemberId() string {
 		return x.MemberId
 	}
 	return ""
+}
+
+func (x *Order) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
 }
 
 type OrderLine struct {
@@ -762,76 +722,6 @@ func (x *OrderRefundRequest) GetOrderId() string {
 	return ""
 }
 
-type DeliveryEvent struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Unique; the same each time the event is delivered.
-	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	// Counts the events of one order's delivery from 1, without gaps.
-	Seq           int64              `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
-	Type          DeliveryEvent_Type `protobuf:"varint,4,opt,name=type,proto3,enum=order.v1.DeliveryEvent_Type" json:"type,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DeliveryEvent) Reset() {
-	*x = DeliveryEvent{}
-	mi := &file_order_v1_order_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DeliveryEvent) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DeliveryEvent) ProtoMessage() {}
-
-func (x *DeliveryEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DeliveryEvent.ProtoReflect.Descriptor instead.
-func (*DeliveryEvent) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *DeliveryEvent) GetEventId() string {
-	if x != nil {
-		return x.EventId
-	}
-	return ""
-}
-
-func (x *DeliveryEvent) GetOrderId() string {
-	if x != nil {
-		return x.OrderId
-	}
-	return ""
-}
-
-func (x *DeliveryEvent) GetSeq() int64 {
-	if x != nil {
-		return x.Seq
-	}
-	return 0
-}
-
-func (x *DeliveryEvent) GetType() DeliveryEvent_Type {
-	if x != nil {
-		return x.Type
-	}
-	return DeliveryEvent_TYPE_UNSPECIFIED
-}
-
 type CheckConservationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is on its way (an order UPDATING, stock FROZEN …) is a violation only after so many seconds. 60 when absent.
@@ -842,7 +732,7 @@ type CheckConservationRequest struct {
 
 func (x *CheckConservationRequest) Reset() {
 	*x = CheckConservationRequest{}
-	mi := &file_order_v1_order_proto_msgTypes[12]
+	mi := &file_order_v1_order_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +744,7 @@ func (x *CheckConservationRequest) String() string {
 func (*CheckConservationRequest) ProtoMessage() {}
 
 func (x *CheckConservationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[12]
+	mi := &file_order_v1_order_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +757,7 @@ func (x *CheckConservationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckConservationRequest.ProtoReflect.Descriptor instead.
 func (*CheckConservationRequest) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{12}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckConservationRequest) GetOpenSeconds() int32 {
@@ -889,7 +779,7 @@ type ConservationReport struct {
 
 func (x *ConservationReport) Reset() {
 	*x = ConservationReport{}
-	mi := &file_order_v1_order_proto_msgTypes[13]
+	mi := &file_order_v1_order_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +791,7 @@ func (x *ConservationReport) String() string {
 func (*ConservationReport) ProtoMessage() {}
 
 func (x *ConservationReport) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[13]
+	mi := &file_order_v1_order_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +804,7 @@ func (x *ConservationReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConservationReport.ProtoReflect.Descriptor instead.
 func (*ConservationReport) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{13}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ConservationReport) GetOk() bool {
@@ -948,7 +838,7 @@ type CreateOrderRequest_Line struct {
 
 func (x *CreateOrderRequest_Line) Reset() {
 	*x = CreateOrderRequest_Line{}
-	mi := &file_order_v1_order_proto_msgTypes[14]
+	mi := &file_order_v1_order_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +850,7 @@ func (x *CreateOrderRequest_Line) String() string {
 func (*CreateOrderRequest_Line) ProtoMessage() {}
 
 func (x *CreateOrderRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[14]
+	mi := &file_order_v1_order_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +895,7 @@ type ConservationReport_Check struct {
 
 func (x *ConservationReport_Check) Reset() {
 	*x = ConservationReport_Check{}
-	mi := &file_order_v1_order_proto_msgTypes[15]
+	mi := &file_order_v1_order_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +907,7 @@ func (x *ConservationReport_Check) String() string {
 func (*ConservationReport_Check) ProtoMessage() {}
 
 func (x *ConservationReport_Check) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[15]
+	mi := &file_order_v1_order_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +920,7 @@ func (x *ConservationReport_Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConservationReport_Check.ProtoReflect.Descriptor instead.
 func (*ConservationReport_Check) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{13, 0}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{12, 0}
 }
 
 func (x *ConservationReport_Check) GetName() string {
@@ -1065,7 +955,7 @@ var File_order_v1_order_proto protoreflect.FileDescriptor
 
 const file_order_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x14order/v1/order.proto\x12\border.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x04\n" +
+	"\x14order/v1/order.proto\x12\border.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x04\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x16.order.v1.Order.StatusR\x06status\x12\x16\n" +
@@ -1081,7 +971,8 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x123\n" +
 	"\apaid_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x06paidAt\x12\x1b\n" +
-	"\tmember_id\x18\v \x01(\tR\bmemberId\"\x8c\x01\n" +
+	"\tmember_id\x18\v \x01(\tR\bmemberId\x12\x18\n" +
+	"\aversion\x18\f \x01(\x03R\aversion\"\x8c\x01\n" +
 	"\x06Status\x12\x16\n" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCREATED\x10\x01\x12\f\n" +
@@ -1123,17 +1014,7 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\x13OrderPaymentRequest\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\"/\n" +
 	"\x12OrderRefundRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"\xee\x01\n" +
-	"\rDeliveryEvent\x12$\n" +
-	"\bevent_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aeventId\x12$\n" +
-	"\border_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aorderId\x12\x19\n" +
-	"\x03seq\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x03seq\x12<\n" +
-	"\x04type\x18\x04 \x01(\x0e2\x1c.order.v1.DeliveryEvent.TypeB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04type\"8\n" +
-	"\x04Type\x12\x14\n" +
-	"\x10TYPE_UNSPECIFIED\x10\x00\x12\v\n" +
-	"\aSHIPPED\x10\x01\x12\r\n" +
-	"\tDELIVERED\x10\x02\"J\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"J\n" +
 	"\x18CheckConservationRequest\x12.\n" +
 	"\fopen_seconds\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xa3\x05(\x00R\vopenSeconds\"\xe0\x01\n" +
 	"\x12ConservationReport\x12\x0e\n" +
@@ -1162,9 +1043,7 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\x06Cancel\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\x9a\x01\n" +
 	"\vOrderRefund\x12E\n" +
 	"\aConfirm\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12D\n" +
-	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042R\n" +
-	"\x0eDeliveryEvents\x12@\n" +
-	"\aDeliver\x12\x17.order.v1.DeliveryEvent\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\x87\x01\n" +
+	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\x87\x01\n" +
 	"\fConservation\x12w\n" +
 	"\x11CheckConservation\x12\".order.v1.CheckConservationRequest\x1a\x1c.order.v1.ConservationReport\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/conservationB+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
 
@@ -1180,69 +1059,64 @@ func file_order_v1_order_proto_rawDescGZIP() []byte {
 	return file_order_v1_order_proto_rawDescData
 }
 
-var file_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_order_v1_order_proto_goTypes = []any{
 	(Order_Status)(0),                // 0: order.v1.Order.Status
-	(DeliveryEvent_Type)(0),          // 1: order.v1.DeliveryEvent.Type
-	(*Order)(nil),                    // 2: order.v1.Order
-	(*OrderLine)(nil),                // 3: order.v1.OrderLine
-	(*CreateOrderRequest)(nil),       // 4: order.v1.CreateOrderRequest
-	(*ListOrdersRequest)(nil),        // 5: order.v1.ListOrdersRequest
-	(*ListOrdersReply)(nil),          // 6: order.v1.ListOrdersReply
-	(*GetOrderRequest)(nil),          // 7: order.v1.GetOrderRequest
-	(*PayOrderRequest)(nil),          // 8: order.v1.PayOrderRequest
-	(*RefundOrderRequest)(nil),       // 9: order.v1.RefundOrderRequest
-	(*CancelOrderRequest)(nil),       // 10: order.v1.CancelOrderRequest
-	(*OrderPaymentRequest)(nil),      // 11: order.v1.OrderPaymentRequest
-	(*OrderRefundRequest)(nil),       // 12: order.v1.OrderRefundRequest
-	(*DeliveryEvent)(nil),            // 13: order.v1.DeliveryEvent
-	(*CheckConservationRequest)(nil), // 14: order.v1.CheckConservationRequest
-	(*ConservationReport)(nil),       // 15: order.v1.ConservationReport
-	(*CreateOrderRequest_Line)(nil),  // 16: order.v1.CreateOrderRequest.Line
-	(*ConservationReport_Check)(nil), // 17: order.v1.ConservationReport.Check
-	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),            // 19: google.protobuf.Empty
+	(*Order)(nil),                    // 1: order.v1.Order
+	(*OrderLine)(nil),                // 2: order.v1.OrderLine
+	(*CreateOrderRequest)(nil),       // 3: order.v1.CreateOrderRequest
+	(*ListOrdersRequest)(nil),        // 4: order.v1.ListOrdersRequest
+	(*ListOrdersReply)(nil),          // 5: order.v1.ListOrdersReply
+	(*GetOrderRequest)(nil),          // 6: order.v1.GetOrderRequest
+	(*PayOrderRequest)(nil),          // 7: order.v1.PayOrderRequest
+	(*RefundOrderRequest)(nil),       // 8: order.v1.RefundOrderRequest
+	(*CancelOrderRequest)(nil),       // 9: order.v1.CancelOrderRequest
+	(*OrderPaymentRequest)(nil),      // 10: order.v1.OrderPaymentRequest
+	(*OrderRefundRequest)(nil),       // 11: order.v1.OrderRefundRequest
+	(*CheckConservationRequest)(nil), // 12: order.v1.CheckConservationRequest
+	(*ConservationReport)(nil),       // 13: order.v1.ConservationReport
+	(*CreateOrderRequest_Line)(nil),  // 14: order.v1.CreateOrderRequest.Line
+	(*ConservationReport_Check)(nil), // 15: order.v1.ConservationReport.Check
+	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),            // 17: google.protobuf.Empty
 }
 var file_order_v1_order_proto_depIdxs = []int32{
 	0,  // 0: order.v1.Order.status:type_name -> order.v1.Order.Status
-	3,  // 1: order.v1.Order.lines:type_name -> order.v1.OrderLine
-	18, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	18, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
-	16, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
-	2,  // 6: order.v1.ListOrdersReply.orders:type_name -> order.v1.Order
-	1,  // 7: order.v1.DeliveryEvent.type:type_name -> order.v1.DeliveryEvent.Type
-	17, // 8: order.v1.ConservationReport.checks:type_name -> order.v1.ConservationReport.Check
-	4,  // 9: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
-	5,  // 10: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
-	7,  // 11: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
-	8,  // 12: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
-	9,  // 13: order.v1.Orders.RefundOrder:input_type -> order.v1.RefundOrderRequest
-	10, // 14: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
-	11, // 15: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
-	11, // 16: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
-	12, // 17: order.v1.OrderRefund.Confirm:input_type -> order.v1.OrderRefundRequest
-	12, // 18: order.v1.OrderRefund.Cancel:input_type -> order.v1.OrderRefundRequest
-	13, // 19: order.v1.DeliveryEvents.Deliver:input_type -> order.v1.DeliveryEvent
-	14, // 20: order.v1.Conservation.CheckConservation:input_type -> order.v1.CheckConservationRequest
-	2,  // 21: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
-	6,  // 22: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
-	2,  // 23: order.v1.Orders.GetOrder:output_type -> order.v1.Order
-	2,  // 24: order.v1.Orders.PayOrder:output_type -> order.v1.Order
-	2,  // 25: order.v1.Orders.RefundOrder:output_type -> order.v1.Order
-	2,  // 26: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
-	19, // 27: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
-	19, // 28: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
-	19, // 29: order.v1.OrderRefund.Confirm:output_type -> google.protobuf.Empty
-	19, // 30: order.v1.OrderRefund.Cancel:output_type -> google.protobuf.Empty
-	19, // 31: order.v1.DeliveryEvents.Deliver:output_type -> google.protobuf.Empty
-	15, // 32: order.v1.Conservation.CheckConservation:output_type -> order.v1.ConservationReport
-	21, // [21:33] is the sub-list for method output_type
-	9,  // [9:21] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	2,  // 1: order.v1.Order.lines:type_name -> order.v1.OrderLine
+	16, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	16, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
+	16, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
+	14, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
+	1,  // 6: order.v1.ListOrdersReply.orders:type_name -> order.v1.Order
+	15, // 7: order.v1.ConservationReport.checks:type_name -> order.v1.ConservationReport.Check
+	3,  // 8: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
+	4,  // 9: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
+	6,  // 10: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
+	7,  // 11: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
+	8,  // 12: order.v1.Orders.RefundOrder:input_type -> order.v1.RefundOrderRequest
+	9,  // 13: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
+	10, // 14: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
+	10, // 15: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
+	11, // 16: order.v1.OrderRefund.Confirm:input_type -> order.v1.OrderRefundRequest
+	11, // 17: order.v1.OrderRefund.Cancel:input_type -> order.v1.OrderRefundRequest
+	12, // 18: order.v1.Conservation.CheckConservation:input_type -> order.v1.CheckConservationRequest
+	1,  // 19: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
+	5,  // 20: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
+	1,  // 21: order.v1.Orders.GetOrder:output_type -> order.v1.Order
+	1,  // 22: order.v1.Orders.PayOrder:output_type -> order.v1.Order
+	1,  // 23: order.v1.Orders.RefundOrder:output_type -> order.v1.Order
+	1,  // 24: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
+	17, // 25: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
+	17, // 26: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
+	17, // 27: order.v1.OrderRefund.Confirm:output_type -> google.protobuf.Empty
+	17, // 28: order.v1.OrderRefund.Cancel:output_type -> google.protobuf.Empty
+	13, // 29: order.v1.Conservation.CheckConservation:output_type -> order.v1.ConservationReport
+	19, // [19:30] is the sub-list for method output_type
+	8,  // [8:19] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_order_v1_order_proto_init() }
@@ -1255,10 +1129,10 @@ func file_order_v1_order_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_order_v1_order_proto_rawDesc), len(file_order_v1_order_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   16,
+			NumEnums:      1,
+			NumMessages:   15,
 			NumExtensions: 0,
-			NumServices:   5,
+			NumServices:   4,
 		},
 		GoTypes:           file_order_v1_order_proto_goTypes,
 		DependencyIndexes: file_order_v1_order_proto_depIdxs,

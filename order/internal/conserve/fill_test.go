@@ -52,7 +52,7 @@ var orders = []string{`
 	INSERT INTO payment_attempt (order_id, no, gid, kind, state, reason, created_at, updated_at)
 	SELECT i.id, 1, {gid}, 'PAYMENT', 'DONE', IF(i.k = 0, 'STOCK_NOT_ENOUGH', ''), {old}, {old} FROM ids i WHERE i.k <> 1
 	UNION ALL SELECT i.id, 2, {refund}, 'REFUND', 'DONE', '', {old}, {old} FROM ids i WHERE i.k = 2`, `
-	INSERT INTO outbox (event_id, event_type, order_id, seq, created_at)
+	INSERT INTO order_event (event_id, event_type, order_id, seq, created_at)
 	SELECT CONCAT(o.id, '-', n.seq), 'order.paid', o.id, n.seq, {old}
 	FROM ids i STRAIGHT_JOIN orders o ON o.id = i.id JOIN seq_1_to_4 n ON n.seq <= o.event_seq`, `
 	INSERT INTO {inventory}.stock_freeze (order_id, sku, gid, quantity, status, created_at, updated_at)
@@ -87,7 +87,7 @@ func (s *shop) clear(t testing.TB) {
 		s.peers["inventory"].name: {"stock", "stock_freeze", "barrier"},
 		s.peers["credit"].name:    {"credit_account", "credit_entry", "barrier"},
 		s.peers["wms"].name:       {"delivery_slip", "delivery_line", "barrier"},
-		"":                        {"orders", "order_line", "payment_attempt", "outbox", "barrier", "idempotency"},
+		"":                        {"orders", "order_line", "payment_attempt", "order_event", "barrier", "idempotency"},
 	} {
 		for _, table := range tables {
 			if name != "" {

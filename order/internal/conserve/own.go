@@ -46,7 +46,7 @@ func (c *Comparator) own(ctx context.Context, open time.Duration) (own, error) {
 				attempts.Violate("order %s: %s, gid %q, %s", r.ID, standing(r.Status), r.GID, r.AttemptsText())
 			}
 			if !r.EventsFit() {
-				events.Violate("order %s: %s, counted %d, in the outbox %d, the last number is %d",
+				events.Violate("order %s: %s, counted %d, in the log %d, the last number is %d",
 					r.ID, standing(r.Status), r.EventSeq, r.Events, r.LastEvent)
 			}
 		}

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
@@ -67,8 +69,8 @@ func openShop(t testing.TB) *shop {
 	t.Helper()
 	keys, err := tcc.ParseKeys(branchKeys)
 	require.NoError(t, err)
-	s := &shop{order: mysqltest.Open(t, migrations.FS), keys: keys, peers: map[string]*process{}}
-	s.store = mysql.NewStore(s.order)
+	s := &shop{order: mysqltest.Open(t, migrations.FS, mq.Tables()), keys: keys, peers: map[string]*process{}}
+	s.store = mysql.NewStore(s.order, mqtest.Absent(t, s.order, "order"))
 	identity, _ := servicetest.Keys(t)
 	for _, name := range []string{"inventory", "credit", "wms"} {
 		s.peers[name] = start(t, name, identity)
@@ -97,7 +99,7 @@ func start(t testing.TB, name, identity string) *process {
 	cmd := exec.Command(programs.build(t, name))
 	cmd.Env = append(os.Environ(), env+"_GRPC_ADDR="+addr, env+"_ADMIN_ADDR=127.0.0.1:0", env+"_DSN="+dsn,
 		"BRANCH_KEYS="+branchKeys, "IDENTITY_KEYS="+identity, "LOG_LEVEL=error",
-		"ORDER_GRPC_ADDR="+servicetest.FreeAddr(t)) // nobody: no slip is shipped through wms here
+		"MQ_NAME_SERVERS=127.0.0.1:1") // nobody: what is told is nothing to the books
 	cmd.Stderr = os.Stderr
 	require.NoError(t, startTied(cmd))
 	p := &process{cmd: cmd, db: db}

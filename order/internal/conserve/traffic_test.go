@@ -161,6 +161,8 @@ func (s *shop) ship(id string) []step {
 	}
 	return []step{
 		slip("CREATED", "PICKED"), slip("PICKED", "SHIPPED"),
-		func(ctx context.Context) error { return s.store.Follow(ctx, id, order.Ship, "order.shipped") },
+		func(ctx context.Context) error {
+			return chassis.InTx(ctx, s.order, func(tx *sql.Tx) error { return s.store.Follow(ctx, tx, id, order.Ship, "order.shipped") })
+		},
 	}
 }

@@ -104,11 +104,11 @@ func TestViolations(t *testing.T) {
 		{"paid twice", []string{"INSERT INTO payment_attempt (order_id, no, gid, kind, state) VALUES ('{paid}', 2, 'g', 'PAYMENT', 'DONE')"}, []string{attemptsFit}, "PAYMENT g DONE"},
 		{"an unpaid order was paid for", []string{"INSERT INTO payment_attempt (order_id, no, gid, kind, state) VALUES ('{new}', 1, 'g', 'PAYMENT', 'DONE')"}, []string{attemptsFit}, "{new}"},
 
-		{"the first event is lost", []string{"DELETE FROM outbox WHERE order_id = '{paid}' AND seq = 1"}, []string{eventsFit}, "counted 2, in the outbox 1, the last number is 2"},
-		{"the last event is lost", []string{"DELETE FROM outbox WHERE order_id = '{paid}' AND seq = 2"}, []string{eventsFit}, "{paid}"},
-		{"an event has the wrong number", []string{"UPDATE outbox SET seq = 3 WHERE order_id = '{paid}' AND seq = 2"}, []string{eventsFit}, "{paid}"},
-		{"an event too many", []string{"INSERT INTO outbox (event_id, event_type, order_id, seq) VALUES ('e', 'order.paid', '{paid}', 3)"}, []string{eventsFit}, "{paid}"},
-		{"an event of no order", []string{"INSERT INTO outbox (event_id, event_type, order_id, seq) VALUES ('e', 'order.paid', '00-nobody', 1)"}, []string{eventsFit, attemptsFit}, "00-nobody"},
+		{"the first event is lost", []string{"DELETE FROM order_event WHERE order_id = '{paid}' AND seq = 1"}, []string{eventsFit}, "counted 2, in the log 1, the last number is 2"},
+		{"the last event is lost", []string{"DELETE FROM order_event WHERE order_id = '{paid}' AND seq = 2"}, []string{eventsFit}, "{paid}"},
+		{"an event has the wrong number", []string{"UPDATE order_event SET seq = 3 WHERE order_id = '{paid}' AND seq = 2"}, []string{eventsFit}, "{paid}"},
+		{"an event too many", []string{"INSERT INTO order_event (event_id, event_type, order_id, seq) VALUES ('e', 'order.paid', '{paid}', 3)"}, []string{eventsFit}, "{paid}"},
+		{"an event of no order", []string{"INSERT INTO order_event (event_id, event_type, order_id, seq) VALUES ('e', 'order.paid', '00-nobody', 1)"}, []string{eventsFit, attemptsFit}, "00-nobody"},
 		{"an event is not counted", []string{"UPDATE orders SET event_seq = 3 WHERE id = '{paid}'"}, []string{eventsFit}, "{paid}"},
 
 		{"an order stays UPDATING", []string{"UPDATE orders SET status = status" + old + " WHERE id = '{updating}'"}, []string{staleOrder}, "{updating}: UPDATING for 61 s"},
@@ -151,7 +151,7 @@ func TestViolations(t *testing.T) {
 			"INSERT INTO {wms}.delivery_line (slip_id, sku, quantity) VALUES ('s', 'a', 1)"}, []string{slipPaid}, "{new}: CREATED; wms has DELIVERED"},
 		{"confirmed everywhere but in order", []string{"UPDATE orders SET status = 'CREATED', gid = '' WHERE id = '{paid}'", "DELETE FROM payment_attempt WHERE order_id = '{paid}'"},
 			[]string{soldPaid, addedPaid, slipPaid}, "{paid}: CREATED"},
-		{"an order is lost", []string{"DELETE FROM orders WHERE id = '{paid}'", "DELETE FROM payment_attempt WHERE order_id = '{paid}'", "DELETE FROM outbox WHERE order_id = '{paid}'"},
+		{"an order is lost", []string{"DELETE FROM orders WHERE id = '{paid}'", "DELETE FROM payment_attempt WHERE order_id = '{paid}'", "DELETE FROM order_event WHERE order_id = '{paid}'"},
 			[]string{attemptsFit, soldPaid, addedPaid, slipPaid}, "{paid}: no such order"},
 		{"points for something else", []string{"INSERT INTO {credit}.credit_entry (source, member_id, gid, points, status, updated_at) VALUES ('sign-up', 'm-1', '', 5, 'ADDED', '2026-01-01')", recount}, []string{}, ""},
 

@@ -3,40 +3,58 @@ package delivery
 
 import (
 	"context"
-	"strconv"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
 
-	"google.golang.org/protobuf/types/known/emptypb"
-
-	orderv1 "example.com/fourfold/api/order/v1"
-	"example.com/fourfold/chassis/tcc"
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
-	"example.com/fourfold/order/internal/rpc"
 )
 
-// Events consumes what the warehouse tells, at least once and in any order.
-type Events struct {
-	orderv1.UnimplementedDeliveryEventsServer
-	keys  tcc.Keys
-	store *mysql.Store
+// Subscription is what order wants to have of the warehouse: all of it, the events of an order one after another.
+func Subscription() mq.Subscription {
+	return mq.Subscription{
+		Group: "order-deliveries", Topic: eventv1.TopicDeliveries, Order: mq.Strict,
+		// An order that is being settled can follow in a moment.
+		FirstPause: 200 * time.Millisecond, LongestPause: 10 * time.Second,
+	}
 }
 
-// New consumes into store what is signed with one of keys.
-func New(keys tcc.Keys, store *mysql.Store) *Events { return &Events{keys: keys, store: store} }
+// Events consumes what the warehouse tells.
+type Events struct{ store *mysql.Store }
 
-// Deliver takes one event. TRY_LATER while the order cannot follow yet, as when it still reads UPDATING.
-func (e *Events) Deliver(ctx context.Context, ev *orderv1.DeliveryEvent) (*emptypb.Empty, error) {
-	err := e.keys.CheckCall(ctx, orderv1.DeliveryEvents_Deliver_FullMethodName,
-		ev.GetEventId(), ev.GetOrderId(), strconv.FormatInt(ev.GetSeq(), 10), ev.GetType().String())
-	if err != nil {
-		return nil, err
+// New consumes into store.
+func New(store *mysql.Store) *Events { return &Events{store} }
+
+// steps are what an order does about an event of its slip.
+var steps = map[string]struct {
+	event     order.Event
+	eventType string
+}{
+	eventv1.TypeDeliveryShipped:   {order.Ship, eventv1.TypeOrderShipped},
+	eventv1.TypeDeliveryDelivered: {order.Complete, eventv1.TypeOrderCompleted},
+}
+
+// Handle lets e's order follow. mq.ErrNotYet while a transaction holds the order, which cannot follow then; any other error is one of
+// an event that an order in its status can never follow.
+func (h *Events) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	step, ok := steps[e.Type]
+	if !ok {
+		return nil // what the warehouse tells besides is nothing to an order
 	}
-	event, eventType := order.Ship, "order.shipped"
-	if ev.GetType() == orderv1.DeliveryEvent_DELIVERED {
-		event, eventType = order.Complete, "order.completed"
+	var told eventv1.DeliveryChanged
+	if err := eventv1.Read(e.Data, &told); err != nil {
+		return err
 	}
-	if err := e.store.Follow(ctx, ev.GetOrderId(), event, eventType); err != nil {
-		return nil, rpc.Error(err)
+	telemetry.Note(ctx, slog.String("order", told.GetOrderId()))
+	err := h.store.Follow(ctx, tx, told.GetOrderId(), step.event, step.eventType)
+	if errors.Is(err, order.ErrNotYet) {
+		return fmt.Errorf("%w: %w", mq.ErrNotYet, err)
 	}
-	return &emptypb.Empty{}, nil
+	return err
 }

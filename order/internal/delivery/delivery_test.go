@@ -2,110 +2,139 @@ package delivery_test
 
 import (
 	"context"
-	"fmt"
+	"database/sql"
 	"testing"
 	"time"
 
-	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
-	orderv1 "example.com/fourfold/api/order/v1"
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/delivery"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/migrations"
 )
 
-func TestMain(m *testing.M) { mysqltest.Main(m) }
+func TestMain(m *testing.M) { mqtest.Main(m) }
 
-// TestEvents delivers every event in every status: what is too early has to come again, what is late changes nothing.
-func TestEvents(t *testing.T) {
-	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	store := mysql.NewStore(db)
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+// add writes down an order, unpaid.
+func add(t *testing.T, store *mysql.Store, id string) {
+	t.Helper()
+	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
-	events := delivery.New(keys, store)
-	o, err := order.New("order-1", "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
-	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: id}, func(order.Order) (mysql.Answer, error) {
 		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
 	}))
-	deliver := func(typ orderv1.DeliveryEvent_Type) error {
-		ev := &orderv1.DeliveryEvent{EventId: "e", OrderId: "order-1", Seq: 1, Type: typ}
-		_, err := events.Deliver(signed(keys, ev), ev)
-		return err
+}
+
+// told is what the warehouse tells of orderID.
+func told(t *testing.T, orderID string, seq int64, typ string) mq.Event {
+	t.Helper()
+	data, err := eventv1.Data(&eventv1.DeliveryChanged{DeliveryId: "d", OrderId: orderID})
+	require.NoError(t, err)
+	return mq.Event{ID: mq.NewID(), Source: "/wms", Type: typ, Subject: orderID, Sequence: seq, Time: time.Now(), Data: data}
+}
+
+// TestEvents hands over every event in every status: what is too early comes again, what is late changes nothing, what cannot be is an
+// error.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
+	events := delivery.New(store)
+	add(t, store, "order-1")
+	handle := func(e mq.Event) error {
+		return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return events.Handle(t.Context(), tx, e) })
 	}
-	const shipped, delivered = orderv1.DeliveryEvent_SHIPPED, orderv1.DeliveryEvent_DELIVERED
-	for status, want := range map[order.Status]map[orderv1.DeliveryEvent_Type]order.Status{
+	const shipped, delivered, notYet = eventv1.TypeDeliveryShipped, eventv1.TypeDeliveryDelivered, order.Status("not yet")
+	for status, want := range map[order.Status]map[string]order.Status{
 		order.Created:   {},
-		order.Updating:  {},
+		order.Updating:  {shipped: notYet},
 		order.Paid:      {shipped: order.Shipped},
 		order.Shipped:   {shipped: order.Shipped, delivered: order.Completed},
 		order.Completed: {shipped: order.Completed, delivered: order.Completed},
-		order.Refunding: {},
+		order.Refunding: {shipped: notYet},
 		order.Refunded:  {},
 		order.Canceled:  {},
 	} {
-		for _, typ := range []orderv1.DeliveryEvent_Type{shipped, delivered} {
+		for _, typ := range []string{shipped, delivered} {
 			_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = ?", status)
 			require.NoError(t, err)
-			before := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox")
-			err = deliver(typ)
-			after, expected := mysqltest.Dump(t, db, "SELECT status FROM orders"), want[typ]
-			if expected == "" {
-				assert.Equal(t, 503, kerrors.Code(err), "%s on %s: %v", typ, status, err)
+			before := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event")
+			err = handle(told(t, "order-1", 1, typ))
+			expected := want[typ]
+			switch expected {
+			case notYet:
+				assert.ErrorIs(t, err, mq.ErrNotYet, "%s on %s", typ, status)
 				expected = status
-			} else {
+			case "":
+				assert.ErrorIs(t, err, order.ErrState, "%s on %s", typ, status)
+				assert.NotErrorIs(t, err, mq.ErrNotYet, "%s on %s", typ, status)
+				expected = status
+			default:
 				assert.NoError(t, err, "%s on %s", typ, status)
 			}
-			assert.Equal(t, string(expected)+"\n--\n", after, "%s on %s", typ, status)
+			assert.Equal(t, string(expected)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders"), "%s on %s", typ, status)
 			if expected == status {
-				assert.Equal(t, before, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox"), "%s on %s records nothing", typ, status)
+				assert.Equal(t, before, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event"), "%s on %s records nothing", typ, status)
 			}
 		}
 	}
+	require.ErrorIs(t, handle(told(t, "order-2", 1, shipped)), order.ErrNotFound)
+	require.NoError(t, handle(told(t, "order-2", 1, "delivery.weighed")), "what order does not follow")
+	broken := told(t, "order-1", 1, shipped)
+	broken.Data = []byte("[]")
+	require.Error(t, handle(broken))
 }
 
-// signed is a call's context as the sender of ev makes it.
-func signed(keys tcc.Keys, ev *orderv1.DeliveryEvent) context.Context {
-	headers := keys.CallHeaders(orderv1.DeliveryEvents_Deliver_FullMethodName,
-		ev.GetEventId(), ev.GetOrderId(), fmt.Sprint(ev.GetSeq()), ev.GetType().String())
-	return metadata.NewIncomingContext(context.Background(), metadata.New(headers))
-}
-
-// TestForged: who saw one event signed cannot make another of it, whichever field is changed; nor can a branch's MAC.
-func TestForged(t *testing.T) {
+// TestFollows lets orders follow events that come through the broker as they should not: the second first, each twice, while the order is
+// being paid, and one for an order that is canceled.
+func TestFollows(t *testing.T) {
 	t.Parallel()
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
+	add(t, store, "paid")
+	add(t, store, "updating")
+	add(t, store, "canceled")
+	_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = UPPER(CONVERT(id USING utf8mb4))")
 	require.NoError(t, err)
-	events := delivery.New(keys, mysql.NewStore(mysqltest.Open(t, migrations.FS)))
-	ev := &orderv1.DeliveryEvent{EventId: "e", OrderId: "order-1", Seq: 1, Type: orderv1.DeliveryEvent_SHIPPED}
-	seen := signed(keys, ev)
-	_, err = events.Deliver(seen, ev)
-	require.Equal(t, 404, kerrors.Code(err), "it is accepted, but there is no such order: %v", err)
-
-	fields := ev.ProtoReflect().Descriptor().Fields()
-	for i := range fields.Len() {
-		f, forged := fields.Get(i), proto.CloneOf(ev)
-		value := map[protoreflect.Kind]protoreflect.Value{
-			protoreflect.StringKind: protoreflect.ValueOfString("order-2"),
-			protoreflect.Int64Kind:  protoreflect.ValueOfInt64(2),
-			protoreflect.EnumKind:   protoreflect.ValueOfEnum(orderv1.DeliveryEvent_DELIVERED.Number()),
-		}[f.Kind()]
-		require.True(t, value.IsValid(), "say here what else %s can be", f.Name())
-		forged.ProtoReflect().Set(f, value)
-		_, err := events.Deliver(seen, forged)
-		assert.Equal(t, 403, kerrors.Code(err), "another %s: %v", f.Name(), err)
+	server := mqtest.Shared(t)
+	broker, s := server.Dial(t), delivery.Subscription()
+	s.Topic, s.Tries, s.LongestPause = server.Topic(t), 3, 200*time.Millisecond
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- broker.Consume(ctx, db, s, delivery.New(store).Handle) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	for _, id := range []string{"paid", "updating", "canceled"} {
+		for _, e := range []mq.Event{told(t, id, 2, eventv1.TypeDeliveryDelivered), told(t, id, 1, eventv1.TypeDeliveryShipped)} {
+			for range 2 {
+				require.NoError(t, broker.Publish(ctx, s.Topic, e))
+			}
+		}
 	}
-	_, err = events.Deliver(metadata.NewIncomingContext(t.Context(), metadata.New(keys.Headers("e", "order-1"))), ev)
-	assert.Equal(t, 403, kerrors.Code(err), "a branch's MAC: %v", err)
-	_, err = events.Deliver(t.Context(), ev)
-	assert.Equal(t, 403, kerrors.Code(err), "not signed: %v", err)
+	await := func(want ...string) {
+		t.Helper()
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			for _, w := range want {
+				assert.Contains(c, mysqltest.Dump(t, db, "SELECT id, status, event_seq FROM orders",
+					"SELECT subject, seq, state, waits > 2 FROM mq_inbox"), w+"\n")
+			}
+		}, 30*time.Second, 20*time.Millisecond)
+	}
+	await("paid COMPLETED 3", "updating UPDATING 1", "canceled CANCELED 1", "updating 1 WAITING 1", "canceled 1 DEAD 0")
+	_, err = db.ExecContext(t.Context(), "UPDATE orders SET status = 'PAID' WHERE id = 'updating'")
+	require.NoError(t, err)
+	await("updating COMPLETED 3", "updating 2 DONE 0")
+	letters, err := mq.NewDeadLetters(db).List(t.Context(), s.Group, 0, 10)
+	require.NoError(t, err)
+	require.Len(t, letters, 1, "the second waits behind the first")
+	assert.Contains(t, letters[0].Reason, order.ErrState.Error())
 }

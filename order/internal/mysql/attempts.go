@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql/query"
@@ -34,7 +35,7 @@ func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, 
 			return err
 		}
 		if kind == order.Payment && o.Expired {
-			_, err := closeOrder(ctx, q, o.MemberID, o.ID, order.Expired)
+			_, err := s.closeOrder(ctx, tx, o.MemberID, o.ID, order.Expired)
 			return err
 		}
 		opened = true
@@ -98,7 +99,7 @@ func (s *Store) Hold(ctx context.Context, tx *sql.Tx, kind order.Kind, id, gid s
 
 // ConfirmPayment writes PAID and its event. tcc.ErrNotTried when gid does not hold the order.
 func (s *Store) ConfirmPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	return s.settle(ctx, tx, order.ConfirmPayment, id, gid, "", "order.paid")
+	return s.settle(ctx, tx, order.ConfirmPayment, id, gid, "", eventv1.TypeOrderPaid)
 }
 
 // CancelPayment writes CANCELED with the attempt's reason, PAYMENT_TIMEOUT when it has none, and its event.
@@ -114,12 +115,12 @@ func (s *Store) CancelPayment(ctx context.Context, tx *sql.Tx, id, gid string) e
 	if a.Reason == "" {
 		a.Reason = string(order.PaymentTimeout)
 	}
-	return s.settle(ctx, tx, order.CancelPayment, id, gid, order.Reason(a.Reason), "order.canceled")
+	return s.settle(ctx, tx, order.CancelPayment, id, gid, order.Reason(a.Reason), eventv1.TypeOrderCanceled)
 }
 
 // ConfirmRefund writes REFUNDED and its event. tcc.ErrNotTried when gid does not hold the order.
 func (s *Store) ConfirmRefund(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	return s.settle(ctx, tx, order.ConfirmRefund, id, gid, "", "order.refunded")
+	return s.settle(ctx, tx, order.ConfirmRefund, id, gid, "", eventv1.TypeOrderRefunded)
 }
 
 // CancelRefund writes PAID again; the attempt keeps the reason. tcc.ErrNotTried when gid does not hold the order.
@@ -152,7 +153,7 @@ func (s *Store) settle(ctx context.Context, tx *sql.Tx, event order.Event, id, g
 	if eventType == "" {
 		return nil
 	}
-	return record(ctx, q, id, eventType)
+	return s.record(ctx, tx, id, eventType)
 }
 
 // State is where an order stands.

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/order/internal/mysql"
@@ -26,8 +28,8 @@ const member = "member-1"
 
 func newOrder(t *testing.T) (*sql.DB, *mysql.Store, string) {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
-	store := mysql.NewStore(db)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	return db, store, addOrder(t, store)
 }
 
@@ -223,7 +225,7 @@ func TestSameKeyTwice(t *testing.T) {
 	wg.Wait()
 	assert.EqualValues(t, 1, created.Load())
 	assert.Equal(t, "2 2 2\n--\n", mysqltest.Dump(t, db,
-		"SELECT (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM order_line), (SELECT COUNT(*) FROM outbox)"))
+		"SELECT (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM order_line), (SELECT COUNT(*) FROM order_event)"))
 	a, ok, err := store.Answer(t.Context(), key)
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -290,7 +292,7 @@ func TestExpiry(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, closed, "once")
 	require.Equal(t, "1 order.created\n2 order.canceled\n--\n", mysqltest.Dump(t, db,
-		"SELECT seq, event_type FROM outbox WHERE order_id = '"+swept+"' ORDER BY seq"))
+		"SELECT seq, event_type FROM order_event WHERE order_id = '"+swept+"' ORDER BY seq"))
 }
 
 // TestExpiryIsByTheDatabasesClock: two hours pass there and none here.

@@ -10,11 +10,11 @@ SELECT order_id, gid, kind, state FROM payment_attempt
 WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last') ORDER BY order_id, no;
 
 -- name: SumEvents :one
-SELECT COUNT(*) AS events, CAST(COALESCE(BIT_XOR(CRC32(CONCAT(order_id, '|', seq))), 0) AS SIGNED) AS numbers FROM outbox
+SELECT COUNT(*) AS events, CAST(COALESCE(BIT_XOR(CRC32(CONCAT(order_id, '|', seq))), 0) AS SIGNED) AS numbers FROM order_event
 WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last');
 
 -- name: ScanEvents :many
-SELECT order_id, COUNT(*) AS events, CAST(MAX(seq) AS SIGNED) AS last_seq FROM outbox
+SELECT order_id, COUNT(*) AS events, CAST(MAX(seq) AS SIGNED) AS last_seq FROM order_event
 WHERE order_id > sqlc.arg('after') AND order_id <= sqlc.arg('last') GROUP BY order_id ORDER BY order_id;
 
 -- name: CountHeld :one

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
@@ -19,8 +21,8 @@ import (
 // TestOneChecks: of 20 instances whose time has come one checks, and again when the pause is over.
 func TestOneChecks(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	store := mysql.NewStore(db)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	claim := func() int32 {
 		var claimed atomic.Int32
 		var wg sync.WaitGroup
@@ -56,8 +58,8 @@ func TestOneChecks(t *testing.T) {
 // between the others; also when there are more orders than are read at once.
 func TestScan(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	store := mysql.NewStore(db)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	const n = 45_000
 	for _, statement := range []string{
 		`INSERT INTO orders (id, member_id, status, total_cents, points, address, expires_at, event_seq)
@@ -66,11 +68,11 @@ func TestScan(t *testing.T) {
 		`INSERT INTO order_line SELECT LPAD(seq * 10, 8, '0'), 'b', 'b', 1, 2 FROM seq_1_to_45000 WHERE seq % 2 = 0`,
 		`INSERT INTO payment_attempt (order_id, no, gid, kind, state)
 			SELECT LPAD(seq * 10, 8, '0'), 1, CONCAT('g', seq), 'PAYMENT', 'DONE' FROM seq_1_to_45000`,
-		`INSERT INTO outbox (event_id, event_type, order_id, seq)
+		`INSERT INTO order_event (event_id, event_type, order_id, seq)
 			SELECT CONCAT(seq, '-', q.n), 'e', LPAD(seq * 10, 8, '0'), q.n FROM seq_1_to_45000 JOIN (SELECT 1 AS n UNION SELECT 2) q`,
 		// Of nobody: in front of all orders, between two, and behind all.
 		`INSERT INTO payment_attempt (order_id, no, gid, kind, state) VALUES ('00000001', 1, 'x1', 'PAYMENT', 'OPEN'), ('zz', 1, 'x2', 'PAYMENT', 'OPEN')`,
-		`INSERT INTO outbox (event_id, event_type, order_id, seq) VALUES ('x', 'e', '00300005', 7)`,
+		`INSERT INTO order_event (event_id, event_type, order_id, seq) VALUES ('x', 'e', '00300005', 7)`,
 	} {
 		_, err := db.ExecContext(t.Context(), statement)
 		require.NoError(t, err)
@@ -104,6 +106,7 @@ func TestScan(t *testing.T) {
 	assert.Equal(t, n, fit)
 
 	// None at all.
-	empty := mysql.NewStore(mysqltest.Open(t, migrations.FS))
+	db = mysqltest.Open(t, migrations.FS, mq.Tables())
+	empty := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	require.NoError(t, empty.Scan(t.Context(), func(records []order.Record) { assert.Empty(t, records) }))
 }

@@ -7,7 +7,7 @@ VALUES (sqlc.arg('id'), sqlc.arg('member_id'), sqlc.arg('status'), sqlc.arg('tot
 INSERT INTO order_line (order_id, sku, name, price_cents, quantity) VALUES (?, ?, ?, ?, ?);
 
 -- name: GetOrder :one
-SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at
+SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq
 FROM orders WHERE id = ? AND member_id = ?;
 
 -- name: LockOrder :one
@@ -28,7 +28,7 @@ SELECT order_id, sku, name, price_cents, quantity FROM order_line
 WHERE order_id IN (sqlc.slice('order_ids')) ORDER BY order_id, sku;
 
 -- name: ListOrders :many
-SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at
+SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq
 FROM orders WHERE member_id = ? AND id < sqlc.arg('before') ORDER BY id DESC LIMIT ?;
 
 -- name: HoldOrder :execrows
@@ -47,8 +47,11 @@ WHERE id = sqlc.arg('id') AND member_id = sqlc.arg('member_id') AND status = sql
 UPDATE orders SET event_seq = event_seq + 1 WHERE id = ?;
 
 -- name: InsertEvent :exec
-INSERT INTO outbox (event_id, event_type, order_id, seq)
+INSERT INTO order_event (event_id, event_type, order_id, seq)
 SELECT sqlc.arg('event_id'), sqlc.arg('event_type'), o.id, o.event_seq FROM orders o WHERE o.id = sqlc.arg('order_id');
+
+-- name: GetChange :one
+SELECT member_id, status, reason, total_cents, points, event_seq FROM orders WHERE id = ?;
 
 -- name: HasOpenAttempt :one
 SELECT EXISTS (SELECT 1 FROM payment_attempt WHERE open_order = ?);

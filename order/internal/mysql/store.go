@@ -10,26 +10,26 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
-	"example.com/fourfold/chassis/mysql"
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/order/internal/mysql/query"
 	"example.com/fourfold/order/internal/order"
 )
 
 // Store reads and writes shop_order.
 type Store struct {
-	db *sql.DB
-	q  *query.Queries
+	db     *sql.DB
+	q      *query.Queries
+	outbox *mq.Outbox
 }
 
-// NewStore works on db.
-func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
+// NewStore works on db; what happens to orders is published through outbox, which is over the same.
+func NewStore(db *sql.DB, outbox *mq.Outbox) *Store { return &Store{db, query.New(db), outbox} }
 
 // Create writes a new order down, payable for ttl, with its event order.created, and keeps the answer that answer makes of
 // the written order under k, all in one local transaction. ErrAnswered when k has an answer: then nothing is written.
 func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k Key, answer func(order.Order) (Answer, error)) error {
-	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		err := q.InsertOrder(ctx, query.InsertOrderParams{
 			ID: o.ID, MemberID: o.MemberID, Status: string(o.Status), TotalCents: o.TotalCents, Points: o.Points,
@@ -46,7 +46,7 @@ func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k 
 				return err
 			}
 		}
-		if err := record(ctx, q, o.ID, "order.created"); err != nil {
+		if err := s.record(ctx, tx, o.ID, eventv1.TypeOrderCreated); err != nil {
 			return err
 		}
 		// Read back: the times are the database's.
@@ -95,9 +95,9 @@ func (s *Store) Orders(ctx context.Context, memberID, before string, limit int32
 
 // Close cancels an order that nobody paid. ErrState when its status does not allow it, ErrNotFound.
 func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Reason) error {
-	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
-		closed, err := closeOrder(ctx, q, memberID, id, reason)
+		closed, err := s.closeOrder(ctx, tx, memberID, id, reason)
 		if err != nil || closed {
 			return err
 		}
@@ -109,27 +109,29 @@ func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Rea
 }
 
 // Follow takes an order through event, which happened in the warehouse, and records it as eventType. The second time it
-// changes nothing. ErrNotYet when the order has to change first: deliver the event again later. ErrNotFound.
-func (s *Store) Follow(ctx context.Context, id string, event order.Event, eventType string) error {
+// changes nothing. ErrNotYet when the order has to change first: try again later. ErrNotFound; ErrState when it never will.
+func (s *Store) Follow(ctx context.Context, tx *sql.Tx, id string, event order.Event, eventType string) error {
 	t := event.Transition()
-	return mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
-		q := s.q.WithTx(tx)
-		o, err := q.LockOrder(ctx, id)
-		if err != nil {
-			return found(err)
-		}
-		if order.Status(o.Status).After(event) {
-			return nil
-		}
-		n, err := q.MoveOrder(ctx, query.MoveOrderParams{ID: id, FromStatus: string(t.From), ToStatus: string(t.To)})
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return fmt.Errorf("%w: %s on %s", order.ErrNotYet, event, o.Status)
-		}
-		return record(ctx, q, id, eventType)
-	})
+	q := s.q.WithTx(tx)
+	o, err := q.LockOrder(ctx, id)
+	if err != nil {
+		return found(err)
+	}
+	status := order.Status(o.Status)
+	switch {
+	case status.After(event):
+		return nil
+	case status.Awaits(event):
+		return fmt.Errorf("%w: %s on %s", order.ErrNotYet, event, status)
+	}
+	n, err := q.MoveOrder(ctx, query.MoveOrderParams{ID: id, FromStatus: string(t.From), ToStatus: string(t.To)})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return fmt.Errorf("%w: %s on %s", order.ErrState, event, status)
+	}
+	return s.record(ctx, tx, id, eventType)
 }
 
 // Expired gives up to limit orders that were not paid in time, the oldest first, by the database's clock.
@@ -140,7 +142,7 @@ func (s *Store) Expired(ctx context.Context, limit int32) ([]string, error) {
 // Expire closes an order that was not paid in time and tells whether it did: not while somebody has it locked, nor while a
 // payment that was begun in time is being opened.
 func (s *Store) Expire(ctx context.Context, id string) (closed bool, err error) {
-	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+	err = s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		closed = false
 		q := s.q.WithTx(tx)
 		o, err := q.LockFreeOrder(ctx, id)
@@ -154,33 +156,21 @@ func (s *Store) Expire(ctx context.Context, id string) (closed bool, err error) 
 		if err != nil || busy {
 			return err
 		}
-		closed, err = closeOrder(ctx, q, o.MemberID, id, order.Expired)
+		closed, err = s.closeOrder(ctx, tx, o.MemberID, id, order.Expired)
 		return err
 	})
 	return closed && err == nil, err
 }
 
-func closeOrder(ctx context.Context, q *query.Queries, memberID, id string, reason order.Reason) (closed bool, err error) {
+func (s *Store) closeOrder(ctx context.Context, tx *sql.Tx, memberID, id string, reason order.Reason) (closed bool, err error) {
 	t := order.Close.Transition()
-	n, err := q.CloseOrder(ctx, query.CloseOrderParams{
+	n, err := s.q.WithTx(tx).CloseOrder(ctx, query.CloseOrderParams{
 		ID: id, MemberID: memberID, FromStatus: string(t.From), ToStatus: string(t.To), Reason: string(reason),
 	})
 	if err != nil || n == 0 {
 		return false, err
 	}
-	return true, record(ctx, q, id, "order.canceled")
-}
-
-// record writes the order's next event into the outbox, in the local transaction that made it true.
-func record(ctx context.Context, q *query.Queries, orderID, eventType string) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
-	if err := q.CountEvent(ctx, orderID); err != nil {
-		return err
-	}
-	return q.InsertEvent(ctx, query.InsertEventParams{EventID: id.String(), EventType: eventType, OrderID: orderID})
+	return true, s.record(ctx, tx, id, eventv1.TypeOrderCanceled)
 }
 
 func (s *Store) withLines(ctx context.Context, orders []order.Order) ([]order.Order, error) {
@@ -204,7 +194,7 @@ func domain(r query.ListOrdersRow) order.Order {
 	return order.Order{
 		ID: r.ID, MemberID: r.MemberID, Status: order.Status(r.Status), Reason: order.Reason(r.Reason), GID: r.Gid,
 		TotalCents: r.TotalCents, Points: r.Points, Address: r.Address,
-		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, PaidAt: r.PaidAt.Time,
+		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, PaidAt: r.PaidAt.Time, Version: r.EventSeq,
 	}
 }
 

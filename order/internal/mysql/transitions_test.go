@@ -32,8 +32,8 @@ func TestEveryStatusAndEvent(t *testing.T) {
 		order.ConfirmRefund:  phase(func(tx *sql.Tx) error { return store.ConfirmRefund(ctx, tx, id, gid) }),
 		order.CancelRefund:   phase(func(tx *sql.Tx) error { return store.CancelRefund(ctx, tx, id, gid) }),
 		order.Close:          func() error { return store.Close(ctx, member, id, order.ByMember) },
-		order.Ship:           func() error { return store.Follow(ctx, id, order.Ship, "order.shipped") },
-		order.Complete:       func() error { return store.Follow(ctx, id, order.Complete, "order.completed") },
+		order.Ship:           phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Ship, "order.shipped") }),
+		order.Complete:       phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Complete, "order.completed") }),
 	} {
 		for _, status := range []order.Status{
 			order.Created, order.Updating, order.Paid, order.Canceled, order.Shipped, order.Completed, order.Refunding, order.Refunded,
@@ -42,7 +42,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 			require.NoError(t, err)
 			_, err = db.ExecContext(ctx, "UPDATE payment_attempt SET state = 'OPEN'")
 			require.NoError(t, err)
-			events := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox")
+			events := mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event")
 			err = happen()
 			want := status
 			if legal := event.Transition(); legal.From == status {
@@ -50,7 +50,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 				assert.NoError(t, err, "%s on %s", event, status)
 			} else {
 				assert.True(t, err != nil || status.After(event), "%s on %s", event, status)
-				assert.Equal(t, events, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM outbox"), "%s on %s tells nobody", event, status)
+				assert.Equal(t, events, mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event"), "%s on %s tells nobody", event, status)
 			}
 			assert.Equal(t, string(want)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders"), "%s on %s", event, status)
 		}

@@ -18,7 +18,7 @@ type Record struct {
 	Points   int64
 	Lines    []Line
 	Attempts []Attempt
-	// EventSeq is the number of the order's last event as the order has it; Events and LastEvent are how many the outbox
+	// EventSeq is the number of the order's last event as the order has it; Events and LastEvent are how many the log
 	// holds and the highest number among them.
 	EventSeq, Events, LastEvent int64
 }

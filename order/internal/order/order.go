@@ -81,6 +81,10 @@ var transitions = map[Event]Transition{
 // Transition gives the row of the state table, for the guard in SQL.
 func (e Event) Transition() Transition { return transitions[e] }
 
+// Awaits tells whether an order in status s can follow e later, when the transaction that holds it is settled: the warehouse ships what
+// is paid everywhere else, and refuses to give back what is picked.
+func (s Status) Awaits(e Event) bool { return e == Ship && (s == Updating || s == Refunding) }
+
 // After tells whether an order in status s is past Ship or Complete already.
 func (s Status) After(e Event) bool {
 	return e == Ship && (s == Shipped || s == Completed) || e == Complete && s == Completed
@@ -143,6 +147,8 @@ type Order struct {
 	ExpiresAt time.Time
 	// PaidAt is zero until the order is paid.
 	PaidAt time.Time
+	// Version is the number of the order's last event.
+	Version int64
 }
 
 // Line is a product and its quantity; name and price are those of the moment the order was made.

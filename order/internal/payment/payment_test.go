@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
@@ -112,8 +114,8 @@ func TestRefundLaws(t *testing.T) {
 // payable is a database with an order whose payment attempt is open.
 func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
-	store := mysql.NewStore(db)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
 	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
@@ -130,5 +132,5 @@ func snapshot(t testing.TB, db *sql.DB) string {
 	return mysqltest.Dump(t, db,
 		"SELECT CONCAT_WS(',', status, reason, gid, paid_at IS NOT NULL) FROM orders",
 		"SELECT CONCAT_WS(',', gid, state) FROM payment_attempt ORDER BY no",
-		"SELECT seq, event_type FROM outbox ORDER BY seq")
+		"SELECT e.seq, e.event_type FROM mq_outbox o LEFT JOIN order_event e ON e.event_id = o.event_id WHERE o.topic = 'order-events' ORDER BY o.id")
 }

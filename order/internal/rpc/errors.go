@@ -17,8 +17,6 @@ func Error(err error) error {
 		return orderv1.ErrorOrderNotFound("no such order")
 	case errors.Is(err, order.ErrState):
 		return orderv1.ErrorOrderState("%v", err)
-	case errors.Is(err, order.ErrNotYet):
-		return orderv1.ErrorTryLater("%v", err)
 	case errors.Is(err, order.ErrInvalid):
 		return orderv1.ErrorOrderInvalid("%v", err)
 	}

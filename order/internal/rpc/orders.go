@@ -259,7 +259,7 @@ func protoOrder(o order.Order) *orderv1.Order {
 		Id: o.ID, MemberId: o.MemberID,
 		Status: orderv1.Order_Status(orderv1.Order_Status_value[string(o.Status)]), Reason: string(o.Reason),
 		TotalCents: o.TotalCents, Points: o.Points, Address: o.Address,
-		CreatedAt: timestamppb.New(o.CreatedAt), ExpiresAt: timestamppb.New(o.ExpiresAt),
+		CreatedAt: timestamppb.New(o.CreatedAt), ExpiresAt: timestamppb.New(o.ExpiresAt), Version: o.Version,
 	}
 	if !o.PaidAt.IsZero() {
 		p.PaidAt = timestamppb.New(o.PaidAt)

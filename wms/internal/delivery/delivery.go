@@ -169,7 +169,7 @@ func (s Status) On(e Event) (Status, error) {
 // Message is what other services are told.
 type Message string
 
-// The messages.
+// The messages: types of events, as api/event/v1 has them.
 const (
 	MessageShipped   Message = "delivery.shipped"
 	MessageDelivered Message = "delivery.delivered"

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
@@ -36,10 +38,10 @@ type branch struct {
 
 func newBranch(t *testing.T) branch {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
-	store := mysql.NewStore(db)
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "wms"))
 	return branch{hold.New(tcc.NewParticipant(t.Name(), db, keys), store), rpc.NewWarehouse(store), db, store, keys}
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/books/bookslaws"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/wms/internal/delivery"
@@ -21,8 +23,8 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // slips gives a database with a slip in every state.
 func slips(t *testing.T) *sql.DB {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
-	store := mysql.NewStore(db)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "wms"))
 	for id, status := range map[string]delivery.Status{
 		"canceled": delivery.Canceled, "created": delivery.Created, "delivered": delivery.Delivered, "held": delivery.Held,
 		"picked": delivery.Picked, "shipped": delivery.Shipped, "unknown": delivery.Unknown,

@@ -45,29 +45,5 @@ UPDATE delivery_slip SET status = sqlc.arg('to_status') WHERE id = ? AND status 
 -- name: CountEvent :exec
 UPDATE delivery_slip SET event_seq = event_seq + 1 WHERE id = ?;
 
--- name: InsertEvent :exec
-INSERT INTO outbox (event_id, event_type, order_id, seq)
-SELECT sqlc.arg('event_id'), sqlc.arg('event_type'), s.order_id, s.event_seq FROM delivery_slip s WHERE s.id = sqlc.arg('slip_id');
-
--- name: DueEvents :many
--- Of each order the first that is not delivered. It stays the first: a later one is only seen together with those before it.
-SELECT o.id FROM outbox o
-WHERE o.delivered_at IS NULL AND o.next_at <= NOW(3)
-  AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.order_id = o.order_id AND e.seq < o.seq AND e.delivered_at IS NULL)
-ORDER BY o.next_at, o.id LIMIT ?;
-
--- name: LeaseEvents :execrows
-UPDATE outbox SET lease_owner = sqlc.arg('owner'), attempts = attempts + 1,
-  next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('lease_us') AS SIGNED), NOW(3))
-WHERE id IN (sqlc.slice('ids')) AND delivered_at IS NULL AND next_at <= NOW(3);
-
--- name: ListLeased :many
-SELECT id, event_id, event_type, order_id, seq, attempts, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds FROM outbox
-WHERE id IN (sqlc.slice('ids')) AND lease_owner = sqlc.arg('owner') AND delivered_at IS NULL ORDER BY id;
-
--- name: MarkDelivered :execrows
-UPDATE outbox SET delivered_at = NOW(3) WHERE id = ? AND delivered_at IS NULL;
-
--- name: PostponeEvent :execrows
-UPDATE outbox SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('pause_us') AS SIGNED), NOW(3))
-WHERE id = ? AND lease_owner = sqlc.arg('owner') AND delivered_at IS NULL;
+-- name: GetEventSeq :one
+SELECT event_seq FROM delivery_slip WHERE id = ?;

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/wms/internal/delivery"
 	"example.com/fourfold/wms/internal/mysql/query"
@@ -15,12 +16,13 @@ import (
 
 // Store reads and writes shop_wms.
 type Store struct {
-	db *sql.DB
-	q  *query.Queries
+	db     *sql.DB
+	q      *query.Queries
+	outbox *mq.Outbox
 }
 
-// NewStore works on db.
-func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
+// NewStore works on db; what other services are told goes through outbox, which is over the same.
+func NewStore(db *sql.DB, outbox *mq.Outbox) *Store { return &Store{db, query.New(db), outbox} }
 
 // Filter says which slips to list; an empty field allows all.
 type Filter struct {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
-	"github.com/google/uuid"
-
-	"example.com/fourfold/chassis/mysql"
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/wms/internal/delivery"
 	"example.com/fourfold/wms/internal/mysql/query"
 )
@@ -17,7 +17,7 @@ import (
 // ErrIllegal.
 func (s *Store) Work(ctx context.Context, id string, event delivery.Event) (delivery.Slip, error) {
 	slips := make([]delivery.Slip, 1)
-	err := mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+	err := s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		row, err := q.LockSlip(ctx, id)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -43,7 +43,7 @@ func (s *Store) Work(ctx context.Context, id string, event delivery.Event) (deli
 			if n != 1 {
 				return errors.New("the slip moved under its lock")
 			}
-			if err := tell(ctx, q, id, event); err != nil {
+			if err := s.tell(ctx, tx, slips[0], event); err != nil {
 				return err
 			}
 		}
@@ -55,18 +55,25 @@ func (s *Store) Work(ctx context.Context, id string, event delivery.Event) (deli
 	return slips[0], nil
 }
 
-// tell writes into the outbox what other services are told of event, with the next number of the order.
-func tell(ctx context.Context, q *query.Queries, slipID string, event delivery.Event) error {
+// tell writes into the outbox what other services are told of event, which brought slip to where it is, with the order's next number.
+func (s *Store) tell(ctx context.Context, tx *sql.Tx, slip delivery.Slip, event delivery.Event) error {
 	message, ok := event.Message()
 	if !ok {
 		return nil
 	}
-	id, err := uuid.NewV7()
+	q := s.q.WithTx(tx)
+	if err := q.CountEvent(ctx, slip.ID); err != nil {
+		return err
+	}
+	seq, err := q.GetEventSeq(ctx, slip.ID)
 	if err != nil {
 		return err
 	}
-	if err := q.CountEvent(ctx, slipID); err != nil {
+	data, err := eventv1.Data(&eventv1.DeliveryChanged{DeliveryId: slip.ID, OrderId: slip.OrderID, Status: string(slip.Status)})
+	if err != nil {
 		return err
 	}
-	return q.InsertEvent(ctx, query.InsertEventParams{EventID: id.String(), EventType: string(message), SlipID: slipID})
+	return s.outbox.Append(ctx, tx, eventv1.TopicDeliveries, mq.Event{
+		ID: mq.NewID(), Source: "/wms", Type: string(message), Subject: slip.OrderID, Sequence: seq, Time: time.Now(), Data: data,
+	})
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/wms/internal/mysql"
 	"example.com/fourfold/wms/internal/rpc"
@@ -23,7 +25,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // stocked is a warehouse with slips of every status, and what the staff may see of them, newest first.
 func stocked(t *testing.T) (*rpc.Warehouse, []*wmsv1.Delivery) {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
 	var seen []*wmsv1.Delivery
 	for i := range 28 {
@@ -38,7 +40,7 @@ func stocked(t *testing.T) (*rpc.Warehouse, []*wmsv1.Delivery) {
 		})
 	}
 	slices.Reverse(seen)
-	return rpc.NewWarehouse(mysql.NewStore(db)), seen
+	return rpc.NewWarehouse(mysql.NewStore(db, mqtest.Absent(t, db, "wms"))), seen
 }
 
 func insert(t *testing.T, db *sql.DB, orderID, status string, at time.Time) string {
@@ -137,8 +139,8 @@ func TestBadInputIsNamed(t *testing.T) {
 
 func TestSetOpen(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	w := rpc.NewWarehouse(mysql.NewStore(db))
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	w := rpc.NewWarehouse(mysql.NewStore(db, mqtest.Absent(t, db, "wms")))
 	require.Equal(t, "1 1\n--\n", mysqltest.Dump(t, db, "SELECT id, open FROM warehouse"), "a new warehouse is open")
 	for _, open := range []bool{false, false, true, true, false} {
 		got, err := w.SetOpen(t.Context(), &wmsv1.SetOpenRequest{Open: &open})

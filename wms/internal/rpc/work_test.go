@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -12,7 +13,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	eventv1 "example.com/fourfold/api/event/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/wms/internal/mysql"
 	"example.com/fourfold/wms/internal/rpc"
@@ -34,14 +38,15 @@ func work(w *rpc.Warehouse, what, id string) (*wmsv1.Delivery, error) {
 
 const (
 	statuses = "SELECT order_id, status, event_seq FROM delivery_slip ORDER BY order_id"
-	events   = "SELECT order_id, seq, event_type FROM outbox ORDER BY order_id, seq"
+	events   = `SELECT subject, JSON_VALUE(CONVERT(event USING utf8mb4), '$.sequence'), JSON_VALUE(CONVERT(event USING utf8mb4), '$.type')
+		FROM mq_outbox ORDER BY id`
 )
 
 // TestWork takes a slip all the way, each step twice: the second time the answer is the same and nothing is told twice.
 func TestWork(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	w := rpc.NewWarehouse(mysql.NewStore(db))
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	w := rpc.NewWarehouse(mysql.NewStore(db, mqtest.Absent(t, db, "wms")))
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
 	id := insert(t, db, "order-1", "CREATED", at)
 	insert(t, db, "order-2", "CREATED", at)
@@ -73,8 +78,8 @@ func TestWork(t *testing.T) {
 // TestEveryStatusAndWork: what the state table does not allow is 409 with the status, UNKNOWN is 404, and nothing changes then.
 func TestEveryStatusAndWork(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	w := rpc.NewWarehouse(mysql.NewStore(db))
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	w := rpc.NewWarehouse(mysql.NewStore(db, mqtest.Absent(t, db, "wms")))
 	leadsTo := map[string]map[string]string{
 		"pick":    {"CREATED": "PICKED", "PICKED": "PICKED"},
 		"ship":    {"PICKED": "SHIPPED", "SHIPPED": "SHIPPED"},
@@ -114,8 +119,8 @@ func TestEveryStatusAndWork(t *testing.T) {
 // TestRacingWork: many hands do the same at once; it is done once and told once.
 func TestRacingWork(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	w := rpc.NewWarehouse(mysql.NewStore(db))
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	w := rpc.NewWarehouse(mysql.NewStore(db, mqtest.Absent(t, db, "wms")))
 	id := insert(t, db, "order-1", "CREATED", time.Now())
 	for _, what := range []string{"pick", "ship", "deliver"} {
 		var wg sync.WaitGroup
@@ -134,13 +139,41 @@ func TestRacingWork(t *testing.T) {
 		mysqltest.Dump(t, db, statuses, events))
 }
 
+// TestWhatIsTold: the event says which slip of which order stands where, and no two have the same id.
+func TestWhatIsTold(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	w := rpc.NewWarehouse(mysql.NewStore(db, mqtest.Absent(t, db, "wms")))
+	id := insert(t, db, "order-1", "PICKED", time.Now())
+	ids := map[string]bool{}
+	for n, what := range []string{"ship", "deliver"} {
+		_, err := work(w, what, id)
+		require.NoError(t, err)
+		var (
+			topic string
+			text  []byte
+			e     mq.Event
+			told  eventv1.DeliveryChanged
+		)
+		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT topic, event FROM mq_outbox ORDER BY id DESC LIMIT 1").Scan(&topic, &text))
+		require.NoError(t, json.Unmarshal(text, &e))
+		require.NoError(t, eventv1.Read(e.Data, &told))
+		assert.Equal(t, "wms-events", topic)
+		assert.Equal(t, []any{"/wms", "order-1", int64(n + 1)}, []any{e.Source, e.Subject, e.Sequence})
+		assert.Equal(t, []string{id, "order-1", []string{"SHIPPED", "DELIVERED"}[n]}, []string{told.GetDeliveryId(), told.GetOrderId(), told.GetStatus()})
+		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
+		ids[e.ID] = true
+	}
+	assert.Len(t, ids, 2)
+}
+
 // TestToldOrNotDone: when the event cannot be written, the slip stays as it was.
 func TestToldOrNotDone(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	w := rpc.NewWarehouse(mysql.NewStore(db))
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	w := rpc.NewWarehouse(mysql.NewStore(db, mqtest.Absent(t, db, "wms")))
 	id := insert(t, db, "order-1", "PICKED", time.Now())
-	_, err := db.ExecContext(t.Context(), "INSERT INTO outbox (event_id, event_type, order_id, seq) VALUES ('in the way', 'x', 'order-1', 1)")
+	_, err := db.ExecContext(t.Context(), "ALTER TABLE mq_outbox ADD CHECK (subject <> 'order-1')")
 	require.NoError(t, err)
 	_, err = work(w, "ship", id)
 	require.Error(t, err)

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
@@ -29,10 +31,10 @@ type branch struct {
 
 func newBranch(t *testing.T) branch {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
-	store := mysql.NewStore(db)
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "wms"))
 	return branch{slip.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
 }
 

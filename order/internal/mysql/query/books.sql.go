@@ -394,7 +394,7 @@ func (q *Queries) ScanAttempts(ctx context.Context, arg ScanAttemptsParams) ([]S
 }
 
 const scanEvents = `-- name: ScanEvents :many
-SELECT order_id, COUNT(*) AS events, CAST(MAX(seq) AS SIGNED) AS last_seq FROM outbox
+SELECT order_id, COUNT(*) AS events, CAST(MAX(seq) AS SIGNED) AS last_seq FROM order_event
 WHERE order_id > ? AND order_id <= ? GROUP BY order_id ORDER BY order_id
 `
 
@@ -518,7 +518,7 @@ func (q *Queries) ScanOrders(ctx context.Context, arg ScanOrdersParams) ([]ScanO
 }
 
 const sumEvents = `-- name: SumEvents :one
-SELECT COUNT(*) AS events, CAST(COALESCE(BIT_XOR(CRC32(CONCAT(order_id, '|', seq))), 0) AS SIGNED) AS numbers FROM outbox
+SELECT COUNT(*) AS events, CAST(COALESCE(BIT_XOR(CRC32(CONCAT(order_id, '|', seq))), 0) AS SIGNED) AS numbers FROM order_event
 WHERE order_id > ? AND order_id <= ?
 `
 

@@ -138,6 +138,33 @@ func (q *Queries) GetAttemptState(ctx context.Context, gid string) (GetAttemptSt
 	return i, err
 }
 
+const getChange = `-- name: GetChange :one
+SELECT member_id, status, reason, total_cents, points, event_seq FROM orders WHERE id = ?
+`
+
+type GetChangeRow struct {
+	MemberID   string
+	Status     string
+	Reason     string
+	TotalCents int64
+	Points     int64
+	EventSeq   int64
+}
+
+func (q *Queries) GetChange(ctx context.Context, id string) (GetChangeRow, error) {
+	row := q.db.QueryRowContext(ctx, getChange, id)
+	var i GetChangeRow
+	err := row.Scan(
+		&i.MemberID,
+		&i.Status,
+		&i.Reason,
+		&i.TotalCents,
+		&i.Points,
+		&i.EventSeq,
+	)
+	return i, err
+}
+
 const getLastAttempt = `-- name: GetLastAttempt :one
 SELECT state, reason FROM payment_attempt WHERE order_id = ? AND kind = ? ORDER BY no DESC LIMIT 1
 `
@@ -160,7 +187,7 @@ func (q *Queries) GetLastAttempt(ctx context.Context, arg GetLastAttemptParams) 
 }
 
 const getOrder = `-- name: GetOrder :one
-SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at
+SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq
 FROM orders WHERE id = ? AND member_id = ?
 `
 
@@ -181,6 +208,7 @@ type GetOrderRow struct {
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
 	PaidAt     sql.NullTime
+	EventSeq   int64
 }
 
 func (q *Queries) GetOrder(ctx context.Context, arg GetOrderParams) (GetOrderRow, error) {
@@ -198,6 +226,7 @@ func (q *Queries) GetOrder(ctx context.Context, arg GetOrderParams) (GetOrderRow
 		&i.CreatedAt,
 		&i.ExpiresAt,
 		&i.PaidAt,
+		&i.EventSeq,
 	)
 	return i, err
 }
@@ -312,7 +341,7 @@ func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) er
 }
 
 const insertEvent = `-- name: InsertEvent :exec
-INSERT INTO outbox (event_id, event_type, order_id, seq)
+INSERT INTO order_event (event_id, event_type, order_id, seq)
 SELECT ?, ?, o.id, o.event_seq FROM orders o WHERE o.id = ?
 `
 
@@ -489,7 +518,7 @@ func (q *Queries) ListLines(ctx context.Context, orderIds []string) ([]ListLines
 }
 
 const listOrders = `-- name: ListOrders :many
-SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at
+SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq
 FROM orders WHERE member_id = ? AND id < ? ORDER BY id DESC LIMIT ?
 `
 
@@ -511,6 +540,7 @@ type ListOrdersRow struct {
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
 	PaidAt     sql.NullTime
+	EventSeq   int64
 }
 
 func (q *Queries) ListOrders(ctx context.Context, arg ListOrdersParams) ([]ListOrdersRow, error) {
@@ -534,6 +564,7 @@ func (q *Queries) ListOrders(ctx context.Context, arg ListOrdersParams) ([]ListO
 			&i.CreatedAt,
 			&i.ExpiresAt,
 			&i.PaidAt,
+			&i.EventSeq,
 		); err != nil {
 			return nil, err
 		}

@@ -20,35 +20,15 @@ func (q *Queries) CountEvent(ctx context.Context, id string) error {
 	return err
 }
 
-const dueEvents = `-- name: DueEvents :many
-SELECT o.id FROM outbox o
-WHERE o.delivered_at IS NULL AND o.next_at <= NOW(3)
-  AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.order_id = o.order_id AND e.seq < o.seq AND e.delivered_at IS NULL)
-ORDER BY o.next_at, o.id LIMIT ?
+const getEventSeq = `-- name: GetEventSeq :one
+SELECT event_seq FROM delivery_slip WHERE id = ?
 `
 
-// Of each order the first that is not delivered. It stays the first: a later one is only seen together with those before it.
-func (q *Queries) DueEvents(ctx context.Context, limit int32) ([]int64, error) {
-	rows, err := q.db.QueryContext(ctx, dueEvents, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+func (q *Queries) GetEventSeq(ctx context.Context, id string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, getEventSeq, id)
+	var event_seq int64
+	err := row.Scan(&event_seq)
+	return event_seq, err
 }
 
 const getOpen = `-- name: GetOpen :one
@@ -99,22 +79,6 @@ func (q *Queries) HoldSlip(ctx context.Context, arg HoldSlipParams) (int64, erro
 	return result.RowsAffected()
 }
 
-const insertEvent = `-- name: InsertEvent :exec
-INSERT INTO outbox (event_id, event_type, order_id, seq)
-SELECT ?, ?, s.order_id, s.event_seq FROM delivery_slip s WHERE s.id = ?
-`
-
-type InsertEventParams struct {
-	EventID   string
-	EventType string
-	SlipID    string
-}
-
-func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error {
-	_, err := q.db.ExecContext(ctx, insertEvent, arg.EventID, arg.EventType, arg.SlipID)
-	return err
-}
-
 const insertLine = `-- name: InsertLine :exec
 INSERT INTO delivery_line (slip_id, sku, quantity) VALUES (?, ?, ?)
 `
@@ -151,100 +115,6 @@ func (q *Queries) InsertSlip(ctx context.Context, arg InsertSlipParams) error {
 		arg.Address,
 	)
 	return err
-}
-
-const leaseEvents = `-- name: LeaseEvents :execrows
-UPDATE outbox SET lease_owner = ?, attempts = attempts + 1,
-  next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
-WHERE id IN (/*SLICE:ids*/?) AND delivered_at IS NULL AND next_at <= NOW(3)
-`
-
-type LeaseEventsParams struct {
-	Owner   string
-	LeaseUs int64
-	Ids     []int64
-}
-
-func (q *Queries) LeaseEvents(ctx context.Context, arg LeaseEventsParams) (int64, error) {
-	query := leaseEvents
-	var queryParams []interface{}
-	queryParams = append(queryParams, arg.Owner)
-	queryParams = append(queryParams, arg.LeaseUs)
-	if len(arg.Ids) > 0 {
-		for _, v := range arg.Ids {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(arg.Ids))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
-	}
-	result, err := q.db.ExecContext(ctx, query, queryParams...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const listLeased = `-- name: ListLeased :many
-SELECT id, event_id, event_type, order_id, seq, attempts, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds FROM outbox
-WHERE id IN (/*SLICE:ids*/?) AND lease_owner = ? AND delivered_at IS NULL ORDER BY id
-`
-
-type ListLeasedParams struct {
-	Ids   []int64
-	Owner string
-}
-
-type ListLeasedRow struct {
-	ID         int64
-	EventID    string
-	EventType  string
-	OrderID    string
-	Seq        int64
-	Attempts   int32
-	AgeSeconds int32
-}
-
-func (q *Queries) ListLeased(ctx context.Context, arg ListLeasedParams) ([]ListLeasedRow, error) {
-	query := listLeased
-	var queryParams []interface{}
-	if len(arg.Ids) > 0 {
-		for _, v := range arg.Ids {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(arg.Ids))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
-	}
-	queryParams = append(queryParams, arg.Owner)
-	rows, err := q.db.QueryContext(ctx, query, queryParams...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListLeasedRow
-	for rows.Next() {
-		var i ListLeasedRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.EventID,
-			&i.EventType,
-			&i.OrderID,
-			&i.Seq,
-			&i.Attempts,
-			&i.AgeSeconds,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const listLines = `-- name: ListLines :many
@@ -370,18 +240,6 @@ func (q *Queries) LockSlip(ctx context.Context, id string) (LockSlipRow, error) 
 	return i, err
 }
 
-const markDelivered = `-- name: MarkDelivered :execrows
-UPDATE outbox SET delivered_at = NOW(3) WHERE id = ? AND delivered_at IS NULL
-`
-
-func (q *Queries) MarkDelivered(ctx context.Context, id int64) (int64, error) {
-	result, err := q.db.ExecContext(ctx, markDelivered, id)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const moveHeld = `-- name: MoveHeld :execrows
 UPDATE delivery_slip SET status = ?
 WHERE order_id = ? AND refund_gid = ? AND status = ?
@@ -426,25 +284,6 @@ func (q *Queries) MoveSlip(ctx context.Context, arg MoveSlipParams) (int64, erro
 		arg.Gid,
 		arg.FromStatus,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const postponeEvent = `-- name: PostponeEvent :execrows
-UPDATE outbox SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
-WHERE id = ? AND lease_owner = ? AND delivered_at IS NULL
-`
-
-type PostponeEventParams struct {
-	PauseUs int64
-	ID      int64
-	Owner   string
-}
-
-func (q *Queries) PostponeEvent(ctx context.Context, arg PostponeEventParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, postponeEvent, arg.PauseUs, arg.ID, arg.Owner)
 	if err != nil {
 		return 0, err
 	}

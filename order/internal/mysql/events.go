@@ -1,0 +1,44 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/order/internal/mysql/query"
+)
+
+// record writes down the order's next event, in the local transaction that made it true: into the log that stays, and into the outbox for
+// those who follow orders, with the same id and number. It does not need the broker.
+func (s *Store) record(ctx context.Context, tx *sql.Tx, orderID, eventType string) error {
+	q, id := s.q.WithTx(tx), mq.NewID()
+	if err := q.CountEvent(ctx, orderID); err != nil {
+		return err
+	}
+	if err := q.InsertEvent(ctx, query.InsertEventParams{EventID: id, EventType: eventType, OrderID: orderID}); err != nil {
+		return err
+	}
+	o, err := q.GetChange(ctx, orderID)
+	if err != nil {
+		return err
+	}
+	lines, err := q.ListLines(ctx, []string{orderID})
+	if err != nil {
+		return err
+	}
+	change := &eventv1.OrderChanged{
+		OrderId: orderID, MemberId: o.MemberID, Status: o.Status, Reason: o.Reason, TotalCents: o.TotalCents, Points: o.Points,
+	}
+	for _, l := range lines {
+		change.Lines = append(change.Lines, &eventv1.OrderChanged_Line{Sku: l.Sku, Name: l.Name, Quantity: l.Quantity, PriceCents: l.PriceCents})
+	}
+	data, err := eventv1.Data(change)
+	if err != nil {
+		return err
+	}
+	return s.outbox.Append(ctx, tx, eventv1.TopicOrders, mq.Event{
+		ID: id, Source: "/order", Type: eventType, Subject: orderID, Sequence: o.EventSeq, Time: time.Now(), Data: data,
+	})
+}

@@ -1,0 +1,150 @@
+package mysql_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	chassis "example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/migrations"
+)
+
+// published gives what waits for the relay about orders, in the order in which it will be sent.
+func published(t *testing.T, db *sql.DB) (lines []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT event_id, event FROM mq_outbox WHERE topic = 'order-events' AND state = 'READY' ORDER BY id")
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var (
+			id   string
+			text []byte
+			e    mq.Event
+			c    eventv1.OrderChanged
+		)
+		require.NoError(t, rows.Scan(&id, &text))
+		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
+		require.NoError(t, eventv1.Read(e.Data, &c), "%s", e.Data)
+		assert.Equal(t, []string{id, "/order", c.GetOrderId()}, []string{e.ID, e.Source, e.Subject})
+		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
+		line := fmt.Sprintf("%s %d %s: %s %q of %s, %d cents, %d points", e.Subject, e.Sequence, e.Type, c.GetStatus(), c.GetReason(), c.GetMemberId(), c.GetTotalCents(), c.GetPoints())
+		for _, l := range c.GetLines() {
+			line += fmt.Sprintf(", %d %s %s at %d", l.GetQuantity(), l.GetSku(), l.GetName(), l.GetPriceCents())
+		}
+		lines = append(lines, line)
+	}
+	require.NoError(t, rows.Err())
+	return lines
+}
+
+// TestEvents: what happens to an order is published with it, numbered, with all that those who follow orders need; and the order tells the
+// number of the last.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	inTx := func(f func(tx *sql.Tx) error) {
+		require.NoError(t, chassis.InTx(t.Context(), db, f))
+	}
+	pay := func(id, gid string) {
+		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
+		require.NoError(t, err)
+		require.NoError(t, begin(t, db, store, id, gid))
+	}
+	pay(id, "gid-1")
+	inTx(func(tx *sql.Tx) error { return store.ConfirmPayment(t.Context(), tx, id, "gid-1") })
+	inTx(func(tx *sql.Tx) error { return store.Follow(t.Context(), tx, id, order.Ship, "order.shipped") })
+	refused := addOrder(t, store)
+	pay(refused, "gid-2")
+	require.NoError(t, store.RecordReason(t.Context(), "gid-2", order.CreditRefused))
+	inTx(func(tx *sql.Tx) error { return store.CancelPayment(t.Context(), tx, refused, "gid-2") })
+	closed := addOrder(t, store)
+	require.NoError(t, store.Close(t.Context(), member, closed, order.ByMember))
+	about := ` of member-1, 1000 cents, 10 points, 2 a 阿 at 500`
+	require.Equal(t, []string{
+		id + ` 1 order.created: CREATED ""` + about, id + ` 2 order.paid: PAID ""` + about, id + ` 3 order.shipped: SHIPPED ""` + about,
+		refused + ` 1 order.created: CREATED ""` + about, refused + ` 2 order.canceled: CANCELED "CREDIT_REFUSED"` + about,
+		closed + ` 1 order.created: CREATED ""` + about, closed + ` 2 order.canceled: CANCELED "BY_MEMBER"` + about,
+	}, published(t, db))
+	require.Equal(t, "7\n--\n", mysqltest.Dump(t, db, `SELECT COUNT(*) FROM order_event e JOIN mq_outbox o ON o.event_id = e.event_id
+		AND o.subject = e.order_id AND e.seq = JSON_VALUE(CONVERT(o.event USING utf8mb4), '$.sequence')`), "the log has the same")
+	o, err := store.Order(t.Context(), member, id)
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, o.Version)
+	all, err := store.Orders(t.Context(), member, "", 10)
+	require.NoError(t, err)
+	assert.Equal(t, []int64{2, 2, 3}, []int64{all[0].Version, all[1].Version, all[2].Version})
+}
+
+// TestToldOrNotDone: when the event cannot be written, nothing happens: no order, no PAID, no CANCELED.
+func TestToldOrNotDone(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
+	require.NoError(t, err)
+	require.NoError(t, begin(t, db, store, id, "gid"))
+	unpaid := addOrder(t, store)
+	_, err = db.ExecContext(t.Context(), "RENAME TABLE mq_outbox TO elsewhere")
+	require.NoError(t, err)
+	dump := func() string {
+		return mysqltest.Dump(t, db, "SELECT id, status, event_seq FROM orders ORDER BY id", "SELECT order_id, seq FROM order_event ORDER BY id",
+			"SELECT gid, state FROM payment_attempt")
+	}
+	before := dump()
+	require.Error(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.ConfirmPayment(t.Context(), tx, id, "gid") }))
+	require.Error(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.CancelPayment(t.Context(), tx, id, "gid") }))
+	require.Error(t, store.Close(t.Context(), member, unpaid, order.ByMember))
+	o, err := order.New("new", member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
+	require.NoError(t, err)
+	require.Error(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
+		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
+	}))
+	assert.Equal(t, before, dump())
+}
+
+// TestUpgrade: the events of an older version's orders are published, numbered as they were.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	db, err := chassis.Open(chassis.Config{DSN: mysqltest.DSN(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	older := fstest.MapFS{}
+	files, err := fs.Glob(migrations.FS, "000[1-4]_*.sql")
+	require.NoError(t, err)
+	require.Len(t, files, 4)
+	for _, name := range files {
+		text, err := fs.ReadFile(migrations.FS, name)
+		require.NoError(t, err)
+		older[name] = &fstest.MapFile{Data: text}
+	}
+	require.NoError(t, chassis.Migrate(t.Context(), db, older))
+	for _, stmt := range []string{
+		`INSERT INTO orders (id, member_id, status, reason, total_cents, points, address, event_seq, expires_at) VALUES
+		('o-1', 'm-1', 'REFUNDED', '', 1700, 17, '', 3, NOW(3)), ('o-2', 'm-2', 'CANCELED', 'EXPIRED', 100, 0, '', 2, NOW(3))`,
+		`INSERT INTO order_line (order_id, sku, name, price_cents, quantity) VALUES
+		('o-1', 'a', '阿 "quoted" \\', 500, 2), ('o-1', 'b', 'b', 700, 1), ('o-2', 'a', 'a', 100, 1)`,
+		`INSERT INTO outbox (event_id, event_type, order_id, seq) VALUES ('e-1', 'order.created', 'o-1', 1), ('e-2', 'order.created', 'o-2', 1),
+		('e-3', 'order.paid', 'o-1', 2), ('e-4', 'order.refunded', 'o-1', 3), ('e-5', 'order.canceled', 'o-2', 2)`,
+	} {
+		_, err := db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	require.NoError(t, chassis.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
+	one, two := ` of m-1, 1700 cents, 17 points, 2 a 阿 "quoted" \ at 500, 1 b b at 700`, ` of m-2, 100 cents, 0 points, 1 a a at 100`
+	assert.Equal(t, []string{
+		`o-1 1 order.created: CREATED ""` + one, `o-2 1 order.created: CREATED ""` + two, `o-1 2 order.paid: PAID ""` + one,
+		`o-1 3 order.refunded: REFUNDED ""` + one, `o-2 2 order.canceled: CANCELED "EXPIRED"` + two,
+	}, published(t, db))
+	assert.Equal(t, "5\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event"))
+}
