@@ -9,7 +9,9 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	store "example.com/fourfold/member/internal/mysql"
@@ -82,6 +84,7 @@ func run(ctx context.Context, cfg config) error {
 	}
 	svc.Ready("mysql", db.PingContext)
 	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(store.NewStore(db), outbox, passwords, signer, cfg.TokenTTL.D()))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("member", db))
 	svc.Go(outbox.Answer(eventv1.TopicMembers))
 	svc.Go(outbox.Relay)
 	svc.Go(mysql.Retain(db, retention...))
