@@ -20,8 +20,12 @@ type config struct {
 	} `json:"http"`
 	// Upstreams are the gRPC addresses of the services, by name; lists where several instances run.
 	Upstreams map[string]string `json:"upstreams"`
-	Redis     limit.Config      `json:"redis"`
-	Limits    limits            `json:"limits"`
+	Messages  struct {
+		// Timeout is how long each service may take to tell of its messages.
+		Timeout service.Duration `json:"timeout"`
+	} `json:"messages"`
+	Redis  limit.Config `json:"redis"`
+	Limits limits       `json:"limits"`
 }
 
 type limits struct {

@@ -14,6 +14,7 @@ import (
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/limit"
+	"example.com/fourfold/gateway/internal/messages"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 )
@@ -46,7 +47,10 @@ func run(ctx context.Context, cfg config) error {
 	rdb := limit.Open(cfg.Redis)
 	defer func() { _ = rdb.Close() }()
 
-	var upstreams []transcode.Upstream
+	var (
+		upstreams []transcode.Upstream
+		asked     []messages.Service
+	)
 	for _, u := range upstream.Services() {
 		addr := cfg.Upstreams[u.Name]
 		if addr == "" {
@@ -57,9 +61,15 @@ func run(ctx context.Context, cfg config) error {
 			return fmt.Errorf("upstreams.%s: %w", u.Name, err)
 		}
 		defer func() { _ = conn.Close() }()
-		svc.Ready(u.Name, upstream.Ready(conn))
+		if !u.Aside {
+			svc.Ready(u.Name, upstream.Ready(conn))
+		}
 		upstreams = append(upstreams, transcode.Upstream{File: u.File, Conn: conn})
+		asked = append(asked, messages.Service{Name: u.Name, Conn: conn})
 	}
+	upstreams = append(upstreams, transcode.Upstream{
+		File: upstream.Messages(), Conn: messages.New(asked, cfg.Messages.Timeout.D(), svc.Log),
+	})
 
 	server, err := newServer(cfg, parts{
 		log:       svc.Log,

@@ -45,7 +45,7 @@ func startProcess(t *testing.T, env ...string) *process {
 	p.cmd.Env = append(os.Environ(), "BE_THE_GATEWAY=1",
 		"GATEWAY_HTTP_ADDR="+p.front, "GATEWAY_ADMIN_ADDR="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
 		"ORDER_GRPC_ADDR="+shop.addr, "INVENTORY_GRPC_ADDR="+shop.addr, "CREDIT_GRPC_ADDR="+shop.addr,
-		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr)
+		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr, "NOTIFY_GRPC_ADDR="+servicetest.FreeAddr(t))
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.log
 	require.NoError(t, p.cmd.Start())

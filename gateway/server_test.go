@@ -32,7 +32,7 @@ func TestThroughTheDoor(t *testing.T) {
 	assert.Equal(t, 201, a.code)
 	assert.Equal(t, "application/json", a.header.Get("Content-Type"))
 	assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
-	assert.JSONEq(t, `{"id":"o1","status":"CREATED","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":"m1"}`, a.body)
+	assert.JSONEq(t, `{"id":"o1","status":"CREATED","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":"m1","version":0}`, a.body)
 
 	a = s.call(t, "GET", "/v1/products/sku-demo", "", "")
 	assert.Equal(t, 200, a.code)

@@ -34,6 +34,7 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/limit/redistest"
+	"example.com/fourfold/gateway/internal/messages"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 )
@@ -130,12 +131,15 @@ func open(t *testing.T, change ...func(*config)) *stage {
 		log: logger, probes: probes, verifier: verifier, limiter: limit.New(rdb, logger), metrics: prometheus.NewRegistry(),
 		stopping: func() bool { return false },
 	}
+	var asked []messages.Service
 	for _, u := range upstream.Services() {
 		conn, err := service.Dial(s.shop.addr)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		p.upstreams = append(p.upstreams, transcode.Upstream{File: u.File, Conn: conn})
+		asked = append(asked, messages.Service{Name: u.Name, Conn: conn})
 	}
+	p.upstreams = append(p.upstreams, transcode.Upstream{File: upstream.Messages(), Conn: messages.New(asked, time.Second, logger)})
 	srv, err := newServer(cfg, p)
 	require.NoError(t, err)
 	front := httptest.NewServer(srv)

@@ -60,7 +60,7 @@ func TestEncodeOrder(t *testing.T) {
 	t.Parallel()
 	got, err := encode((&orderv1.Order{Id: "o1", Status: orderv1.Order_PAID, TotalCents: 1000}).ProtoReflect())
 	require.NoError(t, err)
-	assert.Equal(t, `{"id":"o1","status":"PAID","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":""}`, string(got))
+	assert.Equal(t, `{"id":"o1","status":"PAID","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":"","version":0}`, string(got))
 }
 
 func TestDecode(t *testing.T) {

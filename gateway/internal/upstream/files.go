@@ -6,6 +6,8 @@ import (
 	creditv1 "example.com/fourfold/api/credit/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
+	notifyv1 "example.com/fourfold/api/notify/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 )
@@ -16,25 +18,31 @@ type Service struct {
 	Name string
 	// File is the proto whose annotated RPCs the gateway serves.
 	File protoreflect.FileDescriptor
+	// Aside is a service that the shop goes on without: the gateway is ready when it is not.
+	Aside bool
 }
 
 // Services are all services behind the gateway. A new service is a line here and an address in config.yaml; a new RPC of one
-// that is here is neither.
+// that is here is neither. Each also serves Messages about its own database.
 func Services() []Service {
 	return []Service{
-		{"order", orderv1.File_order_v1_order_proto},
-		{"inventory", inventoryv1.File_inventory_v1_inventory_proto},
-		{"credit", creditv1.File_credit_v1_credit_proto},
-		{"wms", wmsv1.File_wms_v1_wms_proto},
-		{"member", memberv1.File_member_v1_member_proto},
+		{Name: "order", File: orderv1.File_order_v1_order_proto},
+		{Name: "inventory", File: inventoryv1.File_inventory_v1_inventory_proto},
+		{Name: "credit", File: creditv1.File_credit_v1_credit_proto},
+		{Name: "wms", File: wmsv1.File_wms_v1_wms_proto},
+		{Name: "member", File: memberv1.File_member_v1_member_proto},
+		{Name: "notify", File: notifyv1.File_notify_v1_notify_proto, Aside: true},
 	}
 }
 
-// Files are the protos of all services.
+// Messages is the proto that all services serve, each about its own database: the gateway asks all of them.
+func Messages() protoreflect.FileDescriptor { return mqv1.File_mq_v1_mq_proto }
+
+// Files are the protos of all services, and Messages.
 func Files() []protoreflect.FileDescriptor {
 	var files []protoreflect.FileDescriptor
 	for _, s := range Services() {
 		files = append(files, s.File)
 	}
-	return files
+	return append(files, Messages())
 }
