@@ -2,17 +2,20 @@ package e2e_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
+type check struct{ name, query string }
+
 // effects are the checks that every committed fact had exactly one effect with each who follows it, that no other has one, that
 // order within a subject never regressed, and that nothing is left in outboxes, inboxes or queues. Each finds the rows that are wrong.
 //
 // Seeded members did not sign up: nobody is told of them.
-var effects = []struct{ name, query string }{
+var effects = []check{
 	{"each sign-up is one event, each event a sign-up", `SELECT m.id AS row_id FROM shop_member.member m
 			LEFT JOIN shop_member.mq_outbox x ON x.subject = m.id AND x.topic = 'member-events' AND x.state = 'SENT'
 			WHERE ` + signedUp + ` GROUP BY m.id HAVING COUNT(x.id) <> 1
@@ -74,25 +77,32 @@ func boxes(database string) string {
 // open, so this takes half a minute.
 func requireEffects(t testing.TB, more ...string) {
 	t.Helper()
-	checks := effects
+	var problems []string
+	require.Eventually(t, func() bool {
+		problems = effectProblems(t, more...)
+		return len(problems) == 0
+	}, 120*time.Second, 500*time.Millisecond, "effects: %v", &problems)
+}
+
+// effectProblems gives what does not hold of effects, and of the queries in more.
+func effectProblems(t testing.TB, more ...string) []string {
+	t.Helper()
+	checks := slices.Clone(effects)
 	for _, query := range more {
-		checks = append(checks[:len(checks):len(checks)], struct{ name, query string }{"more", query})
+		checks = append(checks, check{"more", query})
 	}
 	reader := open(t, shared.ReaderDSN("shop_order"))
 	var problems []string
-	require.Eventually(t, func() bool {
-		problems = nil
-		for _, check := range checks {
-			var rows, count any
-			err := reader.QueryRowContext(t.Context(), "SELECT COUNT(*), GROUP_CONCAT(q.row_id) FROM ("+check.query+") q").Scan(&count, &rows)
-			if err != nil {
-				problems = append(problems, check.name+": "+err.Error())
-			} else if rows != nil {
-				problems = append(problems, fmt.Sprintf("%s: not with %s: %.200s", check.name, said(count), said(rows)))
-			}
+	for _, c := range checks {
+		var rows, count any
+		err := reader.QueryRowContext(t.Context(), "SELECT COUNT(*), GROUP_CONCAT(q.row_id) FROM ("+c.query+") q").Scan(&count, &rows)
+		if err != nil {
+			problems = append(problems, c.name+": "+err.Error())
+		} else if rows != nil {
+			problems = append(problems, fmt.Sprintf("%s: not with %s: %.200s", c.name, said(count), said(rows)))
 		}
-		return len(problems) == 0
-	}, 120*time.Second, 500*time.Millisecond, "effects: %v", &problems)
+	}
+	return problems
 }
 
 func said(v any) string {

@@ -28,6 +28,7 @@ import (
 func TestMessages(t *testing.T) {
 	own(t, stack.Options{Env: map[string]string{"REGISTRATION_POINTS": "100", "MQ_TRIES": "3", "MQ_FIRST_PAUSE": "50ms"}})
 	t.Run("sign-up", signUpIsFollowed)
+	t.Run("checks", effectsAreSeen)
 	t.Run("producer killed", producerKilled)
 	t.Run("consumer killed", consumerKilled)
 	t.Run("broker killed", brokerKilled)
@@ -85,6 +86,68 @@ func signUpIsFollowed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 409, again.code)
 	requireEffects(t, registration)
+}
+
+// effectsAreSeen spoils one effect after another and demands that it is found: a check that cannot fail proves nothing.
+func effectsAreSeen(t *testing.T) {
+	c := shopper(t)
+	id := c.order(t, product(t, 500, 10), 1)
+	require.Equal(t, 200, c.pay(t, id).code)
+	slip := operator.must(t, 200, "GET", "/v1/ops/deliveries?order_id="+id, nil).Body.Deliveries[0].ID
+	for _, work := range []string{"pick", "ship"} {
+		operator.must(t, 200, "POST", "/v1/ops/deliveries/"+slip+"/"+work, nil)
+	}
+	requireEffects(t, registration)
+	for name, s := range map[string]struct{ service, spoil, mend, found string }{
+		"points twice": {"shop_credit",
+			`INSERT INTO credit_entry (source, member_id, gid, points, status) SELECT 'registration:twice', member_id, '', 100, 'ADDED' FROM credit_entry WHERE source LIKE 'registration:%' LIMIT 1`,
+			`DELETE FROM credit_entry WHERE source = 'registration:twice'`, "more"},
+		"points for nobody": {"shop_credit",
+			`INSERT INTO credit_entry (source, member_id, gid, points, status) VALUES ('registration:nobody', 'nobody', '', 100, 'ADDED')`,
+			`DELETE FROM credit_entry WHERE source = 'registration:nobody'`, "more"},
+		"a welcome too many": {"shop_notify",
+			`INSERT INTO notification (id, source, event_id, event_type, channel, recipient, subject, body, state)
+				SELECT 'twice', source, 'twice', event_type, channel, recipient, subject, body, 'SENT' FROM notification WHERE event_type = 'member.registered' LIMIT 1`,
+			`DELETE FROM notification WHERE id = 'twice'`, "each sign-up is one SMS and one e-mail, sent"},
+		"a welcome for nobody": {"shop_notify",
+			`INSERT INTO notification (id, source, event_id, event_type, channel, recipient, subject, body, state)
+				VALUES ('nobody', '/member', 'nobody', 'member.registered', 'SMS', '+1', '', '', 'SENT')`,
+			`DELETE FROM notification WHERE id = 'nobody'`, "nobody else is welcomed"},
+		"never arrived": {"shop_notify",
+			`UPDATE inbox SET id = CONCAT('x', id) ORDER BY no LIMIT 1`, `UPDATE inbox SET id = SUBSTR(id, 2) WHERE id LIKE 'x%'`,
+			"each notification arrived once"},
+		"an event never consumed": {"shop_notify",
+			`UPDATE mq_inbox SET state = 'LOST' WHERE grp = 'notify-orders' ORDER BY id LIMIT 1`, `UPDATE mq_inbox SET state = 'DONE' WHERE state = 'LOST'`,
+			"each order's event was sent and consumed by notify"},
+		"the other way round": {"shop_notify",
+			`UPDATE mq_inbox SET closed_at = closed_at - INTERVAL 1 HOUR WHERE grp = 'notify-orders' AND seq = 2 LIMIT 1`,
+			`UPDATE mq_inbox SET closed_at = closed_at + INTERVAL 1 HOUR WHERE grp = 'notify-orders' AND closed_at < NOW() - INTERVAL 30 MINUTE`,
+			"an order's events had their effects in order"},
+		"a sign-up that nobody heard of": {"shop_member",
+			`UPDATE mq_outbox SET state = 'GONE' ORDER BY id LIMIT 1`, `UPDATE mq_outbox SET state = 'SENT' WHERE state = 'GONE'`,
+			"each sign-up is one event, each event a sign-up"},
+		"something left to be sent": {"shop_order",
+			`INSERT INTO mq_outbox (event_id, topic, subject, event, state, next_at) VALUES ('left', 'order-events', 'x', '{}', 'HALF', NOW() + INTERVAL 1 DAY)`,
+			`DELETE FROM mq_outbox WHERE event_id = 'left'`, "nothing is left in order's boxes"},
+		"an order that did not follow": {"shop_order",
+			`UPDATE orders SET status = 'PAID' WHERE id = '` + id + `'`, `UPDATE orders SET status = 'SHIPPED' WHERE id = '` + id + `'`,
+			"orders follow their deliveries"},
+		"an old price": {"shop_order",
+			`UPDATE product SET price_cents = price_cents + 1 ORDER BY sku LIMIT 1`, `UPDATE product SET price_cents = price_cents - 1 ORDER BY sku LIMIT 1`,
+			"order has every product as inventory has it"},
+	} {
+		database := open(t, shared.DSN(s.service))
+		_, err := database.ExecContext(t.Context(), s.spoil)
+		require.NoError(t, err, name)
+		found := effectProblems(t, registration)
+		_, err = database.ExecContext(t.Context(), s.mend)
+		require.NoError(t, err, name)
+		assert.Condition(t, func() bool {
+			return slices.ContainsFunc(found, func(p string) bool { return strings.HasPrefix(p, s.found+": not with 1: ") })
+		},
+			"%s is found: %v", name, found)
+	}
+	require.Empty(t, effectProblems(t, registration))
 }
 
 // inbox is what the demo's inbox has for a number or an address.
