@@ -23,11 +23,16 @@ type Timers struct {
 	outbox *Outbox
 	topic  string
 	handle Handler
+	// Tries, FirstPause and LongestPause are a Subscription's, about a handler that fails: 16, 100 ms, 1 min. Set them before Run.
+	Tries                    int
+	FirstPause, LongestPause time.Duration
 }
 
 // NewTimers are woken through topic, which is the service's own. handle is called for each that is due, with the event that it was
 // armed with: it writes in the tx that it is given, and nothing else. To publish, it appends to the outbox.
-func NewTimers(o *Outbox, topic string, handle Handler) *Timers { return &Timers{o, topic, handle} }
+func NewTimers(o *Outbox, topic string, handle Handler) *Timers {
+	return &Timers{outbox: o, topic: topic, handle: handle, Tries: 16, FirstPause: 100 * time.Millisecond, LongestPause: time.Minute}
+}
 
 const (
 	brokerWaits = 71 * time.Hour  // an hour less than it can
@@ -91,7 +96,7 @@ func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error
 // Run is background work that fires timers until ctx ends; several processes may run it. The outbox's relay must run too.
 func (t *Timers) Run(ctx context.Context) error {
 	s := Subscription{Group: t.outbox.broker.cfg.Service + "-timers", Topic: t.topic,
-		FirstPause: 100 * time.Millisecond, LongestPause: time.Minute, Poll: 200 * time.Millisecond, Tries: 16}
+		Tries: t.Tries, FirstPause: t.FirstPause, LongestPause: t.LongestPause, Poll: 200 * time.Millisecond}
 	in, err := t.outbox.broker.inbox(t.outbox.db, s, t.fire)
 	if err != nil {
 		return err
@@ -102,35 +107,37 @@ func (t *Timers) Run(ctx context.Context) error {
 	return t.outbox.broker.consume(ctx, in)
 }
 
-// fire calls the handler for an armed timer that is due. One that is not due gives ErrNotYet, one that is not armed nothing.
+// fire calls the handler for an armed timer that is due, and marks it: in this order, so that the handler's rows are locked before the
+// timer's, as by one who changes the same rows and then cancels. One that is not due gives ErrNotYet, one that is not armed nothing.
 func (t *Timers) fire(ctx context.Context, tx *sql.Tx, wake Event) error {
 	id := wake.Attributes["timer"]
-	res, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'FIRED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED' AND due_at <= NOW(3)`, id)
-	if err != nil {
-		return err
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		var armed bool
-		err := tx.QueryRowContext(ctx, `SELECT state = 'ARMED' FROM mq_timer WHERE id = ?`, id).Scan(&armed)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return nil
-		case err != nil:
-			return err
-		case armed:
-			return fmt.Errorf("the timer is not due: %w", ErrNotYet)
-		}
+	var (
+		armed, due bool
+		e          Event
+	)
+	err := tx.QueryRowContext(ctx, `SELECT state = 'ARMED', due_at <= NOW(3) FROM mq_timer WHERE id = ?`, id).Scan(&armed, &due)
+	switch {
+	case errors.Is(err, sql.ErrNoRows), err == nil && !armed:
 		return nil
+	case err != nil:
+		return err
+	case !due:
+		return fmt.Errorf("the timer is not due: %w", ErrNotYet)
 	}
-	var e Event
 	if err := json.Unmarshal(wake.Data, &e); err != nil {
 		return err
 	}
-	return t.handle(ctx, tx, e)
+	if err := t.handle(ctx, tx, e); err != nil {
+		return err
+	}
+	res, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'FIRED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED'`, id)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return fmt.Errorf("canceled meanwhile: %w", ErrNotYet) // rolls back; the next look finds it canceled
 }
 
 // sweep fires what is overdue.
