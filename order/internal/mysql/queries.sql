@@ -102,3 +102,15 @@ SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? 
 
 -- name: MoveOrder :execrows
 UPDATE orders SET status = sqlc.arg('to_status') WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
+
+-- name: LockProduct :one
+SELECT version FROM product WHERE sku = ? FOR UPDATE;
+
+-- name: InsertProduct :exec
+INSERT INTO product (sku, name, price_cents, version) VALUES (?, ?, ?, ?);
+
+-- name: UpdateProduct :exec
+UPDATE product SET name = ?, price_cents = ?, version = ? WHERE sku = ?;
+
+-- name: ListProducts :many
+SELECT sku, name, price_cents, version FROM product WHERE sku IN (sqlc.slice('skus'));
