@@ -23,5 +23,6 @@ func exchange(svc *service.Service, db *sql.DB, broker *mq.Broker, outbox *mq.Ou
 	svc.Go(func(ctx context.Context) error {
 		return broker.Consume(ctx, db, catalogue.Subscription(), catalogue.New(orders).Handle)
 	})
+	svc.Go(orders.RunTimers)
 	return nil
 }

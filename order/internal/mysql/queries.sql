@@ -14,10 +14,11 @@ FROM orders WHERE id = ? AND member_id = ?;
 SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE;
 
 -- name: LockFreeOrder :one
-SELECT id, member_id, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED;
+SELECT id, member_id, status, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED;
 
 -- name: ListExpired :many
-SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?;
+SELECT id FROM orders WHERE status = ? AND expires_at <= TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('minus_overdue_us') AS SIGNED), NOW(3))
+ORDER BY expires_at LIMIT ?;
 
 -- name: GetState :one
 SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy

@@ -455,16 +455,18 @@ func (q *Queries) LeaseAttempts(ctx context.Context, arg LeaseAttemptsParams) er
 }
 
 const listExpired = `-- name: ListExpired :many
-SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?
+SELECT id FROM orders WHERE status = ? AND expires_at <= TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
+ORDER BY expires_at LIMIT ?
 `
 
 type ListExpiredParams struct {
-	Status string
-	Limit  int32
+	Status         string
+	MinusOverdueUs int64
+	Limit          int32
 }
 
 func (q *Queries) ListExpired(ctx context.Context, arg ListExpiredParams) ([]string, error) {
-	rows, err := q.db.QueryContext(ctx, listExpired, arg.Status, arg.Limit)
+	rows, err := q.db.QueryContext(ctx, listExpired, arg.Status, arg.MinusOverdueUs, arg.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -693,19 +695,25 @@ func (q *Queries) ListProducts(ctx context.Context, skus []string) ([]Product, e
 }
 
 const lockFreeOrder = `-- name: LockFreeOrder :one
-SELECT id, member_id, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED
+SELECT id, member_id, status, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED
 `
 
 type LockFreeOrderRow struct {
 	ID       string
 	MemberID string
+	Status   string
 	Expired  bool
 }
 
 func (q *Queries) LockFreeOrder(ctx context.Context, id string) (LockFreeOrderRow, error) {
 	row := q.db.QueryRowContext(ctx, lockFreeOrder, id)
 	var i LockFreeOrderRow
-	err := row.Scan(&i.ID, &i.MemberID, &i.Expired)
+	err := row.Scan(
+		&i.ID,
+		&i.MemberID,
+		&i.Status,
+		&i.Expired,
+	)
 	return i, err
 }
 
