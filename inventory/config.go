@@ -3,8 +3,10 @@ package main
 import (
 	_ "embed"
 
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
 )
 
 //go:embed config.yaml
@@ -15,5 +17,18 @@ type config struct {
 	BranchKeys string `json:"branch_keys"`
 	// KeepBarrier is tcc.MinKeepBarrier at least, 0 for ever.
 	KeepBarrier service.Duration `json:"keep_barrier"`
-	MySQL       mysql.Config     `json:"mysql"`
+	// KeepMessages is mq.MinKeep at least, 0 for ever.
+	KeepMessages service.Duration `json:"keep_messages"`
+	MySQL        mysql.Config     `json:"mysql"`
+	MQ           mq.Config        `json:"mq"`
+}
+
+// retention is what is deleted when it is old.
+func (c config) retention() ([]mysql.Retention, error) {
+	barrier, err := tcc.BarrierRetention(c.KeepBarrier.D())
+	if err != nil {
+		return nil, err
+	}
+	messages, err := mq.Retentions(c.KeepMessages.D())
+	return append(messages, barrier), err
 }

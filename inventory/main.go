@@ -1,4 +1,5 @@
-// Command inventory owns the catalogue and its stock, and is a participant of the payment and refund transactions.
+// Command inventory owns the catalogue and its stock, is a participant of the payment and refund transactions, and publishes what becomes
+// of a product.
 package main
 
 import (
@@ -9,7 +10,10 @@ import (
 
 	booksv1 "example.com/fourfold/api/books/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -40,7 +44,7 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	barrier, err := tcc.BarrierRetention(cfg.KeepBarrier.D())
+	retention, err := cfg.retention()
 	if err != nil {
 		return err
 	}
@@ -49,20 +53,33 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
 		return err
 	}
+
+	cfg.MQ.Service = "inventory"
+	broker, err := mq.Dial(cfg.MQ)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
 
 	svc, err := service.New("inventory", cfg.Config)
 	if err != nil {
 		return err
 	}
 	svc.Ready("mysql", db.PingContext)
-	stock := store.NewStore(db)
+	stock := store.NewStore(db, outbox)
 	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock))
 	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(tcc.NewParticipant("inventory", db, keys), stock))
 	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(tcc.NewParticipant("inventory-refund", db, keys), stock))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	svc.Go(mysql.Retain(db, barrier))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("inventory", db))
+	if err := mq.Observe(db); err != nil {
+		return err
+	}
+	svc.Go(outbox.Relay)
+	svc.Go(mysql.Retain(db, retention...))
 	return svc.Run(ctx)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -15,8 +16,11 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	eventv1 "example.com/fourfold/api/event/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
@@ -25,7 +29,7 @@ import (
 	"example.com/fourfold/inventory/migrations"
 )
 
-func TestMain(m *testing.M) { mysqltest.Main(m) }
+func TestMain(m *testing.M) { mqtest.Main(m) }
 
 // TestServes runs the service on ports of its own and speaks to it as order and the coordinator do: an order is paid and refunded.
 func TestServes(t *testing.T) {
@@ -38,6 +42,9 @@ func TestServes(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = lis.Addr().String(), "127.0.0.1:0", "error", dir
+	server, began := mqtest.Shared(t), time.Now()
+	cfg.MQ.NameServers = server.NameServer
+	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicProducts, 4))
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
 	go func() { stopped <- run(ctx, cfg) }()
@@ -67,13 +74,38 @@ func TestServes(t *testing.T) {
 	_, err = catalogue.ListProducts(ctx, &inventoryv1.ListProductsRequest{PageSize: 101})
 	assert.Equal(t, 400, kerrors.Code(err), "%v", err)
 	assert.ErrorContains(t, err, "page_size")
+
+	token, err = signer.Sign(identity.Caller{MemberID: "m-2", Role: identity.Operator}, time.Now(), time.Minute)
+	require.NoError(t, err)
+	operator := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	_, err = catalogue.CreateProduct(operator, &inventoryv1.CreateProductRequest{Sku: "pear", Name: "pear", PriceCents: 1})
+	require.NoError(t, err)
+	_, err = catalogue.ChangeProduct(shopper, &inventoryv1.ChangeProductRequest{Sku: "pear", PriceCents: new(int64(2))})
+	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
+	for _, price := range []int64{0, -1, 1_000_000_001} {
+		_, err = catalogue.ChangeProduct(operator, &inventoryv1.ChangeProductRequest{Sku: "pear", PriceCents: &price})
+		assert.Equal(t, 400, kerrors.Code(err), "%v", err)
+		assert.ErrorContains(t, err, "price_cents")
+	}
+	_, err = catalogue.ChangeProduct(operator, &inventoryv1.ChangeProductRequest{Sku: "pear", PriceCents: new(int64(2))})
+	require.NoError(t, err)
+	broker := server.Dial(t)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		var told []string
+		assert.NoError(c, broker.Replay(ctx, eventv1.TopicProducts, began, time.Now(), func(e mq.Event) error {
+			told = append(told, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type))
+			return nil
+		}))
+		assert.Equal(c, []string{"pear 1 product.changed", "pear 2 product.changed"}, told)
+	}, 20*time.Second, 50*time.Millisecond)
+
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	_, err = db.ExecContext(ctx, "INSERT INTO stock (sku, sellable, received) VALUES ('apple', 100, 100)")
 	require.NoError(t, err)
 	books := func() string {
-		return mysqltest.Dump(t, db, "SELECT sellable, frozen, sold FROM stock", "SELECT status FROM stock_freeze")
+		return mysqltest.Dump(t, db, "SELECT sellable, frozen, sold FROM stock WHERE sku = 'apple'", "SELECT status FROM stock_freeze")
 	}
 
 	keys, err := tcc.ParseKeys(cfg.BranchKeys)
@@ -110,12 +142,12 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
-	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.MQ.NameServers = "127.0.0.1:0", "127.0.0.1:0", "error", "127.0.0.1:1"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,

@@ -10,9 +10,11 @@ import (
 	"os"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -96,6 +98,7 @@ func run(ctx context.Context, cfg config) error {
 	orderv1.RegisterOrderPaymentServer(svc.GRPC, pay)
 	orderv1.RegisterOrderRefundServer(svc.GRPC, refund)
 	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("order", db))
 	if err := exchange(svc, db, broker, outbox, orders); err != nil {
 		return err
 	}

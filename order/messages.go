@@ -6,6 +6,7 @@ import (
 
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/order/internal/catalogue"
 	"example.com/fourfold/order/internal/delivery"
 	store "example.com/fourfold/order/internal/mysql"
 )
@@ -19,5 +20,9 @@ func exchange(svc *service.Service, db *sql.DB, broker *mq.Broker, outbox *mq.Ou
 	svc.Go(func(ctx context.Context) error {
 		return broker.Consume(ctx, db, delivery.Subscription(), delivery.New(orders).Handle)
 	})
+	svc.Go(func(ctx context.Context) error {
+		return broker.Consume(ctx, db, catalogue.Subscription(), catalogue.New(orders).Handle)
+	})
+	svc.Go(orders.RunTimers)
 	return nil
 }

@@ -9,9 +9,11 @@ import (
 	"os"
 
 	booksv1 "example.com/fourfold/api/books/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -73,6 +75,7 @@ func run(ctx context.Context, cfg config) error {
 	wmsv1.RegisterDeliverySlipServer(svc.GRPC, slip.New(tcc.NewParticipant("wms", db, keys), slips))
 	wmsv1.RegisterSlipHoldServer(svc.GRPC, hold.New(tcc.NewParticipant("wms-refund", db, keys), slips))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("wms", db))
 	if err := mq.Observe(db); err != nil {
 		return err
 	}

@@ -480,6 +480,67 @@ func (x *CreateProductRequest) GetPriceCents() int64 {
 	return 0
 }
 
+type ChangeProductRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	Name  *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// 1 to 1,000,000,000.
+	PriceCents    *int64 `protobuf:"varint,3,opt,name=price_cents,json=priceCents,proto3,oneof" json:"price_cents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeProductRequest) Reset() {
+	*x = ChangeProductRequest{}
+	mi := &file_inventory_v1_inventory_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeProductRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeProductRequest) ProtoMessage() {}
+
+func (x *ChangeProductRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inventory_v1_inventory_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeProductRequest.ProtoReflect.Descriptor instead.
+func (*ChangeProductRequest) Descriptor() ([]byte, []int) {
+	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ChangeProductRequest) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *ChangeProductRequest) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *ChangeProductRequest) GetPriceCents() int64 {
+	if x != nil && x.PriceCents != nil {
+		return *x.PriceCents
+	}
+	return 0
+}
+
 type ReceiveStockRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -491,7 +552,7 @@ type ReceiveStockRequest struct {
 
 func (x *ReceiveStockRequest) Reset() {
 	*x = ReceiveStockRequest{}
-	mi := &file_inventory_v1_inventory_proto_msgTypes[8]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +564,7 @@ func (x *ReceiveStockRequest) String() string {
 func (*ReceiveStockRequest) ProtoMessage() {}
 
 func (x *ReceiveStockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inventory_v1_inventory_proto_msgTypes[8]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +577,7 @@ func (x *ReceiveStockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveStockRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveStockRequest) Descriptor() ([]byte, []int) {
-	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{8}
+	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReceiveStockRequest) GetSku() string {
@@ -542,7 +603,7 @@ type GetStockRequest struct {
 
 func (x *GetStockRequest) Reset() {
 	*x = GetStockRequest{}
-	mi := &file_inventory_v1_inventory_proto_msgTypes[9]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +615,7 @@ func (x *GetStockRequest) String() string {
 func (*GetStockRequest) ProtoMessage() {}
 
 func (x *GetStockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inventory_v1_inventory_proto_msgTypes[9]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +628,7 @@ func (x *GetStockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStockRequest.ProtoReflect.Descriptor instead.
 func (*GetStockRequest) Descriptor() ([]byte, []int) {
-	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{9}
+	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetStockRequest) GetSku() string {
@@ -587,7 +648,7 @@ type StockFreezeRequest struct {
 
 func (x *StockFreezeRequest) Reset() {
 	*x = StockFreezeRequest{}
-	mi := &file_inventory_v1_inventory_proto_msgTypes[10]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +660,7 @@ func (x *StockFreezeRequest) String() string {
 func (*StockFreezeRequest) ProtoMessage() {}
 
 func (x *StockFreezeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inventory_v1_inventory_proto_msgTypes[10]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +673,7 @@ func (x *StockFreezeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockFreezeRequest.ProtoReflect.Descriptor instead.
 func (*StockFreezeRequest) Descriptor() ([]byte, []int) {
-	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{10}
+	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StockFreezeRequest) GetOrderId() string {
@@ -638,7 +699,7 @@ type StockReturnRequest struct {
 
 func (x *StockReturnRequest) Reset() {
 	*x = StockReturnRequest{}
-	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +711,7 @@ func (x *StockReturnRequest) String() string {
 func (*StockReturnRequest) ProtoMessage() {}
 
 func (x *StockReturnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inventory_v1_inventory_proto_msgTypes[11]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +724,7 @@ func (x *StockReturnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReturnRequest.ProtoReflect.Descriptor instead.
 func (*StockReturnRequest) Descriptor() ([]byte, []int) {
-	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{11}
+	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StockReturnRequest) GetOrderId() string {
@@ -683,7 +744,7 @@ type StockFreezeRequest_Line struct {
 
 func (x *StockFreezeRequest_Line) Reset() {
 	*x = StockFreezeRequest_Line{}
-	mi := &file_inventory_v1_inventory_proto_msgTypes[12]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +756,7 @@ func (x *StockFreezeRequest_Line) String() string {
 func (*StockFreezeRequest_Line) ProtoMessage() {}
 
 func (x *StockFreezeRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_inventory_v1_inventory_proto_msgTypes[12]
+	mi := &file_inventory_v1_inventory_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +769,7 @@ func (x *StockFreezeRequest_Line) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockFreezeRequest_Line.ProtoReflect.Descriptor instead.
 func (*StockFreezeRequest_Line) Descriptor() ([]byte, []int) {
-	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{10, 0}
+	return file_inventory_v1_inventory_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *StockFreezeRequest_Line) GetSku() string {
@@ -763,7 +824,16 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12.\n" +
 	"\vprice_cents\x18\x03 \x01(\x03B\r\xbaH\n" +
 	"\"\b\x18\x80\x94\xeb\xdc\x03(\x01R\n" +
-	"priceCents\"]\n" +
+	"priceCents\"\xa6\x01\n" +
+	"\x14ChangeProductRequest\x12\x1b\n" +
+	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12#\n" +
+	"\x04name\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01H\x00R\x04name\x88\x01\x01\x123\n" +
+	"\vprice_cents\x18\x03 \x01(\x03B\r\xbaH\n" +
+	"\"\b\x18\x80\x94\xeb\xdc\x03(\x01H\x01R\n" +
+	"priceCents\x88\x01\x01B\a\n" +
+	"\x05_nameB\x0e\n" +
+	"\f_price_cents\"]\n" +
 	"\x13ReceiveStockRequest\x12\x1b\n" +
 	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12)\n" +
 	"\bquantity\x18\x02 \x01(\x03B\r\xbaH\n" +
@@ -777,13 +847,14 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x05R\bquantity\"/\n" +
 	"\x12StockReturnRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId2\x88\x05\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId2\xfb\x05\n" +
 	"\tCatalogue\x12l\n" +
 	"\fListProducts\x12!.inventory.v1.ListProductsRequest\x1a\x1f.inventory.v1.ListProductsReply\"\x18\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/products\x12d\n" +
 	"\n" +
 	"GetProduct\x12\x1f.inventory.v1.GetProductRequest\x1a\x15.inventory.v1.Product\"\x1e\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/products/{sku}\x12[\n" +
 	"\rPriceProducts\x12\".inventory.v1.PriceProductsRequest\x1a .inventory.v1.PriceProductsReply\"\x04\xa0\xbb\x18\x01\x12k\n" +
-	"\rCreateProduct\x12\".inventory.v1.CreateProductRequest\x1a\x15.inventory.v1.Product\"\x1f\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/ops/products\x12s\n" +
+	"\rCreateProduct\x12\".inventory.v1.CreateProductRequest\x1a\x15.inventory.v1.Product\"\x1f\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/ops/products\x12q\n" +
+	"\rChangeProduct\x12\".inventory.v1.ChangeProductRequest\x1a\x15.inventory.v1.Product\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b:\x01*\x1a\x16/v1/ops/products/{sku}\x12s\n" +
 	"\fReceiveStock\x12!.inventory.v1.ReceiveStockRequest\x1a\x13.inventory.v1.Stock\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/products/{sku}/stock\x12h\n" +
 	"\bGetStock\x12\x1d.inventory.v1.GetStockRequest\x1a\x13.inventory.v1.Stock\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/ops/products/{sku}/stock2\xe9\x01\n" +
 	"\vStockFreeze\x12E\n" +
@@ -807,7 +878,7 @@ func file_inventory_v1_inventory_proto_rawDescGZIP() []byte {
 	return file_inventory_v1_inventory_proto_rawDescData
 }
 
-var file_inventory_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_inventory_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_inventory_v1_inventory_proto_goTypes = []any{
 	(*Product)(nil),                 // 0: inventory.v1.Product
 	(*Stock)(nil),                   // 1: inventory.v1.Stock
@@ -817,43 +888,46 @@ var file_inventory_v1_inventory_proto_goTypes = []any{
 	(*PriceProductsRequest)(nil),    // 5: inventory.v1.PriceProductsRequest
 	(*PriceProductsReply)(nil),      // 6: inventory.v1.PriceProductsReply
 	(*CreateProductRequest)(nil),    // 7: inventory.v1.CreateProductRequest
-	(*ReceiveStockRequest)(nil),     // 8: inventory.v1.ReceiveStockRequest
-	(*GetStockRequest)(nil),         // 9: inventory.v1.GetStockRequest
-	(*StockFreezeRequest)(nil),      // 10: inventory.v1.StockFreezeRequest
-	(*StockReturnRequest)(nil),      // 11: inventory.v1.StockReturnRequest
-	(*StockFreezeRequest_Line)(nil), // 12: inventory.v1.StockFreezeRequest.Line
-	(*emptypb.Empty)(nil),           // 13: google.protobuf.Empty
+	(*ChangeProductRequest)(nil),    // 8: inventory.v1.ChangeProductRequest
+	(*ReceiveStockRequest)(nil),     // 9: inventory.v1.ReceiveStockRequest
+	(*GetStockRequest)(nil),         // 10: inventory.v1.GetStockRequest
+	(*StockFreezeRequest)(nil),      // 11: inventory.v1.StockFreezeRequest
+	(*StockReturnRequest)(nil),      // 12: inventory.v1.StockReturnRequest
+	(*StockFreezeRequest_Line)(nil), // 13: inventory.v1.StockFreezeRequest.Line
+	(*emptypb.Empty)(nil),           // 14: google.protobuf.Empty
 }
 var file_inventory_v1_inventory_proto_depIdxs = []int32{
 	0,  // 0: inventory.v1.ListProductsReply.products:type_name -> inventory.v1.Product
 	0,  // 1: inventory.v1.PriceProductsReply.products:type_name -> inventory.v1.Product
-	12, // 2: inventory.v1.StockFreezeRequest.lines:type_name -> inventory.v1.StockFreezeRequest.Line
+	13, // 2: inventory.v1.StockFreezeRequest.lines:type_name -> inventory.v1.StockFreezeRequest.Line
 	2,  // 3: inventory.v1.Catalogue.ListProducts:input_type -> inventory.v1.ListProductsRequest
 	4,  // 4: inventory.v1.Catalogue.GetProduct:input_type -> inventory.v1.GetProductRequest
 	5,  // 5: inventory.v1.Catalogue.PriceProducts:input_type -> inventory.v1.PriceProductsRequest
 	7,  // 6: inventory.v1.Catalogue.CreateProduct:input_type -> inventory.v1.CreateProductRequest
-	8,  // 7: inventory.v1.Catalogue.ReceiveStock:input_type -> inventory.v1.ReceiveStockRequest
-	9,  // 8: inventory.v1.Catalogue.GetStock:input_type -> inventory.v1.GetStockRequest
-	10, // 9: inventory.v1.StockFreeze.Try:input_type -> inventory.v1.StockFreezeRequest
-	10, // 10: inventory.v1.StockFreeze.Confirm:input_type -> inventory.v1.StockFreezeRequest
-	10, // 11: inventory.v1.StockFreeze.Cancel:input_type -> inventory.v1.StockFreezeRequest
-	11, // 12: inventory.v1.StockReturn.Try:input_type -> inventory.v1.StockReturnRequest
-	11, // 13: inventory.v1.StockReturn.Confirm:input_type -> inventory.v1.StockReturnRequest
-	11, // 14: inventory.v1.StockReturn.Cancel:input_type -> inventory.v1.StockReturnRequest
-	3,  // 15: inventory.v1.Catalogue.ListProducts:output_type -> inventory.v1.ListProductsReply
-	0,  // 16: inventory.v1.Catalogue.GetProduct:output_type -> inventory.v1.Product
-	6,  // 17: inventory.v1.Catalogue.PriceProducts:output_type -> inventory.v1.PriceProductsReply
-	0,  // 18: inventory.v1.Catalogue.CreateProduct:output_type -> inventory.v1.Product
-	1,  // 19: inventory.v1.Catalogue.ReceiveStock:output_type -> inventory.v1.Stock
-	1,  // 20: inventory.v1.Catalogue.GetStock:output_type -> inventory.v1.Stock
-	13, // 21: inventory.v1.StockFreeze.Try:output_type -> google.protobuf.Empty
-	13, // 22: inventory.v1.StockFreeze.Confirm:output_type -> google.protobuf.Empty
-	13, // 23: inventory.v1.StockFreeze.Cancel:output_type -> google.protobuf.Empty
-	13, // 24: inventory.v1.StockReturn.Try:output_type -> google.protobuf.Empty
-	13, // 25: inventory.v1.StockReturn.Confirm:output_type -> google.protobuf.Empty
-	13, // 26: inventory.v1.StockReturn.Cancel:output_type -> google.protobuf.Empty
-	15, // [15:27] is the sub-list for method output_type
-	3,  // [3:15] is the sub-list for method input_type
+	8,  // 7: inventory.v1.Catalogue.ChangeProduct:input_type -> inventory.v1.ChangeProductRequest
+	9,  // 8: inventory.v1.Catalogue.ReceiveStock:input_type -> inventory.v1.ReceiveStockRequest
+	10, // 9: inventory.v1.Catalogue.GetStock:input_type -> inventory.v1.GetStockRequest
+	11, // 10: inventory.v1.StockFreeze.Try:input_type -> inventory.v1.StockFreezeRequest
+	11, // 11: inventory.v1.StockFreeze.Confirm:input_type -> inventory.v1.StockFreezeRequest
+	11, // 12: inventory.v1.StockFreeze.Cancel:input_type -> inventory.v1.StockFreezeRequest
+	12, // 13: inventory.v1.StockReturn.Try:input_type -> inventory.v1.StockReturnRequest
+	12, // 14: inventory.v1.StockReturn.Confirm:input_type -> inventory.v1.StockReturnRequest
+	12, // 15: inventory.v1.StockReturn.Cancel:input_type -> inventory.v1.StockReturnRequest
+	3,  // 16: inventory.v1.Catalogue.ListProducts:output_type -> inventory.v1.ListProductsReply
+	0,  // 17: inventory.v1.Catalogue.GetProduct:output_type -> inventory.v1.Product
+	6,  // 18: inventory.v1.Catalogue.PriceProducts:output_type -> inventory.v1.PriceProductsReply
+	0,  // 19: inventory.v1.Catalogue.CreateProduct:output_type -> inventory.v1.Product
+	0,  // 20: inventory.v1.Catalogue.ChangeProduct:output_type -> inventory.v1.Product
+	1,  // 21: inventory.v1.Catalogue.ReceiveStock:output_type -> inventory.v1.Stock
+	1,  // 22: inventory.v1.Catalogue.GetStock:output_type -> inventory.v1.Stock
+	14, // 23: inventory.v1.StockFreeze.Try:output_type -> google.protobuf.Empty
+	14, // 24: inventory.v1.StockFreeze.Confirm:output_type -> google.protobuf.Empty
+	14, // 25: inventory.v1.StockFreeze.Cancel:output_type -> google.protobuf.Empty
+	14, // 26: inventory.v1.StockReturn.Try:output_type -> google.protobuf.Empty
+	14, // 27: inventory.v1.StockReturn.Confirm:output_type -> google.protobuf.Empty
+	14, // 28: inventory.v1.StockReturn.Cancel:output_type -> google.protobuf.Empty
+	16, // [16:29] is the sub-list for method output_type
+	3,  // [3:16] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -864,13 +938,14 @@ func file_inventory_v1_inventory_proto_init() {
 	if File_inventory_v1_inventory_proto != nil {
 		return
 	}
+	file_inventory_v1_inventory_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inventory_v1_inventory_proto_rawDesc), len(file_inventory_v1_inventory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

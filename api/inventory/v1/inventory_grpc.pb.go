@@ -26,6 +26,7 @@ const (
 	Catalogue_GetProduct_FullMethodName    = "/inventory.v1.Catalogue/GetProduct"
 	Catalogue_PriceProducts_FullMethodName = "/inventory.v1.Catalogue/PriceProducts"
 	Catalogue_CreateProduct_FullMethodName = "/inventory.v1.Catalogue/CreateProduct"
+	Catalogue_ChangeProduct_FullMethodName = "/inventory.v1.Catalogue/ChangeProduct"
 	Catalogue_ReceiveStock_FullMethodName  = "/inventory.v1.Catalogue/ReceiveStock"
 	Catalogue_GetStock_FullMethodName      = "/inventory.v1.Catalogue/GetStock"
 )
@@ -41,6 +42,9 @@ type CatalogueClient interface {
 	PriceProducts(ctx context.Context, in *PriceProductsRequest, opts ...grpc.CallOption) (*PriceProductsReply, error)
 	// CreateProduct adds a product without stock. 201; 409 when the sku is taken.
 	CreateProduct(ctx context.Context, in *CreateProductRequest, opts ...grpc.CallOption) (*Product, error)
+	// ChangeProduct changes its name, its price or both; what is left out stays. Orders that are there keep the price they were made at; new
+	// ones have the new one in a moment. 404 for an unknown sku; 400 when nothing is given.
+	ChangeProduct(ctx context.Context, in *ChangeProductRequest, opts ...grpc.CallOption) (*Product, error)
 	// ReceiveStock books goods received: received and sellable grow by quantity.
 	ReceiveStock(ctx context.Context, in *ReceiveStockRequest, opts ...grpc.CallOption) (*Stock, error)
 	GetStock(ctx context.Context, in *GetStockRequest, opts ...grpc.CallOption) (*Stock, error)
@@ -94,6 +98,16 @@ func (c *catalogueClient) CreateProduct(ctx context.Context, in *CreateProductRe
 	return out, nil
 }
 
+func (c *catalogueClient) ChangeProduct(ctx context.Context, in *ChangeProductRequest, opts ...grpc.CallOption) (*Product, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Product)
+	err := c.cc.Invoke(ctx, Catalogue_ChangeProduct_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *catalogueClient) ReceiveStock(ctx context.Context, in *ReceiveStockRequest, opts ...grpc.CallOption) (*Stock, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Stock)
@@ -125,6 +139,9 @@ type CatalogueServer interface {
 	PriceProducts(context.Context, *PriceProductsRequest) (*PriceProductsReply, error)
 	// CreateProduct adds a product without stock. 201; 409 when the sku is taken.
 	CreateProduct(context.Context, *CreateProductRequest) (*Product, error)
+	// ChangeProduct changes its name, its price or both; what is left out stays. Orders that are there keep the price they were made at; new
+	// ones have the new one in a moment. 404 for an unknown sku; 400 when nothing is given.
+	ChangeProduct(context.Context, *ChangeProductRequest) (*Product, error)
 	// ReceiveStock books goods received: received and sellable grow by quantity.
 	ReceiveStock(context.Context, *ReceiveStockRequest) (*Stock, error)
 	GetStock(context.Context, *GetStockRequest) (*Stock, error)
@@ -149,6 +166,9 @@ func (UnimplementedCatalogueServer) PriceProducts(context.Context, *PriceProduct
 }
 func (UnimplementedCatalogueServer) CreateProduct(context.Context, *CreateProductRequest) (*Product, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateProduct not implemented")
+}
+func (UnimplementedCatalogueServer) ChangeProduct(context.Context, *ChangeProductRequest) (*Product, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeProduct not implemented")
 }
 func (UnimplementedCatalogueServer) ReceiveStock(context.Context, *ReceiveStockRequest) (*Stock, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReceiveStock not implemented")
@@ -249,6 +269,24 @@ func _Catalogue_CreateProduct_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Catalogue_ChangeProduct_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeProductRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogueServer).ChangeProduct(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Catalogue_ChangeProduct_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogueServer).ChangeProduct(ctx, req.(*ChangeProductRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Catalogue_ReceiveStock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReceiveStockRequest)
 	if err := dec(in); err != nil {
@@ -307,6 +345,10 @@ var Catalogue_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateProduct",
 			Handler:    _Catalogue_CreateProduct_Handler,
+		},
+		{
+			MethodName: "ChangeProduct",
+			Handler:    _Catalogue_ChangeProduct_Handler,
 		},
 		{
 			MethodName: "ReceiveStock",

@@ -36,7 +36,7 @@ const (
 //
 // Orders is what a shopper does with their own orders; somebody else's order is 404.
 type OrdersClient interface {
-	// CreateOrder prices the lines from the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
+	// CreateOrder prices the lines from its copy of the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
 	// and body give the same answer again.
 	CreateOrder(ctx context.Context, in *CreateOrderRequest, opts ...grpc.CallOption) (*Order, error)
 	// ListOrders gives the caller's orders, newest first.
@@ -127,7 +127,7 @@ func (c *ordersClient) CancelOrder(ctx context.Context, in *CancelOrderRequest, 
 //
 // Orders is what a shopper does with their own orders; somebody else's order is 404.
 type OrdersServer interface {
-	// CreateOrder prices the lines from the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
+	// CreateOrder prices the lines from its copy of the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
 	// and body give the same answer again.
 	CreateOrder(context.Context, *CreateOrderRequest) (*Order, error)
 	// ListOrders gives the caller's orders, newest first.

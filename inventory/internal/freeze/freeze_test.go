@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
@@ -22,8 +24,8 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
-		db := mysqltest.Open(t, migrations.FS)
-		store := mysql.NewStore(db)
+		db := mysqltest.Open(t, migrations.FS, mq.Tables())
+		store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 		for _, sku := range []string{"apple", "pear"} {
 			require.NoError(t, store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 100}))
 			_, err := store.Receive(t.Context(), sku, 100)

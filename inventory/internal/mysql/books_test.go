@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/books/bookslaws"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/inventory/internal/mysql"
@@ -21,8 +23,8 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // shelves gives a database with an order in every state.
 func shelves(t *testing.T) *sql.DB {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
-	store := mysql.NewStore(db)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 	for _, sku := range []string{"apple", "pear"} {
 		require.NoError(t, store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 100}))
 		_, err := store.Receive(t.Context(), sku, 100)

@@ -4,6 +4,13 @@ INSERT INTO product (sku, name, price_cents) VALUES (?, ?, ?);
 -- name: InsertStock :exec
 INSERT INTO stock (sku) VALUES (?);
 
+-- name: LockProduct :one
+SELECT name, price_cents, version FROM product WHERE sku = ? FOR UPDATE;
+
+-- name: ChangeProduct :execrows
+UPDATE product SET name = sqlc.arg('name'), price_cents = sqlc.arg('price_cents'), version = version + 1
+WHERE sku = sqlc.arg('sku') AND version = sqlc.arg('from_version');
+
 -- name: GetProduct :one
 SELECT p.sku, p.name, p.price_cents, s.sellable FROM product p JOIN stock s ON s.sku = p.sku WHERE p.sku = ?;
 

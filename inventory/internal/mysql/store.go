@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"strings"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/internal/mysql/query"
 	"example.com/fourfold/inventory/internal/stock"
@@ -16,28 +16,13 @@ import (
 
 // Store reads and writes shop_inventory.
 type Store struct {
-	db *sql.DB
-	q  *query.Queries
+	db     *sql.DB
+	q      *query.Queries
+	outbox *mq.Outbox
 }
 
-// NewStore works on db.
-func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
-
-// CreateProduct adds p with no stock. ErrExists when the sku is taken.
-func (s *Store) CreateProduct(ctx context.Context, p stock.Product) error {
-	err := mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
-		q := s.q.WithTx(tx)
-		err := q.InsertProduct(ctx, query.InsertProductParams{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents})
-		if err != nil {
-			return err
-		}
-		return q.InsertStock(ctx, p.SKU)
-	})
-	if mysql.Duplicate(err) {
-		return stock.ErrExists
-	}
-	return err
-}
+// NewStore works on db; what other services are told goes through outbox, which is over the same.
+func NewStore(db *sql.DB, outbox *mq.Outbox) *Store { return &Store{db, query.New(db), outbox} }
 
 // Product gives one product, or ErrUnknown.
 func (s *Store) Product(ctx context.Context, sku string) (stock.Product, error) {

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/inventory/internal/mysql"
@@ -19,8 +21,8 @@ import (
 // TestEveryStatusAndEvent walks every pair: freeze and stock move as the state table says, or nothing changes.
 func TestEveryStatusAndEvent(t *testing.T) {
 	t.Parallel()
-	db := mysqltest.Open(t, migrations.FS)
-	store, ctx := mysql.NewStore(db), t.Context()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store, ctx := mysql.NewStore(db, mqtest.Absent(t, db, "inventory")), t.Context()
 	lines := []stock.Line{{SKU: "apple", Quantity: 10}}
 	events := map[stock.Event]func(tx *sql.Tx) error{
 		stock.Freeze:        func(tx *sql.Tx) error { return store.Freeze(ctx, tx, "order-1", "gid", lines) },

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
@@ -32,10 +34,10 @@ type branch struct {
 
 func newBranch(t *testing.T) branch {
 	t.Helper()
-	db := mysqltest.Open(t, migrations.FS)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
-	store := mysql.NewStore(db)
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 	for _, sku := range []string{"apple", "pear"} {
 		require.NoError(t, store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 100}))
 		_, err := store.Receive(t.Context(), sku, 100)

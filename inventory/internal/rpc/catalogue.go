@@ -69,6 +69,18 @@ func (c *Catalogue) CreateProduct(ctx context.Context, req *inventoryv1.CreatePr
 	return protoProduct(p), nil
 }
 
+// ChangeProduct changes what a product is called or costs; PRODUCT_NOT_FOUND, PRODUCT_INVALID when nothing is to be changed.
+func (c *Catalogue) ChangeProduct(ctx context.Context, req *inventoryv1.ChangeProductRequest) (*inventoryv1.Product, error) {
+	if req.Name == nil && req.PriceCents == nil {
+		return nil, inventoryv1.ErrorProductInvalid("give name, price_cents or both")
+	}
+	p, err := c.store.ChangeProduct(ctx, req.GetSku(), req.Name, req.PriceCents)
+	if err != nil {
+		return nil, found(err)
+	}
+	return protoProduct(p), nil
+}
+
 // ReceiveStock books units in.
 func (c *Catalogue) ReceiveStock(ctx context.Context, req *inventoryv1.ReceiveStockRequest) (*inventoryv1.Stock, error) {
 	level, err := c.store.Receive(ctx, req.GetSku(), req.GetQuantity())

@@ -1,13 +1,23 @@
 package rpc_test
 
 import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"sync"
 	"testing"
+	"testing/fstest"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	eventv1 "example.com/fourfold/api/event/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/inventory/internal/mysql"
 	"example.com/fourfold/inventory/internal/rpc"
@@ -16,9 +26,16 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
+// opened is a catalogue without products, and its database.
+func opened(t *testing.T) (*rpc.Catalogue, *sql.DB) {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	return rpc.NewCatalogue(mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))), db
+}
+
 func catalogue(t *testing.T, products ...*inventoryv1.CreateProductRequest) *rpc.Catalogue {
 	t.Helper()
-	c := rpc.NewCatalogue(mysql.NewStore(mysqltest.Open(t, migrations.FS)))
+	c, _ := opened(t)
 	for _, p := range products {
 		_, err := c.CreateProduct(t.Context(), p)
 		require.NoError(t, err)
@@ -110,4 +127,127 @@ func TestStock(t *testing.T) {
 	assert.Equal(t, 404, kerrors.Code(err))
 	_, err = c.GetStock(t.Context(), &inventoryv1.GetStockRequest{Sku: "b"})
 	assert.Equal(t, 404, kerrors.Code(err))
+}
+
+// told gives what waits to be sent about products.
+func told(t *testing.T, db *sql.DB) (lines []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT topic, event FROM mq_outbox ORDER BY id")
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var (
+			topic string
+			text  []byte
+			e     mq.Event
+			p     eventv1.ProductChanged
+		)
+		require.NoError(t, rows.Scan(&topic, &text))
+		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
+		require.NoError(t, eventv1.Read(e.Data, &p))
+		assert.Equal(t, []string{"inventory-events", "/inventory", "product.changed", p.GetSku()}, []string{topic, e.Source, e.Type, e.Subject})
+		lines = append(lines, fmt.Sprint(e.Subject, " ", e.Sequence, ": ", p.GetName(), " at ", p.GetPriceCents()))
+	}
+	require.NoError(t, rows.Err())
+	return lines
+}
+
+// TestChanges: a product that is made or changed is told with the number of the change; what changes nothing is not.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	c, db := opened(t)
+	ctx := t.Context()
+	_, err := c.CreateProduct(ctx, &inventoryv1.CreateProductRequest{Sku: "a", Name: "阿", PriceCents: 5})
+	require.NoError(t, err)
+	_, err = c.CreateProduct(ctx, &inventoryv1.CreateProductRequest{Sku: "a", Name: "again", PriceCents: 5})
+	require.Equal(t, "PRODUCT_EXISTS", kerrors.Reason(err))
+	_, err = c.ReceiveStock(ctx, &inventoryv1.ReceiveStockRequest{Sku: "a", Quantity: 7})
+	require.NoError(t, err)
+	name, price := "乙", int64(6)
+	for _, change := range []struct {
+		req  *inventoryv1.ChangeProductRequest
+		want string
+	}{
+		{&inventoryv1.ChangeProductRequest{Sku: "a", PriceCents: &price}, "阿 6 7"},
+		{&inventoryv1.ChangeProductRequest{Sku: "a", PriceCents: &price}, "阿 6 7"},
+		{&inventoryv1.ChangeProductRequest{Sku: "a", Name: &name}, "乙 6 7"},
+		{&inventoryv1.ChangeProductRequest{Sku: "a", Name: new("丙"), PriceCents: new(int64(8))}, "丙 8 7"},
+	} {
+		p, err := c.ChangeProduct(ctx, change.req)
+		require.NoError(t, err)
+		assert.Equal(t, change.want, fmt.Sprint(p.GetName(), " ", p.GetPriceCents(), " ", p.GetSellable()))
+		is, err := c.GetProduct(ctx, &inventoryv1.GetProductRequest{Sku: "a"})
+		require.NoError(t, err)
+		assert.Equal(t, change.want, fmt.Sprint(is.GetName(), " ", is.GetPriceCents(), " ", is.GetSellable()))
+	}
+	_, err = c.ChangeProduct(ctx, &inventoryv1.ChangeProductRequest{Sku: "A", PriceCents: &price})
+	require.Equal(t, 404, kerrors.Code(err), "%v", err)
+	_, err = c.ChangeProduct(ctx, &inventoryv1.ChangeProductRequest{Sku: "a"})
+	require.Equal(t, 400, kerrors.Code(err), "%v", err)
+	require.ErrorContains(t, err, "price_cents")
+	require.Equal(t, []string{"a 1: 阿 at 5", "a 2: 阿 at 6", "a 3: 乙 at 6", "a 4: 丙 at 8"}, told(t, db))
+}
+
+// TestRacingChanges: each of many changes at once has a number of its own, and the last one told is what is.
+func TestRacingChanges(t *testing.T) {
+	t.Parallel()
+	c, db := opened(t)
+	_, err := c.CreateProduct(t.Context(), &inventoryv1.CreateProductRequest{Sku: "a", Name: "a", PriceCents: 1})
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for i := range int64(10) {
+		wg.Go(func() {
+			_, err := c.ChangeProduct(t.Context(), &inventoryv1.ChangeProductRequest{Sku: "a", PriceCents: new(i + 2)})
+			assert.NoError(t, err)
+		})
+	}
+	wg.Wait()
+	p, err := c.GetProduct(t.Context(), &inventoryv1.GetProductRequest{Sku: "a"})
+	require.NoError(t, err)
+	lines := told(t, db)
+	require.Len(t, lines, 11)
+	assert.Equal(t, fmt.Sprint("a 11: a at ", p.GetPriceCents()), lines[10])
+}
+
+// TestToldOrNotDone: when nobody can be told, there is no product and no change.
+func TestToldOrNotDone(t *testing.T) {
+	t.Parallel()
+	c, db := opened(t)
+	_, err := c.CreateProduct(t.Context(), &inventoryv1.CreateProductRequest{Sku: "a", Name: "a", PriceCents: 1})
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "RENAME TABLE mq_outbox TO elsewhere")
+	require.NoError(t, err)
+	_, err = c.CreateProduct(t.Context(), &inventoryv1.CreateProductRequest{Sku: "b", Name: "b", PriceCents: 1})
+	require.Error(t, err)
+	_, err = c.ChangeProduct(t.Context(), &inventoryv1.ChangeProductRequest{Sku: "a", PriceCents: new(int64(2))})
+	require.Error(t, err)
+	require.Equal(t, "a 1 1\n--\na\n--\n", mysqltest.Dump(t, db, "SELECT sku, price_cents, version FROM product", "SELECT sku FROM stock"))
+}
+
+// TestUpgrade: the products of an older version are told.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	db, err := chassis.Open(chassis.Config{DSN: mysqltest.DSN(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	older := fstest.MapFS{}
+	files, err := fs.Glob(migrations.FS, "000[1-4]_*.sql")
+	require.NoError(t, err)
+	require.Len(t, files, 4)
+	for _, name := range files {
+		text, err := fs.ReadFile(migrations.FS, name)
+		require.NoError(t, err)
+		older[name] = &fstest.MapFile{Data: text}
+	}
+	require.NoError(t, chassis.Migrate(t.Context(), db, older))
+	_, err = db.ExecContext(t.Context(), "INSERT INTO product (sku, name, price_cents) VALUES ('a', '阿 \"x\" \\\\', 5), ('b', 'b', 1000000000)")
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "INSERT INTO stock (sku) VALUES ('a'), ('b')")
+	require.NoError(t, err)
+	require.NoError(t, chassis.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
+	require.Equal(t, []string{`a 1: 阿 "x" \ at 5`, "b 1: b at 1000000000"}, told(t, db))
+	c := rpc.NewCatalogue(mysql.NewStore(db, mqtest.Absent(t, db, "inventory")))
+	_, err = c.ChangeProduct(t.Context(), &inventoryv1.ChangeProductRequest{Sku: "b", PriceCents: new(int64(7))})
+	require.NoError(t, err)
+	require.Equal(t, "b 2: b at 7", told(t, db)[2])
 }

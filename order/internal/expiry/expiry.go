@@ -1,4 +1,4 @@
-// Package expiry closes orders that nobody paid in time.
+// Package expiry closes orders that nobody paid in time and whose timer did not: the backstop of mq.Timers.
 package expiry
 
 import (
@@ -10,7 +10,7 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// Sweep closes expired orders. Several instances may run: an order is closed once.
+// Sweep closes orders that are overdue by more than a timer takes. Several instances may run: an order is closed once.
 type Sweep struct {
 	store *mysql.Store
 	every time.Duration
@@ -38,10 +38,13 @@ func (s *Sweep) Run(ctx context.Context) error {
 // patience bounds one sweep: a database that fell silent must not hold up the next one. What is left comes again.
 const patience = 5 * time.Second
 
+// overdue is how long a timer may take: the broker wakes it to the second, and its own sweep looks behind 3 s.
+const overdue = 5 * time.Second
+
 func (s *Sweep) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	ids, err := s.store.Expired(ctx, 500)
+	ids, err := s.store.Expired(ctx, overdue, 500)
 	if err != nil {
 		return err
 	}

@@ -35,8 +35,10 @@ func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, 
 			return err
 		}
 		if kind == order.Payment && o.Expired {
-			_, err := s.closeOrder(ctx, tx, o.MemberID, o.ID, order.Expired)
-			return err
+			if _, err := s.closeOrder(ctx, tx, o.MemberID, o.ID, order.Expired); err != nil {
+				return err
+			}
+			return s.disarm(ctx, tx, o.ID)
 		}
 		opened = true
 		return q.InsertAttempt(ctx, query.InsertAttemptParams{
@@ -152,6 +154,11 @@ func (s *Store) settle(ctx context.Context, tx *sql.Tx, event order.Event, id, g
 	}
 	if eventType == "" {
 		return nil
+	}
+	if event == order.ConfirmPayment || event == order.CancelPayment {
+		if err := s.disarm(ctx, tx, id); err != nil {
+			return err
+		}
 	}
 	return s.record(ctx, tx, id, eventType)
 }

@@ -250,7 +250,7 @@ func TestExpiry(t *testing.T) {
 	_, err = store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
 	expire(id)
-	due, err := store.Expired(t.Context(), 10)
+	due, err := store.Expired(t.Context(), 0, 10)
 	require.NoError(t, err)
 	require.Equal(t, []string{id}, due)
 	closed, err = store.Expire(t.Context(), id)
@@ -279,7 +279,7 @@ func TestExpiry(t *testing.T) {
 		require.False(t, closed, "it is %s", status)
 		require.Equal(t, string(status)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders WHERE id = '"+id+"'"))
 	}
-	due, err = store.Expired(t.Context(), 10)
+	due, err = store.Expired(t.Context(), 0, 10)
 	require.NoError(t, err)
 	require.Empty(t, due)
 
@@ -304,7 +304,7 @@ func TestExpiryIsByTheDatabasesClock(t *testing.T) {
 	db.SetMaxOpenConns(1) // the clock is the connection's
 	_, err := db.ExecContext(t.Context(), "SET timestamp = UNIX_TIMESTAMP() + 7200")
 	require.NoError(t, err)
-	due, err := store.Expired(t.Context(), 10)
+	due, err := store.Expired(t.Context(), 0, 10)
 	require.NoError(t, err)
 	require.Equal(t, []string{swept, paid}, due)
 	closed, err := store.Expire(t.Context(), swept)

@@ -14,10 +14,11 @@ FROM orders WHERE id = ? AND member_id = ?;
 SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE;
 
 -- name: LockFreeOrder :one
-SELECT id, member_id, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED;
+SELECT id, member_id, status, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED;
 
 -- name: ListExpired :many
-SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?;
+SELECT id FROM orders WHERE status = ? AND expires_at <= TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('minus_overdue_us') AS SIGNED), NOW(3))
+ORDER BY expires_at LIMIT ?;
 
 -- name: GetState :one
 SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
@@ -102,3 +103,15 @@ SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? 
 
 -- name: MoveOrder :execrows
 UPDATE orders SET status = sqlc.arg('to_status') WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
+
+-- name: LockProduct :one
+SELECT version FROM product WHERE sku = ? FOR UPDATE;
+
+-- name: InsertProduct :exec
+INSERT INTO product (sku, name, price_cents, version) VALUES (?, ?, ?, ?);
+
+-- name: UpdateProduct :exec
+UPDATE product SET name = ?, price_cents = ?, version = ? WHERE sku = ?;
+
+-- name: ListProducts :many
+SELECT sku, name, price_cents, version FROM product WHERE sku IN (sqlc.slice('skus'));

@@ -21,13 +21,18 @@ type Store struct {
 	db     *sql.DB
 	q      *query.Queries
 	outbox *mq.Outbox
+	timers *mq.Timers
 }
 
 // NewStore works on db; what happens to orders is published through outbox, which is over the same.
-func NewStore(db *sql.DB, outbox *mq.Outbox) *Store { return &Store{db, query.New(db), outbox} }
+func NewStore(db *sql.DB, outbox *mq.Outbox) *Store {
+	s := &Store{db: db, q: query.New(db), outbox: outbox}
+	s.timers = mq.NewTimers(outbox, eventv1.TopicOrderTimers, s.timeout)
+	return s
+}
 
-// Create writes a new order down, payable for ttl, with its event order.created, and keeps the answer that answer makes of
-// the written order under k, all in one local transaction. ErrAnswered when k has an answer: then nothing is written.
+// Create writes a new order down, payable for ttl, with its event order.created and the timer that closes it, and keeps the answer that
+// answer makes of the written order under k, all in one local transaction. ErrAnswered when k has an answer: then nothing is written.
 func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k Key, answer func(order.Order) (Answer, error)) error {
 	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
@@ -55,6 +60,9 @@ func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k 
 			return err
 		}
 		written := domain(query.ListOrdersRow(row))
+		if err := s.arm(ctx, tx, written); err != nil {
+			return err
+		}
 		written.Lines = o.Lines
 		a, err := answer(written)
 		if err != nil {
@@ -98,8 +106,11 @@ func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Rea
 	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		closed, err := s.closeOrder(ctx, tx, memberID, id, reason)
-		if err != nil || closed {
+		if err != nil {
 			return err
+		}
+		if closed {
+			return s.disarm(ctx, tx, id)
 		}
 		if _, err := q.GetOrder(ctx, query.GetOrderParams{ID: id, MemberID: memberID}); err != nil {
 			return found(err)
@@ -134,34 +145,7 @@ func (s *Store) Follow(ctx context.Context, tx *sql.Tx, id string, event order.E
 	return s.record(ctx, tx, id, eventType)
 }
 
-// Expired gives up to limit orders that were not paid in time, the oldest first, by the database's clock.
-func (s *Store) Expired(ctx context.Context, limit int32) ([]string, error) {
-	return s.q.ListExpired(ctx, query.ListExpiredParams{Status: string(order.Close.Transition().From), Limit: limit})
-}
-
-// Expire closes an order that was not paid in time and tells whether it did: not while somebody has it locked, nor while a
-// payment that was begun in time is being opened.
-func (s *Store) Expire(ctx context.Context, id string) (closed bool, err error) {
-	err = s.outbox.InTx(ctx, func(tx *sql.Tx) error {
-		closed = false
-		q := s.q.WithTx(tx)
-		o, err := q.LockFreeOrder(ctx, id)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil // somebody is at it
-		}
-		if err != nil || !o.Expired {
-			return err
-		}
-		busy, err := q.HasOpenAttempt(ctx, sql.NullString{String: id, Valid: true})
-		if err != nil || busy {
-			return err
-		}
-		closed, err = s.closeOrder(ctx, tx, o.MemberID, id, order.Expired)
-		return err
-	})
-	return closed && err == nil, err
-}
-
+// closeOrder cancels an order that is CREATED, and tells whether it was. Its timer stays armed.
 func (s *Store) closeOrder(ctx context.Context, tx *sql.Tx, memberID, id string, reason order.Reason) (closed bool, err error) {
 	t := order.Close.Transition()
 	n, err := s.q.WithTx(tx).CloseOrder(ctx, query.CloseOrderParams{

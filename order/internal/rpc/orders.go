@@ -3,12 +3,10 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
-	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -36,12 +34,14 @@ type Orders struct {
 	ttl       time.Duration
 }
 
-// NewOrders prices new orders from catalogue and lets checkout pay and refund them; an order can be paid for ttl.
+// NewOrders prices new orders from store's copy of the catalogue, asks catalogue for what the copy does not have, and lets checkout pay
+// and refund them; an order can be paid for ttl.
 func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout Checkout, ttl time.Duration) *Orders {
 	return &Orders{store: store, catalogue: catalogue, checkout: checkout, ttl: ttl}
 }
 
-// CreateOrder writes an order down. ORDER_INVALID names the line; TRY_LATER when inventory does not answer.
+// CreateOrder writes an order down. ORDER_INVALID names the line; TRY_LATER when inventory does not answer about a product that order
+// does not know.
 func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
 	call, err := s.repeatable(ctx, "orders", req)
 	if err != nil {
@@ -82,32 +82,6 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	}
 	status(ctx, "201")
 	return reply, nil
-}
-
-// price fills in names and prices from the catalogue. ErrInvalid names the first product that is not there.
-func (s *Orders) price(ctx context.Context, lines []order.Line) ([]order.Line, error) {
-	skus := make([]string, len(lines))
-	for i, l := range lines {
-		skus[i] = l.SKU
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	reply, err := s.catalogue.PriceProducts(ctx, &inventoryv1.PriceProductsRequest{Skus: skus})
-	if err != nil {
-		return nil, tryLater("the catalogue does not answer").(*kerrors.Error).WithCause(err)
-	}
-	products := make(map[string]*inventoryv1.Product, len(reply.GetProducts()))
-	for _, p := range reply.GetProducts() {
-		products[p.GetSku()] = p
-	}
-	for i, l := range lines {
-		p, ok := products[l.SKU]
-		if !ok {
-			return nil, fmt.Errorf("%w: lines: there is no product %q", order.ErrInvalid, l.SKU)
-		}
-		lines[i].Name, lines[i].PriceCents = p.GetName(), p.GetPriceCents()
-	}
-	return lines, nil
 }
 
 // ListOrders gives a page of the caller's orders.

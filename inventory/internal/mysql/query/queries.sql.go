@@ -35,6 +35,31 @@ func (q *Queries) BeginReturn(ctx context.Context, arg BeginReturnParams) (int64
 	return result.RowsAffected()
 }
 
+const changeProduct = `-- name: ChangeProduct :execrows
+UPDATE product SET name = ?, price_cents = ?, version = version + 1
+WHERE sku = ? AND version = ?
+`
+
+type ChangeProductParams struct {
+	Name        string
+	PriceCents  int64
+	Sku         string
+	FromVersion int64
+}
+
+func (q *Queries) ChangeProduct(ctx context.Context, arg ChangeProductParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, changeProduct,
+		arg.Name,
+		arg.PriceCents,
+		arg.Sku,
+		arg.FromVersion,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const deductStock = `-- name: DeductStock :execrows
 UPDATE stock SET frozen = frozen - ?, sold = sold + ?
 WHERE sku = ? AND frozen >= ?
@@ -294,6 +319,23 @@ func (q *Queries) ListReturns(ctx context.Context, arg ListReturnsParams) ([]Lis
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockProduct = `-- name: LockProduct :one
+SELECT name, price_cents, version FROM product WHERE sku = ? FOR UPDATE
+`
+
+type LockProductRow struct {
+	Name       string
+	PriceCents int64
+	Version    int64
+}
+
+func (q *Queries) LockProduct(ctx context.Context, sku string) (LockProductRow, error) {
+	row := q.db.QueryRowContext(ctx, lockProduct, sku)
+	var i LockProductRow
+	err := row.Scan(&i.Name, &i.PriceCents, &i.Version)
+	return i, err
 }
 
 const moveFreezes = `-- name: MoveFreezes :execrows

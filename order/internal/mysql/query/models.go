@@ -3,3 +3,10 @@
 //   sqlc v1.31.1
 
 package query
+
+type Product struct {
+	Sku        string
+	Name       string
+	PriceCents int64
+	Version    int64
+}

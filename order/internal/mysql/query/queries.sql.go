@@ -408,6 +408,27 @@ func (q *Queries) InsertOrder(ctx context.Context, arg InsertOrderParams) error 
 	return err
 }
 
+const insertProduct = `-- name: InsertProduct :exec
+INSERT INTO product (sku, name, price_cents, version) VALUES (?, ?, ?, ?)
+`
+
+type InsertProductParams struct {
+	Sku        string
+	Name       string
+	PriceCents int64
+	Version    int64
+}
+
+func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) error {
+	_, err := q.db.ExecContext(ctx, insertProduct,
+		arg.Sku,
+		arg.Name,
+		arg.PriceCents,
+		arg.Version,
+	)
+	return err
+}
+
 const leaseAttempts = `-- name: LeaseAttempts :exec
 UPDATE payment_attempt SET lease_until = TIMESTAMPADD(SECOND, ?, NOW(3)) WHERE gid IN (/*SLICE:gids*/?)
 `
@@ -434,16 +455,18 @@ func (q *Queries) LeaseAttempts(ctx context.Context, arg LeaseAttemptsParams) er
 }
 
 const listExpired = `-- name: ListExpired :many
-SELECT id FROM orders WHERE status = ? AND expires_at <= NOW(3) ORDER BY expires_at LIMIT ?
+SELECT id FROM orders WHERE status = ? AND expires_at <= TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
+ORDER BY expires_at LIMIT ?
 `
 
 type ListExpiredParams struct {
-	Status string
-	Limit  int32
+	Status         string
+	MinusOverdueUs int64
+	Limit          int32
 }
 
 func (q *Queries) ListExpired(ctx context.Context, arg ListExpiredParams) ([]string, error) {
-	rows, err := q.db.QueryContext(ctx, listExpired, arg.Status, arg.Limit)
+	rows, err := q.db.QueryContext(ctx, listExpired, arg.Status, arg.MinusOverdueUs, arg.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -629,20 +652,68 @@ func (q *Queries) ListOverdue(ctx context.Context, arg ListOverdueParams) ([]Lis
 	return items, nil
 }
 
+const listProducts = `-- name: ListProducts :many
+SELECT sku, name, price_cents, version FROM product WHERE sku IN (/*SLICE:skus*/?)
+`
+
+func (q *Queries) ListProducts(ctx context.Context, skus []string) ([]Product, error) {
+	query := listProducts
+	var queryParams []interface{}
+	if len(skus) > 0 {
+		for _, v := range skus {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:skus*/?", strings.Repeat(",?", len(skus))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:skus*/?", "NULL", 1)
+	}
+	rows, err := q.db.QueryContext(ctx, query, queryParams...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Product
+	for rows.Next() {
+		var i Product
+		if err := rows.Scan(
+			&i.Sku,
+			&i.Name,
+			&i.PriceCents,
+			&i.Version,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockFreeOrder = `-- name: LockFreeOrder :one
-SELECT id, member_id, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED
+SELECT id, member_id, status, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED
 `
 
 type LockFreeOrderRow struct {
 	ID       string
 	MemberID string
+	Status   string
 	Expired  bool
 }
 
 func (q *Queries) LockFreeOrder(ctx context.Context, id string) (LockFreeOrderRow, error) {
 	row := q.db.QueryRowContext(ctx, lockFreeOrder, id)
 	var i LockFreeOrderRow
-	err := row.Scan(&i.ID, &i.MemberID, &i.Expired)
+	err := row.Scan(
+		&i.ID,
+		&i.MemberID,
+		&i.Status,
+		&i.Expired,
+	)
 	return i, err
 }
 
@@ -688,6 +759,17 @@ func (q *Queries) LockOrder(ctx context.Context, id string) (LockOrderRow, error
 		&i.Expired,
 	)
 	return i, err
+}
+
+const lockProduct = `-- name: LockProduct :one
+SELECT version FROM product WHERE sku = ? FOR UPDATE
+`
+
+func (q *Queries) LockProduct(ctx context.Context, sku string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, lockProduct, sku)
+	var version int64
+	err := row.Scan(&version)
+	return version, err
 }
 
 const moveAttempt = `-- name: MoveAttempt :execrows
@@ -770,4 +852,25 @@ func (q *Queries) SettleOrder(ctx context.Context, arg SettleOrderParams) (int64
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const updateProduct = `-- name: UpdateProduct :exec
+UPDATE product SET name = ?, price_cents = ?, version = ? WHERE sku = ?
+`
+
+type UpdateProductParams struct {
+	Name       string
+	PriceCents int64
+	Version    int64
+	Sku        string
+}
+
+func (q *Queries) UpdateProduct(ctx context.Context, arg UpdateProductParams) error {
+	_, err := q.db.ExecContext(ctx, updateProduct,
+		arg.Name,
+		arg.PriceCents,
+		arg.Version,
+		arg.Sku,
+	)
+	return err
 }

@@ -1,0 +1,35 @@
+// Package catalogue keeps order's copy of the products that inventory sells.
+package catalogue
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/order/internal/mysql"
+)
+
+// Subscription is what order wants to have of inventory: the newest of each product. A change says all, so none is waited for.
+func Subscription() mq.Subscription {
+	return mq.Subscription{Group: "order-products", Topic: eventv1.TopicProducts, Types: []string{eventv1.TypeProductChanged}, Order: mq.Newest}
+}
+
+// Copy follows the catalogue.
+type Copy struct{ store *mysql.Store }
+
+// New follows into store.
+func New(store *mysql.Store) *Copy { return &Copy{store} }
+
+// Handle takes down what a product is called and costs by e.
+func (c *Copy) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	var p eventv1.ProductChanged
+	if err := eventv1.Read(e.Data, &p); err != nil {
+		return err
+	}
+	if p.GetSku() == "" || p.GetSku() != e.Subject || p.GetPriceCents() < 1 || e.Sequence < 1 {
+		return fmt.Errorf("change %d of %q: the product is %q at %d cents", e.Sequence, e.Subject, p.GetSku(), p.GetPriceCents())
+	}
+	return c.store.KeepProduct(ctx, tx, mysql.Product{SKU: p.GetSku(), Name: p.GetName(), PriceCents: p.GetPriceCents(), Version: e.Sequence})
+}

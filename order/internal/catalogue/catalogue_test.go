@@ -1,0 +1,89 @@
+package catalogue_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	chassis "example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/order/internal/catalogue"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/migrations"
+)
+
+func TestMain(m *testing.M) { mqtest.Main(m) }
+
+// changed is what inventory tells of a product.
+func changed(t *testing.T, sku string, seq int64, name string, cents int64) mq.Event {
+	t.Helper()
+	data, err := eventv1.Data(&eventv1.ProductChanged{Sku: sku, Name: name, PriceCents: cents})
+	require.NoError(t, err)
+	return mq.Event{ID: mq.NewID(), Source: "/inventory", Type: eventv1.TypeProductChanged, Subject: sku, Sequence: seq, Time: time.Now(), Data: data}
+}
+
+const products = "SELECT sku, name, price_cents, version FROM product ORDER BY sku"
+
+// TestKeepsTheNewest hands changes over as the inbox may when its memory is gone: older ones after newer.
+func TestKeepsTheNewest(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	copied := catalogue.New(mysql.NewStore(db, mqtest.Absent(t, db, "order")))
+	handle := func(e mq.Event) error {
+		return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return copied.Handle(t.Context(), tx, e) })
+	}
+	for _, step := range []struct {
+		e    mq.Event
+		want string
+	}{
+		{changed(t, "a", 2, "阿", 200), "a 阿 200 2\n"},
+		{changed(t, "a", 1, "old", 100), "a 阿 200 2\n"},
+		{changed(t, "a", 2, "the same again", 1), "a 阿 200 2\n"},
+		{changed(t, "a", 5, "乙", 500), "a 乙 500 5\n"},
+		{changed(t, "A", 1, "another", 1), "A another 1 1\na 乙 500 5\n"},
+	} {
+		require.NoError(t, handle(step.e))
+		require.Equal(t, step.want+"--\n", mysqltest.Dump(t, db, products))
+	}
+	before := mysqltest.Dump(t, db, products)
+	foreign := changed(t, "a", 9, "a", 1)
+	foreign.Subject = "b"
+	for _, e := range []mq.Event{foreign, changed(t, "a", 9, "free", 0), changed(t, "", 9, "nothing", 1), changed(t, "a", 0, "unnumbered", 1)} {
+		require.Error(t, handle(e))
+	}
+	require.Equal(t, before, mysqltest.Dump(t, db, products))
+}
+
+// TestFollows takes changes from the broker, out of order and twice, those of many products at once.
+func TestFollows(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	server := mqtest.Shared(t)
+	broker, s := server.Dial(t), catalogue.Subscription()
+	s.Topic = server.Topic(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() {
+		stopped <- broker.Consume(ctx, db, s, catalogue.New(mysql.NewStore(db, mqtest.Absent(t, db, "order"))).Handle)
+	}()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	for _, sku := range []string{"a", "b", "c"} {
+		for _, seq := range []int64{1, 4, 2, 3, 4} {
+			require.NoError(t, broker.Publish(ctx, s.Topic, changed(t, sku, seq, sku, 100*seq)))
+		}
+	}
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "a a 400 4\nb b 400 4\nc c 400 4\n--\n15\n--\n", mysqltest.Dump(t, db, products,
+			"SELECT COUNT(*) FROM mq_inbox WHERE state IN ('DONE', 'OLD')"))
+	}, 30*time.Second, 20*time.Millisecond)
+}

@@ -1,0 +1,40 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"example.com/fourfold/order/internal/mysql/query"
+)
+
+// Product is what a product was called and cost at its change number Version.
+type Product struct {
+	SKU, Name  string
+	PriceCents int64
+	Version    int64
+}
+
+// KeepProduct writes p into the copy of the catalogue, unless that is at p's version already or beyond.
+func (s *Store) KeepProduct(ctx context.Context, tx *sql.Tx, p Product) error {
+	q := s.q.WithTx(tx)
+	at, err := q.LockProduct(ctx, p.SKU)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		// A racing insert of the same product fails with a duplicate key, and its event is tried again.
+		return q.InsertProduct(ctx, query.InsertProductParams{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents, Version: p.Version})
+	case err != nil || at >= p.Version:
+		return err
+	}
+	return q.UpdateProduct(ctx, query.UpdateProductParams{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents, Version: p.Version})
+}
+
+// Products gives those of skus that the copy has, by sku.
+func (s *Store) Products(ctx context.Context, skus []string) (map[string]Product, error) {
+	rows, err := s.q.ListProducts(ctx, skus)
+	products := make(map[string]Product, len(rows))
+	for _, r := range rows {
+		products[r.Sku] = Product{r.Sku, r.Name, r.PriceCents, r.Version}
+	}
+	return products, err
+}
