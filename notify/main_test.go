@@ -30,6 +30,7 @@ func testConfig(t *testing.T) (config, *identity.Signer) {
 	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), servicetest.FreeAddr(t), "error", dir
 	cfg.MySQL.DSN = mysqltest.DSN(t)
+	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
 	return cfg, signer
 }
 
