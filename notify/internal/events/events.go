@@ -12,6 +12,7 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
+	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/notification"
 )
@@ -120,7 +121,7 @@ func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	return nil
 }
 
-// tell writes a notification, STALE when e is too old.
+// tell writes a notification, STALE when e is too old; nothing when it is there, because the inbox has forgotten e meanwhile.
 func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel notification.Channel, to string, text notification.Text) error {
 	age, err := h.age(ctx, tx, e)
 	if err != nil {
@@ -130,10 +131,14 @@ func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel not
 	if err != nil {
 		return err
 	}
-	return h.store.Add(ctx, tx, notification.Notification{
+	err = h.store.Add(ctx, tx, notification.Notification{
 		ID: id.String(), Channel: channel, To: to, Subject: text.Subject, Text: text.Body, State: notification.First(age, h.stale),
 		Source: e.Source, EventID: e.ID, EventType: e.Type,
 	})
+	if err != nil && !chassis.Duplicate(err) {
+		return err
+	}
+	return nil
 }
 
 // age is that of e; an event without a time is new.
