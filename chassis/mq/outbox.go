@@ -77,9 +77,9 @@ func (o *Outbox) append(ctx context.Context, tx *sql.Tx, topic string, e Event, 
 		wait = o.cfg.Grace
 	}
 	at := sql.NullTime{Time: deliverAt, Valid: !deliverAt.IsZero()}
-	_, err = tx.ExecContext(ctx, `INSERT INTO mq_outbox (event_id, topic, subject, event, state, deliver_at, next_at)
-		VALUES (?, ?, ?, ?, ?, ?, TIMESTAMPADD(MICROSECOND, ?, NOW(3)))`,
-		e.ID, topic, e.Subject, text, state, at, wait.Microseconds())
+	_, err = tx.ExecContext(ctx, `INSERT INTO mq_outbox (event_id, topic, subject, event, state, deliver_at, next_at, half_at)
+		VALUES (?, ?, ?, ?, ?, ?, TIMESTAMPADD(MICROSECOND, ?, NOW(3)), IF(?, NOW(3), NULL))`,
+		e.ID, topic, e.Subject, text, state, at, wait.Microseconds(), state == stateHalf)
 	if err == nil {
 		o.soon()
 	}
