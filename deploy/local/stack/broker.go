@@ -80,11 +80,13 @@ func brokers(ctx context.Context, s *Stack, _ string) error {
 	return err
 }
 
-// registered asks the broker about itself, and whether the name server would lead anybody to it.
+// registered asks whether the name server would lead anybody to the broker, and the broker about itself.
 func registered(ctx context.Context, s *Stack, _ string) error {
-	if _, err := ask(ctx, s.brokerAddr(), getBrokerRuntimeInfo); err != nil {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.brokerAddr())
+	if err != nil {
 		return err
 	}
+	_ = conn.Close()
 	list, err := ask(ctx, s.vars["MQ_NAME_SERVERS"], getBrokerClusterInfo)
 	if err != nil {
 		return fmt.Errorf("the name server: %w", err)
@@ -92,7 +94,9 @@ func registered(ctx context.Context, s *Stack, _ string) error {
 	if !strings.Contains(string(list), `"`+s.brokerAddr()+`"`) {
 		return errors.New("the name server does not know it yet")
 	}
-	return nil
+	// Asked before it has begun, it would write a page of complaints.
+	_, err = ask(ctx, s.brokerAddr(), getBrokerRuntimeInfo)
+	return err
 }
 
 // ask sends one request without arguments and gives the body of the answer.

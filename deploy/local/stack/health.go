@@ -36,6 +36,7 @@ var processes = []struct {
 	{"credit", readyz},
 	{"wms", readyz},
 	{"member", readyz},
+	{"notify", readyz},
 	{"dtm", version},
 	{"namesrv", brokers},
 	{"broker", registered},

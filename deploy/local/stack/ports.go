@@ -18,17 +18,18 @@ import (
 
 // defaultPorts by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen.
 var defaultPorts = map[string]int{
-	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005,
+	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005, "NOTIFY": 9006,
 	"GATEWAY_ADMIN": 9100, "ORDER_ADMIN": 9101, "INVENTORY_ADMIN": 9102, "CREDIT_ADMIN": 9103, "WMS_ADMIN": 9104, "MEMBER_ADMIN": 9105,
-	"NAMESRV": 9876, "BROKER": 10911, "BROKER_METRICS": 5557,
+	"NOTIFY_ADMIN": 9106,
+	"NAMESRV":      9876, "BROKER": 10911, "BROKER_METRICS": 5557,
 	"MARIADB": 13306, "REDIS": 16379, "DTM": 36789, "DTM_GRPC": 36790,
 }
 
 // secondPorts are those of the second instances: ten above the first.
 var secondPorts = map[string]int{
-	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015,
+	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015, "NOTIFY_2": 9016,
 	"GATEWAY_2_ADMIN": 9110, "ORDER_2_ADMIN": 9111, "INVENTORY_2_ADMIN": 9112, "CREDIT_2_ADMIN": 9113, "WMS_2_ADMIN": 9114,
-	"MEMBER_2_ADMIN": 9115, "DTM_2": 36799, "DTM_2_GRPC": 36800,
+	"MEMBER_2_ADMIN": 9115, "NOTIFY_2_ADMIN": 9116, "DTM_2": 36799, "DTM_2_GRPC": 36800,
 }
 
 // choosePorts gives a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, to be closed

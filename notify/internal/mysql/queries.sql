@@ -51,3 +51,10 @@ INSERT INTO inbox (id, channel, recipient, subject, body) VALUES (?, ?, ?, ?, ?)
 SELECT id, no, channel, recipient, subject, body, received_at FROM inbox
 WHERE no < sqlc.arg('before') AND (sqlc.arg('recipient') = '' OR recipient = sqlc.arg('recipient'))
 ORDER BY no DESC LIMIT ?;
+
+-- name: CountFailing :one
+SELECT
+  (SELECT COUNT(*) FROM notification f WHERE f.state = 'FAILED' AND f.channel = sqlc.arg('channel')
+    AND f.closed_at >= TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('span_us') AS SIGNED), NOW(3))) AS failed,
+  (SELECT COUNT(*) FROM notification p WHERE p.state = 'PENDING' AND p.channel = sqlc.arg('channel')
+    AND p.created_at < TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('patience_us') AS SIGNED), NOW(3))) AS late;

@@ -43,6 +43,37 @@ func (q *Queries) CloseNotification(ctx context.Context, arg CloseNotificationPa
 	return result.RowsAffected()
 }
 
+const countFailing = `-- name: CountFailing :one
+SELECT
+  (SELECT COUNT(*) FROM notification f WHERE f.state = 'FAILED' AND f.channel = ?
+    AND f.closed_at >= TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))) AS failed,
+  (SELECT COUNT(*) FROM notification p WHERE p.state = 'PENDING' AND p.channel = ?
+    AND p.created_at < TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))) AS late
+`
+
+type CountFailingParams struct {
+	Channel    string
+	SpanUs     int64
+	PatienceUs int64
+}
+
+type CountFailingRow struct {
+	Failed int64
+	Late   int64
+}
+
+func (q *Queries) CountFailing(ctx context.Context, arg CountFailingParams) (CountFailingRow, error) {
+	row := q.db.QueryRowContext(ctx, countFailing,
+		arg.Channel,
+		arg.SpanUs,
+		arg.Channel,
+		arg.PatienceUs,
+	)
+	var i CountFailingRow
+	err := row.Scan(&i.Failed, &i.Late)
+	return i, err
+}
+
 const dueNotifications = `-- name: DueNotifications :many
 SELECT id FROM notification WHERE state = 'PENDING' AND channel = ? AND next_at <= NOW(3) ORDER BY next_at, id LIMIT ?
 `
