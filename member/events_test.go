@@ -17,8 +17,8 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// TestSignUpIsPublished: an event for each member, none for who was refused. While the broker is gone people sign up all the same, and
-// their events come when it is back.
+// TestSignUpIsPublished: an event for each member, none for who was refused. While the broker is gone or hangs people sign up all the
+// same, and their events come when it is back.
 func TestSignUpIsPublished(t *testing.T) {
 	t.Parallel()
 	server, err := mqtest.Start()
@@ -61,6 +61,9 @@ func TestSignUpIsPublished(t *testing.T) {
 	assert.Equal(t, "HALF 1\nREADY 1\n--\n", states())
 	require.NoError(t, server.Restart())
 	third := signUp("carl", 3)
+	require.NoError(t, server.Freeze())
+	fourth := signUp("dora", 4)
+	require.NoError(t, server.Thaw())
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "0\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY'"))
 	}, time.Minute, 100*time.Millisecond, "the relay sends it")
@@ -81,7 +84,7 @@ func TestSignUpIsPublished(t *testing.T) {
 			return nil
 		})
 		assert.NoError(c, err)
-		assert.GreaterOrEqual(c, len(got), 3)
+		assert.GreaterOrEqual(c, len(got), 4)
 	}, time.Minute, 200*time.Millisecond)
 	told := map[string]string{}
 	for _, m := range got {
@@ -89,5 +92,6 @@ func TestSignUpIsPublished(t *testing.T) {
 	}
 	assert.Equal(t, map[string]string{
 		first: "ann ann@example.com +8613800138000", second: "bob bob@example.com +8613800138002", third: "carl carl@example.com +8613800138003",
+		fourth: "dora dora@example.com +8613800138004",
 	}, told)
 }

@@ -149,7 +149,7 @@ func (s *Sender) send(ctx context.Context, until time.Time, l mysql.Leased) {
 	}
 }
 
-// note writes down what became of l.
+// note writes down what became of l. It tries for as long as a call may take: without the note the provider is called again.
 func (s *Sender) note(ctx context.Context, l mysql.Leased, state notification.State, why string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.times.Call)
 	defer cancel()
@@ -158,10 +158,22 @@ func (s *Sender) note(ctx context.Context, l mysql.Leased, state notification.St
 			return err
 		}
 	}
-	if state == notification.Pending {
-		return s.store.Postpone(ctx, l, notification.Pause(l.Tries, s.times.LongestPause), why)
+	for {
+		var err error
+		if state == notification.Pending {
+			err = s.store.Postpone(ctx, l, notification.Pause(l.Tries, s.times.LongestPause), why)
+		} else {
+			err = s.store.Close(ctx, l.ID, state, why)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return s.store.Close(ctx, l.ID, state, why)
 }
 
 // reason gives err as the column holds it. A provider's words are a stranger's.

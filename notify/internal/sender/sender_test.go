@@ -144,6 +144,41 @@ func TestRefused(t *testing.T) {
 	assert.Len(t, g.keys, 1)
 }
 
+// crashing takes the database away between the provider's answer and the note of it.
+type crashing struct {
+	counted
+	database *mysqltest.Server
+	back     chan error
+}
+
+func (c *crashing) Send(ctx context.Context, n notification.Notification) error {
+	c.database.Kill()
+	go func() { c.back <- c.database.Restart() }()
+	return c.counted.Send(ctx, n)
+}
+
+// TestDatabaseAwayBehindTheAnswer: the note is written when the database is back, so that nothing is sent again.
+func TestDatabaseAwayBehindTheAnswer(t *testing.T) {
+	t.Parallel()
+	database, err := mysqltest.Start()
+	require.NoError(t, err)
+	t.Cleanup(database.Stop)
+	require.NoError(t, database.Exec(t.Context(), "CREATE DATABASE shop_notify"))
+	db, err := mysql.Open(mysql.Config{DSN: database.DSN("shop_notify")})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	add(t, db, "n-1", notification.SMS)
+	c := crashing{database: database, back: make(chan error, 1)}
+	times := quick
+	times.Call, times.Lease = 30*time.Second, 61*time.Second
+	run(t, store.NewStore(db), &c, times)
+	require.NoError(t, <-c.back)
+	await(t, db, "n-1 SENT 1 0 ", rows)
+	n, _ := c.times.Load("n-1")
+	assert.Equal(t, int64(1), n.(*atomic.Int64).Load())
+}
+
 // counted counts what it is given.
 type counted struct{ times sync.Map }
 

@@ -139,8 +139,10 @@ func TestAMail(t *testing.T) {
 	n := note()
 	n.Subject = strings.Repeat("长", 255)
 	require.NoError(t, provider(t, smtp.Config{Addr: p.addr}).Send(t.Context(), n))
-	require.Len(t, p.mails, 1)
-	assert.Equal(t, []string{"from shop@example.com", "to ann@example.com"}, p.saw)
+	require.NoError(t, provider(t, smtp.Config{Addr: p.addr}).Send(t.Context(), n))
+	require.Len(t, p.mails, 2)
+	assert.Equal(t, p.mails[0], p.mails[1], "a second try is the same mail")
+	assert.Equal(t, []string{"from shop@example.com", "to ann@example.com"}, p.saw[:2])
 	for line := range strings.SplitSeq(p.mails[0], "\r\n") {
 		assert.LessOrEqual(t, len(line), len("Subject: ")+75, line) // an encoded word has 75; mail servers take 998
 		assert.False(t, strings.ContainsFunc(line, func(r rune) bool { return r > '~' }), line)
