@@ -19,6 +19,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 )
@@ -147,6 +148,7 @@ func TestPanicIsAnInternalError(t *testing.T) {
 		limiter:   nil, // what panics
 		stopping:  func() bool { return false },
 		upstreams: []transcode.Upstream{{File: upstream.Files()[1]}},
+		streams:   &live.Streams{},
 	})
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
