@@ -27,6 +27,7 @@ import (
 	creditv1 "example.com/fourfold/api/credit/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
@@ -45,6 +46,7 @@ type shop struct {
 	inventoryv1.UnimplementedCatalogueServer
 	creditv1.UnimplementedCreditsServer
 	wmsv1.UnimplementedWarehouseServer
+	mqv1.UnimplementedMessagesServer
 	orders
 
 	addr     string
@@ -79,6 +81,10 @@ func (*shop) GetProduct(_ context.Context, r *inventoryv1.GetProductRequest) (*i
 
 func (*shop) SetOpen(_ context.Context, r *wmsv1.SetOpenRequest) (*wmsv1.WarehouseState, error) {
 	return &wmsv1.WarehouseState{Open: r.GetOpen()}, nil
+}
+
+func (*shop) ListDeadLetters(context.Context, *mqv1.ListDeadLettersRequest) (*mqv1.ListDeadLettersReply, error) {
+	return &mqv1.ListDeadLettersReply{DeadLetters: []*mqv1.DeadLetter{{Id: "wms-1"}}}, nil
 }
 
 // log is a log to look into.
@@ -186,6 +192,7 @@ func (s *shop) start(t *testing.T) {
 	inventoryv1.RegisterCatalogueServer(server, s)
 	creditv1.RegisterCreditsServer(server, s)
 	wmsv1.RegisterWarehouseServer(server, s)
+	mqv1.RegisterMessagesServer(server, s)
 	endpoint, err := server.Endpoint()
 	require.NoError(t, err)
 	s.addr = endpoint.Host
