@@ -3,8 +3,10 @@ package main
 import (
 	_ "embed"
 
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/limit"
+	"example.com/fourfold/gateway/internal/live"
 )
 
 //go:embed config.yaml
@@ -24,6 +26,8 @@ type config struct {
 		// Timeout is how long each service may take to tell of its messages.
 		Timeout service.Duration `json:"timeout"`
 	} `json:"messages"`
+	MQ     mq.Config    `json:"mq"`
+	Live   live.Config  `json:"live"`
 	Redis  limit.Config `json:"redis"`
 	Limits limits       `json:"limits"`
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/limit"
-	"example.com/fourfold/gateway/internal/messages"
-	"example.com/fourfold/gateway/internal/transcode"
+	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/upstream"
 )
 
@@ -47,29 +47,29 @@ func run(ctx context.Context, cfg config) error {
 	rdb := limit.Open(cfg.Redis)
 	defer func() { _ = rdb.Close() }()
 
-	var (
-		upstreams []transcode.Upstream
-		asked     []messages.Service
-	)
-	for _, u := range upstream.Services() {
-		addr := cfg.Upstreams[u.Name]
-		if addr == "" {
-			return fmt.Errorf("the configuration has no address for upstreams.%s", u.Name)
-		}
-		conn, err := service.Dial(addr)
-		if err != nil {
-			return fmt.Errorf("upstreams.%s: %w", u.Name, err)
-		}
-		defer func() { _ = conn.Close() }()
-		if !u.Aside {
-			svc.Ready(u.Name, upstream.Ready(conn))
-		}
-		upstreams = append(upstreams, transcode.Upstream{File: u.File, Conn: conn})
-		asked = append(asked, messages.Service{Name: u.Name, Conn: conn})
+	broker, err := mq.Dial(mq.Config{NameServers: cfg.MQ.NameServers, Service: "gateway"})
+	if err != nil {
+		return err
 	}
-	upstreams = append(upstreams, transcode.Upstream{
-		File: upstream.Messages(), Conn: messages.New(asked, cfg.Messages.Timeout.D(), svc.Log),
-	})
+	defer broker.Close()
+
+	conns, err := connect(cfg.Upstreams)
+	if err != nil {
+		return err
+	}
+	defer conns.close()
+	for _, u := range upstream.Services() {
+		if !u.Aside {
+			svc.Ready(u.Name, upstream.Ready(conns[u.Name]))
+		}
+	}
+
+	hub := live.NewHub(cfg.Live.PerMember, cfg.Live.Total)
+	streams, err := live.New(cfg.Live, hub, conns["order"], svc.Told(), prometheus.DefaultRegisterer)
+	if err != nil {
+		return err
+	}
+	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, broker) })
 
 	server, err := newServer(cfg, parts{
 		log:       svc.Log,
@@ -77,7 +77,8 @@ func run(ctx context.Context, cfg config) error {
 		verifier:  verifier,
 		limiter:   limit.New(rdb, svc.Log),
 		metrics:   prometheus.DefaultRegisterer,
-		upstreams: upstreams,
+		upstreams: conns.upstreams(cfg.Messages.Timeout.D(), svc.Log),
+		streams:   streams,
 		stopping:  svc.Stopping,
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service/servicetest"
 )
 
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	mqtest.Main(m)
 }
 
 // process is a gateway in a process of its own, before a shop in this one.
@@ -45,7 +46,8 @@ func startProcess(t *testing.T, env ...string) *process {
 	p.cmd.Env = append(os.Environ(), "BE_THE_GATEWAY=1",
 		"GATEWAY_HTTP_ADDR="+p.front, "GATEWAY_ADMIN_ADDR="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
 		"ORDER_GRPC_ADDR="+shop.addr, "INVENTORY_GRPC_ADDR="+shop.addr, "CREDIT_GRPC_ADDR="+shop.addr,
-		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr, "NOTIFY_GRPC_ADDR="+servicetest.FreeAddr(t))
+		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr, "NOTIFY_GRPC_ADDR="+servicetest.FreeAddr(t),
+		"MQ_NAME_SERVERS="+servicetest.FreeAddr(t))
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.log
 	require.NoError(t, p.cmd.Start())

@@ -20,9 +20,11 @@ import (
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/answer"
 	"example.com/fourfold/gateway/internal/docs"
 	"example.com/fourfold/gateway/internal/limit"
+	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/openapi"
 )
@@ -35,6 +37,8 @@ type parts struct {
 	limiter   *limit.Limiter
 	metrics   prometheus.Registerer
 	upstreams []transcode.Upstream
+	// streams are of order events.
+	streams *live.Streams
 	// stopping tells that the process will end soon.
 	stopping func() bool
 }
@@ -54,7 +58,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		khttp.Address(cfg.HTTP.Addr),
 		khttp.Timeout(cfg.HTTP.Timeout.D()),
 		khttp.StrictSlash(false),
-		khttp.Filter(traced, answer.Mark, leave(p.stopping), onlyClean(nothing)),
+		khttp.Filter(traced, answer.Mark, leave(p.stopping), onlyClean(nothing), arrived),
 		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
 		khttp.ErrorEncoder(errs.Error),
 		khttp.NotFoundHandler(nothing),
@@ -74,6 +78,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		return nil, err
 	}
 	router := srv.Route("/")
+	router.GET(live.Path, p.streams.Serve)
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		router.GET(path, func(ctx khttp.Context) error {
 			p.probes.ServeHTTP(ctx.Response(), ctx.Request())
@@ -90,6 +95,13 @@ func traced(next http.Handler) http.Handler {
 		otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return true }),
 		otelhttp.WithFilter(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/") }),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider())) // measure counts, by RPC
+}
+
+// arrived keeps the context without cfg.HTTP.Timeout for the calls that last.
+func arrived(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(service.Arrived(r.Context())))
+	})
 }
 
 // leave closes each client's connection behind its next answer when the process will end soon: a client that keeps connections
@@ -147,7 +159,7 @@ func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) midd
 			if refusal != nil {
 				return nil, refusal
 			}
-			return next(ctx, req)
+			return next(identity.NewContext(ctx, caller), req)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 )
@@ -67,6 +68,37 @@ func TestTurnedAwayEarly(t *testing.T) {
 	assert.Zero(t, s.shop.calls.Load())
 	assert.Equal(t, 200, s.call(t, "PUT", "/v1/ops/warehouse", operator, `{"open":true}`).code)
 	assert.Equal(t, 200, s.call(t, "GET", "/v1/orders/o1", shopper, "").code)
+}
+
+// Every service is asked about its messages, with the operator's own token, and answers in the one form.
+func TestMessagesOfAllServices(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	operator := s.token(t, "m2", identity.Operator)
+	assert.Equal(t, "TOKEN_MISSING", s.call(t, "GET", "/v1/ops/dead-letters", "", "").Reason)
+	assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", "/v1/ops/dead-letters/redrive", s.token(t, "m1", identity.Shopper), "").Reason)
+	assert.Zero(t, s.shop.calls.Load())
+	a := s.call(t, "GET", "/v1/ops/dead-letters?page_size=6", operator, "")
+	assert.Equal(t, 200, a.code, a.body)
+	assert.Equal(t, len(upstream.Services()), strings.Count(a.body, `"id":"wms-1"`))
+	assert.Contains(t, a.body, `"unreachable":[]`)
+	a = s.call(t, "GET", "/v1/ops/dead-letters?page_token=x", operator, "")
+	assert.Equal(t, 400, a.code)
+	assert.Equal(t, "MESSAGES_INVALID", a.Reason)
+	a = s.call(t, "GET", "/v1/ops/dead-letters?page_size=101", operator, "")
+	assert.Equal(t, 400, a.code)
+	assert.Equal(t, "VALIDATOR", a.Reason)
+	a = s.call(t, "POST", "/v1/ops/dead-letters/nobody-1/discard", operator, "")
+	assert.Equal(t, 404, a.code)
+	assert.Equal(t, "DEAD_LETTER_NOT_FOUND", a.Reason)
+	s.shop.stop()
+	for _, path := range []string{"/v1/ops/dead-letters", "/v1/ops/dead-letters/notify-1", "/v1/ops/messages?order_id=o1"} {
+		a = s.call(t, "GET", path, operator, "")
+		assert.Equal(t, 503, a.code)
+		assert.Equal(t, "TRY_LATER", a.Reason)
+		assert.Equal(t, "2", a.header.Get("Retry-After"))
+		assert.NotContains(t, a.body, s.shop.addr)
+	}
 }
 
 func TestErrorForm(t *testing.T) {
@@ -147,6 +179,7 @@ func TestPanicIsAnInternalError(t *testing.T) {
 		limiter:   nil, // what panics
 		stopping:  func() bool { return false },
 		upstreams: []transcode.Upstream{{File: upstream.Files()[1]}},
+		streams:   &live.Streams{},
 	})
 	require.NoError(t, err)
 	w := httptest.NewRecorder()

@@ -27,6 +27,7 @@ import (
 	creditv1 "example.com/fourfold/api/credit/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
@@ -34,7 +35,7 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/limit/redistest"
-	"example.com/fourfold/gateway/internal/messages"
+	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 )
@@ -45,6 +46,7 @@ type shop struct {
 	inventoryv1.UnimplementedCatalogueServer
 	creditv1.UnimplementedCreditsServer
 	wmsv1.UnimplementedWarehouseServer
+	mqv1.UnimplementedMessagesServer
 	orders
 
 	addr     string
@@ -81,6 +83,10 @@ func (*shop) SetOpen(_ context.Context, r *wmsv1.SetOpenRequest) (*wmsv1.Warehou
 	return &wmsv1.WarehouseState{Open: r.GetOpen()}, nil
 }
 
+func (*shop) ListDeadLetters(context.Context, *mqv1.ListDeadLettersRequest) (*mqv1.ListDeadLettersReply, error) {
+	return &mqv1.ListDeadLettersReply{DeadLetters: []*mqv1.DeadLetter{{Id: "wms-1"}}}, nil
+}
+
 // log is a log to look into.
 type log struct {
 	mu  sync.Mutex
@@ -107,6 +113,9 @@ type stage struct {
 	url   string
 
 	signer *identity.Signer
+
+	hub  *live.Hub
+	told chan struct{}
 }
 
 // open sets a stage; the limits are off unless change sets them.
@@ -115,10 +124,14 @@ func open(t *testing.T, change ...func(*config)) *stage {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	verifier := identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public})
-	s := &stage{shop: startShop(t, verifier), redis: redistest.Start(t), log: &log{}, signer: identity.NewSigner("k1", private)}
+	s := &stage{shop: startShop(t, verifier), redis: redistest.Start(t), log: &log{}, signer: identity.NewSigner("k1", private),
+		told: make(chan struct{})}
 
 	var cfg config
 	cfg.HTTP.Timeout = service.Duration(10 * time.Second)
+	// Nothing is looked at that was not told.
+	cfg.Live = live.Config{Backstop: service.Duration(time.Hour), Heartbeat: service.Duration(time.Hour),
+		Patience: service.Duration(5 * time.Second), PerMember: 5, Total: 1000}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -131,19 +144,24 @@ func open(t *testing.T, change ...func(*config)) *stage {
 		log: logger, probes: probes, verifier: verifier, limiter: limit.New(rdb, logger), metrics: prometheus.NewRegistry(),
 		stopping: func() bool { return false },
 	}
-	var asked []messages.Service
+	addrs := map[string]string{}
 	for _, u := range upstream.Services() {
-		conn, err := service.Dial(s.shop.addr)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = conn.Close() })
-		p.upstreams = append(p.upstreams, transcode.Upstream{File: u.File, Conn: conn})
-		asked = append(asked, messages.Service{Name: u.Name, Conn: conn})
+		addrs[u.Name] = s.shop.addr
 	}
-	p.upstreams = append(p.upstreams, transcode.Upstream{File: upstream.Messages(), Conn: messages.New(asked, time.Second, logger)})
+	conns, err := connect(addrs)
+	require.NoError(t, err)
+	t.Cleanup(conns.close)
+	p.upstreams = conns.upstreams(time.Second, logger)
+	s.hub = live.NewHub(cfg.Live.PerMember, cfg.Live.Total)
+	p.streams, err = live.New(cfg.Live, s.hub, conns["order"], s.told, p.metrics)
+	require.NoError(t, err)
 	srv, err := newServer(cfg, p)
 	require.NoError(t, err)
-	front := httptest.NewServer(srv)
+	front := httptest.NewUnstartedServer(srv)
+	front.Config.ReadHeaderTimeout, front.Config.ReadTimeout, front.Config.IdleTimeout = srv.ReadHeaderTimeout, srv.ReadTimeout, srv.IdleTimeout
+	front.Start()
 	t.Cleanup(front.Close)
+	t.Cleanup(func() { close(s.told) })
 	s.url = front.URL
 	return s
 }
@@ -174,6 +192,7 @@ func (s *shop) start(t *testing.T) {
 	inventoryv1.RegisterCatalogueServer(server, s)
 	creditv1.RegisterCreditsServer(server, s)
 	wmsv1.RegisterWarehouseServer(server, s)
+	mqv1.RegisterMessagesServer(server, s)
 	endpoint, err := server.Endpoint()
 	require.NoError(t, err)
 	s.addr = endpoint.Host

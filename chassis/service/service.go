@@ -41,6 +41,7 @@ type Service struct {
 	flush   func(context.Context) error // of the last spans
 
 	stopping atomic.Bool
+	told     chan struct{} // closed when stopping
 	lameDuck time.Duration
 }
 
@@ -84,7 +85,7 @@ func NewBare(name string, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults), flush: flush}
+	s := &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults), flush: flush, told: make(chan struct{})}
 	s.Ready("running", func(context.Context) error {
 		if s.stopping.Load() {
 			return errors.New("is stopping")
@@ -113,6 +114,9 @@ func (s *Service) LameDuck(d time.Duration) { s.lameDuck = d }
 // Stopping tells whether the service was told to stop.
 func (s *Service) Stopping() bool { return s.stopping.Load() }
 
+// Told is closed when the service is told to stop: for calls that have no end of their own.
+func (s *Service) Told() <-chan struct{} { return s.told }
+
 // stopTimeout bounds how long the calls under way may take to end when the service stops.
 const stopTimeout = 15 * time.Second
 
@@ -132,6 +136,7 @@ func (s *Service) Run(ctx context.Context) error {
 	ended := make(chan struct{})
 	retire := sync.OnceFunc(func() {
 		s.stopping.Store(true)
+		close(s.told)
 		select {
 		case <-ended:
 		case <-time.After(s.lameDuck):

@@ -13,6 +13,7 @@ import (
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 	"example.com/fourfold/gateway/openapi"
@@ -23,7 +24,12 @@ type operation struct {
 	Security    []map[string]any            `yaml:"security"`
 	Parameters  []struct{ Name, In string } `yaml:"parameters"`
 	Responses   map[string]struct {
-		Ref string `yaml:"$ref"`
+		Ref     string `yaml:"$ref"`
+		Content map[string]struct {
+			Schema struct {
+				Ref string `yaml:"$ref"`
+			}
+		}
 	} `yaml:"responses"`
 }
 
@@ -69,7 +75,7 @@ func TestEveryRouteIsDescribedAndNothingElse(t *testing.T) {
 	for name := range operations {
 		described = append(described, name)
 	}
-	assert.ElementsMatch(t, served, described, "run `make generate`")
+	assert.ElementsMatch(t, append(served, "GET "+live.Path), described, "run `make generate`")
 }
 
 // The success codes of the contract, in words of its own: what an RPC's comment promises is what is described.
@@ -82,6 +88,7 @@ func TestSuccessCodes(t *testing.T) {
 		"POST /v1/ops/products":       "201",
 		"POST /v1/orders/{id}/pay":    "200 202",
 		"POST /v1/orders/{id}/refund": "200 202",
+		"GET " + live.Path:            "200 204",
 	}
 	for name, op := range operations {
 		var codes []string
@@ -129,6 +136,24 @@ func TestErrorsAndSecurity(t *testing.T) {
 	for _, name := range []string{"POST /v1/orders/{id}/pay", "POST /v1/orders/{id}/cancel", "POST /v1/members", "POST /v1/ops/products"} {
 		assert.Contains(t, operations[name].Responses, "409", name)
 	}
+}
+
+// The stream is described as what it is: events whose data is an order, for those who may read the order.
+func TestStream(t *testing.T) {
+	t.Parallel()
+	operations, _ := load(t)
+	get, stream := operations["GET /v1/orders/{id}"], operations["GET "+live.Path]
+	assert.Equal(t, get.Security, stream.Security)
+	assert.Contains(t, stream.Responses["200"].Content, "text/event-stream")
+	assert.Equal(t, "#/components/schemas/order.v1.Order", stream.Responses["200"].Content["text/event-stream"].Schema.Ref)
+	for code := range get.Responses {
+		assert.Contains(t, stream.Responses, code)
+	}
+	var names []string
+	for _, p := range stream.Parameters {
+		names = append(names, p.In+" "+p.Name)
+	}
+	assert.ElementsMatch(t, []string{"path id", "header Last-Event-ID"}, names)
 }
 
 // What protoc-gen-openapi alone gets wrong.

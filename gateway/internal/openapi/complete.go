@@ -64,6 +64,9 @@ func complete(doc *document, files []protoreflect.FileDescriptor) error {
 		}
 		completeOperation(doc, op, r, used)
 	}
+	if err := addStream(doc); err != nil {
+		return err
+	}
 	dropUnused(doc)
 	doc.Components.Responses = errorResponses(used)
 	doc.Components.Schemas = append(doc.Components.Schemas, entry[*schema]{"Error", errorSchema()})

@@ -53,34 +53,69 @@ func Register(srv *khttp.Server, upstreams ...Upstream) error {
 
 func (r Route) handler(conn grpc.ClientConnInterface) khttp.HandlerFunc {
 	return func(ctx khttp.Context) error {
-		khttp.SetOperation(ctx, r.Operation)
-		span := trace.SpanFromContext(ctx)
-		span.SetName(r.Method + " " + r.Path)
-		span.SetAttributes(attribute.String("http.route", r.Path))
-		out := r.out.New()
-		var header metadata.MD
+		r.Announce(ctx, r.Path)
+		var (
+			out  proto.Message
+			code int
+		)
 		call := ctx.Middleware(func(c context.Context, _ any) (any, error) {
-			in, err := r.bind(ctx.Vars(), ctx.Query(), ctx.Request())
+			call, err := NewCall(r, ctx, conn)
 			if err != nil {
 				return nil, err
 			}
-			md, err := forward(ctx.Header())
-			if err != nil {
-				return nil, err
-			}
-			err = conn.Invoke(metadata.NewOutgoingContext(c, md), r.Operation, in, out.Interface(), grpc.Header(&header))
-			return out, r.answer(err)
+			out, code, err = call.Make(c)
+			return out, err
 		})
 		if _, err := call(ctx, nil); err != nil {
 			return err
 		}
-		body, err := encode(out)
+		body, err := JSON(out)
 		if err != nil {
 			return err
 		}
-		return ctx.Blob(successCode(header), "application/json", append(body, '\n'))
+		return ctx.Blob(code, "application/json", append(body, '\n'))
 	}
 }
+
+// Announce makes r's RPC the operation of ctx, for the middleware, and names its span by path.
+func (r Route) Announce(ctx khttp.Context, path string) {
+	khttp.SetOperation(ctx, r.Operation)
+	span := trace.SpanFromContext(ctx)
+	span.SetName(r.Method + " " + path)
+	span.SetAttributes(attribute.String("http.route", path))
+}
+
+// Call is a call of an RPC as a request asks for it, which can be made any number of times.
+type Call struct {
+	route Route
+	conn  grpc.ClientConnInterface
+	in    proto.Message
+	md    metadata.MD
+}
+
+// NewCall reads ctx's request as one of r. Its errors are 400 naming the field, or 413.
+func NewCall(r Route, ctx khttp.Context, conn grpc.ClientConnInterface) (*Call, error) {
+	in, err := r.bind(ctx.Vars(), ctx.Query(), ctx.Request())
+	if err != nil {
+		return nil, err
+	}
+	md, err := forward(ctx.Header())
+	if err != nil {
+		return nil, err
+	}
+	return &Call{r, conn, in, md}, nil
+}
+
+// Make makes the call and gives the reply, and the HTTP code of its success. Its errors are as the gateway answers them.
+func (c *Call) Make(ctx context.Context) (proto.Message, int, error) {
+	var header metadata.MD
+	out := c.route.out.New().Interface()
+	err := c.conn.Invoke(metadata.NewOutgoingContext(ctx, c.md), c.route.Operation, c.in, out, grpc.Header(&header))
+	return out, successCode(header), c.route.answer(err)
+}
+
+// JSON writes m as the gateway answers it.
+func JSON(m proto.Message) ([]byte, error) { return encode(m.ProtoReflect()) }
 
 func forward(h http.Header) (metadata.MD, error) {
 	md := metadata.MD{}

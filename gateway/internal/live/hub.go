@@ -1,0 +1,109 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+)
+
+// Hub knows which orders are watched here, and wakes their watchers.
+type Hub struct {
+	perMember, total int
+
+	mu      sync.Mutex
+	orders  map[string]map[*watcher]struct{}
+	members map[string]int
+	open    int
+}
+
+// NewHub lets each member watch perMember times at once, and all together total times.
+func NewHub(perMember, total int) *Hub {
+	return &Hub{perMember: perMember, total: total, orders: map[string]map[*watcher]struct{}{}, members: map[string]int{}}
+}
+
+// watcher is one stream's interest in an order. changed holds one word at most: whoever is slow misses how often, not that.
+type watcher struct {
+	hub           *Hub
+	order, member string
+	changed       chan struct{}
+}
+
+// watch fails with 429 or 503 when there are too many.
+func (h *Hub) watch(order, member string) (*watcher, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.members[member] >= h.perMember:
+		return nil, kerrors.New(http.StatusTooManyRequests, "TOO_MANY_STREAMS",
+			fmt.Sprintf("you watch orders %d times already: close one of them", h.perMember)).
+			WithMetadata(map[string]string{"retry_after": "5"})
+	case h.open >= h.total:
+		return nil, kerrors.ServiceUnavailable("TRY_LATER", "too many orders are watched here: try again, or ask for the order now and then").
+			WithMetadata(map[string]string{"retry_after": "5"})
+	}
+	w := &watcher{h, order, member, make(chan struct{}, 1)}
+	if h.orders[order] == nil {
+		h.orders[order] = map[*watcher]struct{}{}
+	}
+	h.orders[order][w] = struct{}{}
+	h.members[member]++
+	h.open++
+	return w, nil
+}
+
+func (w *watcher) close() {
+	h := w.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.orders[w.order], w)
+	if len(h.orders[w.order]) == 0 {
+		delete(h.orders, w.order)
+	}
+	if h.members[w.member]--; h.members[w.member] == 0 {
+		delete(h.members, w.member)
+	}
+	h.open--
+}
+
+// Changed wakes whoever watches order. It never waits.
+func (h *Hub) Changed(order string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.orders[order] {
+		select {
+		case w.changed <- struct{}{}:
+		default: // it is awake
+		}
+	}
+}
+
+// Open is how many streams there are.
+func (h *Hub) Open() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open
+}
+
+// Follow wakes whoever watches an order that order-events has something about, until ctx ends. Without the broker it waits: streams
+// then look for themselves.
+func (h *Hub) Follow(ctx context.Context, broker *mq.Broker) error {
+	for ctx.Err() == nil {
+		err := broker.Broadcast(ctx, eventv1.TopicOrders, nil, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })
+		if ctx.Err() == nil {
+			slog.WarnContext(ctx, "live: the broadcast ended; streams look for themselves meanwhile", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Second):
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+// Package live tells an open page what becomes of an order, by server-sent events.
+//
+// The broker's events only wake a stream; what it sends it reads anew from the order service, with the shopper's own token. So who may
+// see the order, until when, and what it looks like stays that service's business, and an event that comes twice, late or forged
+// shows nothing that is not so.
+package live
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	khttp "github.com/go-kratos/kratos/v2/transport/http"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/transcode"
+)
+
+// Path is where orders are watched, by GET.
+const Path = "/v1/orders/{id}/events"
+
+// Config bounds the streams of one gateway.
+type Config struct {
+	// Backstop is how long a stream goes without reading its order though nothing woke it.
+	Backstop service.Duration `json:"backstop"`
+	// Heartbeat is how often a stream says that it is there.
+	Heartbeat service.Duration `json:"heartbeat"`
+	// Patience bounds one reading of the order, and how long a client may take to take what it is sent.
+	Patience service.Duration `json:"patience"`
+	// PerMember and Total bound how many are open at once.
+	PerMember int `json:"per_member"`
+	Total     int `json:"total"`
+}
+
+// Streams serves Path.
+type Streams struct {
+	cfg     Config
+	hub     *Hub
+	route   transcode.Route
+	conn    grpc.ClientConnInterface
+	stopped <-chan struct{}
+	ended   *prometheus.CounterVec
+}
+
+// Route is the call that a stream makes again and again: whoever may make it may watch.
+func Route() (transcode.Route, error) {
+	routes, err := transcode.Routes(orderv1.File_order_v1_order_proto)
+	for _, r := range routes {
+		if r.Operation == orderv1.Orders_GetOrder_FullMethodName {
+			return r, nil
+		}
+	}
+	return transcode.Route{}, fmt.Errorf("live: no route for %s: %w", orderv1.Orders_GetOrder_FullMethodName, err)
+}
+
+// New makes Streams that ask the order service at conn, and end when stopped is closed.
+func New(cfg Config, hub *Hub, conn grpc.ClientConnInterface, stopped <-chan struct{}, metrics prometheus.Registerer) (*Streams, error) {
+	route, err := Route()
+	if err != nil {
+		return nil, err
+	}
+	s := &Streams{cfg: cfg, hub: hub, route: route, conn: conn, stopped: stopped}
+	s.ended = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gateway_streams_ended_total", Help: "Streams of order events that ended, by cause.",
+	}, []string{"cause"})
+	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gateway_streams", Help: "Streams of order events that are open.",
+	}, func() float64 { return float64(hub.Open()) })
+	for _, c := range []prometheus.Collector{s.ended, open} {
+		if err := metrics.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Serve is the handler of Path. Opening is a call of GetOrder: it is admitted, limited, measured and refused as one.
+func (s *Streams) Serve(ctx khttp.Context) error {
+	s.route.Announce(ctx, Path)
+	var (
+		call  *transcode.Call
+		w     *watcher
+		first *orderv1.Order
+	)
+	defer func() {
+		if w != nil {
+			w.close()
+		}
+	}()
+	open := ctx.Middleware(func(c context.Context, _ any) (any, error) {
+		var err error
+		if call, err = transcode.NewCall(s.route, ctx, s.conn); err != nil {
+			return nil, err
+		}
+		// First watch, then read: what changes in between wakes the stream.
+		if w, err = s.hub.watch(ctx.Vars().Get("id"), identity.FromContext(c).MemberID); err != nil {
+			return nil, err
+		}
+		first, err = read(c, call)
+		return first, err
+	})
+	if _, err := open(ctx, nil); err != nil {
+		return err
+	}
+	view := newView(ctx.Header().Get("Last-Event-ID"), first)
+	if final(first) && !view.news(first) {
+		ctx.Response().WriteHeader(http.StatusNoContent) // which tells browsers not to come back
+		return nil
+	}
+	st := &stream{Streams: s, call: call, watcher: w, view: view, out: ctx.Response(), control: http.NewResponseController(ctx.Response())}
+	s.ended.WithLabelValues(st.run(service.Arrival(ctx.Request().Context()), first)).Inc()
+	return nil
+}
+
+func read(ctx context.Context, call *transcode.Call) (*orderv1.Order, error) {
+	m, _, err := call.Make(ctx)
+	if err != nil {
+		return nil, err
+	}
+	order, ok := m.(*orderv1.Order)
+	if !ok {
+		order = new(orderv1.Order)
+		proto.Merge(order, m)
+	}
+	return order, nil
+}
+
+// jitter gives d, more or less, so that streams that began together do not go on in step.
+func jitter(d time.Duration, r float64) time.Duration { return d - d/8 + time.Duration(r*float64(d/4)) }

@@ -1,0 +1,121 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"go.opentelemetry.io/otel/trace"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/gateway/internal/transcode"
+)
+
+// again is how soon an order is read again that could not be read.
+const again = time.Second
+
+// stream is one that is open.
+type stream struct {
+	*Streams
+	*watcher
+	call    *transcode.Call
+	view    *view
+	out     http.ResponseWriter
+	control *http.ResponseController
+}
+
+// run sends first and what becomes of it until the order is final, the token is not good any more, the client leaves or is too slow, or
+// the gateway stops. It gives the cause.
+func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
+	_ = s.control.SetReadDeadline(time.Time{}) // the request is read; the server's time-out would end the stream
+	h := s.out.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no")
+	if s.write("retry: 2000\n\n") != nil {
+		return "client"
+	}
+	if cause := s.show(first); cause != "" {
+		return cause
+	}
+	look, beat := time.NewTimer(s.pause()), time.NewTicker(s.cfg.Heartbeat.D())
+	defer look.Stop()
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return "client"
+		case <-s.stopped:
+			// Not all at once: another gateway takes them.
+			_ = s.write(fmt.Sprintf("retry: %d\n: the gateway stops, come back\n\n", 500+rand.IntN(2000)))
+			return "stop"
+		case <-beat.C:
+			if s.write(":\n\n") != nil {
+				return "client"
+			}
+			continue
+		case <-s.changed:
+		case <-look.C:
+		}
+		order, err := s.look(ctx)
+		switch code := kerrors.Code(err); {
+		case err == nil:
+			if cause := s.show(order); cause != "" {
+				return cause
+			}
+			look.Reset(s.pause())
+		case ctx.Err() != nil:
+			return "client"
+		case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound:
+			return s.end(kerrors.FromError(err).Reason, "token")
+		default:
+			look.Reset(min(again, s.pause()))
+		}
+	}
+}
+
+func (s *stream) pause() time.Duration { return jitter(s.cfg.Backstop.D(), rand.Float64()) }
+
+// look reads the order again. It is no part of a trace: there would be no end of them.
+func (s *stream) look(ctx context.Context) (*orderv1.Order, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience.D())
+	defer cancel()
+	return read(trace.ContextWithSpanContext(ctx, trace.SpanContextFromContext(ctx).WithTraceFlags(0)), s.call)
+}
+
+// show sends order where the client lacks it. It gives the cause why the stream ends behind it, if it does.
+func (s *stream) show(order *orderv1.Order) (cause string) {
+	if s.view.news(order) {
+		body, err := transcode.JSON(order)
+		if err != nil || s.write(fmt.Sprintf("event: order\nid: %s\ndata: %s\n\n", id(order), body)) != nil {
+			return "client"
+		}
+		s.view.order = order
+	}
+	if final(order) {
+		return s.end("FINAL", "final")
+	}
+	return ""
+}
+
+// end tells the client that there is nothing to come back for.
+func (s *stream) end(reason, cause string) string {
+	if s.write(fmt.Sprintf("event: end\ndata: {\"reason\":%q}\n\n", reason)) != nil {
+		return "client"
+	}
+	return cause
+}
+
+// write sends text. A client that does not take it in time has left.
+func (s *stream) write(text string) error {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.cfg.Patience.D())); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(s.out, text); err != nil {
+		return err
+	}
+	return s.control.Flush()
+}
