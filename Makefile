@@ -4,7 +4,7 @@ SHELL   := bash
 local   := @scripts/local.sh
 replicas = $(if $(REPLICAS),-replicas $(REPLICAS))
 tools   := buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-errors protoc-gen-openapi sqlc
-modules := api chassis credit deploy/local e2e gateway inventory member order wms
+modules := api chassis credit deploy/local e2e gateway inventory member notify order wms
 
 .PHONY: help
 help:

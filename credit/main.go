@@ -12,13 +12,18 @@ import (
 
 	booksv1 "example.com/fourfold/api/books/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/credit/internal/deduction"
 	"example.com/fourfold/credit/internal/grant"
 	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/registration"
 	"example.com/fourfold/credit/internal/rpc"
 	"example.com/fourfold/credit/migrations"
 )
@@ -50,7 +55,7 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	barrier, err := tcc.BarrierRetention(cfg.KeepBarrier.D())
+	retention, err := cfg.retention()
 	if err != nil {
 		return err
 	}
@@ -59,20 +64,40 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables(), alert.Tables()); err != nil {
 		return err
 	}
+	cfg.MQ.Service = "credit"
+	broker, err := mq.Dial(cfg.MQ)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
 
 	svc, err := service.New("credit", cfg.Config)
 	if err != nil {
 		return err
 	}
 	svc.Ready("mysql", db.PingContext)
+	if err := mq.Observe(db); err != nil {
+		return err
+	}
 	accounts := store.NewStore(db)
+	members, err := registration.New(accounts, cfg.RegistrationPoints)
+	if err != nil {
+		return err
+	}
 	creditv1.RegisterCreditsServer(svc.GRPC, rpc.NewCredits(accounts))
 	creditv1.RegisterCreditGrantServer(svc.GRPC, grant.New(tcc.NewParticipant("credit", db, keys), accounts))
 	creditv1.RegisterCreditDeductionServer(svc.GRPC, deduction.New(tcc.NewParticipant("credit-refund", db, keys), accounts))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	svc.Go(mysql.Retain(db, barrier))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("credit", db))
+	svc.Go(func(ctx context.Context) error {
+		return broker.Consume(ctx, db, registration.Subscription(), members.Handle)
+	})
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{}) // of alerts
+	svc.Go(outbox.Relay)
+	svc.Go(alert.New(outbox, db, "credit").Watch)
+	svc.Go(mysql.Retain(db, retention...))
 	return svc.Run(ctx)
 }

@@ -17,6 +17,7 @@ import (
 
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
@@ -25,7 +26,7 @@ import (
 	"example.com/fourfold/credit/migrations"
 )
 
-func TestMain(m *testing.M) { mysqltest.Main(m) }
+func TestMain(m *testing.M) { mqtest.Main(m) }
 
 func TestSeedCountsOnce(t *testing.T) {
 	t.Parallel()
@@ -73,6 +74,7 @@ func TestServes(t *testing.T) {
 	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.GRPC.Timeout = service.Duration(10 * time.Second)
+	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
 	go func() { stopped <- run(ctx, cfg) }()
@@ -153,6 +155,8 @@ func TestDefaults(t *testing.T) {
 	assert.NotEmpty(t, cfg.Admin.Addr)
 	assert.NotEmpty(t, cfg.MySQL.DSN)
 	assert.Positive(t, cfg.MySQL.MaxConns)
+	assert.NotEmpty(t, cfg.MQ.NameServers)
+	assert.Equal(t, int64(100), cfg.RegistrationPoints)
 }
 
 // TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
@@ -163,6 +167,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
+	cfg.MQ.NameServers = "127.0.0.1:1"
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -187,4 +192,8 @@ func TestOldRowsAreDeleted(t *testing.T) {
 
 	cfg.KeepBarrier = service.Duration(time.Hour)
 	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
+	cfg.KeepBarrier, cfg.Keep.Messages = 0, service.Duration(time.Hour)
+	require.ErrorContains(t, run(t.Context(), cfg), "longer than the broker keeps")
+	cfg.Keep.Messages, cfg.RegistrationPoints = 0, -1
+	require.ErrorContains(t, run(t.Context(), cfg), "registration_points is -1: from 0")
 }

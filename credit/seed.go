@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/credit/internal/account"
 	store "example.com/fourfold/credit/internal/mysql"
@@ -38,7 +40,7 @@ func seed(ctx context.Context, cfg mysql.Config, args []string, out io.Writer) e
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables(), alert.Tables()); err != nil {
 		return err
 	}
 	booked, added, err := store.NewStore(db).Grant(ctx, e)

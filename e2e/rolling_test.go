@@ -11,7 +11,7 @@ import (
 )
 
 // ours are the processes that we wrote or start our own way: all but the databases.
-var ours = []string{"order", "inventory", "credit", "wms", "member", "dtm", "gateway"}
+var ours = []string{"order", "inventory", "credit", "wms", "member", "notify", "dtm", "gateway"}
 
 // TestStopCutsNoRequest: with one process of each, each in turn is told to stop in the middle of a stream of payments, and started
 // again. Whoever was let in gets a proper answer, be it that a part of the shop is away: no connection breaks. The books balance.

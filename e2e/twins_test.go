@@ -28,7 +28,7 @@ func TestTwoOfEach(t *testing.T) {
 	said, err := exec.CommandContext(ctx, "mariadb", "--no-defaults", "--socket="+filepath.Join(s.Dir(), "mysql", "mysql.sock"),
 		"--execute=SET GLOBAL innodb_flush_log_at_trx_commit = 0").CombinedOutput()
 	require.NoError(t, err, string(said))
-	calm := pace{perSecond: 8, inFlight: 6} // there are sixteen processes, beside those of the shared stack
+	calm := pace{perSecond: 8, inFlight: 6} // there are twenty processes, beside those of the shared stack
 	f := startFlow(t, s, calm)
 
 	f.more(t, 60)

@@ -31,6 +31,7 @@ func environment(cfg config) []string {
 		"MEMBER_GRPC_ADDR="+cfg.GRPC.Addr, "MEMBER_ADMIN_ADDR="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "MEMBER_SIGNING_KEY="+cfg.SigningKey,
 		"MEMBER_DSN="+cfg.MySQL.DSN, "TOKEN_TTL=1h", "FAULTS=true",
+		"MQ_NAME_SERVERS="+cfg.MQ.NameServers,
 	)
 }
 
@@ -100,6 +101,7 @@ func TestSeed(t *testing.T) {
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	defer func() { _ = db.Close() }()
+	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox"), "who is seeded did not sign up")
 	m, hash, err := store.NewStore(db).ByLogin(t.Context(), member.Login{Email: "operator@example.com"})
 	require.NoError(t, err)
 	assert.Equal(t, first, m.ID+"\n")

@@ -2,7 +2,11 @@ package main
 
 import (
 	_ "embed"
+	"fmt"
+	"time"
 
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 )
@@ -15,4 +19,33 @@ type config struct {
 	SigningKey string           `json:"signing_key"`
 	TokenTTL   service.Duration `json:"token_ttl"`
 	MySQL      mysql.Config     `json:"mysql"`
+	MQ         mq.Config        `json:"mq"`
+	Keep       struct {
+		// Messages is mq.MinKeep at least, 0 for ever.
+		Messages service.Duration `json:"messages"`
+	} `json:"keep"`
+}
+
+// loadSigner reads the signing key, and fails when the services would not accept what it signs.
+func loadSigner(cfg config) (*identity.Signer, error) {
+	if cfg.TokenTTL.D() < time.Second {
+		return nil, fmt.Errorf("token_ttl is %s: write a time such as 1h", cfg.TokenTTL.D())
+	}
+	signer, err := identity.LoadSigner(cfg.SigningKey)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := identity.LoadVerifier(cfg.IdentityKeys)
+	if err != nil {
+		return nil, err
+	}
+	token, err := signer.Sign(identity.Caller{MemberID: "start", Role: identity.Shopper}, time.Now(), cfg.TokenTTL.D())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := verifier.Verify(token); err != nil {
+		return nil, fmt.Errorf("the public half of signing_key %s is not in identity_keys %s: put it there under the same name: %w",
+			cfg.SigningKey, cfg.IdentityKeys, err)
+	}
+	return signer, nil
 }

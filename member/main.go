@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"time"
 
+	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
-	"example.com/fourfold/chassis/identity"
+	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	store "example.com/fourfold/member/internal/mysql"
@@ -49,6 +51,10 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	retention, err := mq.Retentions(cfg.Keep.Messages.D())
+	if err != nil {
+		return err
+	}
 	passwords, err := password.NewHasher()
 	if err != nil {
 		return err
@@ -58,39 +64,29 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
 		return err
 	}
+	cfg.MQ.Service = "member"
+	broker, err := mq.Dial(cfg.MQ)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
 
 	svc, err := service.New("member", cfg.Config)
 	if err != nil {
 		return err
 	}
+	if err := mq.Observe(db); err != nil {
+		return err
+	}
 	svc.Ready("mysql", db.PingContext)
-	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(store.NewStore(db), passwords, signer, cfg.TokenTTL.D()))
+	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(store.NewStore(db), outbox, passwords, signer, cfg.TokenTTL.D()))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("member", db))
+	svc.Go(outbox.Answer(eventv1.TopicMembers))
+	svc.Go(outbox.Relay)
+	svc.Go(mysql.Retain(db, retention...))
 	return svc.Run(ctx)
-}
-
-// loadSigner reads the signing key, and fails when the services would not accept what it signs.
-func loadSigner(cfg config) (*identity.Signer, error) {
-	if cfg.TokenTTL.D() < time.Second {
-		return nil, fmt.Errorf("token_ttl is %s: write a time such as 1h", cfg.TokenTTL.D())
-	}
-	signer, err := identity.LoadSigner(cfg.SigningKey)
-	if err != nil {
-		return nil, err
-	}
-	verifier, err := identity.LoadVerifier(cfg.IdentityKeys)
-	if err != nil {
-		return nil, err
-	}
-	token, err := signer.Sign(identity.Caller{MemberID: "start", Role: identity.Shopper}, time.Now(), cfg.TokenTTL.D())
-	if err != nil {
-		return nil, err
-	}
-	if _, err := verifier.Verify(token); err != nil {
-		return nil, fmt.Errorf("the public half of signing_key %s is not in identity_keys %s: put it there under the same name: %w",
-			cfg.SigningKey, cfg.IdentityKeys, err)
-	}
-	return signer, nil
 }

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	mysqltest.Main(m)
+	mqtest.Main(m)
 }
 
 // keys writes a new key pair and gives the private key's file and the public keys' folder.
@@ -65,6 +66,7 @@ func testConfig(t *testing.T) config {
 	cfg.GRPC.Addr, cfg.Admin.Addr = servicetest.FreeAddr(t), servicetest.FreeAddr(t)
 	cfg.SigningKey, cfg.IdentityKeys = keys(t)
 	cfg.MySQL.DSN = mysqltest.DSN(t)
+	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
 	return cfg
 }
 
@@ -87,7 +89,7 @@ func ann() *memberv1.SignUpRequest {
 
 func TestDefaults(t *testing.T) {
 	for _, name := range []string{"MEMBER_GRPC_ADDR", "MEMBER_ADMIN_ADDR", "LOG_LEVEL", "FAULTS", "IDENTITY_KEYS",
-		"MEMBER_SIGNING_KEY", "TOKEN_TTL", "MEMBER_DSN"} {
+		"MEMBER_SIGNING_KEY", "TOKEN_TTL", "MEMBER_DSN", "MQ_NAME_SERVERS"} {
 		t.Setenv(name, "")
 	}
 	var cfg config
@@ -102,6 +104,8 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, time.Hour, cfg.TokenTTL.D())
 	assert.Equal(t, "root@tcp(127.0.0.1:13306)/shop_member", cfg.MySQL.DSN)
 	assert.Equal(t, 10, cfg.MySQL.MaxConns)
+	assert.Equal(t, "127.0.0.1:9876", cfg.MQ.NameServers)
+	assert.Equal(t, 168*time.Hour, cfg.Keep.Messages.D())
 }
 
 // TestServe runs the service on a real database and calls it over gRPC.
@@ -172,11 +176,13 @@ func TestStartFailsWithARemedy(t *testing.T) {
 		change func(*config)
 		want   string
 	}{
-		"no signing key":  {func(cfg *config) { cfg.SigningKey += ".absent" }, "`make up`"},
-		"no public keys":  {func(cfg *config) { cfg.IdentityKeys = t.TempDir() }, "`make up`"},
-		"keys do not fit": {func(cfg *config) { _, cfg.IdentityKeys = keys(t) }, "put it there under the same name"},
-		"tokens end now":  {func(cfg *config) { cfg.TokenTTL = 0 }, "token_ttl"},
-		"not a DSN":       {func(cfg *config) { cfg.MySQL.DSN = "127.0.0.1:3306" }, "mysql.dsn"},
+		"no signing key":       {func(cfg *config) { cfg.SigningKey += ".absent" }, "`make up`"},
+		"no public keys":       {func(cfg *config) { cfg.IdentityKeys = t.TempDir() }, "`make up`"},
+		"keys do not fit":      {func(cfg *config) { _, cfg.IdentityKeys = keys(t) }, "put it there under the same name"},
+		"tokens end now":       {func(cfg *config) { cfg.TokenTTL = 0 }, "token_ttl"},
+		"messages go too soon": {func(cfg *config) { cfg.Keep.Messages = service.Duration(time.Hour) }, "longer than the broker keeps"},
+		"no name server":       {func(cfg *config) { cfg.MQ.NameServers = "here" }, "mq.name_servers is host:port"},
+		"not a DSN":            {func(cfg *config) { cfg.MySQL.DSN = "127.0.0.1:3306" }, "mysql.dsn"},
 	} {
 		cfg := testConfig(t)
 		c.change(&cfg)

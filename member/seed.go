@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/member/internal/member"
 	store "example.com/fourfold/member/internal/mysql"
@@ -45,10 +47,10 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
 		return err
 	}
-	got, err := ensure(ctx, store.NewStore(db), wanted, secret)
+	got, err := ensure(ctx, db, wanted, secret)
 	if err != nil {
 		return err
 	}
@@ -59,9 +61,9 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 	return err
 }
 
-// ensure gives the member who has m's email, which is m when there was none.
-func ensure(ctx context.Context, members *store.Store, m member.Member, secret string) (member.Member, error) {
-	login := member.Login{Email: m.Email}
+// ensure gives the member who has m's email, which is m when there was none. Nothing is published: who is seeded is nobody who signed up.
+func ensure(ctx context.Context, db *sql.DB, m member.Member, secret string) (member.Member, error) {
+	members, login := store.NewStore(db), member.Login{Email: m.Email}
 	found, _, err := members.ByLogin(ctx, login)
 	if !errors.Is(err, member.ErrNotFound) {
 		return found, err
@@ -74,7 +76,7 @@ func ensure(ctx context.Context, members *store.Store, m member.Member, secret s
 	if err != nil {
 		return member.Member{}, err
 	}
-	err = members.Create(ctx, m, hash)
+	err = mysql.InTx(ctx, db, func(tx *sql.Tx) error { return members.Create(ctx, tx, m, hash) })
 	if !errors.Is(err, member.ErrExists) {
 		return m, err
 	}

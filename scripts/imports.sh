@@ -6,8 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=$(cd api && GOWORK=off go list -m | sed 's#/api$##')
-services="order inventory credit wms member gateway"
-domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery member/internal/member"
+services="order inventory credit wms member notify gateway"
+domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery member/internal/member notify/internal/notification"
 
 for module in api chassis $services; do
   (cd "$module" && GOWORK=off go list -e -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}

@@ -39,12 +39,13 @@ func up(ctx context.Context, data string, replicas int) (*stack.Stack, stack.See
 	return s, seeded, nil
 }
 
-// chosen are the variables by which a person configures the stack: PORT_<NAME> and LOG_LEVEL.
+// chosen are the variables by which a person configures the stack: PORT_<NAME>, LOG_LEVEL, and what notify sends by.
 func chosen(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "PORT_") || name == "LOG_LEVEL" {
+		_, notify := stack.NotifyDefaults()[name]
+		if strings.HasPrefix(name, "PORT_") || name == "LOG_LEVEL" || notify {
 			env[name] = value
 		}
 	}

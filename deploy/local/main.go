@@ -25,7 +25,7 @@ const usage = `usage: local COMMAND [-data FOLDER]
   status    what runs, healthy or why not
   logs      follow the log of -service, or of all
   down      stop everything
-  install   install MariaDB and Redis where they are missing
+  install   install MariaDB, Redis, Java and Maven where they are missing, and fetch RocketMQ
 `
 
 func main() {

@@ -169,7 +169,7 @@ func (x *Account) GetFrozen() bool {
 
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the points are for: an order id or an event id. Unique.
+	// What the points are for: the id of an order, registration:<member id>, or what an operator wrote. Unique.
 	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	Points        int64                  `protobuf:"varint,2,opt,name=points,proto3" json:"points,omitempty"`
 	Status        Entry_Status           `protobuf:"varint,3,opt,name=status,proto3,enum=credit.v1.Entry_Status" json:"status,omitempty"`

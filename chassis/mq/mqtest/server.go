@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"example.com/fourfold/chassis/mq/mqserver"
 )
 
 // Server is a running name server and broker on 127.0.0.1 whose data goes with the process.
@@ -19,8 +21,7 @@ type Server struct {
 	// NameServer and Broker are addresses, host:port.
 	NameServer, Broker string
 
-	dir, home string
-	ports     map[string]string
+	dir, root string
 	names     *exec.Cmd
 	broker    *exec.Cmd
 }
@@ -28,26 +29,26 @@ type Server struct {
 // Start runs a name server and a broker in a temporary folder. They die with this process, also when that is killed. The broker asks
 // back sooner than in operation: for a half message after 2 s, then every second.
 func Start() (*Server, error) {
-	source, err := source()
+	root, err := findRoot()
 	if err != nil {
 		return nil, err
 	}
-	if out, err := exec.Command(filepath.Join(source, "fetch.sh")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(filepath.Join(mqserver.Source(root), "fetch.sh")).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("fetch RocketMQ: %w\n%s", err, out)
 	}
 	dir, err := os.MkdirTemp("", "fourfold-rocketmq-")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, home: filepath.Join(source, "../../.cache/rocketmq-5.3.3")}
-	if err := s.start(source); err != nil {
+	s := &Server{dir: dir, root: root}
+	if err := s.start(); err != nil {
 		s.Stop()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) start(source string) error {
+func (s *Server) start() error {
 	names, err := freePort()
 	if err != nil {
 		return err
@@ -62,26 +63,15 @@ func (s *Server) start(source string) error {
 	}
 	s.NameServer = net.JoinHostPort("127.0.0.1", strconv.Itoa(names))
 	s.Broker = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	s.ports = map[string]string{"NAMESRV_PORT": strconv.Itoa(names), "BROKER_PORT": strconv.Itoa(port),
-		"BROKER_METRICS_PORT": strconv.Itoa(metrics), "ROCKETMQ_STORE": s.dir}
-	for file, more := range map[string]string{
-		"namesrv.conf": "",
-		"broker.conf":  "transactionTimeOut=2000\ntransactionCheckInterval=1000\n",
-		"java.options": "",
-	} {
-		text, err := os.ReadFile(filepath.Join(source, file))
-		if err != nil {
-			return err
-		}
-		filled := os.Expand(string(text), func(name string) string { return s.ports[name] })
-		if err := os.WriteFile(filepath.Join(s.dir, file), []byte(filled+more), 0o600); err != nil {
-			return err
-		}
-	}
-	if s.names, err = s.run("64m", "org.apache.rocketmq.namesrv.NamesrvStartup", "namesrv.conf"); err != nil {
+	err = mqserver.Write(mqserver.Settings{Root: s.root, Dir: s.dir, NameServerPort: strconv.Itoa(names), BrokerPort: strconv.Itoa(port),
+		MetricsPort: strconv.Itoa(metrics), BrokerMore: "transactionTimeOut=2000\ntransactionCheckInterval=1000\n"})
+	if err != nil {
 		return err
 	}
-	if err := await(s.NameServer, s.names); err != nil {
+	if s.names, err = s.run(mqserver.NameServer); err != nil {
+		return err
+	}
+	if err := s.await(s.NameServer, mqserver.NameServer, s.names); err != nil {
 		return err
 	}
 	return s.Restart()
@@ -90,10 +80,10 @@ func (s *Server) start(source string) error {
 // Restart starts the broker again, with the data it had when it was killed, and waits until it answers.
 func (s *Server) Restart() error {
 	var err error
-	if s.broker, err = s.run("256m", "org.apache.rocketmq.broker.BrokerStartup", "broker.conf"); err != nil {
+	if s.broker, err = s.run(mqserver.Broker); err != nil {
 		return err
 	}
-	return await(s.Broker, s.broker)
+	return s.await(s.Broker, mqserver.Broker, s.broker)
 }
 
 // Kill ends the broker as a crash does. Its data stays for Restart.
@@ -123,17 +113,14 @@ func (s *Server) Stop() {
 }
 
 // run starts one of the two, tied to this process.
-func (s *Server) run(heap, main, conf string) (*exec.Cmd, error) {
-	log, err := os.OpenFile(filepath.Join(s.dir, conf+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (s *Server) run(name string) (*exec.Cmd, error) {
+	log, err := os.OpenFile(s.log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	classes := filepath.Join(s.home, "classes") + ":" + filepath.Join(s.home, "lib") + "/*"
-	cmd := exec.Command("java", "@"+filepath.Join(s.dir, "java.options"), "-Xmx"+heap, "-Duser.home="+s.dir, "-cp", classes,
-		main, "-c", filepath.Join(s.dir, conf))
+	cmd := exec.Command("java", "@"+mqserver.Args(s.dir, name))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
-	cmd.Env = append(os.Environ(), "ROCKETMQ_HOME="+s.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// The kernel sends that signal when the thread that started the process ends, so the thread is kept.
 	started := make(chan error)
@@ -145,8 +132,8 @@ func (s *Server) run(heap, main, conf string) (*exec.Cmd, error) {
 	return cmd, <-started
 }
 
-// await waits until cmd listens on addr.
-func await(addr string, cmd *exec.Cmd) error {
+// await waits until the named process listens on addr.
+func (s *Server) await(addr, name string, cmd *exec.Cmd) error {
 	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
@@ -156,20 +143,21 @@ func await(addr string, cmd *exec.Cmd) error {
 			break
 		}
 	}
-	log, _ := os.ReadFile(cmd.Args[len(cmd.Args)-1] + ".log")
-	return fmt.Errorf("%s does not answer on %s; its last words: %s", cmd.Args[len(cmd.Args)-3], addr, log[max(0, len(log)-2000):])
+	said, _ := os.ReadFile(s.log(name))
+	return fmt.Errorf("%s does not answer on %s; its last words: %s", name, addr, said[max(0, len(said)-2000):])
 }
 
-// source is the folder deploy/rocketmq of this tree.
-func source() (string, error) {
+func (s *Server) log(name string) string { return filepath.Join(s.dir, name+".log") }
+
+// findRoot gives the folder of the repository that the working folder is in.
+func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for ; dir != "/"; dir = filepath.Dir(dir) {
-		source := filepath.Join(dir, "deploy/rocketmq")
-		if _, err := os.Stat(filepath.Join(source, "fetch.sh")); err == nil {
-			return source, nil
+		if _, err := os.Stat(filepath.Join(mqserver.Source(dir), "fetch.sh")); err == nil {
+			return dir, nil
 		}
 	}
 	return "", errors.New("no deploy/rocketmq above the working folder")

@@ -30,9 +30,9 @@ type Account struct {
 	Frozen bool
 }
 
-// Entry is the points that one member got for one order or event.
+// Entry is the points that one member got for one order or another reason.
 type Entry struct {
-	// Source is the order's or the event's id. A source counts once.
+	// Source is the order's id, registration:<member id>, or what an operator wrote. A source counts once.
 	Source    string
 	MemberID  string
 	Points    int64

@@ -57,22 +57,26 @@ func (s *Store) SetFrozen(ctx context.Context, memberID string, frozen bool) (ac
 // Grant adds e's points at once, frozen account or not. It gives the entry that is booked under e's source and whether this
 // call booked it: the second time nothing changes.
 func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entry, added bool, err error) {
-	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
-		q := s.q.WithTx(tx)
-		if err := insert(ctx, q, e, "", account.Grant); err != nil {
-			return err
-		}
-		if err := q.OpenAccount(ctx, e.MemberID); err != nil {
-			return err
-		}
-		n, err := q.AddCredit(ctx, query.AddCreditParams{MemberID: e.MemberID, Points: e.Points})
-		return moved(n, err, e)
-	})
+	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Add(ctx, tx, e) })
 	if err != nil && !mysql.Duplicate(err) {
 		return account.Entry{}, false, err
 	}
 	row, getErr := s.q.GetEntry(ctx, e.Source)
 	return entry(row), err == nil, getErr
+}
+
+// Add adds e's points in tx, frozen account or not, and makes the account of a member whose first event this is. The error is
+// mysql.Duplicate when e's source is booked; then nothing is changed, and tx may go on.
+func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
+	q := s.q.WithTx(tx)
+	if err := insert(ctx, q, e, "", account.Grant); err != nil {
+		return err
+	}
+	if err := q.OpenAccount(ctx, e.MemberID); err != nil {
+		return err
+	}
+	n, err := q.AddCredit(ctx, query.AddCreditParams{MemberID: e.MemberID, Points: e.Points})
+	return moved(n, err, e)
 }
 
 // PrepareAdd promises e's points under gid, and makes the account of a member whose first event this is. ErrFrozen.

@@ -44,6 +44,7 @@ func build(ctx context.Context, root string, log *progress.Log) (err error) {
 	for _, service := range append([]string{"gateway"}, services...) {
 		args = append(args, "./"+service)
 	}
+	args = append(args, "./chassis/mq/cmd/topics")
 	if err := run(ctx, step, "services", root, filepath.Join(root, "go.work"), "go", args...); err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func build(ctx context.Context, root string, log *progress.Log) (err error) {
 			return err
 		}
 	}
-	step.Done("%d programs in bin/", len(services)+4)
+	step.Done("%d programs in bin/", len(services)+5)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/fourfold/chassis/mq/mqserver"
 	"example.com/fourfold/deploy/local/progress"
 )
 
@@ -21,6 +22,10 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 		if err := build(ctx, s.root, log); err != nil {
 			return err
 		}
+	}
+	// Whoever removed its data removed these with it.
+	if err := mqserver.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
+		return remedied(err)
 	}
 	step := log.Step("start")
 	var again []string
@@ -40,7 +45,7 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 		}
 		again = append(again, name)
 	}
-	if err := s.await(ctx, step, s.Names()); err != nil {
+	if err := s.awaitAll(ctx, step); err != nil {
 		step.Fail()
 		return remedied(err)
 	}
@@ -64,7 +69,7 @@ func projectFiles(root string, replicas int) []string {
 	return files
 }
 
-// fingerprint changes with the files of process-compose and with the names of the variables in stack.env, except those that the
+// fingerprint changes with the files of process-compose, with what the broker is started with, and with the names of the variables in stack.env, except those that the
 // caller added. Programs that are built anew may need what a stack with another fingerprint does not give them.
 func fingerprint(root string, replicas int) (string, error) {
 	o := Options{Replicas: replicas}
@@ -82,6 +87,13 @@ func fingerprint(root string, replicas int) (string, error) {
 			return "", err
 		}
 		h.Write(text)
+	}
+	broker, err := mqserver.Files(mqserver.Settings{Root: root})
+	if err != nil {
+		return "", err
+	}
+	for _, name := range slices.Sorted(maps.Keys(broker)) {
+		fmt.Fprintln(h, name, broker[name])
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

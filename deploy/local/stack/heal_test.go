@@ -13,9 +13,14 @@ import (
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(root, "deploy/local"), 0o700))
+	for _, dir := range []string{"local", "rocketmq"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(root, "deploy", dir), 0o700))
+	}
 	write := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(root, "deploy/local", name), []byte(text), 0o600))
+	}
+	for _, name := range []string{"java.options", "namesrv.conf", "broker.conf"} {
+		write("../rocketmq/"+name, "a")
 	}
 	of := func(replicas int) string {
 		f, err := fingerprint(root, replicas)
@@ -38,6 +43,9 @@ func TestFingerprint(t *testing.T) {
 	assert.NotEqual(t, two, of(2))
 	assert.Contains(t, s.outdated(0), "another version")
 	write("process-compose.yaml", "b")
+	assert.NotEqual(t, one, of(1))
+	one = of(1)
+	write("../rocketmq/broker.conf", "b")
 	assert.NotEqual(t, one, of(1))
 	require.NoError(t, os.Remove(filepath.Join(root, "deploy/local/process-compose.yaml")))
 	_, err := fingerprint(root, 1)

@@ -36,7 +36,10 @@ var processes = []struct {
 	{"credit", readyz},
 	{"wms", readyz},
 	{"member", readyz},
+	{"notify", readyz},
 	{"dtm", version},
+	{"namesrv", brokers},
+	{"broker", registered},
 	{"mariadb", selectOne},
 	{"redis", ping},
 }
@@ -62,6 +65,25 @@ func (s *Stack) WaitHealthy(ctx context.Context, names ...string) error {
 	step := progress.New(nil).Step("wait")
 	defer step.Done("")
 	return s.await(ctx, step, names)
+}
+
+// awaitAll waits until all processes are healthy and the topics are there.
+func (s *Stack) awaitAll(ctx context.Context, step *progress.Step) error {
+	ctx, cancel := context.WithCancel(ctx)
+	made := make(chan error, 1)
+	go func() { made <- s.makeTopics(ctx) }()
+	err := s.await(ctx, step, s.Names())
+	if err != nil {
+		cancel()
+		<-made
+		return err
+	}
+	defer cancel()
+	step.Note("making the topics")
+	if err := <-made; err != nil {
+		return s.unhealthy("broker", err)
+	}
+	return nil
 }
 
 func (s *Stack) await(ctx context.Context, step *progress.Step, names []string) error {

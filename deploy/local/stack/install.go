@@ -21,10 +21,24 @@ var packages = []struct {
 }{
 	{"mariadb-server", []string{"mariadbd", "mariadb-install-db", "mariadb-admin"}},
 	{"redis-server", []string{"redis-server", "redis-cli"}},
+	{"openjdk-17-jdk-headless", []string{"java", "javac"}},
+	{"maven", []string{"mvn"}},
 }
 
-// Install installs MariaDB and Redis where they are missing, without starting them as services of the system.
+// Install installs what the stack needs of the system where it is missing, without starting it as services of the system, and
+// fetches RocketMQ.
 func Install(ctx context.Context, log *progress.Log) error {
+	root, err := findRoot()
+	if err != nil {
+		return err
+	}
+	if err := installPackages(ctx, log); err != nil {
+		return err
+	}
+	return fetch(ctx, root)(log)
+}
+
+func installPackages(ctx context.Context, log *progress.Log) error {
 	var missing []string
 	for _, p := range packages {
 		for _, program := range p.programs {
@@ -39,7 +53,7 @@ func Install(ctx context.Context, log *progress.Log) error {
 	}
 	what := strings.Join(missing, " ")
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("%s is missing and there is no apt-get to install it: install MariaDB 10.11 and Redis 7", what)
+		return fmt.Errorf("%s is missing and there is no apt-get to install it: install MariaDB 10.11, Redis 7, a JDK 17 and Maven", what)
 	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%s is missing and only root can install it: sudo apt-get install %s", what, what)

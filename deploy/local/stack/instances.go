@@ -33,7 +33,7 @@ func (s *Stack) Instances(name string) []string {
 }
 
 // single are the processes of which there is always one.
-var single = map[string]bool{"mariadb": true, "redis": true}
+var single = map[string]bool{"namesrv": true, "broker": true, "mariadb": true, "redis": true}
 
 // programOf is what an instance is one of.
 func programOf(name string) string { return strings.TrimSuffix(name, second) }

@@ -18,16 +18,18 @@ import (
 
 // defaultPorts by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen.
 var defaultPorts = map[string]int{
-	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005,
+	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005, "NOTIFY": 9006,
 	"GATEWAY_ADMIN": 9100, "ORDER_ADMIN": 9101, "INVENTORY_ADMIN": 9102, "CREDIT_ADMIN": 9103, "WMS_ADMIN": 9104, "MEMBER_ADMIN": 9105,
+	"NOTIFY_ADMIN": 9106,
+	"NAMESRV":      9876, "BROKER": 10911, "BROKER_METRICS": 5557,
 	"MARIADB": 13306, "REDIS": 16379, "DTM": 36789, "DTM_GRPC": 36790,
 }
 
 // secondPorts are those of the second instances: ten above the first.
 var secondPorts = map[string]int{
-	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015,
+	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015, "NOTIFY_2": 9016,
 	"GATEWAY_2_ADMIN": 9110, "ORDER_2_ADMIN": 9111, "INVENTORY_2_ADMIN": 9112, "CREDIT_2_ADMIN": 9113, "WMS_2_ADMIN": 9114,
-	"MEMBER_2_ADMIN": 9115, "DTM_2": 36799, "DTM_2_GRPC": 36800,
+	"MEMBER_2_ADMIN": 9115, "NOTIFY_2_ADMIN": 9116, "DTM_2": 36799, "DTM_2_GRPC": 36800,
 }
 
 // choosePorts gives a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, to be closed
@@ -58,34 +60,61 @@ func choosePorts(o Options) (ports map[string]string, claims []net.Listener, err
 			}
 			port = n
 		} else if o.RandomPorts {
-			l, claim, err := freePort()
+			below := 0
+			if name == "BROKER" {
+				below = fastPort
+			}
+			l, claim, err := freePort(below)
+			claims = append(claims, claim...)
 			if err != nil {
 				return nil, claims, err
 			}
-			held, claims = append(held, l), append(claims, claim)
-			port = l.Addr().(*net.TCPAddr).Port
+			held = append(held, l...)
+			port = l[0].Addr().(*net.TCPAddr).Port
 		}
 		ports[variable] = strconv.Itoa(port)
 	}
+	fast := strconv.Itoa(number(ports["PORT_BROKER"]) - fastPort)
+	if chosen := o.Env[brokerFast]; chosen != "" && chosen != fast {
+		return nil, claims, fmt.Errorf("%s=%s: it is always PORT_BROKER - %d: choose that one", brokerFast, chosen, fastPort)
+	}
+	ports[brokerFast] = fast
 	return ports, claims, nil
 }
 
+// The broker has a second port that cannot be chosen, so far below its first.
+const (
+	brokerFast = "PORT_BROKER_FAST"
+	fastPort   = 2
+)
+
 // freePort listens on a free port below those that outgoing connections take: a process that is started again must find its
 // port free. The claim keeps the port from other stacks on random ports until it is closed: between the choice and the start
-// lies a build that can take minutes.
-func freePort() (listener, claim net.Listener, err error) {
+// lies a build that can take minutes. Unless below is 0, the port that is so far below is free and claimed as well.
+func freePort(below int) (listeners, claims []net.Listener, err error) {
 	for range 1000 {
 		port := 20000 + rand.IntN(12000)
-		// A name outside the file system: it goes with the process, however that dies.
-		claim, err = net.Listen("unix", fmt.Sprintf("@fourfold-port-%d", port))
-		if err != nil {
-			continue
+		listeners, claims, err = nil, nil, nil
+		for _, port := range slices.Compact([]int{port, port - below}) {
+			// A name outside the file system: it goes with the process, however that dies.
+			for _, at := range []struct {
+				network, addr string
+				open          *[]net.Listener
+			}{{"unix", fmt.Sprintf("@fourfold-port-%d", port), &claims}, {"tcp", fmt.Sprintf("127.0.0.1:%d", port), &listeners}} {
+				l, failed := net.Listen(at.network, at.addr)
+				if failed != nil {
+					err = failed
+					break
+				}
+				*at.open = append(*at.open, l)
+			}
 		}
-		listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
-			return listener, claim, nil
+			return listeners, claims, nil
 		}
-		_ = claim.Close()
+		for _, l := range append(listeners, claims...) {
+			_ = l.Close()
+		}
 	}
 	return nil, nil, fmt.Errorf("no free port between 20000 and 32000: %w", err)
 }
@@ -95,20 +124,23 @@ func checkPorts(ports map[string]string) error {
 	var errs []error
 	stacks := map[string]bool{}
 	for _, variable := range slices.Sorted(maps.Keys(ports)) {
-		port := ports[variable]
+		port, chosen := ports[variable], variable
+		if variable == brokerFast {
+			chosen = "PORT_BROKER"
+		}
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			_ = l.Close()
 			continue
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			errs = append(errs, fmt.Errorf("port %s cannot be used: %w: choose another one by %s", port, err, variable))
+			errs = append(errs, fmt.Errorf("port %s cannot be used: %w: choose another one by %s", port, err, chosen))
 			continue
 		}
 		who, dir := listener(number(port))
 		switch {
 		case dir == "":
-			errs = append(errs, fmt.Errorf("port %s is taken by %s: end it, or choose another port by %s=%d", port, who, variable, number(port)%10000+20000))
+			errs = append(errs, fmt.Errorf("port %s is taken by %s: end it, or choose another port by %s=%d", port, who, chosen, number(port)%10000+20000))
 		case !stacks[dir]:
 			stacks[dir] = true
 			errs = append(errs, fmt.Errorf("the stack in %s has port %s and perhaps more: `make down` there, or shift the ports here by PORT_OFFSET=1000", dir, port))

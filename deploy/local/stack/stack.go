@@ -1,5 +1,5 @@
 // Package stack prepares, starts, watches and stops the whole system on one machine, without containers: MariaDB, Redis, the
-// coordinator and the services, kept running by process-compose. The demo and the end-to-end tests stand on it.
+// message broker, the coordinator and the services, kept running by process-compose. The demo and the end-to-end tests stand on it.
 //
 // All it writes is in one data folder. Everything listens on 127.0.0.1 only.
 package stack
@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/fourfold/chassis/mq/mqserver"
 	"example.com/fourfold/deploy/local/progress"
 )
 
@@ -139,16 +140,22 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 	if err != nil {
 		return err
 	}
-	if err := Install(ctx, log); err != nil {
+	if err := installPackages(ctx, log); err != nil {
 		return err
 	}
 	if err := checkMachine(s.dir, ports, log); err != nil {
 		return err
 	}
+	fetching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fetched := fetch(fetching, s.root) // while the programs are built
 	if !o.SkipBuild {
 		if err := build(ctx, s.root, log); err != nil {
 			return err
 		}
+	}
+	if err := fetched(log); err != nil {
+		return err
 	}
 	step := log.Step("prepare")
 	err = func() error {
@@ -167,6 +174,9 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 			return err
 		}
 		if err := os.MkdirAll(filepath.Join(s.dir, "redis"), 0o700); err != nil {
+			return err
+		}
+		if err := mqserver.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
 			return err
 		}
 		return writeVariables(s.dir, s.vars)
@@ -195,7 +205,7 @@ func (s *Stack) start(ctx context.Context, o Options, log *progress.Log) (err er
 	if err := s.super.start(ctx, s.root, s.Replicas(), o.Env); err != nil {
 		return err
 	}
-	if err := s.await(ctx, step, s.Names()); err != nil {
+	if err := s.awaitAll(ctx, step); err != nil {
 		return err
 	}
 	step.Done("%d processes healthy", len(s.Names()))

@@ -94,9 +94,17 @@ func (v *supervisor) start(ctx context.Context, root string, replicas int, env m
 // supervisorEnv is the caller's environment with env, without what would configure process-compose, and with the mark by
 // which the stack's processes are known.
 func supervisorEnv(dir string, env map[string]string) []string {
-	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PC_") || strings.HasPrefix(v, marker+"=") })
+	// What only notify is to have comes to it by stack.env.
+	notify := NotifyDefaults()
+	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		_, private := notify[name]
+		return strings.HasPrefix(v, "PC_") || name == marker || private
+	})
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		own = append(own, name+"="+env[name])
+		if _, private := notify[name]; !private {
+			own = append(own, name+"="+env[name])
+		}
 	}
 	return append(own, marker+"="+dir)
 }

@@ -17,7 +17,14 @@ import (
 const variablesFile = "stack.env"
 
 // services are the programs of ours that have a database, except gateway.
-var services = []string{"order", "inventory", "credit", "wms", "member"}
+var services = []string{"order", "inventory", "credit", "wms", "member", "notify"}
+
+// NotifyDefaults are the variables by which notify is told what to send mails and SMS by, and whom it tells of alerts: the demo's inbox,
+// unless a person chooses otherwise.
+func NotifyDefaults() map[string]string {
+	return map[string]string{"EMAIL_PROVIDER": "demo", "SMTP_ADDR": "", "SMTP_FROM": "", "SMTP_USERNAME": "", "SMTP_PASSWORD": "",
+		"SMS_PROVIDER": "demo", "SMS_URL": "", "SMS_TOKEN": "", "OPERATORS_EMAIL": "operator@example.com"}
+}
 
 // variables are the contents of stack.env.
 func variables(root, dir string, ports map[string]string, sec secrets, o Options) map[string]string {
@@ -49,6 +56,7 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 		"BRANCH_KEYS":        "k1:" + sec.BranchKey,
 		"REPLICAS":           strconv.Itoa(replicas),
 		"REDIS_ADDR":         at("redis", ""),
+		"MQ_NAME_SERVERS":    at("namesrv", ""),
 		"DTM_GRPC_ADDR":      all("dtm", "_GRPC", ""),
 		"DTM_ADMIN":          all("dtm", "", "http://"),
 		"DTM_PASSWORD":       sec.MySQL["dtm"],
@@ -65,6 +73,7 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 			v[variable(service+suffix, "_ADMIN_ADDR")] = at(service+suffix, "_ADMIN")
 		}
 	}
+	maps.Copy(v, NotifyDefaults())
 	maps.Copy(v, ports)
 	maps.Copy(v, o.Env)
 	return v

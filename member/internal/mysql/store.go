@@ -17,9 +17,9 @@ type Store struct{ q *query.Queries }
 // NewStore works on db.
 func NewStore(db *sql.DB) *Store { return &Store{query.New(db)} }
 
-// Create adds m, whose password has the given hash; the database writes when. ErrExists when the phone or the email is taken.
-func (s *Store) Create(ctx context.Context, m member.Member, passwordHash string) error {
-	err := s.q.InsertMember(ctx, query.InsertMemberParams{
+// Create adds m in tx; its password has the given hash, and the database writes when. ErrExists when the phone or the email is taken.
+func (s *Store) Create(ctx context.Context, tx *sql.Tx, m member.Member, passwordHash string) error {
+	err := s.q.WithTx(tx).InsertMember(ctx, query.InsertMemberParams{
 		ID: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name, Role: string(m.Role), PasswordHash: passwordHash,
 	})
 	if mysql.Duplicate(err) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
@@ -19,10 +20,21 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-func open(t *testing.T) (*mysql.Store, *sql.DB) {
+// testStore is a store over a database of the test's own.
+type testStore struct {
+	*mysql.Store
+	db *sql.DB
+}
+
+func open(t *testing.T) (testStore, *sql.DB) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS)
-	return mysql.NewStore(db), db
+	return testStore{mysql.NewStore(db), db}, db
+}
+
+// Create adds m in a transaction of its own.
+func (s testStore) Create(ctx context.Context, m member.Member, hash string) error {
+	return chassis.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Store.Create(ctx, tx, m, hash) })
 }
 
 func id(n int) string { return fmt.Sprintf("01900000-0000-7000-8000-%012d", n) }

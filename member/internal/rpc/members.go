@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"time"
 
@@ -9,8 +10,10 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
@@ -20,17 +23,19 @@ import (
 type Members struct {
 	memberv1.UnimplementedMembersServer
 	store     *mysql.Store
+	outbox    *mq.Outbox
 	passwords *password.Hasher
 	tokens    *identity.Signer
 	ttl       time.Duration
 }
 
-// NewMembers serves what is in store; access tokens are good for ttl.
-func NewMembers(store *mysql.Store, passwords *password.Hasher, tokens *identity.Signer, ttl time.Duration) *Members {
-	return &Members{store: store, passwords: passwords, tokens: tokens, ttl: ttl}
+// NewMembers serves what is in store, which is the outbox's database; access tokens are good for ttl.
+func NewMembers(store *mysql.Store, outbox *mq.Outbox, passwords *password.Hasher, tokens *identity.Signer, ttl time.Duration) *Members {
+	return &Members{store: store, outbox: outbox, passwords: passwords, tokens: tokens, ttl: ttl}
 }
 
-// SignUp makes a shopper.
+// SignUp makes a shopper and publishes member.registered, both or neither. The broker need not be there. The password is hashed
+// before: nobody waits for that, neither a row nor a half message.
 func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*memberv1.SignUpReply, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -44,13 +49,26 @@ func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*mem
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Create(ctx, m, hash); err != nil {
+	event, err := registered(m)
+	if err != nil {
+		return nil, err
+	}
+	err = s.outbox.PublishInTx(ctx, eventv1.TopicMembers, event, func(tx *sql.Tx) error {
+		return s.store.Create(ctx, tx, m, hash)
+	})
+	if err != nil {
 		return nil, Error(err)
 	}
 	if tr, ok := transport.FromServerContext(ctx); ok {
 		tr.ReplyHeader().Set("x-http-code", "201")
 	}
 	return &memberv1.SignUpReply{MemberId: m.ID}, nil
+}
+
+// registered is the event that others learn of m by.
+func registered(m member.Member) (mq.Event, error) {
+	data, err := eventv1.Data(&eventv1.MemberRegistered{MemberId: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name})
+	return mq.Event{Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: m.ID, Time: time.Now(), Data: data}, err
 }
 
 // SignIn gives an access token. It answers an unknown login and a wrong password alike, also in time.

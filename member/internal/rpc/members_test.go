@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -16,6 +17,8 @@ import (
 
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
+	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
@@ -29,6 +32,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // fixture is the service over a database of the test's own.
 type fixture struct {
 	*rpc.Members
+	db     *sql.DB
 	store  *mysql.Store
 	tokens *identity.Verifier
 }
@@ -39,9 +43,15 @@ func newFixture(t *testing.T) fixture {
 	require.NoError(t, err)
 	passwords, err := password.NewHasher()
 	require.NoError(t, err)
-	store := mysql.NewStore(mysqltest.Open(t, migrations.FS))
+	// Nobody listens there: who signs up need not wait for the broker.
+	broker, err := mq.Dial(mq.Config{NameServers: "127.0.0.1:1", Service: "member"})
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db)
 	return fixture{
-		rpc.NewMembers(store, passwords, identity.NewSigner("k1", private), time.Hour),
+		rpc.NewMembers(store, mq.NewOutbox(db, broker, mq.OutboxConfig{}), passwords, identity.NewSigner("k1", private), time.Hour),
+		db,
 		store,
 		identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}),
 	}
@@ -95,7 +105,7 @@ func TestAnOperatorsTokenSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	m, err := member.New(uuid.NewString(), "+8613800138001", "ops@example.com", "Ops", member.Operator)
 	require.NoError(t, err)
-	require.NoError(t, f.store.Create(t.Context(), m, hash))
+	require.NoError(t, chassis.InTx(t.Context(), f.db, func(tx *sql.Tx) error { return f.store.Create(t.Context(), tx, m, hash) }))
 
 	reply, err := f.SignIn(t.Context(), &memberv1.SignInRequest{Login: "ops@example.com", Password: "correct horse"})
 	require.NoError(t, err)
@@ -153,6 +163,17 @@ func TestSignUpRefuses(t *testing.T) {
 	_, err = f.SignUp(t.Context(), blank)
 	requireReason(t, err, memberv1.ErrorReason_MEMBER_INVALID, 400)
 	assert.ErrorContains(t, err, "name")
+}
+
+// TestOneEventAMember: whoever is refused leaves no event behind.
+func TestOneEventAMember(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	signed, err := f.SignUp(t.Context(), ann())
+	require.NoError(t, err)
+	_, err = f.SignUp(t.Context(), ann())
+	requireReason(t, err, memberv1.ErrorReason_MEMBER_EXISTS, 409)
+	assert.Equal(t, "member-events "+signed.GetMemberId()+" READY\n--\n", mysqltest.Dump(t, f.db, "SELECT topic, subject, state FROM mq_outbox"))
 }
 
 // TestRacingSignUps: one of them makes the member, and that one's password is the one that signs in.

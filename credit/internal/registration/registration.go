@@ -1,0 +1,50 @@
+// Package registration gives new members their first points.
+package registration
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/credit/internal/account"
+	store "example.com/fourfold/credit/internal/mysql"
+)
+
+// Registration makes the effect of member.registered.
+type Registration struct {
+	store  *store.Store
+	points int64
+}
+
+// New gives points to each new member; with 0 none, and no entry. It fails on a number that no entry can have.
+func New(store *store.Store, points int64) (*Registration, error) {
+	if points < 0 || points > account.MaxPoints {
+		return nil, fmt.Errorf("registration_points is %d: from 0, which gives none, to %d", points, int64(account.MaxPoints))
+	}
+	return &Registration{store, points}, nil
+}
+
+// Subscription is what Handle wants to have.
+func Subscription() mq.Subscription {
+	return mq.Subscription{Group: "credit-registration", Topic: eventv1.TopicMembers, Types: []string{eventv1.TypeMemberRegistered}}
+}
+
+// Handle adds the points in tx, frozen account or not, under a source that counts once a member: another event about the same
+// member adds nothing.
+func (r *Registration) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	var m eventv1.MemberRegistered
+	if err := eventv1.Read(e.Data, &m); err != nil {
+		return err
+	}
+	entry, err := account.NewEntry("registration:"+m.GetMemberId(), m.GetMemberId(), r.points)
+	if err != nil || r.points == 0 {
+		return err
+	}
+	if err := r.store.Add(ctx, tx, entry); err != nil && !mysql.Duplicate(err) {
+		return err
+	}
+	return nil
+}

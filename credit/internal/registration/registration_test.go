@@ -1,0 +1,159 @@
+package registration_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/books/bookslaws"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/credit/internal/account"
+	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/registration"
+	"example.com/fourfold/credit/internal/rpc"
+	"example.com/fourfold/credit/migrations"
+)
+
+func TestMain(m *testing.M) { mqtest.Main(m) }
+
+// registered is a new event about a member, as the service member publishes it.
+func registered(t *testing.T, memberID string) mq.Event {
+	t.Helper()
+	data, err := eventv1.Data(&eventv1.MemberRegistered{MemberId: memberID, Name: "Ann"})
+	require.NoError(t, err)
+	return mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: memberID, Time: time.Now(), Data: data}
+}
+
+const entries = "SELECT source, member_id, gid, points, status FROM credit_entry ORDER BY source"
+
+// TestDelivered: whatever is delivered how often, a member gets the points once, and sees what for.
+func TestDelivered(t *testing.T) {
+	t.Parallel()
+	server := mqtest.Shared(t)
+	broker, topic := server.Dial(t), server.Topic(t)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	accounts := store.NewStore(db)
+	gift, err := registration.New(accounts, 100)
+	require.NoError(t, err)
+	// An event, the same again, another about the same member, and one of another member.
+	first := registered(t, "m-1")
+	for _, e := range []mq.Event{first, first, registered(t, "m-1"), registered(t, "m-2")} {
+		require.NoError(t, broker.Publish(t.Context(), topic, e))
+	}
+	s := registration.Subscription()
+	assert.Equal(t, "credit-registration member-events [member.registered]", fmt.Sprint(s.Group, " ", s.Topic, " ", s.Types))
+	s.Group, s.Topic = topic, topic
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- broker.Consume(ctx, db, s, gift.Handle) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-done)
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "3\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DONE'"))
+	}, 30*time.Second, 50*time.Millisecond)
+	assert.Equal(t, "registration:m-1 m-1  100 ADDED\nregistration:m-2 m-2  100 ADDED\n--\nm-1 100\nm-2 100\n--\n",
+		mysqltest.Dump(t, db, entries, "SELECT member_id, credit FROM credit_account ORDER BY member_id"))
+	assert.Empty(t, bookslaws.Broken(t, store.NewBooks(db), time.Minute))
+
+	caller := identity.NewContext(t.Context(), identity.Caller{MemberID: "m-1", Role: identity.Shopper})
+	reply, err := rpc.NewCredits(accounts).ListMyEntries(caller, &creditv1.ListMyEntriesRequest{})
+	require.NoError(t, err)
+	require.Len(t, reply.GetEntries(), 1)
+	assert.Equal(t, "registration:m-1", reply.GetEntries()[0].GetSource())
+	assert.Equal(t, int64(100), reply.GetEntries()[0].GetPoints())
+	assert.Equal(t, creditv1.Entry_ADDED, reply.GetEntries()[0].GetStatus())
+}
+
+// handle calls the handler in a transaction of its own, as the inbox does.
+func handle(ctx context.Context, db *sql.DB, gift *registration.Registration, e mq.Event) error {
+	return mysql.InTx(ctx, db, func(tx *sql.Tx) error { return gift.Handle(ctx, tx, e) })
+}
+
+// TestRacesTheFirstPayment: event and Try make the account at the same moment, whoever is first.
+func TestRacesTheFirstPayment(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	accounts := store.NewStore(db)
+	gift, err := registration.New(accounts, 100)
+	require.NoError(t, err)
+	var racers sync.WaitGroup
+	start := make(chan struct{})
+	const members = 20
+	for n := range members {
+		member := fmt.Sprintf("m-%02d", n)
+		event := registered(t, member)
+		for range 2 {
+			racers.Go(func() {
+				<-start
+				assert.NoError(t, handle(t.Context(), db, gift, event))
+			})
+		}
+		racers.Go(func() {
+			<-start
+			assert.NoError(t, mysql.InTx(t.Context(), db, func(tx *sql.Tx) error {
+				return accounts.PrepareAdd(t.Context(), tx, "gid-"+member, account.Entry{Source: "order-" + member, MemberID: member, Points: 7})
+			}))
+		})
+	}
+	close(start)
+	racers.Wait()
+	assert.Equal(t, "100 7 20\n--\n40\n--\n", mysqltest.Dump(t, db,
+		"SELECT credit, prepare_add_credit, COUNT(*) FROM credit_account GROUP BY credit, prepare_add_credit", "SELECT COUNT(*) FROM credit_entry"))
+	assert.Empty(t, bookslaws.Broken(t, store.NewBooks(db), time.Minute))
+}
+
+// TestFrozen: the points are no payment, a frozen account takes them.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	accounts := store.NewStore(db)
+	gift, err := registration.New(accounts, 100)
+	require.NoError(t, err)
+	_, err = accounts.SetFrozen(t.Context(), "m-1", true)
+	require.NoError(t, err)
+	require.NoError(t, handle(t.Context(), db, gift, registered(t, "m-1")))
+	assert.Equal(t, "100 1\n--\n", mysqltest.Dump(t, db, "SELECT credit, frozen FROM credit_account"))
+}
+
+// TestNone: 0 gives nothing, and a number that is none is refused.
+func TestNone(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	accounts := store.NewStore(db)
+	gift, err := registration.New(accounts, 0)
+	require.NoError(t, err)
+	require.NoError(t, handle(t.Context(), db, gift, registered(t, "m-1")))
+	assert.Equal(t, "--\n", mysqltest.Dump(t, db, entries))
+	for _, points := range []int64{-1, account.MaxPoints + 1} {
+		_, err := registration.New(accounts, points)
+		require.ErrorContains(t, err, "registration_points")
+	}
+}
+
+// TestWhatIsNoEvent fails, so that it becomes a dead letter that somebody looks at.
+func TestWhatIsNoEvent(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	gift, err := registration.New(store.NewStore(db), 100)
+	require.NoError(t, err)
+	nobody, strange := registered(t, ""), registered(t, "m-1")
+	strange.Data = []byte(`{"member_id": 7}`)
+	for _, e := range []mq.Event{nobody, strange} {
+		require.Error(t, handle(t.Context(), db, gift, e))
+	}
+	assert.Equal(t, "--\n", mysqltest.Dump(t, db, entries))
+}

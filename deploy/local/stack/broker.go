@@ -1,0 +1,142 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/fourfold/chassis/mq/mqserver"
+	"example.com/fourfold/deploy/local/progress"
+)
+
+// fetch brings RocketMQ's jars where they are missing. Others that do so at the same time are waited for. The result of wait says how
+// it went; whoever does not call it lets ctx end.
+func fetch(ctx context.Context, root string) (wait func(*progress.Log) error) {
+	done := make(chan error, 1)
+	go func() {
+		cmd := exec.CommandContext(ctx, filepath.Join(mqserver.Source(root), "fetch.sh"))
+		// Maven, too, ends with ctx.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+		out, err := cmd.CombinedOutput()
+		if err != nil && len(out) > 0 && ctx.Err() == nil {
+			err = errors.New(strings.TrimSpace(string(out)))
+		}
+		done <- err
+	}()
+	return func(log *progress.Log) error {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(time.Second):
+		}
+		step := log.Step("broker")
+		step.Note("RocketMQ from Maven's repository, 83 MB")
+		if err := <-done; err != nil {
+			step.Fail()
+			return err
+		}
+		step.Done("RocketMQ from Maven's repository")
+		return nil
+	}
+}
+
+// brokerSettings are those of the name server and of the broker.
+func brokerSettings(root, dir string, vars map[string]string) mqserver.Settings {
+	return mqserver.Settings{Root: root, Dir: filepath.Join(dir, "rocketmq"), NameServerPort: vars["PORT_NAMESRV"],
+		BrokerPort: vars["PORT_BROKER"], MetricsPort: vars["PORT_BROKER_METRICS"]}
+}
+
+// brokerAddr is where the broker listens.
+func (s *Stack) brokerAddr() string { return "127.0.0.1:" + s.vars["PORT_BROKER"] }
+
+// makeTopics waits for the broker and makes the topics that it does not have.
+func (s *Stack) makeTopics(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	_, err := s.command(ctx, nil, "topics", "-name-servers", s.vars["MQ_NAME_SERVERS"], "-broker", s.brokerAddr())
+	return err
+}
+
+// Requests to the name server and to the broker, in RocketMQ's own protocol.
+const (
+	getBrokerRuntimeInfo = 28
+	getBrokerClusterInfo = 106
+)
+
+// brokers asks the name server for its list.
+func brokers(ctx context.Context, s *Stack, _ string) error {
+	_, err := ask(ctx, s.vars["MQ_NAME_SERVERS"], getBrokerClusterInfo)
+	return err
+}
+
+// registered asks whether the name server would lead anybody to the broker, and the broker about itself.
+func registered(ctx context.Context, s *Stack, _ string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.brokerAddr())
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
+	list, err := ask(ctx, s.vars["MQ_NAME_SERVERS"], getBrokerClusterInfo)
+	if err != nil {
+		return fmt.Errorf("the name server: %w", err)
+	}
+	if !strings.Contains(string(list), `"`+s.brokerAddr()+`"`) {
+		return errors.New("the name server does not know it yet")
+	}
+	// Asked before it has begun, it would write a page of complaints.
+	_, err = ask(ctx, s.brokerAddr(), getBrokerRuntimeInfo)
+	return err
+}
+
+// ask sends one request without arguments and gives the body of the answer.
+func ask(ctx context.Context, addr string, code int) ([]byte, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(3 * time.Second)
+	}
+	_ = conn.SetDeadline(deadline)
+
+	// A frame: its length, that of the header (its highest byte 0 for JSON), the header, the body.
+	header := fmt.Sprintf(`{"code":%d,"flag":0,"language":"OTHER","opaque":1,"version":0}`, code)
+	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)))
+	frame = binary.BigEndian.AppendUint32(frame, uint32(len(header)))
+	if _, err := conn.Write(append(frame, header...)); err != nil {
+		return nil, err
+	}
+	var size uint32
+	if err := binary.Read(conn, binary.BigEndian, &size); err != nil {
+		return nil, fmt.Errorf("it does not answer: %w", err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(conn, int64(min(size, 1<<20))))
+	if err != nil {
+		return nil, fmt.Errorf("it does not answer: %w", err)
+	}
+	if len(answer) < 4 || int(binary.BigEndian.Uint32(answer)&0xffffff) > len(answer)-4 {
+		return nil, errors.New("it answers something else than a name server or a broker")
+	}
+	end := 4 + binary.BigEndian.Uint32(answer)&0xffffff
+	var reply struct {
+		Code   int    `json:"code"`
+		Remark string `json:"remark"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(answer[4:end])).Decode(&reply); err != nil || reply.Code != 0 {
+		return nil, fmt.Errorf("it answers %d %s", reply.Code, reply.Remark)
+	}
+	return answer[end:], nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+)
+
+// TestSignUpIsPublished: an event for each member, none for who was refused. While the broker is gone people sign up all the same, and
+// their events come when it is back.
+func TestSignUpIsPublished(t *testing.T) {
+	t.Parallel()
+	server, err := mqtest.Start()
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, eventv1.TopicMembers, 4))
+
+	cfg := testConfig(t)
+	cfg.MQ.NameServers = server.NameServer
+	serving, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- run(serving, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-done)
+	})
+	members := dial(t, cfg.GRPC.Addr)
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	states := func() string {
+		return mysqltest.Dump(t, db, "SELECT state, COUNT(*) FROM mq_outbox GROUP BY state ORDER BY state")
+	}
+
+	signUp := func(name string, n int) string {
+		reply, err := members.SignUp(ctx, &memberv1.SignUpRequest{
+			Phone: fmt.Sprintf("+861380013800%d", n), Email: name + "@example.com", Name: name, Password: "correct horse"})
+		require.NoError(t, err)
+		return reply.GetMemberId()
+	}
+	first := signUp("ann", 0)
+	assert.Equal(t, "HALF 1\n--\n", states(), "by a transactional message")
+	_, err = members.SignUp(ctx, &memberv1.SignUpRequest{Phone: "+8613800138001", Email: "ann@example.com", Name: "x", Password: "correct horse"})
+	require.True(t, memberv1.IsMemberExists(err), "%v", err)
+
+	server.Kill()
+	second := signUp("bob", 2)
+	assert.Equal(t, "HALF 1\nREADY 1\n--\n", states())
+	require.NoError(t, server.Restart())
+	third := signUp("carl", 3)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "0\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY'"))
+	}, time.Minute, 100*time.Millisecond, "the relay sends it")
+
+	reader := server.Dial(t)
+	var got []*eventv1.MemberRegistered
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		got = got[:0]
+		err := reader.Replay(ctx, eventv1.TopicMembers, time.Time{}, time.Now(), func(e mq.Event) error {
+			var m eventv1.MemberRegistered
+			if e.Type != eventv1.TypeMemberRegistered || e.Source != "/member" {
+				return fmt.Errorf("unexpected %s of %s", e.Type, e.Source)
+			}
+			if err := eventv1.Read(e.Data, &m); err != nil || e.Subject != m.GetMemberId() {
+				return fmt.Errorf("%s: %w", e.Subject, err)
+			}
+			got = append(got, &m)
+			return nil
+		})
+		assert.NoError(c, err)
+		assert.GreaterOrEqual(c, len(got), 3)
+	}, time.Minute, 200*time.Millisecond)
+	told := map[string]string{}
+	for _, m := range got {
+		told[m.GetMemberId()] = fmt.Sprint(m.GetName(), " ", m.GetEmail(), " ", m.GetPhone())
+	}
+	assert.Equal(t, map[string]string{
+		first: "ann ann@example.com +8613800138000", second: "bob bob@example.com +8613800138002", third: "carl carl@example.com +8613800138003",
+	}, told)
+}

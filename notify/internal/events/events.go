@@ -1,0 +1,150 @@
+// Package events makes notifications of what other services publish. Each handler writes in the transaction of the inbox, so that an
+// event is told once, whatever is delivered how often.
+package events
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	chassis "example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/notification"
+)
+
+// ContactPatience is how old an order's event may be while it waits for the member's contact: the two come by different topics. Of who
+// was made on the command line none comes.
+const ContactPatience = time.Minute
+
+// Handlers write notifications.
+type Handlers struct {
+	store     *mysql.Store
+	operators []string
+	stale     time.Duration
+}
+
+// New writes into store: alerts to the operators' addresses, and about events older than stale nothing that is sent.
+func New(store *mysql.Store, operators []string, stale time.Duration) *Handlers {
+	return &Handlers{store, operators, stale}
+}
+
+// Consumer is a group and what it does.
+type Consumer struct {
+	mq.Subscription
+	Handle mq.Handler
+}
+
+// Consumers are all of notify's.
+func (h *Handlers) Consumers() []Consumer {
+	registered := []string{eventv1.TypeMemberRegistered}
+	return []Consumer{
+		{mq.Subscription{Group: "notify-sms", Topic: eventv1.TopicMembers, Types: registered}, h.welcomeSMS},
+		{mq.Subscription{Group: "notify-email", Topic: eventv1.TopicMembers, Types: registered}, h.welcomeEmail},
+		{mq.Subscription{Group: "notify-orders", Topic: eventv1.TopicOrders, Order: mq.Strict}, h.order},
+		{mq.Subscription{Group: "notify-alerts", Topic: eventv1.TopicAlerts, Types: []string{eventv1.TypeAlertRaised}}, h.alert},
+	}
+}
+
+// welcomeSMS greets a new member.
+func (h *Handlers) welcomeSMS(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	var m eventv1.MemberRegistered
+	if err := eventv1.Read(e.Data, &m); err != nil {
+		return err
+	}
+	return h.tell(ctx, tx, e, notification.SMS, m.GetPhone(), notification.WelcomeSMS())
+}
+
+// welcomeEmail greets a new member, and remembers where to reach them.
+func (h *Handlers) welcomeEmail(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	var m eventv1.MemberRegistered
+	if err := eventv1.Read(e.Data, &m); err != nil {
+		return err
+	}
+	if m.GetMemberId() == "" {
+		return fmt.Errorf("%w: the event names no member", notification.ErrInvalid)
+	}
+	c := notification.Contact{MemberID: m.GetMemberId(), Phone: m.GetPhone(), Email: m.GetEmail(), Name: m.GetName()}
+	if err := h.store.PutContact(ctx, tx, c); err != nil {
+		return err
+	}
+	return h.tell(ctx, tx, e, notification.Email, c.Email, notification.WelcomeEmail(c.Name))
+}
+
+// order mails the shopper what happened to an order. Who has no contact gets no mail, and that is no failure; a young event waits for
+// the contact first.
+func (h *Handlers) order(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	var o eventv1.OrderChanged
+	if err := eventv1.Read(e.Data, &o); err != nil {
+		return err
+	}
+	what := notification.Order{ID: o.GetOrderId(), Reason: o.GetReason(), TotalCents: o.GetTotalCents(), Points: o.GetPoints()}
+	for _, l := range o.GetLines() {
+		what.Lines = append(what.Lines, notification.Line{Name: l.GetName(), Quantity: l.GetQuantity(), PriceCents: l.GetPriceCents()})
+	}
+	if _, told := notification.OrderEmail(e.Type, "", what); !told {
+		return nil
+	}
+	c, known, err := h.store.Contact(ctx, tx, o.GetMemberId())
+	if err != nil {
+		return err
+	}
+	if !known {
+		age, err := h.age(ctx, tx, e)
+		if err == nil && age < ContactPatience {
+			return fmt.Errorf("%w: nobody told where member %s is reached", mq.ErrNotYet, o.GetMemberId())
+		}
+		return err
+	}
+	text, _ := notification.OrderEmail(e.Type, c.Name, what)
+	return h.tell(ctx, tx, e, notification.Email, c.Email, text)
+}
+
+// alert mails each operator.
+func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	var a eventv1.AlertRaised
+	if err := eventv1.Read(e.Data, &a); err != nil {
+		return err
+	}
+	text := notification.AlertEmail(notification.Alert{
+		Service: a.GetService(), Key: a.GetKey(), Summary: a.GetSummary(), Detail: a.GetDetail(), Times: a.GetTimes(), Since: a.GetSince().AsTime(),
+	})
+	for _, to := range h.operators {
+		if err := h.tell(ctx, tx, e, notification.Email, to, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell writes a notification, STALE when e is too old; nothing when it is there, because the inbox has forgotten e meanwhile.
+func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel notification.Channel, to string, text notification.Text) error {
+	age, err := h.age(ctx, tx, e)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	err = h.store.Add(ctx, tx, notification.Notification{
+		ID: id.String(), Channel: channel, To: to, Subject: text.Subject, Text: text.Body, State: notification.First(age, h.stale),
+		Source: e.Source, EventID: e.ID, EventType: e.Type,
+	})
+	if err != nil && !chassis.Duplicate(err) {
+		return err
+	}
+	return nil
+}
+
+// age is that of e; an event without a time is new.
+func (h *Handlers) age(ctx context.Context, tx *sql.Tx, e mq.Event) (time.Duration, error) {
+	if e.Time.IsZero() {
+		return 0, nil
+	}
+	return h.store.Age(ctx, tx, e.Time)
+}

@@ -1,0 +1,248 @@
+package events_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/notify/internal/events"
+	store "example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/migrations"
+)
+
+func TestMain(m *testing.M) { mqtest.Main(m) }
+
+// stage is the handlers over a database of the test's own.
+type stage struct {
+	db        *sql.DB
+	consumers map[string]events.Consumer
+}
+
+func newStage(t *testing.T) stage {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	s := stage{db, map[string]events.Consumer{}}
+	for _, c := range events.New(store.NewStore(db), []string{"op-1@example.com", "op-2@example.com"}, 24*time.Hour).Consumers() {
+		s.consumers[c.Group] = c
+	}
+	return s
+}
+
+// take calls a group's handler in a transaction of its own, as the inbox does.
+func (s stage) take(t *testing.T, group string, e mq.Event) error {
+	t.Helper()
+	return mysql.InTx(t.Context(), s.db, func(tx *sql.Tx) error { return s.consumers[group].Handle(t.Context(), tx, e) })
+}
+
+// consume runs a group on a topic of the test's own, twice, as two processes would.
+func (s stage) consume(t *testing.T, server *mqtest.Server, group, topic string) {
+	t.Helper()
+	c := s.consumers[group]
+	c.Group, c.Topic, c.FirstPause, c.Poll = group+"-"+topic, topic, 50*time.Millisecond, 50*time.Millisecond
+	for range 2 {
+		broker := server.Dial(t)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- broker.Consume(ctx, s.db, c.Subscription, c.Handle) }()
+		t.Cleanup(func() {
+			stop()
+			assert.NoError(t, <-done)
+		})
+	}
+}
+
+// await waits until so many rows of the inbox are closed.
+func (s stage) await(t *testing.T, n int) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, fmt.Sprintf("%d\n--\n", n), mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_inbox WHERE state IN ('DONE', 'OLD')"))
+	}, time.Minute, 50*time.Millisecond)
+}
+
+func (s stage) told(t *testing.T) string {
+	t.Helper()
+	return mysqltest.Dump(t, s.db, `SELECT event_type, channel, recipient, SUBSTRING_INDEX(subject, ' / ', -1), state, closed_at IS NULL
+		FROM notification ORDER BY event_type, channel, recipient`)
+}
+
+func event(t *testing.T, source, typ, subject string, sequence int64, m proto.Message) mq.Event {
+	t.Helper()
+	data, err := eventv1.Data(m)
+	require.NoError(t, err)
+	return mq.Event{ID: mq.NewID(), Source: source, Type: typ, Subject: subject, Sequence: sequence, Time: time.Now(), Data: data}
+}
+
+func registered(t *testing.T, id string) mq.Event {
+	t.Helper()
+	return event(t, "/member", eventv1.TypeMemberRegistered, id, 0,
+		&eventv1.MemberRegistered{MemberId: id, Phone: "+8613800138000", Email: id + "@example.com", Name: "Ann"})
+}
+
+func order(t *testing.T, typ string, sequence int64) mq.Event {
+	t.Helper()
+	return event(t, "/order", typ, "o-1", sequence, &eventv1.OrderChanged{OrderId: "o-1", MemberId: "ann", TotalCents: 1000, Points: 10,
+		Lines: []*eventv1.OrderChanged_Line{{Sku: "apple", Name: "苹果", Quantity: 2, PriceCents: 500}}})
+}
+
+func publish(t *testing.T, broker *mq.Broker, topic string, all ...mq.Event) {
+	t.Helper()
+	for _, e := range all {
+		require.NoError(t, broker.Publish(t.Context(), topic, e))
+	}
+}
+
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	require.Len(t, s.consumers, 4)
+	for group, want := range map[string]string{
+		"notify-sms": "member-events 0", "notify-email": "member-events 0", "notify-orders": "order-events 2", "notify-alerts": "alert-events 0",
+	} {
+		assert.Equal(t, want, fmt.Sprint(s.consumers[group].Topic, " ", int(s.consumers[group].Order)))
+	}
+}
+
+// TestSignUp: an SMS and a mail, each once, by two groups that do not wait for each other, in two processes each.
+func TestSignUp(t *testing.T) {
+	t.Parallel()
+	server, s := mqtest.Shared(t), newStage(t)
+	topic := server.Topic(t)
+	s.consume(t, server, "notify-sms", topic)
+	s.consume(t, server, "notify-email", topic)
+	ann := registered(t, "ann")
+	publish(t, server.Dial(t), topic, ann, ann, registered(t, "bob"), ann)
+	s.await(t, 4)
+	assert.Equal(t, `member.registered EMAIL ann@example.com Welcome to Fourfold PENDING 1
+member.registered EMAIL bob@example.com Welcome to Fourfold PENDING 1
+member.registered SMS +8613800138000  PENDING 1
+member.registered SMS +8613800138000  PENDING 1
+--
+`, s.told(t))
+	assert.Equal(t, "ann +8613800138000 ann@example.com Ann\nbob +8613800138000 bob@example.com Ann\n--\n",
+		mysqltest.Dump(t, s.db, "SELECT member_id, phone, email, name FROM contact ORDER BY member_id"))
+}
+
+// TestOrders: in order and once, whatever comes twice or early; not all is told.
+func TestOrders(t *testing.T) {
+	t.Parallel()
+	server, s := mqtest.Shared(t), newStage(t)
+	topic := server.Topic(t)
+	s.consume(t, server, "notify-orders", topic)
+	require.NoError(t, s.take(t, "notify-email", registered(t, "ann")))
+	created, paid, shipped, completed := order(t, "order.created", 1), order(t, "order.paid", 2), order(t, "order.shipped", 3), order(t, "order.completed", 4)
+	publish(t, server.Dial(t), topic, shipped, created, created, paid, completed, paid, shipped)
+	s.await(t, 4)
+	assert.Equal(t, `member.registered EMAIL ann@example.com Welcome to Fourfold PENDING 1
+order.paid EMAIL ann@example.com Order paid: o-1 PENDING 1
+order.shipped EMAIL ann@example.com Order shipped: o-1 PENDING 1
+--
+`, s.told(t))
+	assert.Equal(t, "1\n--\n", mysqltest.Dump(t, s.db,
+		"SELECT p.id < s.id FROM notification p JOIN notification s WHERE p.event_type = 'order.paid' AND s.event_type = 'order.shipped'"))
+	for _, typ := range []string{"order.refunded", "order.canceled"} {
+		require.NoError(t, s.take(t, "notify-orders", order(t, typ, 5)))
+	}
+	assert.Contains(t, s.told(t), "order.canceled EMAIL ann@example.com Order canceled: o-1 PENDING 1\n")
+	assert.Contains(t, s.told(t), "order.refunded EMAIL ann@example.com Order refunded: o-1 PENDING 1\n")
+}
+
+// TestOrderBeforeItsMember: the topics are two, so an order's event may come first. It waits, but not for ever: of seeded members no
+// event comes.
+func TestOrderBeforeItsMember(t *testing.T) {
+	t.Parallel()
+	server, s := mqtest.Shared(t), newStage(t)
+	members, orders := server.Topic(t), server.Topic(t)
+	s.consume(t, server, "notify-email", members)
+	s.consume(t, server, "notify-orders", orders)
+	broker := server.Dial(t)
+	publish(t, broker, orders, order(t, "order.created", 1), order(t, "order.paid", 2))
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "2 WAITING 0\n--\n", mysqltest.Dump(t, s.db, "SELECT seq, state, tries FROM mq_inbox WHERE state <> 'DONE'"))
+	}, time.Minute, 50*time.Millisecond, "to wait is no failure")
+	assert.Equal(t, "--\n", s.told(t))
+	publish(t, broker, members, registered(t, "ann"))
+	s.await(t, 3)
+	assert.Contains(t, s.told(t), "order.paid EMAIL ann@example.com Order paid: o-1 PENDING 1\n")
+}
+
+func TestNobodyKnowsTheMember(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	e := order(t, "order.paid", 1)
+	e.Time = time.Now().Add(-events.ContactPatience + 20*time.Second)
+	require.ErrorIs(t, s.take(t, "notify-orders", e), mq.ErrNotYet)
+	e.Time = time.Now().Add(-events.ContactPatience - time.Second)
+	require.NoError(t, s.take(t, "notify-orders", e), "no mail, and no failure")
+	assert.Equal(t, "--\n", s.told(t))
+}
+
+// TestStale: what comes after a day is written down, and not sent.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	for age, group := range map[time.Duration]string{25 * time.Hour: "notify-sms", 23 * time.Hour: "notify-email"} {
+		e := registered(t, "ann")
+		e.Time = time.Now().Add(-age)
+		require.NoError(t, s.take(t, group, e))
+	}
+	timeless := registered(t, "bob")
+	timeless.Time = time.Time{}
+	require.NoError(t, s.take(t, "notify-email", timeless))
+	assert.Equal(t, `member.registered EMAIL ann@example.com Welcome to Fourfold PENDING 1
+member.registered EMAIL bob@example.com Welcome to Fourfold PENDING 1
+member.registered SMS +8613800138000  STALE 0
+--
+`, s.told(t))
+}
+
+// TestAlerts: each operator gets each alert once.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	server, s := mqtest.Shared(t), newStage(t)
+	topic := server.Topic(t)
+	s.consume(t, server, "notify-alerts", topic)
+	e := event(t, "/order", eventv1.TypeAlertRaised, "order/payment/g-1", 0, &eventv1.AlertRaised{Service: "order", Key: "payment/g-1",
+		Summary: "a payment hangs", Detail: "look", Times: 1, Since: timestamppb.Now()})
+	publish(t, server.Dial(t), topic, e, e)
+	s.await(t, 1)
+	assert.Equal(t, `alert.raised EMAIL op-1@example.com [Fourfold] order payment/g-1 PENDING 1
+alert.raised EMAIL op-2@example.com [Fourfold] order payment/g-1 PENDING 1
+--
+`, s.told(t))
+	assert.Equal(t, "1\n1\n--\n", mysqltest.Dump(t, s.db, "SELECT body LIKE '%a payment hangs%look%' FROM notification"))
+}
+
+// TestToldOnce: also when the inbox has forgotten the event.
+func TestToldOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	e := registered(t, "ann")
+	require.NoError(t, s.take(t, "notify-sms", e))
+	require.NoError(t, s.take(t, "notify-sms", e))
+	assert.Equal(t, "1\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM notification"))
+}
+
+// TestWhatIsNoEvent fails, so that it becomes a dead letter that somebody looks at.
+func TestWhatIsNoEvent(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	for group := range s.consumers {
+		e := order(t, "order.paid", 1)
+		e.Data = []byte(`[]`)
+		require.Error(t, s.take(t, group, e), group)
+	}
+	require.Error(t, s.take(t, "notify-email", registered(t, "")))
+	assert.Equal(t, "--\n", s.told(t))
+}

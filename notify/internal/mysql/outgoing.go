@@ -1,0 +1,84 @@
+package mysql
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/fourfold/notify/internal/mysql/query"
+	"example.com/fourfold/notify/internal/notification"
+)
+
+// Leased is a notification that one sender has to itself for a while.
+type Leased struct {
+	notification.Notification
+	// Age is by the database's clock.
+	Age time.Duration
+
+	owner string
+}
+
+// Lease takes up to limit PENDING notifications of channel that are due, oldest first, and counts a try of each. Nobody else gets them
+// until the lease is over, by the database's clock.
+func (s *Store) Lease(ctx context.Context, channel notification.Channel, lease time.Duration, limit int32) ([]Leased, error) {
+	due, err := s.q.DueNotifications(ctx, query.DueNotificationsParams{Channel: string(channel), Limit: limit})
+	if err != nil || len(due) == 0 {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	owner := id.String() // a new one each time: who comes back late is another one
+	n, err := s.q.LeaseNotifications(ctx, query.LeaseNotificationsParams{Owner: owner, LeaseUs: lease.Microseconds(), Ids: due})
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	rows, err := s.q.ListLeased(ctx, query.ListLeasedParams{Ids: due, Owner: owner})
+	leased := make([]Leased, len(rows))
+	for i, r := range rows {
+		leased[i] = Leased{
+			Notification: notification.Notification{
+				ID: r.ID, Channel: notification.Channel(r.Channel), To: r.Recipient, Subject: r.Subject, Text: r.Body,
+				State: notification.Pending, Tries: r.Tries, EventType: r.EventType, CreatedAt: r.CreatedAt,
+			},
+			Age: time.Duration(r.AgeUs) * time.Microsecond, owner: owner,
+		}
+	}
+	return leased, err
+}
+
+// Close takes a PENDING notification to its last state. It changes nothing when it is closed already, and does not ask whose lease it
+// is: what the provider has it has.
+func (s *Store) Close(ctx context.Context, id string, to notification.State, why string) error {
+	_, err := s.q.CloseNotification(ctx, query.CloseNotificationParams{ID: id, ToState: string(to), LastError: why})
+	return err
+}
+
+// Postpone ends n's lease and lets nobody take it for pause. It changes nothing when the lease is another's by now.
+func (s *Store) Postpone(ctx context.Context, n Leased, pause time.Duration, why string) error {
+	_, err := s.q.PostponeNotification(ctx, query.PostponeNotificationParams{
+		ID: n.ID, Owner: n.owner, PauseUs: pause.Microseconds(), LastError: why,
+	})
+	return err
+}
+
+// Failing counts what a channel FAILED to send within the last span, and what is PENDING for longer than patience.
+func (s *Store) Failing(ctx context.Context, channel notification.Channel, span, patience time.Duration) (failed, late int64, err error) {
+	row, err := s.q.CountFailing(ctx, query.CountFailingParams{
+		Channel: string(channel), SpanUs: -span.Microseconds(), PatienceUs: -patience.Microseconds(),
+	})
+	return row.Failed, row.Late, err
+}
+
+// Inbox is the demo's provider, for both channels: what it is given is in table inbox, once.
+type Inbox struct{ q *query.Queries }
+
+// DemoInbox is over the store's database.
+func (s *Store) DemoInbox() Inbox { return Inbox{s.q} }
+
+// Send puts n there. The second time nothing changes.
+func (i Inbox) Send(ctx context.Context, n notification.Notification) error {
+	return i.q.Receive(ctx, query.ReceiveParams{ID: n.ID, Channel: string(n.Channel), Recipient: n.To, Subject: n.Subject, Body: n.Text})
+}

@@ -1,0 +1,98 @@
+// Package notification holds the rules of what members and operators are told: no I/O.
+package notification
+
+import (
+	"errors"
+	"time"
+)
+
+var (
+	// ErrInvalid: a field is not usable; the text says which and what it has to be.
+	ErrInvalid = errors.New("invalid")
+	// ErrRefused is what a provider answers about a notification that it will never take: another try is no use.
+	ErrRefused = errors.New("refused for good")
+)
+
+// Channel is a way to reach somebody.
+type Channel string
+
+// The channels.
+const (
+	SMS   Channel = "SMS"
+	Email Channel = "EMAIL"
+)
+
+// State is where a notification is.
+//
+//	(none) --event--> PENDING --the provider has it--> SENT
+//	    \                |  \--it refused it for good, or GiveUp is over--> FAILED
+//	     \               \--GiveUp was over before the first try--> STALE
+//	      \--the event was too old--> STALE
+type State string
+
+// The states. Only PENDING is left again.
+const (
+	Pending State = "PENDING"
+	Sent    State = "SENT"
+	Failed  State = "FAILED"
+	Stale   State = "STALE"
+)
+
+// Notification is one text for one recipient on one channel, because of one event.
+type Notification struct {
+	// ID is a UUIDv7, and the key by which a provider knows a second try.
+	ID      string
+	Channel Channel
+	// To is a phone number (E.164) or an e-mail address.
+	To string
+	// Subject is empty for SMS.
+	Subject, Text string
+	State         State
+	// Tries is how often it was taken to be sent.
+	Tries     int32
+	LastError string
+	// Source and EventID name the event.
+	Source, EventID, EventType string
+	CreatedAt                  time.Time
+	// ClosedAt is zero while it is PENDING.
+	ClosedAt time.Time
+}
+
+// Received is what the demo's inbox holds.
+type Received struct {
+	// No counts arrivals.
+	No int64
+	// ID is the notification's.
+	ID            string
+	Channel       Channel
+	To            string
+	Subject, Text string
+	At            time.Time
+}
+
+// Contact is where a member is reached.
+type Contact struct{ MemberID, Phone, Email, Name string }
+
+// First is the state of a notification about an event of this age: what is older than stale is not sent any more.
+func First(age, stale time.Duration) State {
+	if age > stale {
+		return Stale
+	}
+	return Pending
+}
+
+// GivenUp tells what becomes of a PENDING notification of this age, taken for the nth time: it stays PENDING until giveUp.
+func GivenUp(age, giveUp time.Duration, n int32) State {
+	switch {
+	case age <= giveUp:
+		return Pending
+	case n <= 1: // nobody could have sent it
+		return Stale
+	}
+	return Failed
+}
+
+// Pause is that behind the nth failure: 1 s, doubled each time, up to longest.
+func Pause(n int32, longest time.Duration) time.Duration {
+	return min(time.Second<<min(max(n-1, 0), 20), longest)
+}

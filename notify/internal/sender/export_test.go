@@ -1,0 +1,4 @@
+package sender
+
+// Look is one round of Watch for a channel.
+var Look = look

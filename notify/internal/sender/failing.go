@@ -1,0 +1,58 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/notification"
+)
+
+const (
+	watchEvery = 10 * time.Second
+	// failedFor is how long a FAILED notification is a matter for an alert.
+	failedFor = time.Hour
+	// lateAfter is when a PENDING one is.
+	lateAfter = 10 * time.Minute
+)
+
+// Watch is background work that raises <channel>-failing while a provider does not take what it should, and clears it after. Any number
+// of processes may run it.
+func Watch(store *mysql.Store, alerts *alert.Alerts) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for {
+			for _, channel := range []notification.Channel{notification.SMS, notification.Email} {
+				if err := look(ctx, store, alerts, channel); err != nil && ctx.Err() == nil {
+					slog.WarnContext(ctx, "look for notifications that fail", "channel", channel, "err", err)
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(watchEvery):
+			}
+		}
+	}
+}
+
+func look(ctx context.Context, store *mysql.Store, alerts *alert.Alerts, channel notification.Channel) error {
+	failed, late, err := store.Failing(ctx, channel, failedFor, lateAfter)
+	if err != nil {
+		return err
+	}
+	key := strings.ToLower(string(channel)) + "-failing"
+	if failed+late == 0 {
+		return alerts.Clear(ctx, key)
+	}
+	return alerts.Raise(ctx, key,
+		fmt.Sprintf("%s: %d given up within the last hour, %d waiting for longer than 10 minutes", channel, failed, late),
+		`Each has the provider's last answer:
+  GET /v1/ops/notifications?state=FAILED
+  GET /v1/ops/notifications?state=PENDING
+What is PENDING is tried again by itself; mend the provider or its settings (EMAIL_PROVIDER, SMTP_…, SMS_PROVIDER, SMS_…).
+`)
+}

@@ -1,0 +1,257 @@
+package sender_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	store "example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/notification"
+	"example.com/fourfold/notify/internal/sender"
+	"example.com/fourfold/notify/internal/sms"
+	"example.com/fourfold/notify/migrations"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+func open(t *testing.T) (*store.Store, *sql.DB) {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables(), alert.Tables())
+	return store.NewStore(db), db
+}
+
+// add writes a PENDING notification.
+func add(t *testing.T, db *sql.DB, id string, channel notification.Channel) {
+	t.Helper()
+	require.NoError(t, mysql.InTx(t.Context(), db, func(tx *sql.Tx) error {
+		return store.NewStore(db).Add(t.Context(), tx, notification.Notification{
+			ID: id, Channel: channel, To: "+8613800138000", Text: "hello", State: notification.Pending, Source: "/member", EventID: "e-" + id,
+			EventType: "member.registered",
+		})
+	}))
+}
+
+// quick are times for tests, of which each waits for something else than a time.
+var quick = sender.Times{Every: 10 * time.Millisecond, Call: 5 * time.Second, Lease: 11 * time.Second, LongestPause: 20 * time.Millisecond, GiveUp: 24 * time.Hour}
+
+// run starts a sender for SMS.
+func run(t *testing.T, s *store.Store, p sender.Provider, times sender.Times) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sender.New(s, notification.SMS, p, times).Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-done)
+	})
+}
+
+// await waits until the rows read so.
+func await(t *testing.T, db *sql.DB, want, query string) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, want+"\n--\n", mysqltest.Dump(t, db, query))
+	}, 30*time.Second, 20*time.Millisecond)
+}
+
+const rows = "SELECT id, state, tries, closed_at IS NULL, last_error FROM notification ORDER BY id"
+
+// gateway is an SMS provider over HTTP: it answers what answer says to the nth call and remembers the keys.
+type gateway struct {
+	mu   sync.Mutex
+	keys []string
+}
+
+func (g *gateway) open(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.Request)) *sms.Provider {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body) // or the server does not see that the client left
+		g.mu.Lock()
+		g.keys = append(g.keys, r.Header.Get("Idempotency-Key"))
+		n := len(g.keys)
+		g.mu.Unlock()
+		answer(n, w, r)
+	}))
+	t.Cleanup(server.Close)
+	p, err := sms.New(sms.Config{URL: server.URL, Token: "t"})
+	require.NoError(t, err)
+	return p
+}
+
+// TestTriedAgain: after failures and a hang the message goes out, under one key.
+func TestTriedAgain(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	add(t, db, "n-2", notification.Email)
+	var g gateway
+	times := quick
+	times.Call = 300 * time.Millisecond
+	run(t, s, g.open(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		switch n {
+		case 1, 2:
+			http.Error(w, "busy", http.StatusServiceUnavailable)
+		case 3:
+			<-r.Context().Done()
+		}
+	}), times)
+	await(t, db, "n-1 SENT 4 0 \nn-2 PENDING 0 1 ", rows)
+	assert.Equal(t, []string{"n-1", "n-1", "n-1", "n-1"}, g.keys)
+}
+
+// TestPausesGrow: behind a failure nobody takes it for a second and more.
+func TestPausesGrow(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	var g gateway
+	times := quick
+	times.LongestPause = time.Hour
+	run(t, s, g.open(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "a\nb", http.StatusBadGateway)
+	}), times)
+	await(t, db, "n-1 PENDING 1 1 502 Bad Gateway: a b ", rows)
+	_, err := db.ExecContext(t.Context(), "UPDATE notification SET tries = 6, next_at = NOW(3)")
+	require.NoError(t, err)
+	await(t, db, "1", "SELECT TIMESTAMPDIFF(SECOND, NOW(3), next_at) BETWEEN 55 AND 64 FROM notification WHERE tries = 7")
+}
+
+// TestRefused: no second try.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	var g gateway
+	run(t, s, g.open(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no such number", http.StatusUnprocessableEntity)
+	}), quick)
+	await(t, db, "n-1 FAILED 1 0 refused for good: 422 Unprocessable Entity: no such number ", rows)
+	assert.Len(t, g.keys, 1)
+}
+
+// counted counts what it is given.
+type counted struct{ times sync.Map }
+
+func (c *counted) Send(_ context.Context, n notification.Notification) error {
+	v, _ := c.times.LoadOrStore(n.ID, new(atomic.Int64))
+	v.(*atomic.Int64).Add(1)
+	return nil
+}
+
+// TestSeveralSenders: none sends what another has.
+func TestSeveralSenders(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	const many = 300
+	for n := range many {
+		add(t, db, fmt.Sprintf("n-%03d", n), notification.SMS)
+	}
+	var c counted
+	for range 4 {
+		run(t, s, &c, quick)
+	}
+	await(t, db, fmt.Sprintf("SENT 1 %d", many), "SELECT state, tries, COUNT(*) FROM notification GROUP BY state, tries")
+	n := 0
+	c.times.Range(func(id, times any) bool {
+		n++
+		assert.Equal(t, int64(1), times.(*atomic.Int64).Load(), id)
+		return true
+	})
+	assert.Equal(t, many, n)
+}
+
+// TestTooOld: what was tried for a day is FAILED, what nobody could try in that time is STALE; the provider gets neither.
+func TestTooOld(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	add(t, db, "n-2", notification.SMS)
+	_, err := db.ExecContext(t.Context(), "UPDATE notification SET created_at = TIMESTAMPADD(HOUR, -25, NOW(3)), tries = IF(id = 'n-1', 9, 0)")
+	require.NoError(t, err)
+	var c counted
+	run(t, s, &c, quick)
+	await(t, db, "n-1 FAILED 10 0 tried for too long\nn-2 STALE 1 0 nobody could send it for too long", rows)
+	c.times.Range(func(id, _ any) bool { return assert.Fail(t, "sent", id) })
+}
+
+// TestLeaseOfTheDead: what a dead sender had is taken over when its lease is over, and what the dead one wakes up to write late does
+// not stop the other.
+func TestLeaseOfTheDead(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	dead, err := s.Lease(t.Context(), notification.SMS, time.Second, 10)
+	require.NoError(t, err)
+	require.Len(t, dead, 1)
+	none, err := s.Lease(t.Context(), notification.SMS, time.Second, 10)
+	require.NoError(t, err)
+	require.Empty(t, none)
+	var other []store.Leased
+	require.Eventually(t, func() bool {
+		other, err = s.Lease(t.Context(), notification.SMS, time.Minute, 10)
+		return err != nil || len(other) == 1
+	}, 20*time.Second, 50*time.Millisecond)
+	require.NoError(t, err)
+	require.NoError(t, s.Postpone(t.Context(), dead[0], 0, "late"))
+	none, err = s.Lease(t.Context(), notification.SMS, time.Minute, 10)
+	require.NoError(t, err)
+	assert.Empty(t, none, "the lease is the other's")
+	require.NoError(t, s.Close(t.Context(), "n-1", notification.Sent, ""))
+	require.NoError(t, s.Close(t.Context(), "n-1", notification.Failed, "late"))
+	assert.Equal(t, "n-1 SENT 2 0 \n--\n", mysqltest.Dump(t, db, rows), "SENT stays SENT")
+}
+
+// TestDemoInbox: a second try arrives nowhere.
+func TestDemoInbox(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	n := notification.Notification{ID: "n-1", Channel: notification.Email, To: "ann@example.com", Subject: "s", Text: "t"}
+	for range 3 {
+		require.NoError(t, s.DemoInbox().Send(t.Context(), n))
+	}
+	assert.Equal(t, "n-1 EMAIL ann@example.com s t\n--\n", mysqltest.Dump(t, db, "SELECT id, channel, recipient, subject, body FROM inbox"))
+}
+
+// TestFailingIsAlerted: one alert a channel while something fails, and none any more when nothing does.
+func TestFailingIsAlerted(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	outbox := mq.NewOutbox(db, nil, mq.OutboxConfig{})
+	alerts := alert.New(outbox, db, "notify")
+	look := func() string {
+		t.Helper()
+		for _, channel := range []notification.Channel{notification.SMS, notification.Email} {
+			require.NoError(t, sender.Look(t.Context(), s, alerts, channel))
+		}
+		return strings.TrimSuffix(mysqltest.Dump(t, db, "SELECT name FROM alert WHERE cleared_at IS NULL ORDER BY name"), "--\n")
+	}
+	set := func(statement string) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	add(t, db, "n-1", notification.SMS)
+	assert.Empty(t, look(), "a young one is nobody's matter")
+	set("UPDATE notification SET created_at = TIMESTAMPADD(MINUTE, -11, NOW(3))")
+	assert.Equal(t, "sms-failing\n", look())
+	set("UPDATE notification SET state = 'SENT', closed_at = NOW(3), created_at = NOW(3)")
+	assert.Empty(t, look())
+	set("UPDATE notification SET state = 'FAILED', channel = 'EMAIL'")
+	assert.Equal(t, "email-failing\n", look())
+	assert.Equal(t, "notify/email-failing\nnotify/sms-failing\n--\n", mysqltest.Dump(t, db, "SELECT subject FROM mq_outbox ORDER BY subject"), "one event each")
+}

@@ -1,0 +1,144 @@
+// Package smtp hands mails to a mail server.
+package smtp
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"mime"
+	"mime/quotedprintable"
+	"net"
+	"net/mail"
+	"net/smtp"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"example.com/fourfold/notify/internal/notification"
+)
+
+// Config is the mail server.
+type Config struct {
+	// Addr is host:port. STARTTLS is used when the server offers it, and then its certificate must be the host's.
+	Addr string `json:"addr"`
+	// From is an address, or Name <address>.
+	From string `json:"from"`
+	// Username and Password are for AUTH PLAIN, both or none. They are only sent under TLS, or on this machine.
+	Username string `json:"username"`
+	Password string `json:"password"`
+	// Roots are whose certificates are believed; the machine's when nil.
+	Roots *x509.CertPool `json:"-"`
+}
+
+// Provider hands each mail over on a connection of its own.
+type Provider struct {
+	cfg    Config
+	host   string
+	from   *mail.Address
+	domain string
+}
+
+// New fails on a configuration that cannot work.
+func New(cfg Config) (*Provider, error) {
+	const otherwise = ", or email.provider (EMAIL_PROVIDER) to demo"
+	host, _, err := net.SplitHostPort(cfg.Addr)
+	if err != nil || host == "" {
+		return nil, errors.New("email.smtp.addr (SMTP_ADDR) is not host:port: set it to the mail server's" + otherwise)
+	}
+	from, err := mail.ParseAddress(cfg.From)
+	if err != nil {
+		return nil, errors.New("email.smtp.from (SMTP_FROM) is no address: set it to one, as Shop <shop@example.com>" + otherwise)
+	}
+	if (cfg.Username == "") != (cfg.Password == "") {
+		return nil, errors.New("email.smtp.username (SMTP_USERNAME) and password (SMTP_PASSWORD): set both or none")
+	}
+	return &Provider{cfg, host, from, from.Address[strings.LastIndexByte(from.Address, '@')+1:]}, nil
+}
+
+// Send hands n over. notification.ErrRefused when the server refuses the recipient or the text for good (5xx), or n.To is no address.
+// What it says before is about us, not about n: our name, password or sender may be mended.
+func (p *Provider) Send(ctx context.Context, n notification.Notification) error {
+	if to, err := mail.ParseAddress(n.To); err != nil || to.Address != n.To {
+		return fmt.Errorf("%w: %q is no e-mail address", notification.ErrRefused, n.To)
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.cfg.Addr)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	c, err := smtp.NewClient(conn, p.host)
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if err := p.begin(c); err != nil {
+		return err
+	}
+	if err := c.Rcpt(n.To); err != nil {
+		return verdict(err)
+	}
+	w, err := c.Data()
+	if err != nil {
+		return verdict(err)
+	}
+	if _, err := w.Write(p.message(n)); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return verdict(err)
+	}
+	_ = c.Quit() // it has the mail
+	return nil
+}
+
+// begin comes to the point at which the server takes a recipient.
+func (p *Provider) begin(c *smtp.Client) error {
+	if offered, _ := c.Extension("STARTTLS"); offered {
+		if err := c.StartTLS(&tls.Config{ServerName: p.host, RootCAs: p.cfg.Roots, MinVersion: tls.VersionTLS12}); err != nil {
+			return fmt.Errorf("STARTTLS: %w", err)
+		}
+	}
+	if p.cfg.Username != "" {
+		if err := c.Auth(smtp.PlainAuth("", p.cfg.Username, p.cfg.Password, p.host)); err != nil {
+			return fmt.Errorf("AUTH: %w", err)
+		}
+	}
+	return c.Mail(p.from.Address)
+}
+
+// verdict marks a refusal for good. 530 asks for a password or TLS, so it is about us.
+func verdict(err error) error {
+	var said *textproto.Error
+	if errors.As(err, &said) && said.Code >= 500 && said.Code != 530 {
+		return fmt.Errorf("%w: %w", notification.ErrRefused, err)
+	}
+	return err
+}
+
+// message is n as RFC 5322 has it, the same each time. Recipient, subject and text are strangers': an address was checked, the subject is
+// encoded when it is more than printable ASCII, and the text cannot leave its part.
+func (p *Provider) message(n notification.Notification) []byte {
+	var b bytes.Buffer
+	for _, h := range [][2]string{
+		{"From", p.from.String()},
+		{"To", (&mail.Address{Address: n.To}).String()},
+		{"Subject", strings.ReplaceAll(mime.BEncoding.Encode("utf-8", n.Subject), "?= =?", "?=\r\n =?")},
+		{"Date", n.CreatedAt.Format(time.RFC1123Z)},
+		{"Message-ID", "<" + n.ID + "@" + p.domain + ">"},
+		{"Auto-Submitted", "auto-generated"},
+		{"MIME-Version", "1.0"},
+		{"Content-Type", "text/plain; charset=utf-8"},
+		{"Content-Transfer-Encoding", "quoted-printable"},
+	} {
+		b.WriteString(h[0] + ": " + h[1] + "\r\n")
+	}
+	b.WriteString("\r\n")
+	w := quotedprintable.NewWriter(&b)
+	_, _ = w.Write([]byte(n.Text)) // into memory
+	_ = w.Close()
+	return b.Bytes()
+}

@@ -1,0 +1,286 @@
+package smtp_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"mime"
+	"mime/quotedprintable"
+	"net"
+	"net/mail"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	server "github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/notify/internal/notification"
+	"example.com/fourfold/notify/internal/smtp"
+)
+
+// post is a mail server and what it was given.
+type post struct {
+	addr string
+	// rcpt, text and from are what it answers, nothing for yes.
+	rcpt, text, from error
+
+	mu    sync.Mutex
+	mails []string
+	saw   []string // TLS and AUTH
+}
+
+func (p *post) NewSession(c *server.Conn) (server.Session, error) {
+	return &session{post: p, conn: c}, nil
+}
+
+type session struct {
+	*post
+	conn *server.Conn
+	to   []string
+}
+
+func (s *session) Mail(from string, _ *server.MailOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, secure := s.conn.TLSConnectionState(); secure {
+		s.saw = append(s.saw, "TLS")
+	}
+	s.saw = append(s.saw, "from "+from)
+	return s.from
+}
+
+func (s *session) Rcpt(to string, _ *server.RcptOptions) error {
+	s.to = append(s.to, to)
+	return s.rcpt
+}
+
+func (s *session) Data(r io.Reader) error {
+	body, err := io.ReadAll(r)
+	if err != nil || s.text != nil {
+		return s.text
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saw = append(s.saw, "to "+strings.Join(s.to, " "))
+	s.mails = append(s.mails, string(body))
+	return nil
+}
+
+func (s *session) Reset()        {}
+func (s *session) Logout() error { return nil }
+
+func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
+
+func (s *session) Auth(string) (sasl.Server, error) {
+	return sasl.NewPlainServer(func(_, username, password string) error {
+		if username != "shop" || password != "secret" {
+			return server.ErrAuthFailed
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.saw = append(s.saw, "AUTH")
+		return nil
+	}), nil
+}
+
+// open starts p on a port of its own; with certificates it offers STARTTLS, and AUTH behind it only.
+func (p *post) open(t *testing.T, certificates ...tls.Certificate) {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := server.NewServer(p)
+	s.Domain, s.ReadTimeout = "localhost", 10*time.Second
+	s.ErrorLog = silent{}
+	if len(certificates) > 0 {
+		s.TLSConfig = &tls.Config{Certificates: certificates}
+	} else {
+		s.AllowInsecureAuth = true
+	}
+	go func() { _ = s.Serve(lis) }()
+	t.Cleanup(func() { _ = s.Close() })
+	p.addr = lis.Addr().String()
+}
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+func (silent) Println(...any)        {}
+
+func provider(t *testing.T, cfg smtp.Config) *smtp.Provider {
+	t.Helper()
+	if cfg.From == "" {
+		cfg.From = "买四 <shop@example.com>"
+	}
+	p, err := smtp.New(cfg)
+	require.NoError(t, err)
+	return p
+}
+
+func note() notification.Notification {
+	return notification.Notification{
+		ID: "0190-1", To: "ann@example.com", Subject: "订单已支付 / Order paid", Text: "您好：\n.\n第二行\n",
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}
+
+func TestAMail(t *testing.T) {
+	t.Parallel()
+	var p post
+	p.open(t)
+	n := note()
+	n.Subject = strings.Repeat("长", 255)
+	require.NoError(t, provider(t, smtp.Config{Addr: p.addr}).Send(t.Context(), n))
+	require.Len(t, p.mails, 1)
+	assert.Equal(t, []string{"from shop@example.com", "to ann@example.com"}, p.saw)
+	for line := range strings.SplitSeq(p.mails[0], "\r\n") {
+		assert.LessOrEqual(t, len(line), len("Subject: ")+75, line) // an encoded word has 75; mail servers take 998
+		assert.False(t, strings.ContainsFunc(line, func(r rune) bool { return r > '~' }), line)
+	}
+	m, err := mail.ReadMessage(strings.NewReader(p.mails[0]))
+	require.NoError(t, err)
+	subject, err := (&mime.WordDecoder{}).DecodeHeader(m.Header.Get("Subject"))
+	require.NoError(t, err)
+	assert.Equal(t, n.Subject, subject)
+	from, err := m.Header.AddressList("From")
+	require.NoError(t, err)
+	assert.Equal(t, mail.Address{Name: "买四", Address: "shop@example.com"}, *from[0])
+	assert.Equal(t, "<ann@example.com>", m.Header.Get("To"))
+	assert.Equal(t, "<0190-1@example.com>", m.Header.Get("Message-ID"))
+	assert.Equal(t, "text/plain; charset=utf-8", m.Header.Get("Content-Type"))
+	at, err := m.Header.Date()
+	require.NoError(t, err)
+	assert.True(t, n.CreatedAt.Equal(at), at)
+	body, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+	require.NoError(t, err)
+	assert.Equal(t, n.Text, strings.ReplaceAll(string(body), "\r\n", "\n"))
+}
+
+// TestNoHeaderOfAStrangers: what somebody wrote into a name or an address makes neither a header nor a recipient.
+func TestNoHeaderOfAStrangers(t *testing.T) {
+	t.Parallel()
+	var p post
+	p.open(t)
+	send := provider(t, smtp.Config{Addr: p.addr}).Send
+	n := note()
+	n.Subject = "hello\r\nBcc: eve@example.com\r\n\r\nbuy"
+	n.Text = "a\r\n.\r\nRCPT TO:<eve@example.com>\r\n"
+	require.NoError(t, send(t.Context(), n))
+	m, err := mail.ReadMessage(strings.NewReader(p.mails[0]))
+	require.NoError(t, err)
+	assert.Empty(t, m.Header.Get("Bcc"))
+	assert.Len(t, m.Header, 9)
+	assert.Equal(t, []string{"from shop@example.com", "to ann@example.com"}, p.saw)
+	for _, to := range []string{
+		"", "ann", "ann@example.com\r\nBcc: eve@example.com", "ann@example.com>\r\nRCPT TO:<eve@example.com", "Ann <ann@example.com>",
+		"ann@example.com, eve@example.com", "ann @example.com",
+	} {
+		n.To = to
+		require.ErrorIs(t, send(t.Context(), n), notification.ErrRefused, "%q", to)
+	}
+	assert.Len(t, p.mails, 1)
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	refusal := func(code int) error { return &server.SMTPError{Code: code, Message: "no"} }
+	for name, c := range map[string]struct {
+		post    *post
+		forGood bool
+	}{
+		"recipient unknown":        {&post{rcpt: refusal(550)}, true},
+		"recipient later":          {&post{rcpt: refusal(450)}, false},
+		"sign in first":            {&post{rcpt: refusal(530)}, false},
+		"text refused":             {&post{text: refusal(554)}, true},
+		"text later":               {&post{text: refusal(451)}, false},
+		"our sender is not wanted": {&post{from: refusal(550)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.post.open(t)
+			err := provider(t, smtp.Config{Addr: c.post.addr}).Send(t.Context(), note())
+			require.ErrorContains(t, err, "no")
+			if c.forGood {
+				assert.ErrorIs(t, err, notification.ErrRefused)
+			} else {
+				assert.NotErrorIs(t, err, notification.ErrRefused)
+			}
+			assert.Empty(t, c.post.mails)
+		})
+	}
+}
+
+func TestTLSAndPassword(t *testing.T) {
+	t.Parallel()
+	certificate, roots := certificate(t)
+	var p post
+	p.open(t, certificate)
+	cfg := smtp.Config{Addr: p.addr, Username: "shop", Password: "secret", Roots: roots}
+	require.NoError(t, provider(t, cfg).Send(t.Context(), note()))
+	assert.Equal(t, []string{"AUTH", "TLS", "from shop@example.com", "to ann@example.com"}, p.saw)
+
+	wrong := cfg
+	wrong.Password = "guess"
+	err := provider(t, wrong).Send(t.Context(), note())
+	require.ErrorContains(t, err, "AUTH: ")
+	assert.NotErrorIs(t, err, notification.ErrRefused, "the operator may mend it")
+	assert.NotContains(t, err.Error(), "guess")
+
+	stranger := cfg
+	stranger.Roots = x509.NewCertPool()
+	require.ErrorContains(t, provider(t, stranger).Send(t.Context(), note()), "STARTTLS: ")
+	assert.Len(t, p.mails, 1)
+}
+
+// TestHangs: a server that says nothing holds nobody up longer than the call may take.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = lis.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err = provider(t, smtp.Config{Addr: lis.Addr().String()}).Send(ctx, note())
+	require.Error(t, err)
+	assert.NotErrorIs(t, err, notification.ErrRefused)
+	assert.Less(t, time.Since(start), 5*time.Second)
+}
+
+func TestConfigurations(t *testing.T) {
+	t.Parallel()
+	for want, cfg := range map[string]smtp.Config{
+		"SMTP_ADDR":     {Addr: "mail.example.com", From: "a@example.com"},
+		"SMTP_FROM":     {Addr: "mail.example.com:587", From: "nobody"},
+		"SMTP_PASSWORD": {Addr: "mail.example.com:587", From: "a@example.com", Username: "u"},
+	} {
+		_, err := smtp.New(cfg)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// certificate is one for 127.0.0.1 that signs itself.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	parsed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}

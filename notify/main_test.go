@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	notifyv1 "example.com/fourfold/api/notify/v1"
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/notify/migrations"
+)
+
+// TestMain is also the command itself, for the test that kills it.
+func TestMain(m *testing.M) {
+	if os.Getenv("NOTIFY_TEST_COMMAND") != "" {
+		main()
+		return
+	}
+	mqtest.Main(m)
+}
+
+// testConfig is the built-in configuration with addresses, keys and a database of the test's own.
+func testConfig(t *testing.T) (config, *identity.Signer) {
+	t.Helper()
+	var cfg config
+	require.NoError(t, service.Load("", defaults, &cfg))
+	dir, signer := servicetest.Keys(t)
+	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), servicetest.FreeAddr(t), "error", dir
+	cfg.MySQL.DSN = mysqltest.DSN(t)
+	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
+	return cfg, signer
+}
+
+// serve runs the service until the test ends.
+func serve(t *testing.T, cfg config) notifyv1.NotificationsClient {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx, cfg) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-stopped)
+	})
+	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return notifyv1.NewNotificationsClient(conn)
+}
+
+func as(t *testing.T, ctx context.Context, signer *identity.Signer, role identity.Role) context.Context {
+	t.Helper()
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), 5*time.Minute)
+	require.NoError(t, err)
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+// TestServes: the lists are for operators, and need no broker.
+func TestServes(t *testing.T) {
+	t.Parallel()
+	cfg, signer := testConfig(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	notifications := serve(t, cfg)
+	for role, code := range map[identity.Role]int{"": 401, identity.Shopper: 403, identity.Operator: 200} {
+		call := ctx
+		if role != "" {
+			call = as(t, ctx, signer, role)
+		}
+		_, err := notifications.ListNotifications(call, &notifyv1.ListNotificationsRequest{})
+		assert.Equal(t, code, kerrors.Code(err), "%q: %v", role, err)
+		_, err = notifications.ListInbox(call, &notifyv1.ListInboxRequest{})
+		assert.Equal(t, code, kerrors.Code(err), "%q: %v", role, err)
+	}
+	_, err := notifications.ListInbox(as(t, ctx, signer, identity.Operator), &notifyv1.ListInboxRequest{PageSize: 101})
+	assert.Equal(t, 400, kerrors.Code(err), "%v", err)
+	reply, err := http.Get("http://" + cfg.Admin.Addr + "/readyz")
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, reply.StatusCode)
+	_ = reply.Body.Close()
+}
+
+// TestFromEventToInbox: what others publish, each twice, arrives once.
+func TestFromEventToInbox(t *testing.T) {
+	t.Parallel()
+	server := mqtest.Shared(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for _, topic := range []string{eventv1.TopicMembers, eventv1.TopicOrders, eventv1.TopicAlerts} {
+		require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, topic, 4))
+	}
+	cfg, signer := testConfig(t)
+	cfg.MQ.NameServers = server.NameServer
+	notifications := serve(t, cfg)
+	broker := server.Dial(t)
+	publish := func(topic, source, typ, subject string, sequence int64, m proto.Message) {
+		t.Helper()
+		data, err := eventv1.Data(m)
+		require.NoError(t, err)
+		for range 2 {
+			require.NoError(t, broker.Publish(ctx, topic, mq.Event{ID: "e-" + typ, Source: source, Type: typ, Subject: subject, Sequence: sequence,
+				Time: time.Now(), Data: data}))
+		}
+	}
+	publish(eventv1.TopicOrders, "/order", "order.paid", "o-1", 1, &eventv1.OrderChanged{OrderId: "o-1", MemberId: "ann", TotalCents: 1000})
+	publish(eventv1.TopicAlerts, "/order", eventv1.TypeAlertRaised, "order/k", 0, &eventv1.AlertRaised{Service: "order", Key: "k"})
+	publish(eventv1.TopicMembers, "/member", eventv1.TypeMemberRegistered, "ann", 0,
+		&eventv1.MemberRegistered{MemberId: "ann", Phone: "+8613800138000", Email: "ann@example.com", Name: "Ann"})
+	operator := as(t, ctx, signer, identity.Operator)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		reply, err := notifications.ListInbox(operator, &notifyv1.ListInboxRequest{})
+		assert.NoError(c, err)
+		var got []string
+		for _, m := range reply.GetMessages() {
+			_, english, _ := strings.Cut(m.GetSubject(), " / ")
+			got = append(got, fmt.Sprint(m.GetChannel(), " ", m.GetTo(), " ", english))
+		}
+		slices.Sort(got)
+		assert.Equal(c, []string{"EMAIL ann@example.com Order paid: o-1", "EMAIL ann@example.com Welcome to Fourfold",
+			"EMAIL operator@example.com ", "SMS +8613800138000 "}, got)
+	}, time.Minute, 100*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		sent, err := notifications.ListNotifications(operator, &notifyv1.ListNotificationsRequest{State: notifyv1.Notification_SENT})
+		assert.NoError(c, err)
+		assert.Len(c, sent.GetNotifications(), 4)
+	}, 20*time.Second, 50*time.Millisecond)
+}
+
+// TestKilledBetweenAnswerAndNote: the provider is called again, with the key by which it knows that it has the message.
+func TestKilledBetweenAnswerAndNote(t *testing.T) {
+	t.Parallel()
+	cfg, _ := testConfig(t)
+	var (
+		mu   sync.Mutex
+		keys []string
+	)
+	provider := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		keys = append(keys, r.Header.Get("Idempotency-Key"))
+	}))
+	t.Cleanup(provider.Close)
+	conf := t.TempDir() + "/config.yaml"
+	require.NoError(t, os.WriteFile(conf, []byte(strings.NewReplacer("call: 10s", "call: 1s", "lease: 30s", "lease: 3s").Replace(string(defaults))), 0o600))
+	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+cfg.MQ.NameServers, "FAULTS=true",
+		"SMS_PROVIDER=http", "SMS_URL="+provider.URL, "SMS_TOKEN=t")
+
+	first := start(t, env, conf)
+	fault(t, cfg, "notify/sent", "crash")
+	db := migrated(t, cfg)
+	_, err := db.ExecContext(t.Context(), `INSERT INTO notification (id, source, event_id, event_type, channel, recipient, subject, body, state)
+		VALUES ('n-1', '/member', 'e-1', 'member.registered', 'SMS', '+8613800138000', '', 'hello', 'PENDING')`)
+	require.NoError(t, err)
+	require.Error(t, first.Wait())
+	require.Equal(t, syscall.SIGKILL, first.ProcessState.Sys().(syscall.WaitStatus).Signal())
+	assert.Equal(t, "PENDING 1\n--\n", mysqltest.Dump(t, db, "SELECT state, tries FROM notification"))
+
+	second := start(t, env, conf)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "SENT 2\n--\n", mysqltest.Dump(t, db, "SELECT state, tries FROM notification"))
+	}, 30*time.Second, 50*time.Millisecond)
+	require.NoError(t, second.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, second.Wait())
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Equal(t, []string{"n-1", "n-1"}, keys)
+}
+
+// start runs the service as a process of its own.
+func start(t *testing.T, env []string, conf string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(exe, "-conf", conf)
+	var out bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the child dies with the thread that started it: when the test ends, or is killed
+		started <- cmd.Start()
+		<-t.Context().Done()
+	}()
+	require.NoError(t, <-started)
+	return cmd
+}
+
+// fault sets a failpoint as soon as the service answers.
+func fault(t *testing.T, cfg config, point, text string) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		req, err := http.NewRequest(http.MethodPut, "http://"+cfg.Admin.Addr+"/faults", strings.NewReader(fmt.Sprintf(`{%q: %q}`, point, text)))
+		assert.NoError(c, err)
+		resp, err := http.DefaultClient.Do(req)
+		if assert.NoError(c, err) {
+			said, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			assert.Equal(c, http.StatusOK, resp.StatusCode, "%s", said)
+		}
+	}, 30*time.Second, 50*time.Millisecond)
+}
+
+// migrated opens the database of cfg.
+func migrated(t *testing.T, cfg config) *sql.DB {
+	t.Helper()
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables(), alert.Tables()))
+	return db
+}
+
+// TestOldRowsAreDeleted: what is closed and old goes in the background; what is PENDING stays.
+func TestOldRowsAreDeleted(t *testing.T) {
+	t.Parallel()
+	cfg, _ := testConfig(t)
+	db := migrated(t, cfg)
+	for _, stmt := range []string{
+		`INSERT INTO notification (id, source, event_id, event_type, channel, recipient, subject, body, state, next_at, created_at, closed_at) VALUES
+		('old', 's', '1', 't', 'SMS', '+1', '', '', 'SENT', NOW(), NOW(), TIMESTAMPADD(DAY, -31, NOW())),
+		('young', 's', '2', 't', 'SMS', '+1', '', '', 'SENT', NOW(), NOW(), TIMESTAMPADD(DAY, -29, NOW())),
+		('open', 's', '3', 't', 'SMS', '+1', '', '', 'PENDING', TIMESTAMPADD(DAY, 1, NOW()), TIMESTAMPADD(DAY, -31, NOW()), NULL)`,
+		`INSERT INTO inbox (id, channel, recipient, subject, body, received_at) VALUES
+		('old', 'SMS', '+1', '', '', TIMESTAMPADD(DAY, -31, NOW())), ('young', 'SMS', '+1', '', '', TIMESTAMPADD(DAY, -29, NOW()))`,
+		`INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, closed_at) VALUES
+		('g', 's', 'old', 't', 't', '', 0, 'DONE', TIMESTAMPADD(DAY, -8, NOW())), ('g', 's', 'young', 't', 't', '', 0, 'DONE', TIMESTAMPADD(DAY, -6, NOW()))`,
+	} {
+		_, err := db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	serve(t, cfg)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "open\nyoung\n--\nyoung\n--\nyoung\n--\n", mysqltest.Dump(t, db,
+			"SELECT id FROM notification ORDER BY id", "SELECT id FROM inbox", "SELECT event_id FROM mq_inbox"))
+	}, 20*time.Second, 20*time.Millisecond)
+}
+
+func TestStartFailsWithARemedy(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*config){
+		"EMAIL_PROVIDER) is \"pigeon\": set it to demo or smtp": func(c *config) { c.Email.Provider = "pigeon" },
+		"SMS_PROVIDER) is \"\": set it to demo or http":         func(c *config) { c.SMS.Provider = "" },
+		"SMTP_ADDR":                    func(c *config) { c.Email.Provider = "smtp" },
+		"SMS_URL":                      func(c *config) { c.SMS.Provider = "http" },
+		"OPERATORS_EMAIL":              func(c *config) { c.OperatorsEmail = "a@example.com,b" },
+		"lease above twice call":       func(c *config) { c.Sender.Lease = 2 * c.Sender.Call },
+		"stale above 0":                func(c *config) { c.Stale = 0 },
+		"keep.notifications":           func(c *config) { c.Keep.Notifications = -1 },
+		"longer than the broker keeps": func(c *config) { c.Keep.Messages = service.Duration(time.Hour) },
+		"mq.name_servers is host:port": func(c *config) { c.MQ.NameServers = "here" },
+	} {
+		cfg, _ := testConfig(t)
+		change(&cfg)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		require.ErrorContains(t, run(ctx, cfg), want)
+		cancel()
+	}
+}
+
+func TestOperators(t *testing.T) {
+	t.Parallel()
+	got, err := config{OperatorsEmail: "a@example.com, b@example.com,a@example.com"}.operators()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a@example.com", "b@example.com"}, got)
+}

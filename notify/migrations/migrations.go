@@ -1,0 +1,9 @@
+// Package migrations holds the schema of shop_notify, one goose file a step.
+package migrations
+
+import "embed"
+
+// FS holds the files.
+//
+//go:embed *.sql
+var FS embed.FS
