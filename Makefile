@@ -10,21 +10,22 @@ modules := api chassis credit deploy/local e2e gateway inventory member notify o
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo        everything up; payment, shipment and refund shown in numbers; again: in seconds, and nothing doubles
+## make demo        everything up; sign-up, payment, shipment and refund shown in numbers; again: in seconds, and nothing doubles
 .PHONY: demo
 demo:
 	$(local) demo $(replicas)
 
 ## make up          everything up, with members and a catalogue; REPLICAS=2 runs two of each service (of demo too)
+## make signup      sign one more shopper up: points, SMS and e-mail by message, timed
 ## make pay         pay one more order, shown in numbers
 ## make ship        pay and ship one more
 ## make refund      pay and refund one more
 ## make status      what runs, healthy or why not, memory, addresses and logins
 ## make down        stop exactly what was started; the data stays in var/
-.PHONY: up pay ship refund status down
+.PHONY: up signup pay ship refund status down
 up:
 	$(local) up $(replicas)
-pay ship refund status down:
+signup pay ship refund status down:
 	$(local) $@
 
 ## make logs        follow the logs; SERVICE=order follows one

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
@@ -76,6 +77,7 @@ func (c config) retention() ([]mysql.Retention, error) {
 		return nil, fmt.Errorf("keep.answers: at least %v, longer than anybody repeats a call; 0 keeps them for ever", minKeepAnswers)
 	}
 	messages, err := mq.Retentions(c.Keep.Messages.D())
+	messages = append(messages, alert.Retentions(c.Keep.Messages.D())...)
 	return append(messages, barrier, mysql.Retention{Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers.D()}), err
 }
 

@@ -17,7 +17,6 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
@@ -69,7 +68,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, tables()...))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,

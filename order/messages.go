@@ -4,25 +4,53 @@ import (
 	"context"
 	"database/sql"
 
+	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/order/internal/catalogue"
 	"example.com/fourfold/order/internal/delivery"
 	store "example.com/fourfold/order/internal/mysql"
 )
 
-// exchange lets svc publish what outbox holds and consume what others tell.
-func exchange(svc *service.Service, db *sql.DB, broker *mq.Broker, outbox *mq.Outbox, orders *store.Store) error {
-	if err := mq.Observe(db); err != nil {
+// exchange is how order publishes, consumes, and calls people.
+type exchange struct {
+	db     *sql.DB
+	broker *mq.Broker
+	outbox *mq.Outbox
+	alerts *alert.Alerts
+}
+
+// tables are what an exchange needs in its database.
+func tables() []mysql.Part { return []mysql.Part{mq.Tables(), alert.Tables()} }
+
+// newExchange is over db. The broker may be away; broker.Close is the caller's.
+func newExchange(cfg mq.Config, db *sql.DB) (*exchange, error) {
+	cfg.Service = "order"
+	broker, err := mq.Dial(cfg)
+	if err != nil {
+		return nil, err
+	}
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
+	return &exchange{db, broker, outbox, alert.New(outbox, db, "order")}, nil
+}
+
+// run lets svc publish what the outbox holds, consume what others tell, close orders at their time, and show what is open.
+func (x *exchange) run(svc *service.Service, orders *store.Store) error {
+	if err := mq.Observe(x.db); err != nil {
 		return err
 	}
-	svc.Go(outbox.Relay)
-	svc.Go(func(ctx context.Context) error {
-		return broker.Consume(ctx, db, delivery.Subscription(), delivery.New(orders).Handle)
-	})
-	svc.Go(func(ctx context.Context) error {
-		return broker.Consume(ctx, db, catalogue.Subscription(), catalogue.New(orders).Handle)
-	})
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("order", x.db))
+	svc.Go(x.outbox.Relay)
+	svc.Go(x.alerts.Watch)
 	svc.Go(orders.RunTimers)
+	svc.Go(x.consume(delivery.Subscription(), delivery.New(orders).Handle))
+	svc.Go(x.consume(catalogue.Subscription(), catalogue.New(orders).Handle))
 	return nil
+}
+
+func (x *exchange) consume(s mq.Subscription, handle mq.Handler) func(context.Context) error {
+	return func(ctx context.Context) error { return x.broker.Consume(ctx, x.db, s, handle) }
 }

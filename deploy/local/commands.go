@@ -97,6 +97,12 @@ func live(ctx context.Context, data, command string) error {
 	defer func() { _ = d.Close() }()
 	color := progress.Color(os.Stdout)
 	switch command {
+	case "signup":
+		s, err := d.SignUp(ctx)
+		if err != nil {
+			return err
+		}
+		s.Write(os.Stdout, "A shopper signs up", color)
 	case "pay":
 		p, err := d.Pay(ctx)
 		if err != nil {

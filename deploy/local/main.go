@@ -17,8 +17,9 @@ import (
 
 const usage = `usage: local COMMAND [-data FOLDER]
 
-  demo      up, and a payment, a shipment and a refund, shown in numbers
+  demo      up, and a sign-up, a payment, a shipment and a refund, shown in numbers
   up        bring everything up, with members and a catalogue
+  signup    sign one more shopper up, and show what follows
   pay       pay one more order, shown in numbers
   ship      pay and ship one more order, shown in numbers
   refund    pay and refund one more order, shown in numbers
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string) error {
 	case "up":
 		_, _, err := up(ctx, *data, *replicas)
 		return err
-	case "pay", "ship", "refund":
+	case "signup", "pay", "ship", "refund":
 		return live(ctx, *data, args[0])
 	case "status":
 		return status(ctx, *data)

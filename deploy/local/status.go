@@ -67,7 +67,7 @@ func writeAddresses(s *stack.Stack, seeded stack.Seeded) {
   databases   %[6]s:%[7]d  user %[8]s  password %[9]s
               shop_order shop_inventory shop_credit shop_wms shop_member shop_notify shop_dtm
 
-  make pay   make ship   make refund              one order more, live
+  make signup   make pay   make ship   make refund    one more, live
   make status   make logs SERVICE=order   make conserve   make down
 
 `, s.Gateway(), fmt.Sprintf("%-20s", seeded.Shopper.Login), seeded.Shopper.Password,

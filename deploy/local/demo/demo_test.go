@@ -49,6 +49,7 @@ func TestDemo(t *testing.T) {
 	first := tell(t, d)
 	assertGolden(t, first)
 	orders := count(t, d, "SELECT COUNT(*) FROM shop_order.orders")
+	members := count(t, d, "SELECT COUNT(*) FROM shop_member.member")
 	attempts := count(t, d, "SELECT COUNT(*) FROM shop_order.payment_attempt")
 
 	t.Run("again", func(t *testing.T) {
@@ -58,6 +59,7 @@ func TestDemo(t *testing.T) {
 		until := func(text string) string { before, _, _ := strings.Cut(text, "\n  Books"); return before }
 		assert.Equal(t, until(first), until(rest), "the same orders, times and numbers")
 		assert.Equal(t, orders, count(t, d, "SELECT COUNT(*) FROM shop_order.orders"))
+		assert.Equal(t, members, count(t, d, "SELECT COUNT(*) FROM shop_member.member"))
 		assert.Equal(t, attempts, count(t, d, "SELECT COUNT(*) FROM shop_order.payment_attempt"))
 	})
 	t.Run("in color", func(t *testing.T) {
@@ -98,6 +100,10 @@ func TestDemo(t *testing.T) {
 		s, err := d.Ship(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, Numbers{"COMPLETED", 94, 0, 6, "DEDUCTED", 1220, 0, 0, "DELIVERED"}, *s.Delivered)
+		joined, err := d.SignUp(ctx)
+		require.NoError(t, err)
+		assert.EqualValues(t, 100, joined.Points)
+		assert.Len(t, joined.Inbox, 2)
 		r, err := d.Refund(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, Numbers{"REFUNDED", 94, 0, 6, "RETURNED", 1220, 0, 0, "CANCELED"}, r.After)
@@ -223,6 +229,7 @@ func tell(t *testing.T, d *Demo) string {
 func normal(text string) string {
 	for pattern, with := range map[string]string{
 		`order [0-9a-f-]{36}`:                   "order ID",
+		`member [0-9a-f-]{36}`:                  "member ID",
 		`\d+ ms`:                                "N ms",
 		`[1-9]\d* checks over \d+ rows`:         "N checks over N rows",
 		`\n  (As recorded|An earlier demo).*\n`: "",

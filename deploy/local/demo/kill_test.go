@@ -29,7 +29,7 @@ const resetCalls = 3
 func TestKilled(t *testing.T) {
 	d, _ := newDemo(t)
 	// Killed while the payment is held still, and order with it: nobody lets that payment go on, the coordinator's time-out ends it.
-	const release = resetCalls + 4 // behind the order, the hold, and the call that pays
+	const release = resetCalls + 2 + 4 // behind sign-up and sign-in, the order, the hold, and the call that pays
 	require.Empty(t, kill(t, d, release, "before"))
 	require.Equal(t, 1, count(t, d, "SELECT COUNT(*) FROM shop_order.orders WHERE status = 'UPDATING'"))
 	require.NoError(t, d.stack.Kill(t.Context(), "order"))
@@ -142,7 +142,7 @@ func recorded(t *testing.T, d *Demo) string {
 	t.Helper()
 	s, err := load(d.stack.Dir())
 	require.NoError(t, err)
-	chapters := []bool{s.Paid != nil, s.Refused != nil, s.Shipment != nil, s.Refund != nil}
+	chapters := []bool{s.SignUp != nil, s.Paid != nil, s.Refused != nil, s.Shipment != nil, s.Refund != nil}
 	if s.Shipment != nil {
 		chapters = append(chapters, s.Shipment.Paid != nil, s.Shipment.Picked != nil, s.Shipment.Shipped != nil, s.Shipment.Delivered != nil)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type Shipment struct {
 	// Followed is how long the order took to follow the parcel out of the house; 0 when that was not seen, because the demo was
 	// killed meanwhile.
 	Followed time.Duration `json:"followed_ns"`
+	// Messages are the order's. Empty in records of before there were any.
+	Messages []message `json:"messages,omitempty"`
 }
 
 // Ship pays an order and ships it.
@@ -93,6 +96,11 @@ func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 				return err
 			}
 		}
+		if step.work == "deliver" {
+			if s.Messages, err = d.messages(ctx, "order_id", s.Order); err != nil {
+				return err
+			}
+		}
 		*step.at = &now
 		if err := save(); err != nil {
 			return err
@@ -117,6 +125,19 @@ func (d *Demo) refundRefused(ctx context.Context, s *Shipment) error {
 	return err
 }
 
+// told says how long the messages of the warehouse took to have their effect on the order.
+func (s Shipment) told() string {
+	var told []string
+	for _, m := range s.Messages {
+		for _, c := range m.Consumptions {
+			if c.Group == "order-deliveries" && c.State == "DONE" {
+				told = append(told, fmt.Sprintf("%s in %d ms", m.Type, c.ClosedAt.Sub(m.BornAt).Milliseconds()))
+			}
+		}
+	}
+	return strings.Join(told, ", ")
+}
+
 // Write shows a finished shipment under a title.
 func (s Shipment) Write(w io.Writer, title string, color bool) {
 	page := page{w, color}
@@ -135,6 +156,9 @@ func (s Shipment) Write(w io.Writer, title string, color bool) {
 		}
 	}
 	page.line(moved, *s.Delivered)
+	if told := s.told(); told != "" {
+		page.line("By message: %s.", told)
+	}
 	if *s.Unmoved == *s.Picked {
 		page.line("A refund once it was picked: refused, %s; nothing changed.", s.Refused)
 	} else {

@@ -19,6 +19,7 @@ type Story struct {
 	// Begun is the Idempotency-Key of the order of the chapter under way. It is written down before the order is made: the same key
 	// finds the order again, whenever the demo is killed.
 	Begun    string    `json:"begun,omitempty"`
+	SignUp   *SignUp   `json:"sign_up"`
 	Paid     *Payment  `json:"paid"`
 	Refused  *Payment  `json:"refused"`
 	Shipment *Shipment `json:"shipment"`
@@ -53,10 +54,10 @@ func (s *Story) save() error {
 }
 
 func (s *Story) complete() bool {
-	return s.Paid != nil && s.Refused != nil && s.Shipment != nil && s.Shipment.Delivered != nil && s.Refund != nil
+	return s.SignUp != nil && s.Paid != nil && s.Refused != nil && s.Shipment != nil && s.Shipment.Delivered != nil && s.Refund != nil
 }
 
-// Tell shows the demo, chapter by chapter: a payment, one that is refused, the shipment of what was paid, and a refund. What an
+// Tell shows the demo, chapter by chapter: a sign-up and what it sets off, a payment, one that is refused, the shipment of what was paid, and a refund. What an
 // earlier demo recorded is shown again and not done again; what an interrupted one left half done is undone and done anew, so
 // that in the end the numbers are those of one demo. The books come last: ErrBooks when they do not add up.
 func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
@@ -66,10 +67,23 @@ func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 	}
 	if s.complete() {
 		_, _ = fmt.Fprintf(w, "\n  As recorded on %s; nothing is bought now.\n", s.Paid.At.Format("2 January 2006 at 15:04"))
-	} else if s.Paid != nil || s.Begun != "" {
+	} else if s.SignUp != nil || s.Paid != nil || s.Begun != "" {
 		// It was killed, or of a version with fewer chapters.
 		_, _ = fmt.Fprintf(w, "\n  An earlier demo began this: this one goes on, and does nothing twice.\n")
 	}
+
+	if s.SignUp == nil {
+		// One that was killed on the way has signed somebody up whom nobody saw; nothing else stands on that.
+		signUp, err := d.SignUp(ctx)
+		if err != nil {
+			return err
+		}
+		s.SignUp = &signUp
+		if err := s.save(); err != nil {
+			return err
+		}
+	}
+	s.SignUp.Write(w, "1  A shopper signs up", color)
 
 	if s.Paid == nil {
 		if err := d.chapter(ctx, &s, func(o order) (err error) {
@@ -79,7 +93,7 @@ func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 			return err
 		}
 	}
-	s.Paid.Write(w, "1  A payment: "+s.Paid.what(), color)
+	s.Paid.Write(w, "2  A payment: "+s.Paid.what(), color)
 
 	if s.Refused == nil {
 		if err := d.chapter(ctx, &s, func(o order) (err error) {
@@ -89,14 +103,14 @@ func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 			return err
 		}
 	}
-	s.Refused.Write(w, "2  The same while the shopper's credit account is frozen", color)
+	s.Refused.Write(w, "3  The same while the shopper's credit account is frozen", color)
 
 	if s.Shipment == nil || s.Shipment.Delivered == nil {
 		if err := d.shipFirst(ctx, &s); err != nil {
 			return err
 		}
 	}
-	s.Shipment.Write(w, "3  The warehouse picks, ships and delivers the first order", color)
+	s.Shipment.Write(w, "4  The warehouse picks, ships and delivers the first order", color)
 
 	if s.Refund == nil {
 		if err := d.chapter(ctx, &s, func(o order) error {
@@ -110,7 +124,7 @@ func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 			return err
 		}
 	}
-	s.Refund.Write(w, "4  Another order is paid, and refunded before it is picked", color)
+	s.Refund.Write(w, "5  Another order is paid, and refunded before it is picked", color)
 	return d.close(ctx, page{w, color})
 }
 

@@ -71,6 +71,7 @@ func (s *Stack) makeTopics(ctx context.Context) error {
 // Requests to the name server and to the broker, in RocketMQ's own protocol.
 const (
 	getBrokerRuntimeInfo = 28
+	getConsumerList      = 38
 	getBrokerClusterInfo = 106
 )
 
@@ -99,8 +100,27 @@ func registered(ctx context.Context, s *Stack, _ string) error {
 	return err
 }
 
-// ask sends one request without arguments and gives the body of the answer.
-func ask(ctx context.Context, addr string, code int) ([]byte, error) {
+// AwaitConsumers waits until each group has a consumer at the broker. Services connect by themselves when the broker is there, a few seconds
+// after everything is healthy.
+func (s *Stack) AwaitConsumers(ctx context.Context, groups ...string) error {
+	for _, group := range groups {
+		for {
+			_, err := ask(ctx, s.brokerAddr(), getConsumerList, "consumerGroup", group)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("no service consumes as %s: %w: %w", group, ctx.Err(), err)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// ask sends one request with arguments, names and values in turn, and gives the body of the answer.
+func ask(ctx context.Context, addr string, code int, args ...string) ([]byte, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -113,7 +133,14 @@ func ask(ctx context.Context, addr string, code int) ([]byte, error) {
 	_ = conn.SetDeadline(deadline)
 
 	// A frame: its length, that of the header (its highest byte 0 for JSON), the header, the body.
-	header := fmt.Sprintf(`{"code":%d,"flag":0,"language":"OTHER","opaque":1,"version":0}`, code)
+	fields := map[string]string{}
+	for i := 0; i+1 < len(args); i += 2 {
+		fields[args[i]] = args[i+1]
+	}
+	header, err := json.Marshal(map[string]any{"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 0, "extFields": fields})
+	if err != nil {
+		return nil, err
+	}
 	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)))
 	frame = binary.BigEndian.AppendUint32(frame, uint32(len(header)))
 	if _, err := conn.Write(append(frame, header...)); err != nil {

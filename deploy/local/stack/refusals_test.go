@@ -27,9 +27,12 @@ func TestRefusals(t *testing.T) {
 	}{
 		"a port is taken": {map[string]string{"PORT_GATEWAY": taken},
 			fmt.Sprintf("port %s is taken by stack.test (process %d): end it, or choose another port by PORT_GATEWAY=", taken, os.Getpid())},
-		"a port is no port":         {map[string]string{"PORT_REDIS": "x"}, "PORT_REDIS=x: a port is a number from 1 to 65535"},
-		"an offset is too large":    {map[string]string{"PORT_OFFSET": "60000"}, "PORT_OFFSET=60000: it is a number from 0 to 28000"},
-		"a value no shell can hold": {map[string]string{"ORDER_TTL": "it's"}, "single quote"},
+		"the broker's second port is taken": {map[string]string{"PORT_BROKER": fmt.Sprint(number(taken) + 2)},
+			fmt.Sprintf("port %s is taken by stack.test (process %d): end it, or choose another port by PORT_BROKER=", taken, os.Getpid())},
+		"the broker's second port is chosen": {map[string]string{"PORT_BROKER_FAST": "12345"}, "it is always PORT_BROKER - 2: choose that one"},
+		"a port is no port":                  {map[string]string{"PORT_REDIS": "x"}, "PORT_REDIS=x: a port is a number from 1 to 65535"},
+		"an offset is too large":             {map[string]string{"PORT_OFFSET": "60000"}, "PORT_OFFSET=60000: it is a number from 0 to 28000"},
+		"a value no shell can hold":          {map[string]string{"ORDER_TTL": "it's"}, "single quote"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

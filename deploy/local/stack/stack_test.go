@@ -119,6 +119,29 @@ func TestLife(t *testing.T) {
 				_ = l.Close()
 			}
 		}
+		for _, name := range []string{"namesrv", "broker"} {
+			pid, err := s.PID(ctx, name)
+			require.NoError(t, err)
+			at := listening(t, pid)
+			assert.Len(t, at, map[string]int{"namesrv": 1, "broker": 3}[name], "%s: %v", name, at)
+			for _, addr := range at {
+				assert.Regexp(t, "^(0000000000000000FFFF0000)?0100007F:", addr, name)
+			}
+		}
+	})
+
+	t.Run("topics", func(t *testing.T) {
+		require.NoError(t, s.Stop(ctx, "broker"))
+		require.ErrorContains(t, s.Health(ctx, "broker"), "refused")
+		require.NoError(t, s.Start(ctx, "broker"))
+		require.NoError(t, s.WaitHealthy(ctx, "broker"))
+		requireTopics(t, s)
+
+		require.NoError(t, s.Stop(ctx, "broker"))
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, "rocketmq")))
+		_, err := Up(ctx, Options{Dir: dir, SkipBuild: true})
+		require.NoError(t, err)
+		requireTopics(t, s)
 	})
 
 	t.Run("found again", func(t *testing.T) {
@@ -216,13 +239,53 @@ func TestLife(t *testing.T) {
 	})
 }
 
+// requireTopics asks the name server where each topic is.
+func requireTopics(t *testing.T, s *Stack) {
+	t.Helper()
+	const getRoute = 105
+	topics, err := s.command(t.Context(), nil, "topics", "-list")
+	require.NoError(t, err)
+	require.Contains(t, topics, "member-events")
+	for topic := range strings.FieldsSeq(topics) {
+		route, err := ask(t.Context(), s.vars["MQ_NAME_SERVERS"], getRoute, "topic", topic)
+		require.NoError(t, err, topic)
+		assert.Contains(t, string(route), `"writeQueueNums":4`, topic)
+	}
+	_, err = ask(t.Context(), s.vars["MQ_NAME_SERVERS"], getRoute, "topic", "no-topic")
+	require.ErrorContains(t, err, "answers 17")
+}
+
 // ports are the ports of a stack by name.
 func ports(s *Stack) map[string]string {
 	found := map[string]string{}
 	for name := range defaultPorts {
 		found[name] = s.vars["PORT_"+name]
 	}
+	found["BROKER_FAST"] = s.vars[brokerFast]
 	return found
+}
+
+// listening gives the addresses on which a process listens, as /proc has them.
+func listening(t *testing.T, pid int) (addrs []string) {
+	t.Helper()
+	inodes := map[string]bool{}
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	require.NoError(t, err)
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil {
+			inodes[to] = true
+		}
+	}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 9 && f[3] == "0A" && inodes["socket:["+f[9]+"]"] {
+				addrs = append(addrs, f[1])
+			}
+		}
+	}
+	return addrs
 }
 
 func openDB(t *testing.T, dsn string) *sql.DB {

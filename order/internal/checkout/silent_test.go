@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/order/internal/checkout"
@@ -40,7 +41,8 @@ func TestSweepOfSilentDatabase(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = checkout.NewSweeper(mysql.NewStore(db, mqtest.Absent(t, db, "order")), nil, checkout.SweepTimes{Every: 10 * time.Millisecond}).Run(ctx)
+		outbox := mqtest.Absent(t, db, "order")
+		_ = checkout.NewSweeper(mysql.NewStore(db, outbox), nil, alert.New(outbox, db, "order"), checkout.SweepTimes{Every: 10 * time.Millisecond}).Run(ctx)
 	}()
 	require.Eventually(t, func() bool { return connections.Load() > 1 }, 8*time.Second, 50*time.Millisecond)
 	stop()

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/order/internal/mysql"
@@ -23,6 +24,7 @@ import (
 type Sweeper struct {
 	store       *mysql.Store
 	coordinator *tcc.Coordinator
+	alerts      *alert.Alerts
 	times       SweepTimes
 	verdicts    metric.Int64Counter
 	tracer      trace.Tracer
@@ -38,8 +40,8 @@ type SweepTimes struct {
 	Alert time.Duration
 }
 
-// NewSweeper makes a sweeper; Run starts it.
-func NewSweeper(store *mysql.Store, c *tcc.Coordinator, times SweepTimes) *Sweeper {
+// NewSweeper makes a sweeper, which calls people through alerts; Run starts it.
+func NewSweeper(store *mysql.Store, c *tcc.Coordinator, alerts *alert.Alerts, times SweepTimes) *Sweeper {
 	verdicts, err := otel.Meter(scope).Int64Counter("order_sweep_verdicts",
 		metric.WithDescription("Overdue payment attempts by what the sweeper did: wait, abandon, hasten, alarm."))
 	if err != nil {
@@ -48,7 +50,7 @@ func NewSweeper(store *mysql.Store, c *tcc.Coordinator, times SweepTimes) *Sweep
 	if err := measureOpen(store); err != nil {
 		otel.Handle(err)
 	}
-	return &Sweeper{store, c, times, verdicts, otel.Tracer(scope)}
+	return &Sweeper{store, c, alerts, times, verdicts, otel.Tracer(scope)}
 }
 
 // patience bounds one sweep: a database that fell silent must not hold up the next one, and who has lost the lease must not go on. What is left
@@ -76,19 +78,20 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // lease is how long a sweeper keeps an attempt to itself; it is also the pause between two looks at the same attempt.
 const lease = 3 * time.Second
 
-// Sweep looks once at every overdue attempt that is free.
+// Sweep looks once at every overdue attempt that is free, and ends the alerts of those that have settled.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	overdue, err := s.store.LeaseOverdue(ctx, s.times.OldEnough, lease, 100)
 	if err != nil {
 		return err
 	}
+	calmed := s.calm(ctx)
 	asks := true
 	for _, a := range overdue {
 		if err := s.attend(ctx, a, asks); errors.Is(err, errSilent) {
 			asks = false
 		}
 	}
-	return nil
+	return calmed
 }
 
 // attend looks at one overdue attempt, and asks the coordinator about it if asks.
@@ -100,6 +103,9 @@ func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error 
 	if a.Age >= s.times.Alert {
 		if now, err := s.store.Attempt(ctx, a.Kind, a.GID); err == nil && now.Open {
 			log.ErrorContext(ctx, "ALARM: a transaction does not settle")
+			if err := s.alarm(ctx, a, "it is open since "+a.Age.String()); err != nil {
+				log.WarnContext(ctx, "alert", "err", err)
+			}
 		}
 	}
 	if !asks {
@@ -137,6 +143,7 @@ func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) e
 	case Alarm:
 		log.ErrorContext(ctx, "ALARM: the coordinator is through with a transaction whose attempt is open: its log was lost or the books are wrong",
 			"coordinator", string(status), "held", progress.Held)
+		err = s.alarm(ctx, a, "the coordinator is through with it ("+string(status)+") and the attempt is open")
 	}
 	return err
 }

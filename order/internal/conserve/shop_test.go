@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 
+	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
@@ -69,7 +70,7 @@ func openShop(t testing.TB) *shop {
 	t.Helper()
 	keys, err := tcc.ParseKeys(branchKeys)
 	require.NoError(t, err)
-	s := &shop{order: mysqltest.Open(t, migrations.FS, mq.Tables()), keys: keys, peers: map[string]*process{}}
+	s := &shop{order: mysqltest.Open(t, migrations.FS, mq.Tables(), alert.Tables()), keys: keys, peers: map[string]*process{}}
 	s.store = mysql.NewStore(s.order, mqtest.Absent(t, s.order, "order"))
 	identity, _ := servicetest.Keys(t)
 	for _, name := range []string{"inventory", "credit", "wms"} {

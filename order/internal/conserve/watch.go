@@ -2,7 +2,9 @@ package conserve
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/order/internal/mysql"
 )
 
@@ -22,13 +26,14 @@ import (
 type Watch struct {
 	comparator  *Comparator
 	store       *mysql.Store
+	alerts      *alert.Alerts
 	every, open time.Duration
 	last        atomic.Pointer[mysql.LastCheck]
 }
 
-// NewWatch makes a watch that checks at the given pause; Run starts it. open is as in Comparator.Run.
-func NewWatch(c *Comparator, store *mysql.Store, every, open time.Duration) *Watch {
-	w := &Watch{comparator: c, store: store, every: every, open: open}
+// NewWatch makes a watch that checks at the given pause and calls people through alerts; Run starts it. open is as in Comparator.Run.
+func NewWatch(c *Comparator, store *mysql.Store, alerts *alert.Alerts, every, open time.Duration) *Watch {
+	w := &Watch{comparator: c, store: store, alerts: alerts, every: every, open: open}
 	w.last.Store(&mysql.LastCheck{})
 	if err := w.measure(otel.Meter("example.com/fourfold/order")); err != nil {
 		otel.Handle(err)
@@ -118,6 +123,19 @@ func (w *Watch) check(ctx context.Context) error {
 		if len(c.Violations) > 0 {
 			slog.ErrorContext(ctx, "ALARM: the books do not add up", "check", c.Name, "violations", c.Violations)
 		}
+		if err := w.call(ctx, c); err != nil {
+			slog.WarnContext(ctx, "alert", "check", c.Name, "err", err)
+		}
 	}
 	return w.store.KeepCheck(ctx, report.Took, counts)
+}
+
+// call calls people to a check that fails, and ends that when it does not any more.
+func (w *Watch) call(ctx context.Context, c books.Check) error {
+	key := "books/" + c.Name
+	if len(c.Violations) == 0 {
+		return w.alerts.Clear(ctx, key)
+	}
+	return w.alerts.Raise(ctx, key, fmt.Sprintf("The books do not add up: %s, %d row(s)", c.Name, len(c.Violations)),
+		fmt.Sprintf("Look at them now: GET /v1/ops/conservation, or make conserve. What they were:\n%s\n", strings.Join(c.Violations, "\n")))
 }

@@ -2,6 +2,7 @@ package conserve_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,8 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/order/internal/conserve"
 )
@@ -30,7 +33,7 @@ func TestWatch(t *testing.T) {
 		reader := sdk.NewManualReader()
 		otel.SetMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))) // the process' own: no other test here sets it
 		readers = append(readers, reader)
-		w := conserve.NewWatch(s.comparator(), s.store, 200*time.Millisecond, time.Minute)
+		w := conserve.NewWatch(s.comparator(), s.store, alert.New(mqtest.Absent(t, s.order, "order"), s.order, "order"), 200*time.Millisecond, time.Minute)
 		assert.Empty(t, gauges(t, reader), "nothing is known yet")
 		wg.Go(func() { assert.NoError(t, w.Run(ctx)) })
 	}
@@ -47,6 +50,10 @@ func TestWatch(t *testing.T) {
 	})
 	mysqltest.Corrupt(t, s.wms, "UPDATE delivery_slip SET status = 'CANCELED' WHERE status = 'CREATED'")
 	await("two slips are wrong", func(g map[string]float64) bool { return g[slip] == 2 })
+	called := func() string {
+		return mysqltest.Dump(t, s.order, "SELECT subject FROM mq_outbox WHERE topic = 'alert-events' ORDER BY id")
+	}
+	require.Eventually(t, func() bool { return strings.Contains(called(), "order/books/"+slip) }, 20*time.Second, 20*time.Millisecond)
 
 	// While a service is away the books cannot be checked: nothing is called well or wrong, and the age of the metrics tells.
 	s.peers["credit"].kill()
@@ -63,6 +70,7 @@ func TestWatch(t *testing.T) {
 	begins()
 	assert.Equal(t, before, gauges(t, readers[0]))
 	assert.Equal(t, before, gauges(t, readers[1]))
+	assert.Equal(t, 1, strings.Count(called(), slip), "people are called once, not at each check, and not by each instance")
 }
 
 // gauges reads the metrics: violations by check, the others by their names.

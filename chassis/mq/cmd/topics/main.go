@@ -20,7 +20,12 @@ const queues = 4
 func main() {
 	names := flag.String("name-servers", "127.0.0.1:9876", "host:port,…")
 	broker := flag.String("broker", "127.0.0.1:10911", "host:port")
+	list := flag.Bool("list", false, "only say which")
 	flag.Parse()
+	if *list {
+		fmt.Println(strings.Join(eventv1.Topics(), " "))
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	for _, topic := range eventv1.Topics() {
