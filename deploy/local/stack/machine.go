@@ -22,7 +22,7 @@ const (
 func checkMachine(dir string, ports map[string]string, log *progress.Log) error {
 	step := log.Step("machine")
 	memory, disk := availableMemory(), freeDisk(dir)
-	if err := errors.Join(tooSmall(memory, disk, dir), checkPorts(ports)); err != nil {
+	if err := errors.Join(tooSmall(memory, disk, dir), tooFull(fullDisk(dir), dir), checkPorts(ports)); err != nil {
 		step.Fail()
 		return err
 	}
@@ -59,6 +59,24 @@ func availableMemory() float64 {
 		free = min(free, float64(number(strings.TrimSpace(string(limit)))-number(strings.TrimSpace(string(used)))))
 	}
 	return free
+}
+
+// tooFull fails for a disk on which the broker takes no message: from 90 % on, which no setting changes.
+func tooFull(full float64, dir string) error {
+	if full < 0.9 {
+		return nil
+	}
+	return fmt.Errorf("the disk at %s is %.0f %% full, and from 90 %% on the message broker takes nothing: make room there", dir, 100*full)
+}
+
+// fullDisk is how much of the disk is used, as the broker counts: of what is not kept for root.
+func fullDisk(dir string) float64 {
+	var s syscall.Statfs_t
+	if syscall.Statfs(dir, &s) != nil {
+		return 0
+	}
+	used := float64(s.Blocks - s.Bfree)
+	return used / max(1, used+float64(s.Bavail))
 }
 
 func freeDisk(dir string) float64 {

@@ -47,6 +47,10 @@ func TestRefusals(t *testing.T) {
 		require.EqualError(t, tooSmall(400<<20, 1<<30, "/data"),
 			"400 MB of memory are free and 1.5 GB are needed: end something, or give this machine more\n"+
 				"1.0 GB of disk are free at /data and 2.0 GB are needed: make room there")
+		require.NoError(t, tooFull(fullDisk("/proc"), "/proc"))
+		require.NoError(t, tooFull(0.89, "/data"))
+		require.EqualError(t, tooFull(0.934, "/data"),
+			"the disk at /data is 93 % full, and from 90 % on the message broker takes nothing: make room there")
 	})
 	t.Run("a folder that is not temporary", func(t *testing.T) {
 		dir := t.TempDir()
