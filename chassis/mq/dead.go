@@ -103,11 +103,11 @@ func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (int64, erro
 func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
 	return mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
 		var (
-			group, source, subject string
-			seq                    int64
+			group, source, subject, typ, event string
+			seq                                int64
 		)
-		err := tx.QueryRowContext(ctx, `SELECT grp, source, subject, seq FROM mq_inbox WHERE state = 'DEAD' AND id = ? FOR UPDATE`, id).Scan(
-			&group, &source, &subject, &seq)
+		err := tx.QueryRowContext(ctx, `SELECT grp, source, subject, seq, type, event_id FROM mq_inbox WHERE state = 'DEAD' AND id = ? FOR UPDATE`, id).Scan(
+			&group, &source, &subject, &seq, &typ, &event)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("%w: %d", ErrNoDeadLetter, id)
 		}
@@ -121,6 +121,12 @@ func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
 			}
 			if _, err := tx.ExecContext(ctx, `UPDATE mq_inbox SET next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
 				AND state = 'WAITING'`, group, source, subject, seq+1); err != nil {
+				return err
+			}
+		}
+		if typ == typeWake { // or the sweep would fire the timer when this row is deleted
+			if _, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'CANCELED', closed_at = NOW(3) WHERE wake = ? AND state = 'ARMED'`,
+				event); err != nil {
 				return err
 			}
 		}

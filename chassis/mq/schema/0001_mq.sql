@@ -74,16 +74,18 @@ CREATE TABLE mq_position (
   PRIMARY KEY (grp, source, subject)
 ) DEFAULT CHARSET = utf8mb4;
 
--- Events for later. The row decides; whatever wakes it only makes somebody look.
+-- What is to be done later. The row decides; whatever wakes it only makes somebody look.
 CREATE TABLE mq_timer (
   id         VARBINARY(128) NOT NULL PRIMARY KEY,
   due_at     DATETIME(3)    NOT NULL,
-  topic      VARBINARY(127) NOT NULL,
   event      MEDIUMBLOB     NOT NULL,
-  -- ARMED, FIRED: its event is in the outbox, CANCELED.
+  -- The id of the event that wakes it: what becomes of it stands in the inbox.
+  wake       VARBINARY(64)  NOT NULL,
+  -- ARMED, FIRED: it had its effect, CANCELED.
   state      VARBINARY(8)   NOT NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   closed_at  DATETIME(3)    NULL,
+  UNIQUE KEY wake (wake),
   KEY due (state, due_at),
   KEY closed (closed_at)
 ) DEFAULT CHARSET = utf8mb4;
