@@ -80,7 +80,7 @@ func serve(t *testing.T, cfg config) (notifyv1.NotificationsClient, mqv1.Message
 
 func as(t *testing.T, ctx context.Context, signer *identity.Signer, role identity.Role) context.Context {
 	t.Helper()
-	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), 5*time.Minute)
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), 10*time.Minute)
 	require.NoError(t, err)
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
@@ -114,7 +114,7 @@ func TestServes(t *testing.T) {
 func TestFromEventToInbox(t *testing.T) {
 	t.Parallel()
 	server := mqtest.Shared(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, topic := range []string{eventv1.TopicMembers, eventv1.TopicOrders, eventv1.TopicAlerts} {
 		require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, topic, 4))
@@ -151,7 +151,7 @@ func TestFromEventToInbox(t *testing.T) {
 		assert.Equal(c, []string{"EMAIL ann@example.com 欢迎加入 Fourfold / Welcome to Fourfold", "EMAIL ann@example.com 订单已支付 / Order paid: o-1",
 			"EMAIL operator@example.com [Fourfold] notify dead-letters/notify-sms", "EMAIL operator@example.com [Fourfold] order k",
 			"SMS +8613800138000 "}, got)
-	}, time.Minute, 100*time.Millisecond)
+	}, 3*time.Minute, 100*time.Millisecond)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		sent, err := notifications.ListNotifications(operator, &notifyv1.ListNotificationsRequest{State: notifyv1.Notification_SENT})
 		assert.NoError(c, err)
