@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	creditv1 "example.com/fourfold/api/credit/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
@@ -143,6 +144,19 @@ func TestServes(t *testing.T) {
 	assert.Equal(t, []int64{0, 0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit(), account.GetPrepareDeductCredit()})
 	_, err = refund.Confirm(phase("gid-2", "confirm"), refundRequest)
 	require.NoError(t, err)
+
+	db, err := mysql.Open(cfg.MySQL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	_, err = db.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
+		VALUES ('credit-registration', '/member', 'dead', 'member-events', 'member.registered', 'm-2', 0, 'DEAD', '{}', 'for a reason')`)
+	require.NoError(t, err)
+	letters, err := mqv1.NewMessagesClient(conn).ListDeadLetters(as(identity.Operator), &mqv1.ListDeadLettersRequest{})
+	require.NoError(t, err)
+	assert.Len(t, letters.GetDeadLetters(), 1)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, "credit/dead-letters/credit-registration\n--\n", mysqltest.Dump(t, db, "SELECT subject FROM mq_outbox"), "an alert")
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // TestDefaults: the built-in configuration fits the struct.

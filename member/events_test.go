@@ -24,7 +24,7 @@ func TestSignUpIsPublished(t *testing.T) {
 	server, err := mqtest.Start()
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, eventv1.TopicMembers, 4))
 
@@ -66,7 +66,7 @@ func TestSignUpIsPublished(t *testing.T) {
 	require.NoError(t, server.Thaw())
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "0\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY'"))
-	}, time.Minute, 100*time.Millisecond, "the relay sends it")
+	}, 2*time.Minute, 100*time.Millisecond, "the relay sends it")
 
 	reader := server.Dial(t)
 	var got []*eventv1.MemberRegistered
@@ -85,7 +85,7 @@ func TestSignUpIsPublished(t *testing.T) {
 		})
 		assert.NoError(c, err)
 		assert.GreaterOrEqual(c, len(got), 4)
-	}, time.Minute, 200*time.Millisecond)
+	}, 2*time.Minute, 200*time.Millisecond)
 	told := map[string]string{}
 	for _, m := range got {
 		told[m.GetMemberId()] = fmt.Sprint(m.GetName(), " ", m.GetEmail(), " ", m.GetPhone())

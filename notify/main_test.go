@@ -27,6 +27,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "example.com/fourfold/api/event/v1"
+	mqv1 "example.com/fourfold/api/mq/v1"
 	notifyv1 "example.com/fourfold/api/notify/v1"
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/identity"
@@ -61,7 +62,7 @@ func testConfig(t *testing.T) (config, *identity.Signer) {
 }
 
 // serve runs the service until the test ends.
-func serve(t *testing.T, cfg config) notifyv1.NotificationsClient {
+func serve(t *testing.T, cfg config) (notifyv1.NotificationsClient, mqv1.MessagesClient) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
@@ -74,12 +75,12 @@ func serve(t *testing.T, cfg config) notifyv1.NotificationsClient {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	return notifyv1.NewNotificationsClient(conn)
+	return notifyv1.NewNotificationsClient(conn), mqv1.NewMessagesClient(conn)
 }
 
 func as(t *testing.T, ctx context.Context, signer *identity.Signer, role identity.Role) context.Context {
 	t.Helper()
-	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), 5*time.Minute)
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: role}, time.Now(), 10*time.Minute)
 	require.NoError(t, err)
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
@@ -90,7 +91,7 @@ func TestServes(t *testing.T) {
 	cfg, signer := testConfig(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	notifications := serve(t, cfg)
+	notifications, _ := serve(t, cfg)
 	for role, code := range map[identity.Role]int{"": 401, identity.Shopper: 403, identity.Operator: 200} {
 		call := ctx
 		if role != "" {
@@ -109,18 +110,21 @@ func TestServes(t *testing.T) {
 	_ = reply.Body.Close()
 }
 
-// TestFromEventToInbox: what others publish, each twice, arrives once.
+// TestFromEventToInbox: what others publish, each twice, arrives once; and operators hear of a dead letter.
 func TestFromEventToInbox(t *testing.T) {
 	t.Parallel()
 	server := mqtest.Shared(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, topic := range []string{eventv1.TopicMembers, eventv1.TopicOrders, eventv1.TopicAlerts} {
 		require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, topic, 4))
 	}
 	cfg, signer := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
-	notifications := serve(t, cfg)
+	_, err := migrated(t, cfg).ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
+		VALUES ('notify-sms', '/member', 'dead', 'member-events', 'member.registered', 'bob', 0, 'DEAD', '{}', 'for a reason')`)
+	require.NoError(t, err)
+	notifications, letters := serve(t, cfg)
 	broker := server.Dial(t)
 	publish := func(topic, source, typ, subject string, sequence int64, m proto.Message) {
 		t.Helper()
@@ -141,18 +145,21 @@ func TestFromEventToInbox(t *testing.T) {
 		assert.NoError(c, err)
 		var got []string
 		for _, m := range reply.GetMessages() {
-			_, english, _ := strings.Cut(m.GetSubject(), " / ")
-			got = append(got, fmt.Sprint(m.GetChannel(), " ", m.GetTo(), " ", english))
+			got = append(got, fmt.Sprint(m.GetChannel(), " ", m.GetTo(), " ", m.GetSubject()))
 		}
 		slices.Sort(got)
-		assert.Equal(c, []string{"EMAIL ann@example.com Order paid: o-1", "EMAIL ann@example.com Welcome to Fourfold",
-			"EMAIL operator@example.com ", "SMS +8613800138000 "}, got)
-	}, time.Minute, 100*time.Millisecond)
+		assert.Equal(c, []string{"EMAIL ann@example.com 欢迎加入 Fourfold / Welcome to Fourfold", "EMAIL ann@example.com 订单已支付 / Order paid: o-1",
+			"EMAIL operator@example.com [Fourfold] notify dead-letters/notify-sms", "EMAIL operator@example.com [Fourfold] order k",
+			"SMS +8613800138000 "}, got)
+	}, 3*time.Minute, 100*time.Millisecond)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		sent, err := notifications.ListNotifications(operator, &notifyv1.ListNotificationsRequest{State: notifyv1.Notification_SENT})
 		assert.NoError(c, err)
-		assert.Len(c, sent.GetNotifications(), 4)
+		assert.Len(c, sent.GetNotifications(), 5)
 	}, 20*time.Second, 50*time.Millisecond)
+	dead, err := letters.ListDeadLetters(operator, &mqv1.ListDeadLettersRequest{})
+	require.NoError(t, err)
+	require.Len(t, dead.GetDeadLetters(), 1)
 }
 
 // TestKilledBetweenAnswerAndNote: the provider is called again, with the key by which it knows that it has the message.

@@ -64,7 +64,7 @@ func TestDelivered(t *testing.T) {
 	})
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "3\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DONE'"))
-	}, 30*time.Second, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	assert.Equal(t, "registration:m-1 m-1  100 ADDED\nregistration:m-2 m-2  100 ADDED\n--\nm-1 100\nm-2 100\n--\n",
 		mysqltest.Dump(t, db, entries, "SELECT member_id, credit FROM credit_account ORDER BY member_id"))
 	assert.Empty(t, bookslaws.Broken(t, store.NewBooks(db), time.Minute))

@@ -68,7 +68,7 @@ func (s stage) await(t *testing.T, n int) {
 	t.Helper()
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, fmt.Sprintf("%d\n--\n", n), mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_inbox WHERE state IN ('DONE', 'OLD')"))
-	}, time.Minute, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 }
 
 func (s stage) told(t *testing.T) string {
@@ -170,7 +170,7 @@ func TestOrderBeforeItsMember(t *testing.T) {
 	publish(t, broker, orders, order(t, "order.created", 1), order(t, "order.paid", 2))
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "2 WAITING 0\n--\n", mysqltest.Dump(t, s.db, "SELECT seq, state, tries FROM mq_inbox WHERE state <> 'DONE'"))
-	}, time.Minute, 50*time.Millisecond, "to wait is no failure")
+	}, 2*time.Minute, 50*time.Millisecond, "to wait is no failure")
 	assert.Equal(t, "--\n", s.told(t))
 	publish(t, broker, members, registered(t, "ann"))
 	s.await(t, 3)
