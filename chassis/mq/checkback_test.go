@@ -1,7 +1,9 @@
 package mq
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"strconv"
 	"testing"
 	"time"
@@ -10,7 +12,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
@@ -24,22 +25,19 @@ func TestCheckerContained(t *testing.T) {
 	panics := NewOutbox(nil, nil, OutboxConfig{})
 	assert.Equal(t, primitive.UnkonwnState, listenerOf{panics}.CheckLocalTransaction(m))
 
-	server, err := mysqltest.Start()
-	require.NoError(t, err)
-	t.Cleanup(server.Stop)
-	require.NoError(t, server.Exec(t.Context(), "CREATE DATABASE x"))
-	db, err := mysql.Open(mysql.Config{DSN: server.DSN("x")})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, Tables().Migrations))
-	thaw, err := server.Freeze()
-	require.NoError(t, err)
-	defer thaw()
-	hangs := NewOutbox(db, nil, OutboxConfig{CheckTimeout: 100 * time.Millisecond})
+	deaf := make(deaf)
+	t.Cleanup(func() { close(deaf) })
+	hangs := NewOutbox(sql.OpenDB(deaf), nil, OutboxConfig{CheckTimeout: 100 * time.Millisecond})
 	start := time.Now()
 	assert.Equal(t, primitive.UnkonwnState, listenerOf{hangs}.CheckLocalTransaction(m))
 	assert.Less(t, time.Since(start), 2*time.Second)
 }
+
+// deaf is a way to a database that neither answers nor listens to who waits for it.
+type deaf chan struct{}
+
+func (d deaf) Connect(context.Context) (driver.Conn, error) { <-d; return nil, driver.ErrBadConn }
+func (d deaf) Driver() driver.Driver                        { return nil }
 
 // TestCheckerAnswers: by the row; without one only when the local transaction had its time, and then it can not come any more.
 func TestCheckerAnswers(t *testing.T) {

@@ -24,17 +24,28 @@ import (
 //
 // It waits for a topic or a broker that is not there yet. It fails on a subscription that cannot work.
 func (b *Broker) Consume(ctx context.Context, db *sql.DB, s Subscription, handle Handler) error {
-	if err := s.complete(); err != nil {
+	in, err := b.inbox(db, s, handle)
+	if err != nil {
 		return err
 	}
-	in := &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1)}
+	return b.consume(ctx, in)
+}
+
+func (b *Broker) inbox(db *sql.DB, s Subscription, handle Handler) (*inbox, error) {
+	if err := s.complete(); err != nil {
+		return nil, err
+	}
+	return &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1)}, nil
+}
+
+func (b *Broker) consume(ctx context.Context, in *inbox) error {
 	// What has begun is not cut, so the handlers' context lives longer than ctx.
 	inner := context.WithoutCancel(ctx)
 	var retries sync.WaitGroup
 	retries.Go(func() { in.retryDue(ctx, inner) })
 	defer retries.Wait()
 
-	l, err := b.listenUntil(ctx, s, func(d delivered) bool { return in.take(ctx, inner, d) })
+	l, err := b.listenUntil(ctx, in.s, func(d delivered) bool { return in.take(ctx, inner, d) })
 	if l == nil {
 		return err
 	}

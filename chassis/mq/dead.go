@@ -13,6 +13,9 @@ import (
 // ErrNoDeadLetter: there is no dead letter of that id; it may have been redriven.
 var ErrNoDeadLetter = errors.New("no such dead letter")
 
+// ErrUnreadable: what came was no event, so it cannot be tried again, only discarded.
+var ErrUnreadable = errors.New("the dead letter is no event")
+
 // DeadLetter is an event that a group gave up.
 type DeadLetter struct {
 	ID                                           int64
@@ -73,9 +76,18 @@ const revive = `UPDATE mq_inbox SET state = 'WAITING', tries = 0, waits = 0, nex
 	history = RIGHT(CONCAT(COALESCE(history, ''), DATE_FORMAT(NOW(3), '%Y-%m-%dT%H:%i:%s.%fZ '), 'redriven\n'), 8000)
 	WHERE state = 'DEAD' AND type <> '?' AND `
 
-// Redrive lets the group try one letter again, or gives ErrNoDeadLetter. What was no event at all can only be discarded.
+// Redrive lets the group try one letter again, or gives ErrNoDeadLetter or ErrUnreadable.
 func (d *DeadLetters) Redrive(ctx context.Context, id int64) error {
-	return one(d.db.ExecContext(ctx, revive+"id = ?", id))
+	err := one(d.db.ExecContext(ctx, revive+"id = ?", id))
+	if !errors.Is(err, ErrNoDeadLetter) {
+		return err
+	}
+	if l, err := d.Read(ctx, id); err != nil {
+		return err
+	} else if l.Type == "?" {
+		return fmt.Errorf("%w: %d", ErrUnreadable, id)
+	}
+	return err
 }
 
 // RedriveAll lets group try all its letters again, and tells how many.
@@ -91,11 +103,11 @@ func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (int64, erro
 func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
 	return mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
 		var (
-			group, source, subject string
-			seq                    int64
+			group, source, subject, typ, event string
+			seq                                int64
 		)
-		err := tx.QueryRowContext(ctx, `SELECT grp, source, subject, seq FROM mq_inbox WHERE state = 'DEAD' AND id = ? FOR UPDATE`, id).Scan(
-			&group, &source, &subject, &seq)
+		err := tx.QueryRowContext(ctx, `SELECT grp, source, subject, seq, type, event_id FROM mq_inbox WHERE state = 'DEAD' AND id = ? FOR UPDATE`, id).Scan(
+			&group, &source, &subject, &seq, &typ, &event)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("%w: %d", ErrNoDeadLetter, id)
 		}
@@ -109,6 +121,12 @@ func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
 			}
 			if _, err := tx.ExecContext(ctx, `UPDATE mq_inbox SET next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
 				AND state = 'WAITING'`, group, source, subject, seq+1); err != nil {
+				return err
+			}
+		}
+		if typ == typeWake { // or the sweep would fire the timer when this row is deleted
+			if _, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'CANCELED', closed_at = NOW(3) WHERE wake = ? AND state = 'ARMED'`,
+				event); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -30,12 +31,20 @@ func TestMain(m *testing.M) {
 	mqtest.Main(m)
 }
 
-// child is another process of a service, which is to be killed at the failpoint MQ_CRASH.
+// child is another process of a service: one that is killed at the failpoint MQ_CRASH, or, as "survivor", one whose end message is lost,
+// that answers the broker when its row is SENT, and lives until its standard input ends.
 func child() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	failpoint.Allow()
-	if err := failpoint.Set(os.Getenv("MQ_CRASH"), "crash"); err != nil {
+	action := "crash"
+	if os.Getenv("MQ_CHILD") == "survivor" {
+		action = "error"
+		if err := failpoint.Set("mq/check", "error"); err != nil {
+			return err
+		}
+	}
+	if err := failpoint.Set(os.Getenv("MQ_CRASH"), action); err != nil {
 		return err
 	}
 	db, err := mysql.Open(mysql.Config{DSN: os.Getenv("MQ_DSN")})
@@ -57,7 +66,18 @@ func child() error {
 	o := mq.NewOutbox(db, b, mq.OutboxConfig{Grace: grace, LongestTx: time.Second})
 	e := mqlaws.New("s", 1)
 	e.ID = ""
-	return o.PublishInTx(ctx, topic, e, func(tx *sql.Tx) error { return fact(ctx, tx, "s") })
+	err = o.PublishInTx(ctx, topic, e, func(tx *sql.Tx) error { return fact(ctx, tx, "s") })
+	if err != nil || action == "crash" {
+		return err
+	}
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
+	go func() {
+		for n := 0; n == 0; time.Sleep(20 * time.Millisecond) {
+			_ = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT'").Scan(&n)
+		}
+		_ = failpoint.Set("mq/check", "")
+	}()
+	return o.Relay(ctx)
 }
 
 // group is the subscription that child and test share.
@@ -74,12 +94,17 @@ func fact(ctx context.Context, tx *sql.Tx, subject string) error {
 // crash runs a child and waits until it is dead by SIGKILL.
 func crash(t *testing.T, kind, point, dsn, names, service, topic string, grace time.Duration) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "MQ_CHILD="+kind, "MQ_CRASH="+point, "MQ_DSN="+dsn, "MQ_NAMES="+names, "MQ_SERVICE="+service,
-		"MQ_TOPIC="+topic, "MQ_GRACE="+grace.String())
+	cmd := command(kind, point, dsn, names, service, topic, grace)
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err, "the child ended by itself: %s", out)
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	require.True(t, ok)
 	require.Equal(t, syscall.SIGKILL, status.Signal(), "%s", out)
+}
+
+func command(kind, point, dsn, names, service, topic string, grace time.Duration) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "MQ_CHILD="+kind, "MQ_CRASH="+point, "MQ_DSN="+dsn, "MQ_NAMES="+names, "MQ_SERVICE="+service,
+		"MQ_TOPIC="+topic, "MQ_GRACE="+grace.String())
+	return cmd
 }

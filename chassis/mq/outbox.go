@@ -20,6 +20,9 @@ type OutboxConfig struct {
 	// LongestTx bounds the local transaction of PublishInTx: 10 s. Of a transaction that is not there after that, the check-back says
 	// that it will not come.
 	LongestTx time.Duration
+	// HalfTimeout bounds the sending of a half message: 1 s. Behind one that the broker did not take, the others do without for
+	// HalfPause, 5 s, so that a frozen broker costs one call its time now and then, not each.
+	HalfTimeout, HalfPause time.Duration
 	// CheckTimeout bounds an answer to a check-back; none means "not known yet": 2 s.
 	CheckTimeout time.Duration
 }
@@ -38,6 +41,8 @@ func NewOutbox(db *sql.DB, b *Broker, cfg OutboxConfig) *Outbox {
 	orElse(&cfg.Poll, 500*time.Millisecond)
 	orElse(&cfg.Grace, time.Minute)
 	orElse(&cfg.LongestTx, 10*time.Second)
+	orElse(&cfg.HalfTimeout, time.Second)
+	orElse(&cfg.HalfPause, 5*time.Second)
 	orElse(&cfg.CheckTimeout, 2*time.Second)
 	return &Outbox{db: db, broker: b, cfg: cfg, nudge: make(chan struct{}, 1)}
 }
@@ -77,9 +82,9 @@ func (o *Outbox) append(ctx context.Context, tx *sql.Tx, topic string, e Event, 
 		wait = o.cfg.Grace
 	}
 	at := sql.NullTime{Time: deliverAt, Valid: !deliverAt.IsZero()}
-	_, err = tx.ExecContext(ctx, `INSERT INTO mq_outbox (event_id, topic, subject, event, state, deliver_at, next_at)
-		VALUES (?, ?, ?, ?, ?, ?, TIMESTAMPADD(MICROSECOND, ?, NOW(3)))`,
-		e.ID, topic, e.Subject, text, state, at, wait.Microseconds())
+	_, err = tx.ExecContext(ctx, `INSERT INTO mq_outbox (event_id, topic, subject, event, state, deliver_at, next_at, half_at)
+		VALUES (?, ?, ?, ?, ?, ?, TIMESTAMPADD(MICROSECOND, ?, NOW(3)), IF(?, NOW(3), NULL))`,
+		e.ID, topic, e.Subject, text, state, at, wait.Microseconds(), state == stateHalf)
 	if err == nil {
 		o.soon()
 	}

@@ -9,23 +9,30 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"example.com/fourfold/chassis/mysql"
 )
 
-// Timers publish events at a later time. A row decides, so a canceled timer has no effect; a message that the broker keeps until then
-// only makes this service look at the row, to the second. A sweep looks at what nobody woke, and at what lies beyond the
-// three days that the broker can wait.
+// Timers do something at a later time: they call a handler in the local transaction that marks the timer as fired. A row decides, so a
+// canceled timer has no effect; an event that the broker keeps until then only makes this service look at the row, to the second. A sweep
+// looks at what nobody woke, and at what lies beyond the three days that the broker can wait.
 //
-//	ARMED --due--> FIRED    its event is in the outbox
-//	     \-Cancel-> CANCELED
+//	ARMED --due, handler--> FIRED
+//	     \--Cancel--------> CANCELED
+//
+// A handler that fails is called again as any consumer's, and at last the timer is a dead letter of the group <service>-timers; others go on.
 type Timers struct {
 	outbox *Outbox
 	topic  string
+	handle Handler
+	// Tries, FirstPause and LongestPause are a Subscription's, about a handler that fails: 16, 100 ms, 1 min. Set them before Run.
+	Tries                    int
+	FirstPause, LongestPause time.Duration
 }
 
-// NewTimers are woken through topic, which is the service's own.
-func NewTimers(o *Outbox, topic string) *Timers { return &Timers{o, topic} }
+// NewTimers are woken through topic, which is the service's own. handle is called for each that is due, with the event that it was
+// armed with: it writes in the tx that it is given, and nothing else. To publish, it appends to the outbox.
+func NewTimers(o *Outbox, topic string, handle Handler) *Timers {
+	return &Timers{outbox: o, topic: topic, handle: handle, Tries: 16, FirstPause: 100 * time.Millisecond, LongestPause: time.Minute}
+}
 
 const (
 	brokerWaits = 71 * time.Hour  // an hour less than it can
@@ -34,16 +41,22 @@ const (
 	sweepBatch  = 100
 )
 
-// At publishes e to topic at when, at once if that is past, once tx is committed. id names the timer, for ever: a second one of that id
-// fails with a duplicate key.
-func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, topic string, e Event) error {
+// At arms a timer, once tx is committed: e is handed to the handler when it is due, at once if that is past. Id and source of e are filled in
+// when they are empty. id names the timer, for ever: a second one of that id fails with a duplicate key.
+func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, e Event) error {
 	if id == "" || len(id) > 128 {
 		return fmt.Errorf("%w: the timer's id has %d bytes, 1 to 128", ErrRefused, len(id))
+	}
+	if e.ID == "" {
+		e.ID = NewID()
+	}
+	if e.Source == "" {
+		e.Source = "/" + t.outbox.broker.cfg.Service
 	}
 	if e.TraceParent == "" {
 		e.TraceParent = traceParent(ctx)
 	}
-	if _, err := message(topic, e); err != nil {
+	if err := e.check(); err != nil {
 		return err
 	}
 	text, err := json.Marshal(e)
@@ -51,20 +64,26 @@ func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, 
 		return err
 	}
 	when = when.UTC().Truncate(time.Millisecond)
-	if _, err := tx.ExecContext(ctx, `INSERT INTO mq_timer (id, due_at, topic, event, state) VALUES (?, ?, ?, ?, 'ARMED')`,
-		id, when, topic, text); err != nil {
+	wake := t.wake(NewID(), id, when, e, text)
+	if _, err := tx.ExecContext(ctx, `INSERT INTO mq_timer (id, due_at, event, wake, state) VALUES (?, ?, ?, ?, 'ARMED')`,
+		id, when, text, wake.ID); err != nil {
 		return err
 	}
 	if time.Until(when) > brokerWaits {
 		return nil // the sweep's
 	}
-	wake := Event{ID: NewID(), Source: t.source(), Type: "timer.due", Time: when, Attributes: map[string]string{"timer": id}}
 	return t.outbox.append(ctx, tx, t.topic, wake, stateReady, when)
 }
 
-func (t *Timers) source() string { return "/" + t.outbox.broker.cfg.Service + "/timers" }
+// wake is the event that makes a process look at the timer id. It carries what the timer was armed with.
+func (t *Timers) wake(eventID, id string, when time.Time, e Event, text []byte) Event {
+	return Event{ID: eventID, Source: "/" + t.outbox.broker.cfg.Service + "/timers", Type: typeWake, Subject: e.Subject, Time: when,
+		TraceParent: e.TraceParent, Attributes: map[string]string{"timer": id}, Data: text}
+}
 
-// Cancel lets the timer have no effect, once tx is committed. It tells false when there is none, or its event is published already.
+const typeWake = "timer.due"
+
+// Cancel lets the timer have no effect, once tx is committed. It tells false when there is none, or it is fired or canceled already.
 func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
 	res, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'CANCELED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED'`, id)
 	if err != nil {
@@ -76,86 +95,107 @@ func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error
 
 // Run is background work that fires timers until ctx ends; several processes may run it. The outbox's relay must run too.
 func (t *Timers) Run(ctx context.Context) error {
+	s := Subscription{Group: t.outbox.broker.cfg.Service + "-timers", Topic: t.topic,
+		Tries: t.Tries, FirstPause: t.FirstPause, LongestPause: t.LongestPause, Poll: 200 * time.Millisecond}
+	in, err := t.outbox.broker.inbox(t.outbox.db, s, t.fire)
+	if err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
-	wg.Go(func() { t.sweep(ctx) })
+	wg.Go(func() { t.sweep(ctx, in) })
 	defer wg.Wait()
-	s := Subscription{Group: t.outbox.broker.cfg.Service + "-timers", Topic: t.topic, Tries: 100,
-		FirstPause: 20 * time.Millisecond, LongestPause: 5 * time.Second, Poll: 200 * time.Millisecond}
-	return t.outbox.broker.Consume(ctx, t.outbox.db, s, func(ctx context.Context, tx *sql.Tx, e Event) error {
-		return t.fire(ctx, tx, e.Attributes["timer"])
-	})
+	return t.outbox.broker.consume(ctx, in)
 }
 
-// fire puts the event of an armed timer that is due into the outbox. One that is not due gives ErrNotYet, one that is not armed nothing.
-func (t *Timers) fire(ctx context.Context, tx *sql.Tx, id string) error {
+// fire calls the handler for an armed timer that is due, and marks it: in this order, so that the handler's rows are locked before the
+// timer's, as by one who changes the same rows and then cancels. One that is not due gives ErrNotYet, one that is not armed nothing.
+func (t *Timers) fire(ctx context.Context, tx *sql.Tx, wake Event) error {
+	id := wake.Attributes["timer"]
 	var (
-		topic string
-		text  []byte
-		due   bool
-		e     Event
+		armed, due bool
+		e          Event
 	)
-	err := tx.QueryRowContext(ctx, `SELECT topic, event, due_at <= NOW(3) FROM mq_timer WHERE id = ? AND state = 'ARMED' FOR UPDATE`, id).Scan(
-		&topic, &text, &due)
+	err := tx.QueryRowContext(ctx, `SELECT state = 'ARMED', due_at <= NOW(3) FROM mq_timer WHERE id = ?`, id).Scan(&armed, &due)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows), err == nil && !armed:
 		return nil
 	case err != nil:
 		return err
 	case !due:
 		return fmt.Errorf("the timer is not due: %w", ErrNotYet)
 	}
-	if err := json.Unmarshal(text, &e); err != nil {
+	if err := json.Unmarshal(wake.Data, &e); err != nil {
 		return err
 	}
-	if err := t.outbox.Append(ctx, tx, topic, e); err != nil {
+	if err := t.handle(ctx, tx, e); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'FIRED', closed_at = NOW(3) WHERE id = ?`, id)
-	return err
+	res, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'FIRED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED'`, id)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return fmt.Errorf("canceled meanwhile: %w", ErrNotYet) // rolls back; the next look finds it canceled
 }
 
 // sweep fires what is overdue.
-func (t *Timers) sweep(ctx context.Context) {
+func (t *Timers) sweep(ctx context.Context, in *inbox) {
 	for ctx.Err() == nil {
-		n, err := t.sweepOnce(ctx)
+		n, err := t.sweepOnce(ctx, in)
 		if err != nil && ctx.Err() == nil {
 			slog.WarnContext(ctx, "sweep timers", "err", err)
 		}
-		if n < sweepBatch {
+		if n < sweepBatch || err != nil {
 			sleep(ctx, grow(1, sweepEvery, sweepEvery))
 		}
 	}
 }
 
-func (t *Timers) sweepOnce(ctx context.Context) (n int, err error) {
-	ids, err := func() ([]string, error) {
-		rows, err := t.outbox.db.QueryContext(ctx, `SELECT id FROM mq_timer WHERE state = 'ARMED'
-			AND due_at <= TIMESTAMPADD(MICROSECOND, ?, NOW(3)) ORDER BY due_at LIMIT ?`, -sweepSlack.Microseconds(), sweepBatch)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = rows.Close() }()
-		var ids []string
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				return nil, err
-			}
-			ids = append(ids, id)
-		}
-		return ids, rows.Err()
-	}()
+// sweepOnce delivers, as if the broker had, what wakes the timers that are overdue and have no row in the inbox: those that have one
+// are tried again there, or are dead letters. It tells how many there were.
+func (t *Timers) sweepOnce(ctx context.Context, in *inbox) (n int, err error) {
+	wakes, err := t.overdue(ctx, in.s.Group)
 	if err != nil {
 		return 0, err
 	}
-	var failed error
-	for _, id := range ids {
-		// One by one: a timer that cannot be fired holds up no other.
-		if err := mysql.InTx(ctx, t.outbox.db, func(tx *sql.Tx) error { return t.fire(ctx, tx, id) }); err != nil {
-			failed = fmt.Errorf("timer %s: %w", id, err)
-			continue
+	for _, wake := range wakes {
+		if ctx.Err() != nil {
+			return n, nil
+		}
+		if err := in.deliver(context.WithoutCancel(ctx), delivered{event: wake}); err != nil {
+			return n, fmt.Errorf("timer %s: %w", wake.Attributes["timer"], err)
 		}
 		n++
 	}
-	return n, failed
+	return n, nil
+}
+
+func (t *Timers) overdue(ctx context.Context, group string) ([]Event, error) {
+	rows, err := t.outbox.db.QueryContext(ctx, `SELECT id, due_at, event, wake FROM mq_timer WHERE state = 'ARMED'
+		AND due_at <= TIMESTAMPADD(MICROSECOND, ?, NOW(3))
+		AND NOT EXISTS (SELECT 1 FROM mq_inbox WHERE event_id = wake AND grp = ?)
+		ORDER BY due_at LIMIT ?`, -sweepSlack.Microseconds(), group, sweepBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var wakes []Event
+	for rows.Next() {
+		var (
+			id, wake string
+			due      time.Time
+			text     []byte
+			e        Event
+		)
+		if err := rows.Scan(&id, &due, &text, &wake); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &e); err != nil {
+			return nil, fmt.Errorf("timer %s: %w", id, err)
+		}
+		wakes = append(wakes, t.wake(wake, id, due, e, text))
+	}
+	return wakes, rows.Err()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
@@ -25,6 +26,14 @@ type halves struct {
 	producer rocketmq.TransactionProducer
 	locals   sync.Map // event id to func() primitive.LocalTransactionState: what the client calls between half and end
 	ended    []ended  // not confirmed yet, oldest first
+	// resume is when halves are sent again, behind one that the broker did not take: UnixNano, 0 when the last one was taken.
+	resume atomic.Int64
+}
+
+// open tells whether to send a half now. When a pause is over only the first is told so, and its outcome decides about the others.
+func (h *halves) open(pause time.Duration) bool {
+	resume, now := h.resume.Load(), time.Now()
+	return resume == 0 || now.UnixNano() >= resume && h.resume.CompareAndSwap(resume, now.Add(pause).UnixNano())
 }
 
 type ended struct {
@@ -37,7 +46,7 @@ type ended struct {
 //
 // nil says that the local transaction is committed and e will be delivered; an error of local is returned as it is, and e never will
 // be. Another error, such as one of the commit, leaves open which; then both happened or neither. When the broker is away, the local
-// transaction happens all the same, and the relay sends e later.
+// transaction happens all the same, without a half message, and the relay sends e later.
 //
 // No order is promised between e and events that go through Append, except by sequence numbers.
 func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
@@ -54,6 +63,9 @@ func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local f
 }
 
 func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
+	if !o.halves.open(o.cfg.HalfPause) {
+		return o.local(ctx, topic, e, stateReady, local)
+	}
 	// The age of the half by the database's clock, which is what a check-back is decided by. And no database, no half.
 	var born int64
 	if err := o.db.QueryRowContext(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)").Scan(&born); err != nil {
@@ -86,7 +98,7 @@ func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local f
 		m.WithProperty(bornProperty, fmt.Sprint(born))
 		o.halves.locals.Store(e.ID, execute)
 		defer o.halves.locals.Delete(e.ID)
-		ctx, cancel := context.WithTimeout(ctx, o.broker.cfg.Timeout)
+		ctx, cancel := context.WithTimeout(ctx, o.cfg.HalfTimeout)
 		defer cancel()
 		result, err := p.SendMessageInTransaction(ctx, m)
 		if err != nil {
@@ -94,6 +106,11 @@ func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local f
 		}
 		return outcome(result.SendResult, nil)
 	})
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		o.halves.resume.Store(time.Now().Add(o.cfg.HalfPause).UnixNano())
+	} else if ran {
+		o.halves.resume.Store(0)
+	}
 	switch {
 	case ran && localErr == nil:
 		o.halves.wait(e.ID)
@@ -142,9 +159,11 @@ func (h *halves) wait(event string) {
 	h.ended = append(h.ended, ended{event, time.Now()})
 }
 
-// confirm closes the rows whose end message left half a grace ago, while this process was there to be asked: the broker asks within that
-// time when it did not get the end message, and again until it is answered. When this process dies before, the relay of another one
-// sends the event once more.
+// confirm closes the rows whose end message left half a grace ago, on trust: nothing says that the broker has read it. That is safe while
+// anybody of the service lives, because the broker does not forget a half message that it has no end of. It asks back, again and again,
+// and is answered from the row, which says commit when it is SENT as when it is HALF, and is kept for days. (TestEndMessageLost.)
+// Half a grace is for the case that this process dies: rows that are HALF then are sent once more by the relay of another, and the
+// inboxes absorb it. It is also longer than the broker takes to ask for the first time, so that most losses show in that time.
 func (o *Outbox) confirm(ctx context.Context) {
 	h := &o.halves
 	h.mu.Lock()

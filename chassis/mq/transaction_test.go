@@ -78,7 +78,7 @@ func TestPublishInTx(t *testing.T) {
 	s := newStage(t, mqtest.Shared(t))
 	b := s.dial(t)
 	s.consume(t, b)
-	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Grace: 12 * time.Second, Poll: 100 * time.Millisecond})
+	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Grace: 12 * time.Second, HalfTimeout: 3 * time.Second, Poll: 100 * time.Millisecond})
 	background(t, o.Relay)
 	background(t, o.Answer(s.topic))
 	no := errors.New("no")

@@ -46,7 +46,7 @@ type MessagesClient interface {
 	// is none of that id.
 	DiscardDeadLetter(ctx context.Context, in *DiscardDeadLetterRequest, opts ...grpc.CallOption) (*DiscardReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
-	// consumed by which group after how many tries, done or dead.
+	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
 	TraceMessages(ctx context.Context, in *TraceMessagesRequest, opts ...grpc.CallOption) (*TraceMessagesReply, error)
 }
 
@@ -134,7 +134,7 @@ type MessagesServer interface {
 	// is none of that id.
 	DiscardDeadLetter(context.Context, *DiscardDeadLetterRequest) (*DiscardReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
-	// consumed by which group after how many tries, done or dead.
+	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
 	TraceMessages(context.Context, *TraceMessagesRequest) (*TraceMessagesReply, error)
 	mustEmbedUnimplementedMessagesServer()
 }

@@ -14,6 +14,8 @@ CREATE TABLE mq_outbox (
   -- VOID: a tombstone, its local transaction did not come and may not come any more.
   state      VARBINARY(8)   NOT NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  -- When it was written as HALF, if it was.
+  half_at    DATETIME(3)    NULL,
   -- How often a relay took it, which did last, and when the next may: when the lease or the pause is over.
   tries      INT            NOT NULL DEFAULT 0,
   owner      VARBINARY(36)  NOT NULL DEFAULT '',
@@ -24,6 +26,8 @@ CREATE TABLE mq_outbox (
   UNIQUE KEY event_id (event_id),
   KEY due (state, next_at),
   KEY of_subject (state, topic, subject, id),
+  -- For the trace of an order.
+  KEY by_subject (subject, id),
   KEY closed (closed_at)
 ) DEFAULT CHARSET = utf8mb4;
 
@@ -51,9 +55,12 @@ CREATE TABLE mq_inbox (
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   -- Since when it is DONE or OLD.
   closed_at  DATETIME(3)    NULL,
-  UNIQUE KEY event (grp, source, event_id),
-  KEY due (grp, state, next_at),
+  -- Begins with what a trace is asked for.
+  UNIQUE KEY event (event_id, source, grp),
+  KEY due (state, grp, next_at),
   KEY of_subject (grp, source, subject, seq),
+  -- For the trace of an order.
+  KEY by_subject (subject, id),
   KEY closed (closed_at)
 ) DEFAULT CHARSET = utf8mb4;
 
@@ -67,16 +74,18 @@ CREATE TABLE mq_position (
   PRIMARY KEY (grp, source, subject)
 ) DEFAULT CHARSET = utf8mb4;
 
--- Events for later. The row decides; whatever wakes it only makes somebody look.
+-- What is to be done later. The row decides; whatever wakes it only makes somebody look.
 CREATE TABLE mq_timer (
   id         VARBINARY(128) NOT NULL PRIMARY KEY,
   due_at     DATETIME(3)    NOT NULL,
-  topic      VARBINARY(127) NOT NULL,
   event      MEDIUMBLOB     NOT NULL,
-  -- ARMED, FIRED: its event is in the outbox, CANCELED.
+  -- The id of the event that wakes it: what becomes of it stands in the inbox.
+  wake       VARBINARY(64)  NOT NULL,
+  -- ARMED, FIRED: it had its effect, CANCELED.
   state      VARBINARY(8)   NOT NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   closed_at  DATETIME(3)    NULL,
+  UNIQUE KEY wake (wake),
   KEY due (state, due_at),
   KEY closed (closed_at)
 ) DEFAULT CHARSET = utf8mb4;

@@ -1,0 +1,147 @@
+// Package alert tells operators what a person must look at: once, and then at growing pauses for as long as it lasts.
+//
+//	           Raise                     Raise, the pause over
+//	(none) ------------> told once ----------------------------> told again, the pause grows
+//	   ^                    |                                        |
+//	   +------- Clear ------+------------------- Clear --------------+
+//
+// Each time is an event in alert-events, appended in the transaction that notes it, so that several instances that raise the same make
+// one event in all.
+package alert
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mysql"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// Tables are the package's; it needs mq.Tables() too.
+func Tables() mysql.Part {
+	sub, err := fs.Sub(schema, "schema")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	return mysql.Part{Name: "alert", Migrations: sub}
+}
+
+// Retentions deletes alerts that were cleared longer ago than keep, 0 for never.
+func Retentions(keep time.Duration) []mysql.Retention {
+	return []mysql.Retention{{Table: "alert", Column: "cleared_at", Keep: keep}}
+}
+
+// Alerts are one service's.
+type Alerts struct {
+	outbox  *mq.Outbox
+	db      *sql.DB
+	service string
+	// Pauses are between telling once and again; the last one stays: 5 min, 15 min, 1 h, 4 h, 24 h. Set it before the first use.
+	Pauses []time.Duration
+}
+
+// New is over db, which holds the tables of this package and of mq. outbox is over the same database, and its relay sends.
+func New(outbox *mq.Outbox, db *sql.DB, service string) *Alerts {
+	return &Alerts{outbox: outbox, db: db, service: service,
+		Pauses: []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour}}
+}
+
+const (
+	maxKey    = 100 // "<service>/<key>" is an event's subject
+	maxText   = 1000
+	maxDetail = 20000
+)
+
+// Raise tells operators about key, unless they were told and the pause is not over yet by the database's clock. key says what it is about,
+// the same as long as it lasts: payment/<gid>. summary is one line, detail what to look at or to do; both are cut at a length.
+//
+// It is cheap while the pause lasts, so whoever looks regularly raises whenever he sees it. Any error means that nobody was told this time.
+func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
+	name := short(key)
+	var due bool
+	// Most times it is only this.
+	err := a.db.QueryRowContext(ctx, `SELECT cleared_at IS NOT NULL OR next_at <= NOW(3) FROM alert WHERE name = ?`, name).Scan(&due)
+	switch {
+	case err == nil && !due:
+		return nil
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	return a.outbox.InTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO alert (name) VALUES (?) ON DUPLICATE KEY UPDATE name = name`, name); err != nil {
+			return err
+		}
+		var (
+			times            int
+			since, now       time.Time
+			cleared, waiting bool
+		)
+		if err := tx.QueryRowContext(ctx, `SELECT times, since, NOW(3), cleared_at IS NOT NULL, next_at > NOW(3) FROM alert WHERE name = ? FOR UPDATE`,
+			name).Scan(&times, &since, &now, &cleared, &waiting); err != nil {
+			return err
+		}
+		switch {
+		case cleared:
+			times, since = 0, now
+		case waiting:
+			return nil // another instance was quicker
+		}
+		times++
+		if _, err := tx.ExecContext(ctx, `UPDATE alert SET times = ?, since = ?, cleared_at = NULL, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3))
+			WHERE name = ?`, times, since, a.pause(times).Microseconds(), name); err != nil {
+			return err
+		}
+		data, err := eventv1.Data(&eventv1.AlertRaised{Service: a.service, Key: cut(key, maxText), Summary: cut(summary, maxText),
+			Detail: cut(detail, maxDetail), Times: int32(times), Since: timestamppb.New(since)})
+		if err != nil {
+			return err
+		}
+		return a.outbox.Append(ctx, tx, eventv1.TopicAlerts, mq.Event{ID: mq.NewID(), Source: "/" + a.service, Type: eventv1.TypeAlertRaised,
+			Subject: a.service + "/" + name, Time: now, Data: data})
+	})
+}
+
+// Clear says that key is over: the next Raise is a first one. It may be called at any time.
+func (a *Alerts) Clear(ctx context.Context, key string) error {
+	_, err := a.db.ExecContext(ctx, `UPDATE alert SET cleared_at = NOW(3) WHERE name = ? AND cleared_at IS NULL`, short(key))
+	return err
+}
+
+// pause is behind having been told so many times.
+func (a *Alerts) pause(times int) time.Duration {
+	if len(a.Pauses) == 0 {
+		return 24 * time.Hour
+	}
+	return a.Pauses[min(times, len(a.Pauses))-1]
+}
+
+// short gives key, or what stands for one that is too long.
+func short(key string) string {
+	if len(key) <= maxKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return fmt.Sprintf("%s~%s", cut(key, maxKey-17), hex.EncodeToString(sum[:8]))
+}
+
+// cut gives at most n bytes of text that are valid UTF-8, as a proto must be.
+func cut(text string, n int) string {
+	if len(text) > n {
+		text = text[:n]
+	}
+	return strings.ToValidUTF8(text, "")
+}

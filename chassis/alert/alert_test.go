@@ -1,0 +1,188 @@
+package alert_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// open gives a database and two instances of a service over it, whose events stay in the outbox.
+func open(t *testing.T) (*sql.DB, [2]*alert.Alerts) {
+	db := mysqltest.Open(t, fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}, mq.Tables(), alert.Tables())
+	var instances [2]*alert.Alerts
+	for i := range instances {
+		b, err := mq.Dial(mq.Config{NameServers: "127.0.0.1:1", Service: "order"})
+		require.NoError(t, err)
+		t.Cleanup(b.Close)
+		instances[i] = alert.New(mq.NewOutbox(db, b, mq.OutboxConfig{}), db, "order")
+	}
+	return db, instances
+}
+
+// told gives what operators were told so far, a line each: key, times, summary.
+func told(t *testing.T, db *sql.DB) []string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT topic, subject, event FROM mq_outbox ORDER BY id")
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	var lines []string
+	for rows.Next() {
+		var (
+			topic, subject string
+			text           []byte
+			e              mq.Event
+			m              eventv1.AlertRaised
+		)
+		require.NoError(t, rows.Scan(&topic, &subject, &text))
+		require.NoError(t, json.Unmarshal(text, &e))
+		require.NoError(t, eventv1.Read(e.Data, &m))
+		assert.Equal(t, []string{eventv1.TopicAlerts, eventv1.TypeAlertRaised, "/order", "order"}, []string{topic, e.Type, e.Source, m.GetService()})
+		assert.True(t, strings.HasPrefix(subject, "order/"), subject)
+		lines = append(lines, fmt.Sprintf("%s %d %s", m.GetKey(), m.GetTimes(), m.GetSummary()))
+	}
+	require.NoError(t, rows.Err())
+	return lines
+}
+
+// pass lets d go by.
+func pass(t *testing.T, db *sql.DB, d time.Duration) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), `UPDATE alert SET since = TIMESTAMPADD(MICROSECOND, ?, since), next_at = TIMESTAMPADD(MICROSECOND, ?, next_at),
+		cleared_at = TIMESTAMPADD(MICROSECOND, ?, cleared_at)`, -d.Microseconds(), -d.Microseconds(), -d.Microseconds())
+	require.NoError(t, err)
+}
+
+// TestPauses: told at once, and then 5 min, 15 min, 1 h, 4 h and then a day later each, however often it is raised; not before.
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	raise := func() { require.NoError(t, of[0].Raise(t.Context(), "k", "s", "d")) }
+	raise()
+	raise()
+	assert.Len(t, told(t, db), 1)
+	for i, pause := range []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour, 24 * time.Hour, 24 * time.Hour} {
+		pass(t, db, pause-30*time.Second)
+		raise()
+		assert.Len(t, told(t, db), i+1, "%v are not over", pause)
+		pass(t, db, 31*time.Second)
+		raise()
+		raise()
+		require.Len(t, told(t, db), i+2, "%v are over", pause)
+	}
+	assert.Equal(t, "k 8 s", told(t, db)[7])
+}
+
+// TestClear: what is over begins anew; other alerts go on. What is cleared is deleted in time.
+func TestClear(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	require.NoError(t, of[0].Clear(t.Context(), "never raised"))
+	require.NoError(t, of[0].Raise(t.Context(), "a", "1", ""))
+	require.NoError(t, of[0].Raise(t.Context(), "b", "1", ""))
+	pass(t, db, time.Hour)
+	require.NoError(t, of[0].Raise(t.Context(), "a", "2", ""))
+	require.NoError(t, of[1].Clear(t.Context(), "a"))
+	require.NoError(t, of[1].Clear(t.Context(), "a"))
+	require.NoError(t, of[0].Raise(t.Context(), "a", "3", ""))
+	require.NoError(t, of[0].Raise(t.Context(), "a", "4", ""))
+	assert.Equal(t, []string{"a 1 1", "b 1 1", "a 2 2", "a 1 3"}, told(t, db))
+	assert.Equal(t, "a 1\nb 0\n--\n", mysqltest.Dump(t, db, "SELECT name, since > NOW(3) - INTERVAL 30 MINUTE FROM alert ORDER BY name"))
+
+	require.NoError(t, of[0].Clear(t.Context(), "b"))
+	pass(t, db, 2*time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = mysql.Retain(db, alert.Retentions(time.Hour)...)(ctx) }()
+	require.Eventually(t, func() bool { return mysqltest.Dump(t, db, "SELECT name FROM alert") == "a\n--\n" }, 10*time.Second, 10*time.Millisecond)
+}
+
+// TestRacing: of many that raise the same at the same time, in two instances, one tells; and again one when the pause is over.
+func TestRacing(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	for round := range 10 {
+		var (
+			wg    sync.WaitGroup
+			start = make(chan struct{})
+		)
+		for n := range 16 {
+			wg.Go(func() {
+				<-start
+				assert.NoError(t, of[n%2].Raise(t.Context(), "k", "s", "d"))
+			})
+		}
+		close(start)
+		wg.Wait()
+		require.Len(t, told(t, db), round+1)
+		pass(t, db, 48*time.Hour)
+	}
+}
+
+// TestLongTexts: a key of any length is an alert of its own, under a subject that an event may have.
+func TestLongTexts(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	key := strings.Repeat("中", 400)
+	require.NoError(t, of[0].Raise(t.Context(), key, strings.Repeat("中", 2000), strings.Repeat("中", 20000)))
+	require.NoError(t, of[0].Raise(t.Context(), key+"!", "other", ""))
+	require.NoError(t, of[0].Raise(t.Context(), key, "again", ""))
+	require.Len(t, told(t, db), 2)
+	require.NoError(t, of[0].Clear(t.Context(), key))
+	require.NoError(t, of[0].Raise(t.Context(), key, "anew", ""))
+	require.Len(t, told(t, db), 3)
+}
+
+// TestWatch: a group's dead letters are raised with how many, since when, why and what to do, and cleared when there are none.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	die := func(group, id, why string) {
+		_, err := db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, last_error, event)
+			VALUES (?, '/member', ?, 'member-events', 'member.registered', 'm-1', 0, 'DEAD', ?, '{}')`, group, id, why)
+		require.NoError(t, err)
+	}
+	require.NoError(t, of[0].Raise(t.Context(), "payment/g-1", "not settled", ""))
+	die("notify-sms", "1", "the provider says no\nat length")
+	die("notify-sms", "2", "another reason")
+	die("notify-email", "1", "no route to 100%")
+	for _, a := range of {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); assert.NoError(t, a.Watch(ctx)) }()
+		t.Cleanup(func() { cancel(); <-done })
+	}
+	require.Eventually(t, func() bool { return len(told(t, db)) == 3 }, 10*time.Second, 10*time.Millisecond)
+	lines := told(t, db)
+	assert.ElementsMatch(t, []string{"payment/g-1 1 not settled", "dead-letters/notify-email 1 1 event(s) of group notify-email were given up: no route to 100%",
+		"dead-letters/notify-sms 1 2 event(s) of group notify-sms were given up: the provider says no"}, lines)
+	detail := mysqltest.Dump(t, db, "SELECT event FROM mq_outbox WHERE subject = 'order/dead-letters/notify-sms'")
+	for _, part := range []string{"GET  /v1/ops/dead-letters?group=notify-sms", "POST /v1/ops/dead-letters/redrive", "order-1/redrive", "/order-1/discard", "at length"} {
+		assert.Contains(t, detail, part)
+	}
+
+	require.NoError(t, mq.NewDeadLetters(db).Discard(t.Context(), 1))
+	n, err := mq.NewDeadLetters(db).RedriveAll(t.Context(), "notify-email")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	require.Eventually(t, func() bool {
+		return mysqltest.Dump(t, db, "SELECT name FROM alert WHERE cleared_at IS NULL ORDER BY name") == "dead-letters/notify-sms\npayment/g-1\n--\n"
+	}, 15*time.Second, 20*time.Millisecond)
+	assert.Equal(t, lines, told(t, db), "nobody is told what is over")
+}

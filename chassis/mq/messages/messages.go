@@ -1,0 +1,149 @@
+// Package messages lets operators look into one service's database of messages: what was given up, and the way of each event.
+package messages
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/mq"
+)
+
+// Server serves one service's dead letters, and what its outbox and inbox know of the way of events.
+type Server struct {
+	mqv1.UnimplementedMessagesServer
+	service string
+	db      *sql.DB
+	dead    *mq.DeadLetters
+}
+
+// NewServer is over db, which holds the tables of package mq.
+func NewServer(service string, db *sql.DB) *Server {
+	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db)}
+}
+
+// ListDeadLetters gives a page, oldest first.
+func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersRequest) (*mqv1.ListDeadLettersReply, error) {
+	after := int64(0)
+	if token := req.GetPageToken(); token != "" {
+		var ok bool
+		if after, ok = number(token); !ok {
+			return nil, mqv1.ErrorMessagesInvalid("page_token: not one of ours: take next_page_token of the page before")
+		}
+	}
+	size := int(req.GetPageSize())
+	if size <= 0 {
+		size = 20
+	}
+	letters, err := s.dead.List(ctx, req.GetGroup(), after, size+1)
+	if err != nil {
+		return nil, err
+	}
+	reply := &mqv1.ListDeadLettersReply{}
+	if len(letters) > size {
+		letters = letters[:size]
+		reply.NextPageToken = strconv.FormatInt(letters[size-1].ID, 10)
+	}
+	for _, l := range letters {
+		reply.DeadLetters = append(reply.DeadLetters, s.proto(l))
+	}
+	return reply, nil
+}
+
+// GetDeadLetter gives one whole.
+func (s *Server) GetDeadLetter(ctx context.Context, req *mqv1.GetDeadLetterRequest) (*mqv1.DeadLetter, error) {
+	id, err := s.row(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.dead.Read(ctx, id)
+	if err != nil {
+		return nil, refusal(req.GetId(), err)
+	}
+	return s.proto(l), nil
+}
+
+// RedriveDeadLetter gives one all its tries again.
+func (s *Server) RedriveDeadLetter(ctx context.Context, req *mqv1.RedriveDeadLetterRequest) (*mqv1.RedriveReply, error) {
+	id, err := s.row(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dead.Redrive(ctx, id); err != nil {
+		return nil, refusal(req.GetId(), err)
+	}
+	return &mqv1.RedriveReply{Redriven: 1}, nil
+}
+
+// RedriveDeadLetters does so with all of a group's. A group that is not of this service has none.
+func (s *Server) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLettersRequest) (*mqv1.RedriveReply, error) {
+	if req.GetGroup() == "" {
+		return nil, mqv1.ErrorMessagesInvalid("group: say whose dead letters are to be tried again")
+	}
+	n, err := s.dead.RedriveAll(ctx, req.GetGroup())
+	if err != nil {
+		return nil, err
+	}
+	return &mqv1.RedriveReply{Redriven: n}, nil
+}
+
+// DiscardDeadLetter does without the effect of one.
+func (s *Server) DiscardDeadLetter(ctx context.Context, req *mqv1.DiscardDeadLetterRequest) (*mqv1.DiscardReply, error) {
+	id, err := s.row(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dead.Discard(ctx, id); err != nil {
+		return nil, refusal(req.GetId(), err)
+	}
+	return &mqv1.DiscardReply{}, nil
+}
+
+// row gives the row that id names, if it is of this service.
+func (s *Server) row(id string) (int64, error) {
+	if rest, ok := strings.CutPrefix(id, s.service+"-"); ok {
+		if n, ok := number(rest); ok {
+			return n, nil
+		}
+	}
+	return 0, refusal(id, mq.ErrNoDeadLetter)
+}
+
+// number reads what strconv.FormatInt writes of a row's id.
+func number(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
+}
+
+func refusal(id string, err error) error {
+	switch {
+	case errors.Is(err, mq.ErrNoDeadLetter):
+		return mqv1.ErrorDeadLetterNotFound("there is no dead letter %s; it may have been redriven or discarded: list them", id)
+	case errors.Is(err, mq.ErrUnreadable):
+		return mqv1.ErrorDeadLetterUnreadable("dead letter %s is no event, so it cannot be tried again: discard it", id)
+	}
+	return err
+}
+
+func (s *Server) proto(l mq.DeadLetter) *mqv1.DeadLetter {
+	return &mqv1.DeadLetter{
+		Id: s.service + "-" + strconv.FormatInt(l.ID, 10), Service: s.service, Group: l.Group, Topic: l.Topic, EventId: l.EventID,
+		Source: l.Source, Type: l.Type, Subject: l.Subject, Sequence: l.Sequence, Tries: int32(l.Tries), Reason: text(l.Reason),
+		At: timestamppb.New(l.At), History: lines(l.History), Event: text(string(l.Event)),
+	}
+}
+
+// text gives what a proto can carry: a message that is no event may hold anything, and a history is cut at its front.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func lines(history string) []string {
+	if history = strings.TrimRight(history, "\n"); history == "" {
+		return nil
+	}
+	return strings.Split(text(history), "\n")
+}
