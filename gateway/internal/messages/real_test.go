@@ -33,7 +33,7 @@ func TestRealServices(t *testing.T) {
 	t.Parallel()
 	none := fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}
 	order, notify := mysqltest.Open(t, none, mq.Tables()), mysqltest.Open(t, none, mq.Tables())
-	client := serve(t, &store{name: "order", real: served.NewServer("order", order)}, &store{name: "notify", real: served.NewServer("notify", notify)})
+	client := serve(t, patient, &store{name: "order", real: served.NewServer("order", order)}, &store{name: "notify", real: served.NewServer("notify", notify)})
 	for n := range 3 {
 		had(t, order, "g", fmt.Sprint("a", n), 0, "DEAD", 2*n)
 		had(t, notify, "g", fmt.Sprint("b", n), 0, "DEAD", 2*n+1)
