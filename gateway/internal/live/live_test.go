@@ -135,7 +135,7 @@ type page struct {
 
 func (s *stage) watch(t *testing.T, headers ...string) *page {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // what does not come by then never will
 	req, err := http.NewRequestWithContext(ctx, "GET", s.url+"/v1/orders/o1/events", nil)
 	require.NoError(t, err)
 	for i := 0; i < len(headers); i += 2 {
@@ -344,7 +344,7 @@ func TestStop(t *testing.T) {
 // A client that does not take what it is sent is dropped; nothing is kept for it.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	s := open(t, func(c *live.Config) { c.Patience = service.Duration(200 * time.Millisecond) })
+	s := open(t, func(c *live.Config) { c.Patience = service.Duration(2 * time.Second) })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()

@@ -31,7 +31,6 @@ type stream struct {
 // run sends first and what becomes of it until the order is final, the token is not good any more, the client leaves or is too slow, or
 // the gateway stops. It gives the cause.
 func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
-	_ = s.control.SetReadDeadline(time.Time{}) // the request is read; the server's time-out would end the stream
 	h := s.out.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")

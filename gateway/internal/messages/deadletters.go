@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	kerrors "github.com/go-kratos/kratos/v2/errors"
-
 	mqv1 "example.com/fourfold/api/mq/v1"
 )
 
@@ -80,7 +78,7 @@ func (c *Conn) places(token, group string) (map[string]int64, error) {
 	if token == "" {
 		return at, nil
 	}
-	refused := kerrors.BadRequest("MESSAGES_INVALID",
+	refused := mqv1.ErrorMessagesInvalid(
 		"page_token: not one of ours: take next_page_token of the page before, and the same group as there")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	i := strings.LastIndexByte(string(raw), ',')

@@ -133,7 +133,7 @@ func one[R any](ctx context.Context, c *Conn, id string, ask func(context.Contex
 	service, _, ok := split(id)
 	i := slices.IndexFunc(c.services, func(p peer) bool { return p.name == service })
 	if !ok || i < 0 {
-		return none, kerrors.NotFound("DEAD_LETTER_NOT_FOUND", "there is no dead letter "+id+": ids are a service's name and a number, notify-17; list them")
+		return none, mqv1.ErrorDeadLetterNotFound("there is no dead letter %s: ids are a service's name and a number, notify-17; list them", id)
 	}
 	asking, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
