@@ -42,7 +42,7 @@ func BenchmarkTrace(b *testing.B) {
 		m := newMeter()
 		interleaved(b, both, func(ctx context.Context, db *sql.DB) error {
 			s := Subscription{Group: "notify-orders", Topic: "order-events", Order: Newest}
-			if err := s.complete(); err != nil {
+			if err := s.complete(0); err != nil {
 				return err
 			}
 			in := &inbox{db: db, s: s, meter: m, handle: func(context.Context, *sql.Tx, Event) error { return nil }}

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	eventv1 "example.com/fourfold/api/event/v1"
 )
 
 // Event is something that happened: a CloudEvent 1.0.
@@ -29,6 +32,14 @@ type Event struct {
 	TraceParent string
 	// Attributes are more to filter by: names of a-z and 0-9, such as region.
 	Attributes map[string]string
+}
+
+// Read reads the data into m. It fails with ErrPoison: what cannot be read now cannot be read later.
+func (e Event) Read(m proto.Message) error {
+	if err := eventv1.Read(e.Data, m); err != nil {
+		return fmt.Errorf("%w: %w", ErrPoison, err)
+	}
+	return nil
 }
 
 // NewID makes an id for an event.

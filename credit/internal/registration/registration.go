@@ -36,7 +36,7 @@ func Subscription() mq.Subscription {
 // member adds nothing.
 func (r *Registration) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var m eventv1.MemberRegistered
-	if err := eventv1.Read(e.Data, &m); err != nil {
+	if err := e.Read(&m); err != nil {
 		return err
 	}
 	entry, err := account.NewEntry("registration:"+m.GetMemberId(), m.GetMemberId(), r.points)

@@ -53,7 +53,7 @@ func (h *Handlers) Consumers() []Consumer {
 // welcomeSMS greets a new member.
 func (h *Handlers) welcomeSMS(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var m eventv1.MemberRegistered
-	if err := eventv1.Read(e.Data, &m); err != nil {
+	if err := e.Read(&m); err != nil {
 		return err
 	}
 	return h.tell(ctx, tx, e, notification.SMS, m.GetPhone(), notification.WelcomeSMS())
@@ -62,11 +62,11 @@ func (h *Handlers) welcomeSMS(ctx context.Context, tx *sql.Tx, e mq.Event) error
 // welcomeEmail greets a new member, and remembers where to reach them.
 func (h *Handlers) welcomeEmail(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var m eventv1.MemberRegistered
-	if err := eventv1.Read(e.Data, &m); err != nil {
+	if err := e.Read(&m); err != nil {
 		return err
 	}
 	if m.GetMemberId() == "" {
-		return fmt.Errorf("%w: the event names no member", notification.ErrInvalid)
+		return fmt.Errorf("%w: the event names no member", mq.ErrPoison)
 	}
 	c := notification.Contact{MemberID: m.GetMemberId(), Phone: m.GetPhone(), Email: m.GetEmail(), Name: m.GetName()}
 	if err := h.store.PutContact(ctx, tx, c); err != nil {
@@ -79,7 +79,7 @@ func (h *Handlers) welcomeEmail(ctx context.Context, tx *sql.Tx, e mq.Event) err
 // the contact first.
 func (h *Handlers) order(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var o eventv1.OrderChanged
-	if err := eventv1.Read(e.Data, &o); err != nil {
+	if err := e.Read(&o); err != nil {
 		return err
 	}
 	what := notification.Order{ID: o.GetOrderId(), Reason: o.GetReason(), TotalCents: o.GetTotalCents(), Points: o.GetPoints()}
@@ -107,7 +107,7 @@ func (h *Handlers) order(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 // alert mails each operator.
 func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var a eventv1.AlertRaised
-	if err := eventv1.Read(e.Data, &a); err != nil {
+	if err := e.Read(&a); err != nil {
 		return err
 	}
 	text := notification.AlertEmail(notification.Alert{

@@ -25,11 +25,11 @@ func New(store *mysql.Store) *Copy { return &Copy{store} }
 // Handle takes down what a product is called and costs by e.
 func (c *Copy) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var p eventv1.ProductChanged
-	if err := eventv1.Read(e.Data, &p); err != nil {
+	if err := e.Read(&p); err != nil {
 		return err
 	}
 	if p.GetSku() == "" || p.GetSku() != e.Subject || p.GetPriceCents() < 1 || e.Sequence < 1 {
-		return fmt.Errorf("change %d of %q: the product is %q at %d cents", e.Sequence, e.Subject, p.GetSku(), p.GetPriceCents())
+		return fmt.Errorf("%w: change %d of %q: the product is %q at %d cents", mq.ErrPoison, e.Sequence, e.Subject, p.GetSku(), p.GetPriceCents())
 	}
 	return c.store.KeepProduct(ctx, tx, mysql.Product{SKU: p.GetSku(), Name: p.GetName(), PriceCents: p.GetPriceCents(), Version: e.Sequence})
 }

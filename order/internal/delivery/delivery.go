@@ -48,7 +48,7 @@ func (h *Events) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 		return nil // what the warehouse tells besides is nothing to an order
 	}
 	var told eventv1.DeliveryChanged
-	if err := eventv1.Read(e.Data, &told); err != nil {
+	if err := e.Read(&told); err != nil {
 		return err
 	}
 	telemetry.Note(ctx, slog.String("order", told.GetOrderId()))
