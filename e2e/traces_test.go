@@ -51,6 +51,8 @@ func TestOneTrace(t *testing.T) {
 		"order checkout > dtm order.v1.OrderPayment/Confirm":                                1,
 		"dtm order.v1.OrderPayment/Confirm > order order.v1.OrderPayment/Confirm":           1,
 		"order order.v1.OrderPayment/Confirm > order order confirm":                         1,
+		"order order.v1.OrderPayment/Confirm > order publish order-events":                  1,
+		"order publish order-events > notify consume notify-orders":                         1,
 		"order checkout > dtm wms.v1.DeliverySlip/Confirm":                                  2,
 		"dtm wms.v1.DeliverySlip/Confirm > wms wms.v1.DeliverySlip/Confirm":                 2,
 		"wms wms.v1.DeliverySlip/Confirm > wms wms confirm":                                 2,
