@@ -63,7 +63,7 @@ func child() error {
 	if os.Getenv("MQ_CHILD") == "consumer" {
 		return b.Consume(ctx, db, group(topic), mqlaws.Effect("a"))
 	}
-	o := mq.NewOutbox(db, b, mq.OutboxConfig{Grace: grace, LongestTx: time.Second})
+	o := mq.NewOutbox(db, b, mq.OutboxConfig{Grace: grace, LongestTx: time.Second, HalfTimeout: 3 * time.Second})
 	e := mqlaws.New("s", 1)
 	e.ID = ""
 	err = o.PublishInTx(ctx, topic, e, func(tx *sql.Tx) error { return fact(ctx, tx, "s") })
