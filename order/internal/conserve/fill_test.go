@@ -87,7 +87,7 @@ func (s *shop) clear(t testing.TB) {
 		s.peers["inventory"].name: {"stock", "stock_freeze", "barrier"},
 		s.peers["credit"].name:    {"credit_account", "credit_entry", "barrier"},
 		s.peers["wms"].name:       {"delivery_slip", "delivery_line", "barrier"},
-		"":                        {"orders", "order_line", "payment_attempt", "order_event", "barrier", "idempotency"},
+		"":                        {"orders", "order_line", "payment_attempt", "order_event", "barrier", "idempotency", "mq_timer"},
 	} {
 		for _, table := range tables {
 			if name != "" {
