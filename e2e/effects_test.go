@@ -74,7 +74,7 @@ func boxes(database string) string {
 }
 
 // requireEffects waits until all effects are there. Until the broker would have asked back, the row of a transactional message stays
-// open, so this takes half a minute.
+// open, so this takes half of halfGrace (member's half_grace).
 func requireEffects(t testing.TB, more ...string) {
 	t.Helper()
 	var problems []string

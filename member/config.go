@@ -20,17 +20,30 @@ type config struct {
 	TokenTTL   service.Duration `json:"token_ttl"`
 	MySQL      mysql.Config     `json:"mysql"`
 	MQ         mq.Config        `json:"mq"`
-	Keep       struct {
+	// HalfGrace is mq.OutboxConfig's Grace.
+	HalfGrace service.Duration `json:"half_grace"`
+	Keep      struct {
 		// Messages is mq.MinKeep at least, 0 for ever.
 		Messages service.Duration `json:"messages"`
 	} `json:"keep"`
 }
 
+// minHalfGrace is transactionTimeOut and transactionCheckInterval of deploy/rocketmq/broker.conf, and some seconds.
+const minHalfGrace = 15 * time.Second
+
+// check refuses times that make no sense.
+func (c config) check() error {
+	switch {
+	case c.TokenTTL.D() < time.Second:
+		return fmt.Errorf("token_ttl is %s: write a time such as 1h", c.TokenTTL.D())
+	case c.HalfGrace.D() < minHalfGrace:
+		return fmt.Errorf("half_grace is %s: at least %s, longer than the broker takes to ask back", c.HalfGrace.D(), minHalfGrace)
+	}
+	return nil
+}
+
 // loadSigner reads the signing key, and fails when the services would not accept what it signs.
 func loadSigner(cfg config) (*identity.Signer, error) {
-	if cfg.TokenTTL.D() < time.Second {
-		return nil, fmt.Errorf("token_ttl is %s: write a time such as 1h", cfg.TokenTTL.D())
-	}
 	signer, err := identity.LoadSigner(cfg.SigningKey)
 	if err != nil {
 		return nil, err

@@ -47,6 +47,9 @@ func command(ctx context.Context, args []string) error {
 
 // run serves until ctx ends or the process is told to stop.
 func run(ctx context.Context, cfg config) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
 	signer, err := loadSigner(cfg)
 	if err != nil {
 		return err
@@ -73,7 +76,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer broker.Close()
-	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{Grace: cfg.HalfGrace.D()})
 
 	svc, err := service.New("member", cfg.Config)
 	if err != nil {

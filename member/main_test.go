@@ -181,6 +181,7 @@ func TestStartFailsWithARemedy(t *testing.T) {
 		"keys do not fit":      {func(cfg *config) { _, cfg.IdentityKeys = keys(t) }, "put it there under the same name"},
 		"tokens end now":       {func(cfg *config) { cfg.TokenTTL = 0 }, "token_ttl"},
 		"messages go too soon": {func(cfg *config) { cfg.Keep.Messages = service.Duration(time.Hour) }, "longer than the broker keeps"},
+		"halves go too soon":   {func(cfg *config) { cfg.HalfGrace = service.Duration(time.Second) }, "half_grace"},
 		"no name server":       {func(cfg *config) { cfg.MQ.NameServers = "here" }, "mq.name_servers is host:port"},
 		"not a DSN":            {func(cfg *config) { cfg.MySQL.DSN = "127.0.0.1:3306" }, "mysql.dsn"},
 	} {
