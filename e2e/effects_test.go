@@ -41,6 +41,10 @@ var effects = []check{
 	{"an order's events had their effects in order", `SELECT a.event_id AS row_id FROM shop_notify.mq_inbox a JOIN shop_notify.mq_inbox b
 			ON b.grp = a.grp AND b.source = a.source AND b.subject = a.subject AND b.seq = a.seq + 1
 			WHERE a.grp = 'notify-orders' AND b.closed_at < a.closed_at`},
+	{"deliveries had their effects in order", `SELECT a.event_id AS row_id FROM shop_order.mq_inbox a JOIN shop_order.mq_inbox b
+			ON b.grp = a.grp AND b.source = a.source AND b.subject = a.subject AND b.seq = a.seq + 1
+			WHERE a.grp = 'order-deliveries' AND b.closed_at < a.closed_at`},
+	{"no timer is overdue", `SELECT id AS row_id FROM shop_order.mq_timer WHERE state = 'ARMED' AND due_at < NOW(3) - INTERVAL 10 SECOND`},
 	{"each paid order is one e-mail", `SELECT o.id AS row_id FROM shop_order.order_event e JOIN shop_order.orders o ON o.id = e.order_id
 			JOIN shop_member.member m ON m.id = o.member_id
 			LEFT JOIN shop_notify.notification n ON n.event_id = e.event_id AND n.recipient = m.email

@@ -63,6 +63,10 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "seed:", err)
 		return 1
 	}
+	if err := awaitFollowers(ctx, shared); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	operator = &client{base: shared.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
 	a, err := operator.try(ctx, "POST", "/v1/sessions", map[string]any{
 		"login": seeded.Operator.Login, "password": seeded.Operator.Password,

@@ -39,6 +39,15 @@ func own(t *testing.T, o stack.Options) {
 	require.NoError(t, err)
 	shared, operator = s, &client{base: s.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
 	operator.signIn(t, seeded.Operator.Login, seeded.Operator.Password)
+	require.NoError(t, awaitFollowers(t.Context(), s))
+}
+
+// awaitFollowers waits until every group of s listens to the broker.
+func awaitFollowers(ctx context.Context, s *stack.Stack) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return s.AwaitConsumers(ctx, "credit-registration", "notify-sms", "notify-email", "notify-orders", "notify-alerts", "order-products",
+		"order-deliveries", "order-timers")
 }
 
 // network is what lies between each service and its database: a proxy for each, by the service's name.

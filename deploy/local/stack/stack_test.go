@@ -76,11 +76,14 @@ func TestLife(t *testing.T) {
 		all, err := s.Status(ctx)
 		require.NoError(t, err)
 		require.Len(t, all, len(Names())+1, "and the supervisor")
+		sum := int64(0)
 		for _, p := range all {
 			assert.NoError(t, p.Err, p.Name)
 			assert.Positive(t, p.PID, p.Name)
 			assert.Greater(t, p.Memory, int64(1<<20), p.Name)
+			sum += p.Memory
 		}
+		assert.Less(t, sum, int64(1500<<20), "all of it in 1.5 GB")
 	})
 
 	t.Run("environment", func(t *testing.T) {
