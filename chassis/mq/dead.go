@@ -71,14 +71,18 @@ func (d *DeadLetters) Read(ctx context.Context, id int64) (DeadLetter, error) {
 	return l, err
 }
 
+// pass moves a subject's position on to what will not have its effect any more. There is no row yet when that is the first.
+const pass = `INSERT INTO mq_position (grp, source, subject, seq) VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE seq = GREATEST(seq, VALUES(seq))`
+
 // revive gives a letter all its tries again, and keeps its history.
 const revive = `UPDATE mq_inbox SET state = 'WAITING', tries = 0, waits = 0, next_at = NOW(3),
 	history = RIGHT(CONCAT(COALESCE(history, ''), DATE_FORMAT(NOW(3), '%Y-%m-%dT%H:%i:%s.%fZ '), 'redriven\n'), 8000)
 	WHERE state = 'DEAD' AND type <> '?' AND `
 
-// Redrive lets the group try one letter again, or gives ErrNoDeadLetter or ErrUnreadable.
+// Redrive lets the group try one letter again, or gives ErrNoDeadLetter or ErrUnreadable. One that waited in vain for what is in front of
+// it does not wait any more.
 func (d *DeadLetters) Redrive(ctx context.Context, id int64) error {
-	err := one(d.db.ExecContext(ctx, revive+"id = ?", id))
+	_, err := d.redrive(ctx, "id = ?", id)
 	if !errors.Is(err, ErrNoDeadLetter) {
 		return err
 	}
@@ -92,11 +96,32 @@ func (d *DeadLetters) Redrive(ctx context.Context, id int64) error {
 
 // RedriveAll lets group try all its letters again, and tells how many.
 func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (int64, error) {
-	res, err := d.db.ExecContext(ctx, revive+"grp = ?", group)
-	if err != nil {
-		return 0, err
+	n, err := d.redrive(ctx, "grp = ?", group)
+	if errors.Is(err, ErrNoDeadLetter) {
+		return 0, nil
 	}
-	return res.RowsAffected()
+	return n, err
+}
+
+// redrive revives the letters that fit which, and tells how many; ErrNoDeadLetter when none does.
+func (d *DeadLetters) redrive(ctx context.Context, which string, arg any) (n int64, err error) {
+	err = mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
+		// Those that never had a try waited for one in front: the person who redrives them says that it will not come.
+		if _, err := tx.ExecContext(ctx, `INSERT INTO mq_position (grp, source, subject, seq)
+			SELECT grp, source, subject, MIN(seq) - 1 FROM mq_inbox WHERE state = 'DEAD' AND tries = 0 AND seq > 0 AND `+which+`
+			GROUP BY grp, source, subject ON DUPLICATE KEY UPDATE seq = GREATEST(mq_position.seq, VALUES(seq))`, arg); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, revive+which, arg)
+		if err != nil {
+			return err
+		}
+		if n, err = res.RowsAffected(); err == nil && n == 0 {
+			err = ErrNoDeadLetter
+		}
+		return err
+	})
+	return n, err
 }
 
 // Discard lets the group do without the letter's effect, so that in strict order what waits behind it goes on. The letter is gone then.
@@ -115,12 +140,10 @@ func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
 			return err
 		}
 		if seq > 0 {
-			if _, err := tx.ExecContext(ctx, `UPDATE mq_position SET seq = ? WHERE grp = ? AND source = ? AND subject = ? AND seq < ?`,
-				seq, group, source, subject, seq); err != nil {
+			if _, err := tx.ExecContext(ctx, pass, group, source, subject, seq); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `UPDATE mq_inbox SET next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
-				AND state = 'WAITING'`, group, source, subject, seq+1); err != nil {
+			if _, err := tx.ExecContext(ctx, wake, group, source, subject, seq+1); err != nil {
 				return err
 			}
 		}

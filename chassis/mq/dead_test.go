@@ -99,3 +99,78 @@ func TestPoison(t *testing.T) {
 	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
 	assert.Equal(t, "other 2\npoison 1\n--\n", mysqltest.Dump(t, s.db, "SELECT subject, tries FROM mq_inbox ORDER BY subject"))
 }
+
+// TestDiscardTheFirst: what comes behind a subject's first event goes on when that is discarded, also when it comes only then.
+func TestDiscardTheFirst(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	b := s.dial(t)
+	sub := group(s.topic)
+	background(t, func(ctx context.Context) error {
+		return b.Consume(ctx, s.db, sub, func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+			if e.Sequence == 1 {
+				return mq.ErrPoison
+			}
+			return mqlaws.Effect("a")(ctx, tx, e)
+		})
+	})
+	require.NoError(t, b.Publish(t.Context(), s.topic, mqlaws.New("a", 1)))
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
+	dead := mq.NewDeadLetters(s.db)
+	letters, err := dead.List(t.Context(), "", 0, 1)
+	require.NoError(t, err)
+	require.NoError(t, dead.Discard(t.Context(), letters[0].ID))
+	require.NoError(t, b.Publish(t.Context(), s.topic, mqlaws.New("a", 2)))
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
+	mqlaws.Settled(t, s.db)
+}
+
+// TestGap: an event that waits for long for what is in front of it is a dead letter, so that people hear of it. It goes on by itself when
+// that comes after all, and without it when a person redrives it.
+func TestGap(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	b := s.dial(t)
+	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	events := map[string]mq.Event{}
+	for _, name := range []string{"late 2", "never 2", "never 3", "both 2", "both 3", "both 5"} {
+		subject, number, _ := strings.Cut(name, " ")
+		events[name] = mqlaws.New(subject, int64(number[0]-'0'))
+		require.NoError(t, b.Publish(t.Context(), s.topic, events[name]))
+	}
+	mqlaws.AwaitCount(t, s.db, 6, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'WAITING'")
+	_, err := s.db.Exec("UPDATE mq_inbox SET created_at = created_at - INTERVAL 2 HOUR, next_at = NOW(3)")
+	require.NoError(t, err)
+	mqlaws.AwaitCount(t, s.db, 6, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
+	effects := func(subject string) string {
+		return mysqltest.Dump(t, s.db, "SELECT seq FROM effect WHERE subject = '"+subject+"' ORDER BY id")
+	}
+
+	require.NoError(t, b.Publish(t.Context(), s.topic, mqlaws.New("late", 1)))
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect WHERE subject = 'late'")
+	assert.Equal(t, "1\n2\n--\n", effects("late"))
+
+	dead := mq.NewDeadLetters(s.db)
+	letters, err := dead.List(t.Context(), "", 0, 10)
+	require.NoError(t, err)
+	for _, l := range letters {
+		if l.EventID == events["never 2"].ID {
+			assert.Contains(t, l.Reason, "before what is in front of it")
+			require.NoError(t, dead.Redrive(t.Context(), l.ID))
+		}
+	}
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect WHERE subject = 'never'")
+	assert.Equal(t, "2\n3\n--\n", effects("never"))
+
+	n, err := dead.RedriveAll(t.Context(), group(s.topic).Group)
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, n)
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect WHERE subject = 'both'")
+	for _, late := range []mq.Event{mqlaws.New("never", 1), mqlaws.New("both", 4)} {
+		require.NoError(t, b.Publish(t.Context(), s.topic, late))
+	}
+	mqlaws.AwaitCount(t, s.db, 4, "SELECT COUNT(*) FROM effect WHERE subject = 'both'")
+	assert.Equal(t, "2\n3\n4\n5\n--\n", effects("both"))
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'OLD'")
+	mqlaws.Settled(t, s.db)
+}

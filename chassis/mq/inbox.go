@@ -151,8 +151,13 @@ func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
 	return err
 }
 
-// earlyPause is when an early event looks again by itself: its predecessor wakes it, unless the process died in between.
-const earlyPause = 2 * time.Second // doubled each time, up to a minute
+const (
+	// earlyPause is when an early event looks again by itself: its predecessor wakes it, unless the process died in between.
+	earlyPause = 2 * time.Second // doubled each time, up to a minute
+	// longestGap is how long an early event waits for what is in front of it before it is a dead letter, so that people hear of it. It
+	// goes on by itself when that comes after all.
+	longestGap = time.Hour
+)
 
 // hold lets an early event wait in its row.
 func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
@@ -160,10 +165,11 @@ func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = 'WAITING', event = ?, closed_at = NULL, waits = waits + 1,
+	_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = IF(created_at < TIMESTAMPADD(MICROSECOND, -?, NOW(3)), 'DEAD', 'WAITING'),
+		event = ?, closed_at = NULL, waits = waits + 1,
 		next_at = TIMESTAMPADD(MICROSECOND, ? * LEAST(1 << LEAST(waits, 5), 30), NOW(3)), last_error = ?
-		WHERE `+byEvent, text, earlyPause.Microseconds(), fmt.Sprintf("number %d of its subject came before what is in front of it", e.Sequence),
-		in.s.Group, e.Source, e.ID)
+		WHERE `+byEvent, longestGap.Microseconds(), text, earlyPause.Microseconds(),
+		fmt.Sprintf("number %d of its subject came before what is in front of it", e.Sequence), in.s.Group, e.Source, e.ID)
 	return err
 }
 

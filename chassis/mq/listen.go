@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
@@ -43,6 +44,8 @@ func (b *Broker) listen(s Subscription, take func(delivered) bool) (*listener, e
 		consumer.WithPullBatchSize(pullBatch),
 		consumer.WithConsumeMessageBatchMaxSize(pullBatch),
 		consumer.WithConsumeGoroutineNums(4*s.Workers),
+		// What waits for the database stays here: after this time the client would hand it to the broker's own retries and dead letters.
+		consumer.WithConsumeTimeout(365*24*time.Hour),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("mq: %w", err)

@@ -114,10 +114,13 @@ type row struct {
 // lease takes up to limit rows that are due: of each topic and subject only the first, and none that another lease or a pause keeps.
 // Times are by the database's clock. A row of an open transaction is not seen, so nothing is waited for.
 func (o *Outbox) lease(ctx context.Context, owner string, limit int) ([]row, error) {
-	ids, err := o.ids(ctx, `SELECT o.id FROM mq_outbox o WHERE o.state IN ('READY', 'HALF') AND o.next_at <= NOW(3)
-		AND (o.subject = '' OR o.state = 'HALF' OR NOT EXISTS (SELECT 1 FROM mq_outbox p
-			WHERE p.state = 'READY' AND p.topic = o.topic AND p.subject = o.subject AND p.id < o.id))
-		ORDER BY o.next_at, o.id LIMIT ?`, limit)
+	// Each state for itself, in the order of the index: whatever lies there, no more than limit rows are looked at, but those that wait
+	// behind others of their subject.
+	ids, err := o.ids(ctx, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
+			AND (o.subject = '' OR NOT EXISTS (SELECT 1 FROM mq_outbox p
+				WHERE p.state = 'READY' AND p.topic = o.topic AND p.subject = o.subject AND p.id < o.id))
+			ORDER BY o.next_at, o.id LIMIT ?)
+		UNION ALL (SELECT id FROM mq_outbox WHERE state = 'HALF' AND next_at <= NOW(3) ORDER BY next_at, id LIMIT ?)`, limit, limit)
 	if err != nil {
 		return nil, err
 	}

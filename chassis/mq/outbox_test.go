@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/rocketmq-client-go/v2/admin"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -102,4 +104,40 @@ func TestRows(t *testing.T) {
 	assert.InDelta(t, 100, rows[0].Oldest.Seconds(), 20)
 	assert.Equal(t, []any{"inbox", "g", "DEAD", int64(1)}, []any{rows[1].Box, rows[1].Group, rows[1].State, rows[1].Count})
 	assert.InDelta(t, 50, rows[1].Oldest.Seconds(), 20)
+}
+
+// TestMissingTopic: events for a topic that nobody made hold up no others.
+func TestMissingTopic(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	o := mq.NewOutbox(s.db, s.dial(t), mq.OutboxConfig{})
+	background(t, o.Relay)
+	began := time.Now()
+	for range 200 {
+		require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
+			if err := o.Append(t.Context(), tx, s.topic+"-missing", mqlaws.New(mq.NewID(), 1)); err != nil {
+				return err
+			}
+			return o.Append(t.Context(), tx, s.topic, mqlaws.New(mq.NewID(), 1))
+		}))
+	}
+	mqlaws.AwaitCount(t, s.db, 200, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT'")
+	assert.Less(t, time.Since(began), 20*time.Second)
+	assert.Equal(t, "200\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY'"))
+}
+
+// TestTopicThatIsThereStays: as many queues as it has, whoever changed that.
+func TestTopicThatIsThereStays(t *testing.T) {
+	t.Parallel()
+	server := mqtest.Shared(t)
+	topic := server.Topic(t) // with four
+	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, topic, 2))
+	a, err := admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver([]string{server.NameServer})))
+	require.NoError(t, err)
+	defer func() { _ = a.Close() }()
+	// The broker tells the name server at once what it was asked to change.
+	require.Never(t, func() bool {
+		queues, err := a.FetchPublishMessageQueues(t.Context(), topic)
+		return err == nil && len(queues) != 4
+	}, time.Second, 100*time.Millisecond)
 }

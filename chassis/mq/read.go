@@ -44,7 +44,7 @@ func (b *Broker) Broadcast(ctx context.Context, topic string, types []string, f 
 
 // broadcastEvery is how often the ends of the queues are looked at. The client could wait there for the next message, but not at
 // several queues at the same time: it writes into itself.
-const broadcastEvery = 50 * time.Millisecond
+const broadcastEvery = 200 * time.Millisecond
 
 // tail reads what has come to queue i since the last look.
 func tail(ctx context.Context, c rocketmq.PullConsumer, q *primitive.MessageQueue, i int, at map[int]int64, types []string, f func(context.Context, Event)) error {

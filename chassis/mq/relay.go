@@ -1,6 +1,7 @@
 package mq
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,61 +53,75 @@ func (o *Outbox) idle(ctx context.Context) {
 	case <-ctx.Done():
 	case <-time.After(o.cfg.Poll + rand.N(o.cfg.Poll/4+1)):
 	case <-o.nudge:
-		for _, pause := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 15 * time.Millisecond} {
+		for _, pause := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond} {
 			sleep(ctx, pause)
 			if ids, err := o.ids(ctx, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil || len(ids) > 0 {
 				return
 			}
 		}
-		time.AfterFunc(50*time.Millisecond, o.soon) // not committed yet
 	}
 }
 
 // round leases what is due and sends it, each subject in order. It tells how many rows it took, and ErrUnavailable when the broker
-// did not take one.
+// took none. A topic that fails, as one that nobody made, is left for this round; the others go on.
 func (o *Outbox) round(ctx context.Context, owner string) (int, error) {
 	heads, err := o.lease(ctx, owner, relayBatch)
 	if err != nil {
 		return 0, err
 	}
 	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		failure error
-		slots   = make(chan struct{}, relayWorkers)
+		wg       sync.WaitGroup
+		mu       sync.Mutex
+		failures = map[string]error{} // by topic
+		sent     bool
+		slots    = make(chan struct{}, relayWorkers)
 	)
-	stop := func() bool { mu.Lock(); defer mu.Unlock(); return failure != nil }
+	stop := func(topic string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return cmp.Or(ctx.Err(), failures[topic])
+	}
 	for _, head := range heads {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := o.sendSubject(context.WithoutCancel(ctx), owner, head, stop); err != nil {
-				mu.Lock()
-				failure = err
-				mu.Unlock()
+			n, err := o.sendSubject(context.WithoutCancel(ctx), owner, head, stop)
+			mu.Lock()
+			defer mu.Unlock()
+			sent = sent || n > 0
+			if err != nil {
+				failures[head.topic] = err
 			}
 		})
 	}
 	wg.Wait()
-	return len(heads), failure
+	for topic, err := range failures {
+		if !sent {
+			return len(heads), err
+		}
+		slog.WarnContext(ctx, "relay: a topic takes no events; the others go on", "topic", topic, "err", err)
+	}
+	return len(heads), nil
 }
 
-// sendSubject sends r and what follows it in its subject, up to a limit that lets others have their turn.
-func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func() bool) error {
-	for range relayBatch {
-		if stop() {
-			return o.postpone(ctx, owner, r, 0, errors.New("the broker is away"))
+// sendSubject sends r and what follows it in its subject, up to a limit that lets others have their turn, and tells how many it sent. stop
+// says why nothing more is to be sent to a topic.
+func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func(topic string) error) (sent int, err error) {
+	for sent < relayBatch {
+		if why := stop(r.topic); why != nil {
+			return sent, o.postpone(ctx, owner, r, grow(r.tries, 100*time.Millisecond, 5*time.Second), why)
 		}
 		if err := o.send(ctx, owner, r); err != nil {
-			return err
+			return sent, err
 		}
+		sent++
 		next, err := o.leaseNext(ctx, owner, r)
 		if err != nil || len(next) == 0 {
-			return err
+			return sent, err
 		}
 		r = next[0]
 	}
-	return o.postpone(ctx, owner, r, 0, errors.New("other subjects' turn"))
+	return sent, o.postpone(ctx, owner, r, 0, errors.New("other subjects' turn"))
 }
 
 // send hands one row to the broker. It returns ErrUnavailable when nothing more is to be tried now; what is wrong with the row alone is

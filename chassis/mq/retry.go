@@ -69,14 +69,17 @@ func (in *inbox) retry(ctx context.Context, id int64) {
 	}
 }
 
+// wake lets what waits for its turn, also in vain by now, look at once. One that failed has a pause to keep; nothing moved the position past
+// it meanwhile.
+const wake = `UPDATE mq_inbox SET state = 'WAITING', next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
+	AND state IN ('WAITING', 'DEAD') AND tries = 0`
+
 // wakeNext lets the successor of e have its turn now, if it waits.
 func (in *inbox) wakeNext(ctx context.Context, e Event) {
 	if in.s.Order != Strict || e.Sequence == 0 {
 		return
 	}
-	// Only what waits for its turn. One that failed has a pause to keep; nothing moved the position past it meanwhile.
-	res, err := in.db.ExecContext(ctx, `UPDATE mq_inbox SET next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
-		AND state = 'WAITING' AND tries = 0`, in.s.Group, e.Source, e.Subject, e.Sequence+1)
+	res, err := in.db.ExecContext(ctx, wake, in.s.Group, e.Source, e.Subject, e.Sequence+1)
 	if err != nil {
 		slog.WarnContext(ctx, "consume: wake the next event", "group", in.s.Group, "err", err)
 		return

@@ -22,7 +22,7 @@ func Tables() mysql.Part {
 	return mysql.Part{Name: "mq", Migrations: sub}
 }
 
-// MinKeep is the least time that closed rows are kept: the broker keeps messages for three days and may deliver any of them again,
+// MinKeep is the least time that closed rows are kept: the broker keeps messages for six days (fileReservedTime) and may deliver any of them again,
 // and only the row tells that it had its effect.
 const MinKeep = 7 * 24 * time.Hour
 

@@ -2,6 +2,7 @@ package mq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,13 +24,22 @@ func CreateTopic(ctx context.Context, nameServers, addr, topic string, queues in
 		return fmt.Errorf("mq: %w", err)
 	}
 	defer func() { _ = a.Close() }()
+	there := func() error {
+		queues, err := a.FetchPublishMessageQueues(ctx, topic)
+		if err == nil && len(queues) == 0 {
+			err = errors.New("it has no queues")
+		}
+		return err
+	}
+	if there() == nil {
+		return nil // to create it again would change it back to so many queues
+	}
 	for {
 		// The broker's refusal is not told, so the route is what counts.
 		err := a.CreateTopic(ctx, admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(addr),
 			admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues))
 		if err == nil {
-			var made []*primitive.MessageQueue
-			if made, err = a.FetchPublishMessageQueues(ctx, topic); err == nil && len(made) > 0 {
+			if err = there(); err == nil {
 				return nil
 			}
 		}

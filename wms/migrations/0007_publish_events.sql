@@ -1,6 +1,6 @@
 -- +goose Up
--- Events go through chassis/mq, whose table mq_outbox is there by now. Carried over is what order had not taken, and what is in front of
--- it and of what is still to come: who follows a slip waits for number 1 first. A row that retention deleted is made anew of its slip.
+-- mq_outbox, which is chassis/mq's and there by now, gets what order had not taken, and what is in front of it and of what is still to
+-- come: who follows a slip waits for number 1 first. A row that retention deleted is made anew of its slip.
 INSERT INTO mq_outbox (event_id, topic, subject, event, state)
 SELECT CONCAT(s.id, '-', n.seq), 'wms-events', s.order_id, JSON_OBJECT(
   'specversion', '1.0', 'id', CONCAT(s.id, '-', n.seq), 'source', '/wms', 'type', n.event_type,
@@ -11,7 +11,5 @@ SELECT CONCAT(s.id, '-', n.seq), 'wms-events', s.order_id, JSON_OBJECT(
 FROM delivery_slip s
 JOIN (SELECT 1 AS seq, 'delivery.shipped' AS event_type, 'SHIPPED' AS status
   UNION ALL SELECT 2, 'delivery.delivered', 'DELIVERED') n ON n.seq <= s.event_seq
-WHERE s.status = 'SHIPPED' OR EXISTS (SELECT 1 FROM outbox o WHERE o.order_id = s.order_id AND o.delivered_at IS NULL)
+WHERE s.status = 'SHIPPED' OR EXISTS (SELECT 1 FROM outbox_before_mq o WHERE o.order_id = s.order_id AND o.delivered_at IS NULL)
 ORDER BY s.id, n.seq;
-
-DROP TABLE outbox;

@@ -1,7 +1,4 @@
 -- +goose Up
--- Counts the changes of a product's name and price, from 1.
-ALTER TABLE product ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
-
 -- Who keeps a copy of the products learns of those that are there; mq_outbox is chassis/mq's and there by now.
 INSERT INTO mq_outbox (event_id, topic, subject, event, state)
 SELECT CONCAT('product-', MD5(p.sku)), 'inventory-events', p.sku, JSON_OBJECT(

@@ -1,8 +1,6 @@
 -- +goose Up
--- The permanent log of what happened to orders. What other services are told goes through chassis/mq, whose table mq_outbox is there by
--- now: it gets the events of all orders, which nobody was told of so far. They are numbered without gaps, so each order's are complete.
-ALTER TABLE outbox RENAME TO order_event;
-
+-- mq_outbox, which is chassis/mq's and there by now, gets the events of all orders, which nobody was told of so far. They are numbered
+-- without gaps, so each order's are complete. One statement, in a migration of its own: who is killed in it begins anew.
 INSERT INTO mq_outbox (event_id, topic, subject, event, state)
 SELECT e.event_id, 'order-events', e.order_id, JSON_OBJECT(
   'specversion', '1.0', 'id', CONVERT(e.event_id USING utf8mb4), 'source', '/order', 'type', e.event_type,
