@@ -14,6 +14,8 @@ import (
 	"net/mail"
 	"net/smtp"
 	"net/textproto"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,14 +112,27 @@ func (p *Provider) begin(c *smtp.Client) error {
 	return c.Mail(p.from.Address)
 }
 
-// verdict marks a refusal for good. 530 asks for a password or TLS, so it is about us.
+// verdict marks a refusal for good: one that is about the recipient's address or mailbox or about the mail (RFC 3463: 5.1, 5.2, 5.6), or, of
+// a server that says no more, 550, 551 or 553. Any other is about us, as 5.7.1 "relay access denied", and ends when that is mended.
 func verdict(err error) error {
 	var said *textproto.Error
-	if errors.As(err, &said) && said.Code >= 500 && said.Code != 530 {
+	if !errors.As(err, &said) || said.Code < 500 {
+		return err
+	}
+	about, enhanced := "", enhancedCode.FindStringSubmatch(said.Msg)
+	if enhanced != nil {
+		about = enhanced[1]
+	}
+	switch {
+	case slices.Contains([]string{"1", "2", "6"}, about),
+		(about == "" || about == "0") && slices.Contains([]int{550, 551, 553}, said.Code):
 		return fmt.Errorf("%w: %w", notification.ErrRefused, err)
 	}
 	return err
 }
+
+// enhancedCode is class, subject and detail in front of a server's words.
+var enhancedCode = regexp.MustCompile(`^5\.(\d{1,3})\.\d{1,3}\b`)
 
 // message is n as RFC 5322 has it, the same each time. Recipient, subject and text are strangers': an address was checked, the subject is
 // encoded when it is more than printable ASCII, and the text cannot leave its part.

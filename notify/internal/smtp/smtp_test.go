@@ -193,7 +193,11 @@ func TestNoHeaderOfAStrangers(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	refusal := func(code int) error { return &server.SMTPError{Code: code, Message: "no"} }
+	refusal := func(code int, enhanced ...int) error {
+		said := &server.SMTPError{Code: code, Message: "no"}
+		copy(said.EnhancedCode[:], enhanced)
+		return said
+	}
 	for name, c := range map[string]struct {
 		post    *post
 		forGood bool
@@ -201,7 +205,12 @@ func TestAnswers(t *testing.T) {
 		"recipient unknown":        {&post{rcpt: refusal(550)}, true},
 		"recipient later":          {&post{rcpt: refusal(450)}, false},
 		"sign in first":            {&post{rcpt: refusal(530)}, false},
-		"text refused":             {&post{text: refusal(554)}, true},
+		"relay denied":             {&post{rcpt: refusal(550, 5, 7, 1)}, false},
+		"relay denied, another":    {&post{rcpt: refusal(554, 5, 7, 1)}, false},
+		"no such mailbox":          {&post{rcpt: refusal(554, 5, 1, 1)}, true},
+		"mailbox full":             {&post{rcpt: refusal(552, 5, 2, 2)}, true},
+		"text refused":             {&post{text: refusal(554, 5, 6, 0)}, true},
+		"refused, no more is said": {&post{text: refusal(554)}, false},
 		"text later":               {&post{text: refusal(451)}, false},
 		"our sender is not wanted": {&post{from: refusal(550)}, false},
 	} {
