@@ -116,7 +116,7 @@ type row struct {
 func (o *Outbox) lease(ctx context.Context, owner string, limit int) ([]row, error) {
 	// Each state for itself, in the order of the index: whatever lies there, no more than limit rows are looked at, but those that wait
 	// behind others of their subject.
-	ids, err := o.ids(ctx, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
+	ids, err := ids(ctx, o.db, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
 			AND (o.subject = '' OR NOT EXISTS (SELECT 1 FROM mq_outbox p
 				WHERE p.state = 'READY' AND p.topic = o.topic AND p.subject = o.subject AND p.id < o.id))
 			ORDER BY o.next_at, o.id LIMIT ?)
@@ -132,7 +132,7 @@ func (o *Outbox) leaseNext(ctx context.Context, owner string, r row) ([]row, err
 	if r.subject == "" || r.state != stateReady {
 		return nil, nil
 	}
-	ids, err := o.ids(ctx, `SELECT id FROM mq_outbox WHERE state = 'READY' AND topic = ? AND subject = ? ORDER BY id LIMIT 1`,
+	ids, err := ids(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND topic = ? AND subject = ? ORDER BY id LIMIT 1`,
 		r.topic, r.subject)
 	if err != nil {
 		return nil, err
@@ -140,21 +140,22 @@ func (o *Outbox) leaseNext(ctx context.Context, owner string, r row) ([]row, err
 	return o.take(ctx, owner, ids)
 }
 
-func (o *Outbox) ids(ctx context.Context, query string, args ...any) ([]int64, error) {
-	rows, err := o.db.QueryContext(ctx, query, args...)
+// ids gives those that query selects.
+func ids(ctx context.Context, db *sql.DB, query string, args ...any) ([]int64, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var ids []int64
+	var all []int64
 	for rows.Next() {
 		var id int64
 		if err := rows.Scan(&id); err != nil {
 			return nil, err
 		}
-		ids = append(ids, id)
+		all = append(all, id)
 	}
-	return ids, rows.Err()
+	return all, rows.Err()
 }
 
 // leaseFor is longer than a send may take.

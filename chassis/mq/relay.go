@@ -55,7 +55,7 @@ func (o *Outbox) idle(ctx context.Context) {
 	case <-o.nudge:
 		for _, pause := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond} {
 			sleep(ctx, pause)
-			if ids, err := o.ids(ctx, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil || len(ids) > 0 {
+			if ids, err := ids(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil || len(ids) > 0 {
 				return
 			}
 		}

@@ -14,12 +14,8 @@ import (
 
 // due gives waiting rows whose time has come.
 func (in *inbox) due(ctx context.Context) ([]int64, error) {
-	return in.ids(ctx, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
+	return ids(ctx, in.db, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
 		in.s.Group, retryBatch)
-}
-
-func (in *inbox) ids(ctx context.Context, query string, args ...any) ([]int64, error) {
-	return (&Outbox{db: in.db}).ids(ctx, query, args...)
 }
 
 // retry works on a waiting row once more. Whatever comes of it stands in the row; a database that is away leaves it as it is.
