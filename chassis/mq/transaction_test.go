@@ -112,6 +112,16 @@ func (s stage) told(t *testing.T) {
 		"SELECT subject FROM effect WHERE (SELECT COUNT(*) FROM fact WHERE effect.subject = fact.subject) <> 1"))
 }
 
+// replay gives what the broker has to deliver of the topic, as often as it has it, those of a subject in order.
+func (s stage) replay(t *testing.T, b *mq.Broker) (events []mq.Event) {
+	t.Helper()
+	require.NoError(t, b.Replay(t.Context(), s.topic, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), func(e mq.Event) error {
+		events = append(events, e)
+		return nil
+	}))
+	return events
+}
+
 // TestProducerKilledBehindHalf: killed before its local transaction. Another process answers that it will never come.
 func TestProducerKilledBehindHalf(t *testing.T) {
 	t.Parallel()
@@ -147,16 +157,28 @@ func TestProducerKilledBehindLocal(t *testing.T) {
 	s.told(t)
 }
 
-// TestProducerAwayForLong: nobody of the service is there to be asked for longer than the broker has patience; the relay sends the event.
+// TestProducerAwayForLong: nobody of the service is there to be asked for longer than the broker has patience, so that it gives the half
+// message up. The service comes back, and its relay sends the event.
 func TestProducerAwayForLong(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, mqtest.Shared(t))
+	server, err := mqtest.Start("transactionCheckMax=2")
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	s := newStage(t, server)
 	s.crash(t, "producer", "mq/local", time.Second)
-	b := s.Dial(t) // under another name, so the broker does not ask it
+	require.Eventually(t, func() bool {
+		gaveUp, err := server.Said("has been checked too many times, so discard it")
+		return err == nil && gaveUp
+	}, 90*time.Second, 100*time.Millisecond, "the broker gives the half message up")
+	b := s.dial(t)
 	s.consume(t, b)
-	background(t, mq.NewOutbox(s.db, b, mq.OutboxConfig{Poll: 100 * time.Millisecond}).Relay)
+	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Poll: 100 * time.Millisecond})
+	background(t, o.Answer(s.topic))
+	assert.Equal(t, "HALF 0\n--\n0\n--\n", mysqltest.Dump(t, s.db, "SELECT state, tries FROM mq_outbox", "SELECT COUNT(*) FROM effect"))
+	background(t, o.Relay)
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
 	mqlaws.Settled(t, s.db)
+	assert.Len(t, s.replay(t, b), 1, "the half message was committed as well")
 	s.told(t)
 }
 

@@ -1,6 +1,7 @@
 package mqtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -22,13 +23,15 @@ type Server struct {
 	NameServer, Broker string
 
 	dir, root string
+	settings  string // more for broker.conf
 	names     *exec.Cmd
 	broker    *exec.Cmd
 }
 
 // Start runs a name server and a broker in a temporary folder. They die with this process, also when that is killed. The broker asks
-// back sooner than in operation: for a half message after 2 s, then every second.
-func Start() (*Server, error) {
+// back sooner than in operation: for a half message after 2 s, then every second. settings are more lines for its broker.conf; the last
+// of a name holds.
+func Start(settings ...string) (*Server, error) {
 	root, err := findRoot()
 	if err != nil {
 		return nil, err
@@ -41,6 +44,9 @@ func Start() (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir, root: root}
+	for _, line := range append([]string{"transactionTimeOut=2000", "transactionCheckInterval=1000"}, settings...) {
+		s.settings += line + "\n"
+	}
 	if err := s.start(); err != nil {
 		s.Stop()
 		return nil, err
@@ -64,7 +70,7 @@ func (s *Server) start() error {
 	s.NameServer = net.JoinHostPort("127.0.0.1", strconv.Itoa(names))
 	s.Broker = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	err = mqserver.Write(mqserver.Settings{Root: s.root, Dir: s.dir, NameServerPort: strconv.Itoa(names), BrokerPort: strconv.Itoa(port),
-		MetricsPort: strconv.Itoa(metrics), BrokerMore: "transactionTimeOut=2000\ntransactionCheckInterval=1000\n"})
+		MetricsPort: strconv.Itoa(metrics), BrokerMore: s.settings})
 	if err != nil {
 		return err
 	}
@@ -97,6 +103,12 @@ func (s *Server) Freeze() error { return s.broker.Process.Signal(syscall.SIGSTOP
 
 // Thaw lets a frozen broker go on.
 func (s *Server) Thaw() error { return s.broker.Process.Signal(syscall.SIGCONT) }
+
+// Said tells whether the broker has logged text, a warning or an error.
+func (s *Server) Said(text string) (bool, error) {
+	log, err := os.ReadFile(s.log(mqserver.Broker))
+	return bytes.Contains(log, []byte(text)), err
+}
 
 // PIDs are those of the name server and of the broker.
 func (s *Server) PIDs() []int { return []int{s.names.Process.Pid, s.broker.Process.Pid} }
