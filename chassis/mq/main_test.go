@@ -31,14 +31,18 @@ func TestMain(m *testing.M) {
 	mqtest.Main(m)
 }
 
-// child is another process of a service: one that is killed at the failpoint MQ_CRASH, or, as "survivor", one whose end message is lost,
-// that answers the broker when its row is SENT, and lives until its standard input ends.
+// child is another process of a service: one that is killed at the failpoint MQ_CRASH; or, as "survivor", one whose end message is lost,
+// that answers the broker when its row is SENT, and lives until its standard input ends; or, as "stopped", a relay that waits at the
+// failpoint until its standard input ends, and is told to stop then.
 func child() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	failpoint.Allow()
-	action := "crash"
-	if os.Getenv("MQ_CHILD") == "survivor" {
+	kind, action := os.Getenv("MQ_CHILD"), "crash"
+	switch kind {
+	case "stopped":
+		action = "pause"
+	case "survivor":
 		action = "error"
 		if err := failpoint.Set("mq/check", "error"); err != nil {
 			return err
@@ -60,10 +64,21 @@ func child() error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("MQ_CHILD") == "consumer" {
+	if kind == "consumer" {
 		return b.Consume(ctx, db, group(topic), mqlaws.Effect("a"))
 	}
 	o := mq.NewOutbox(db, b, mq.OutboxConfig{Grace: grace, LongestTx: time.Second, HalfTimeout: 3 * time.Second})
+	switch kind {
+	case "stopped":
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			cancel()
+			_ = failpoint.Set(os.Getenv("MQ_CRASH"), "")
+		}()
+		fallthrough
+	case "relay":
+		return o.Relay(ctx)
+	}
 	e := mqlaws.New("s", 1)
 	e.ID = ""
 	err = o.PublishInTx(ctx, topic, e, func(tx *sql.Tx) error { return fact(ctx, tx, "s") })

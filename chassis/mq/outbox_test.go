@@ -1,6 +1,7 @@
 package mq_test
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"testing"
@@ -42,6 +43,60 @@ func TestRelayKeepsWhatTheBrokerDidNotTake(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_outbox WHERE state <> 'SENT'") == "0\n--\n"
 	}, 30*time.Second, 50*time.Millisecond)
+}
+
+// TestRelayKilledBehindSend: killed when the broker has the first event of a subject and its row does not say so. The next relay sends
+// it again, then the others, and it has its effect once.
+func TestRelayKilledBehindSend(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	b := s.dial(t)
+	s.consume(t, b)
+	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{})
+	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
+		for n := range int64(3) {
+			if err := o.Append(t.Context(), tx, s.topic, mqlaws.New("s", n+1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	s.crash(t, "relay", "outbox/sent", time.Hour)
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
+	assert.Equal(t, "READY 1\nREADY 0\nREADY 0\n--\n", mysqltest.Dump(t, s.db, "SELECT state, tries FROM mq_outbox ORDER BY id"))
+
+	_, err := s.db.ExecContext(t.Context(), "UPDATE mq_outbox SET next_at = NOW(3)") // the dead one's lease is over
+	require.NoError(t, err)
+	background(t, o.Relay)
+	mqlaws.AwaitCount(t, s.db, 3, "SELECT COUNT(*) FROM effect")
+	mqlaws.Settled(t, s.db)
+	var sent []int64
+	for _, e := range s.replay(t, b) {
+		sent = append(sent, e.Sequence)
+	}
+	assert.Equal(t, []int64{1, 1, 2, 3}, sent)
+}
+
+// TestRelayToldToStop: while an event is on its way. The relay ends when its row says that the broker has it.
+func TestRelayToldToStop(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, mqtest.Shared(t))
+	b := s.dial(t)
+	s.consume(t, b)
+	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{})
+	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error { return o.Append(t.Context(), tx, s.topic, mqlaws.New("s", 1)) }))
+	cmd := command("stopped", "outbox/sent", s.dsn, s.NameServer, s.service, s.topic, time.Hour)
+	out := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer func() { _ = stdin.Close(); _ = cmd.Wait() }()
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
+	assert.Equal(t, "READY 1\n--\n", mysqltest.Dump(t, s.db, "SELECT state, tries FROM mq_outbox"), "%s", out)
+	require.NoError(t, stdin.Close())
+	require.NoError(t, cmd.Wait(), "%s", out)
+	assert.Equal(t, "SENT 1\n--\n", mysqltest.Dump(t, s.db, "SELECT state, tries FROM mq_outbox"), "%s", out)
 }
 
 // TestAppendRefuses what could never be sent, while the caller can still roll back.
