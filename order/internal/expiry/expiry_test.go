@@ -91,12 +91,15 @@ func TestTimers(t *testing.T) {
 	}
 	await("20\n--\n", "SELECT COUNT(*) FROM orders WHERE id LIKE 'unpaid%' AND status = 'CANCELED' AND reason = 'EXPIRED'")
 	var early, late float64
-	require.NoError(t, db.QueryRowContext(ctx, `SELECT MIN(TIMESTAMPDIFF(MICROSECOND, o.expires_at, e.created_at)) / 1000000,
-		MAX(TIMESTAMPDIFF(MICROSECOND, o.expires_at, e.created_at)) / 1000000
-		FROM orders o JOIN order_event e ON e.order_id = o.id AND e.event_type = 'order.canceled' WHERE o.id LIKE 'unpaid%'`).Scan(&early, &late))
-	t.Logf("closed %.3f to %.3f s behind their time", early, late)
+	var woken int // sooner than the timers' sweep looks, which leaves them 3 s
+	require.NoError(t, db.QueryRowContext(ctx, `SELECT MIN(us) / 1000000, MAX(us) / 1000000, SUM(us < 3000000)
+		FROM (SELECT TIMESTAMPDIFF(MICROSECOND, o.expires_at, e.created_at) AS us
+			FROM orders o JOIN order_event e ON e.order_id = o.id AND e.event_type = 'order.canceled' WHERE o.id LIKE 'unpaid%') AS closed`).
+		Scan(&early, &late, &woken))
+	t.Logf("closed %.3f to %.3f s behind their time, %d of 20 by the broker's wake-up", early, late, woken)
 	assert.GreaterOrEqual(t, early, 0.0)
-	assert.Less(t, late, 4.0)
+	assert.GreaterOrEqual(t, woken, 5)
+	assert.Less(t, late, 8.0)
 
 	// Later than all timers, the rest is as it was.
 	await("20 FIRED\n--\n", "SELECT COUNT(*), state FROM mq_timer WHERE id LIKE 'expiry:unpaid%' GROUP BY state")
