@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,10 +47,15 @@ func run(t *testing.T, work func(context.Context) error) {
 	})
 }
 
-// TestTimers lets orders of every kind come to the end of their time, without the sweep: those that nobody paid are closed within moments,
-// others are left alone; one whose payment was being opened is closed when that is given up.
-func TestTimers(t *testing.T) {
-	t.Parallel()
+func await(t *testing.T, db *sql.DB, want string, queries ...string) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, want, mysqltest.Dump(t, db, queries...)) },
+		30*time.Second, 10*time.Millisecond)
+}
+
+// timed gives a store whose timers run, and have closed one order.
+func timed(t *testing.T) (*sql.DB, *mysql.Store) {
+	t.Helper()
 	server := mqtest.Shared(t)
 	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicOrderTimers, 4))
 	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicOrders, 4))
@@ -56,19 +64,22 @@ func TestTimers(t *testing.T) {
 	store := mysql.NewStore(db, outbox)
 	run(t, outbox.Relay)
 	run(t, store.RunTimers)
+	add(t, store, "warm up", time.Second) // the first message waits until the consumer is there
+	await(t, db, "CANCELED\n--\n", "SELECT status FROM orders")
+	return db, store
+}
+
+// TestTimers lets orders of every kind come to the end of their time, without the sweep: those that nobody paid are closed within moments,
+// others are left alone; one whose payment was being opened is closed when that is given up.
+func TestTimers(t *testing.T) {
+	t.Parallel()
+	db, store := timed(t)
 	ctx := t.Context()
 	inTx := func(f func(tx *sql.Tx) error) {
 		t.Helper()
 		require.NoError(t, chassis.InTx(ctx, db, f))
 	}
-	add(t, store, "warm up", time.Second) // the first message waits until the consumer is there
-	await := func(want string, queries ...string) {
-		t.Helper()
-		require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, want, mysqltest.Dump(t, db, queries...)) },
-			30*time.Second, 10*time.Millisecond)
-	}
-	await("CANCELED\n--\n", "SELECT status FROM orders")
-
+	await := func(want string, queries ...string) { t.Helper(); await(t, db, want, queries...) }
 	const ttl = 3 * time.Second
 	for _, id := range []string{"paid", "refused", "by member", "opened", "held"} {
 		add(t, store, id, ttl)
@@ -113,6 +124,76 @@ func TestTimers(t *testing.T) {
 	await("CANCELED EXPIRED\n--\n", "SELECT status, reason FROM orders WHERE id = 'opened'")
 	inTx(func(tx *sql.Tx) error { return store.ConfirmPayment(ctx, tx, "held", "gid-held") })
 	require.Equal(t, "PAID  2\n--\n", mysqltest.Dump(t, db, "SELECT status, reason, event_seq FROM orders WHERE id = 'held'"), "it was begun in time")
+}
+
+// TestPayRacesTheTimer: orders are paid within a tenth of a second of their end, and in the second behind it, in which their timers come;
+// some well before, and some when the timer has been there. Payments take their time, so that timers come in the middle of some.
+// Each ends in one of two ways: who was let in has paid, who was not is told of an order that is closed already.
+func TestPayRacesTheTimer(t *testing.T) {
+	t.Parallel()
+	db, store := timed(t)
+	ctx := t.Context()
+	state := func(id string) string {
+		s, err := store.State(ctx, id)
+		assert.NoError(t, err)
+		return fmt.Sprint(s.Status, " ", s.Reason)
+	}
+	pay := func(id string) {
+		gid := "gid-" + id
+		opened, err := store.OpenAttempt(ctx, order.Payment, "m", id, gid)
+		if !assert.NoError(t, err, id) {
+			return
+		}
+		if !opened {
+			assert.Equal(t, "CANCELED EXPIRED", state(id), "%s: not let in", id)
+			return
+		}
+		for _, phase := range []func(tx *sql.Tx) error{
+			func(tx *sql.Tx) error { return store.Hold(ctx, tx, order.Payment, id, gid) },
+			func(tx *sql.Tx) error { return store.ConfirmPayment(ctx, tx, id, gid) },
+		} {
+			time.Sleep(rand.N(1500 * time.Millisecond))
+			assert.NoError(t, chassis.InTx(ctx, db, phase), "%s: let in", id)
+		}
+		assert.Equal(t, "PAID ", state(id), "%s: let in", id)
+	}
+	var wg sync.WaitGroup
+	for n := range 100 {
+		id := fmt.Sprintf("raced %02d", n)
+		add(t, store, id, 2*time.Second)
+		o, err := store.Order(ctx, "m", id)
+		require.NoError(t, err)
+		wg.Go(func() {
+			switch n % 10 {
+			case 0:
+			case 1:
+				assert.Eventually(t, func() bool { return state(id) != "CREATED " }, 30*time.Second, 10*time.Millisecond)
+			case 2, 3, 4:
+				time.Sleep(time.Until(o.ExpiresAt) + rand.N(time.Second))
+			default:
+				time.Sleep(time.Until(o.ExpiresAt) + rand.N(200*time.Millisecond) - 100*time.Millisecond)
+			}
+			pay(id)
+		})
+	}
+	wg.Wait()
+	await(t, db, "0\n--\n", "SELECT COUNT(*) FROM mq_timer WHERE state = 'ARMED'")
+	ends := mysqltest.Dump(t, db, `SELECT o.status, o.reason, GROUP_CONCAT(e.event_type ORDER BY e.seq), t.state FROM orders o
+		JOIN order_event e ON e.order_id = o.id JOIN mq_timer t ON t.id = CONCAT('expiry:', o.id) WHERE o.id LIKE 'raced%' GROUP BY o.id`)
+	counts := map[string]int{}
+	for end := range strings.Lines(strings.TrimSuffix(ends, "--\n")) {
+		counts[strings.TrimSpace(end)]++
+	}
+	var met int
+	require.NoError(t, db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mq_inbox WHERE waits > 0").Scan(&met))
+	t.Logf("%v; %d timers met an attempt to pay", counts, met)
+	const paid, expired = "PAID  order.created,order.paid ", "CANCELED EXPIRED order.created,order.canceled "
+	// The timer of an order that is paid was disarmed, or fired when the payment held the order; of one that is closed, it fired, or who
+	// came to pay was sooner.
+	assert.Equal(t, 100, counts[paid+"CANCELED"]+counts[paid+"FIRED"]+counts[expired+"FIRED"]+counts[expired+"CANCELED"], "%v", counts)
+	assert.Positive(t, counts[paid+"CANCELED"])
+	assert.Positive(t, counts[paid+"FIRED"]+met, "no timer came in the middle of a payment")
+	assert.GreaterOrEqual(t, counts[expired+"FIRED"], 10)
 }
 
 // TestBackstop: the sweep closes what no timer closed, more than 5 s behind its time and not before, and the timer is off then.
