@@ -34,7 +34,8 @@ func TestSchemathesis(t *testing.T) {
 			args  []string
 		}{
 			"operators": {operator.token, []string{"--phases", all, "--include-path-regex", "^/v1/ops/"}},
-			"shoppers":  {someone.token, []string{"--phases", all, "--exclude-path-regex", "^/v1/(ops/|members$)"}},
+			// A stream of events has no end that could be waited for: TestLiveStatus and the gateway's own tests have it.
+			"shoppers": {someone.token, []string{"--phases", all, "--exclude-path-regex", "^/v1/(ops/|members$|orders/[^/]+/events$)"}},
 			// The coverage phase thinks for half a minute about what a phone and an email may look like: TestHostileRequests knows.
 			"sign up": {someone.token, []string{"--phases", "examples,fuzzing", "--include-path-regex", "^/v1/members$"}},
 		} {

@@ -75,6 +75,14 @@ func requireAllCalled(t *testing.T, s *stack.Stack) {
 		"dtm":     {"/api/metrics", `dtm_server_process_total{api="submit",status="ok",type="grpc"}`, `dtm_branch_process_total`},
 	}
 	for _, name := range ours {
+		if name == "notify" { // nobody calls it here: it consumes
+			for _, instance := range s.Instances(name) {
+				assert.Eventually(t, func() bool {
+					return measured(t, s.Admin(instance)+"/metrics", `mq_consume_duration_seconds_count{group="notify-orders"}`) > 0
+				}, time.Minute, 100*time.Millisecond, "%s takes its part of the events", instance)
+			}
+			continue
+		}
 		wanted := metrics[name]
 		if wanted == nil {
 			wanted = []string{"/metrics", "rpc_server_call_duration_seconds_count"}
