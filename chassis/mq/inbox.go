@@ -71,6 +71,10 @@ func (in *inbox) deliver(ctx context.Context, d delivered) error {
 			err = in.hold(ctx, tx, e)
 		default:
 			err = in.effect(ctx, tx, e)
+			if err == nil && in.s.Order != Unordered && e.Sequence > 0 {
+				// The row was written before the wait for those in front: without this it would read as if it had come before them.
+				_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET closed_at = NOW(3) WHERE `+byEvent, in.s.Group, e.Source, e.ID)
+			}
 		}
 		return err
 	})
