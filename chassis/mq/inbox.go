@@ -71,7 +71,7 @@ func (in *inbox) deliver(ctx context.Context, d delivered) error {
 			err = in.hold(ctx, tx, e)
 		default:
 			err = in.effect(ctx, tx, e)
-			if err == nil && in.s.Order != Unordered && e.Sequence > 0 {
+			if err == nil && in.ordered(e) {
 				// The row was written before the wait for those in front: without this it would read as if it had come before them.
 				_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET closed_at = NOW(3) WHERE `+byEvent, in.s.Group, e.Source, e.ID)
 			}
@@ -111,10 +111,13 @@ func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) err
 	return mysql.InTx(ctx, in.db, func(tx *sql.Tx) error { return fn(ctx, tx) })
 }
 
+// ordered tells whether e has its turn.
+func (in *inbox) ordered(e Event) bool { return in.s.Order != Unordered && e.Sequence > 0 }
+
 // turn tells whether it is e's turn: DONE when it is, OLD when it never will be again, WAITING when something is missing. It
 // locks the subject's position, so that the events of a subject wait for each other.
 func (in *inbox) turn(ctx context.Context, tx *sql.Tx, e Event) (string, error) {
-	if in.s.Order == Unordered || e.Sequence == 0 {
+	if !in.ordered(e) {
 		return stateDone, nil
 	}
 	at, err := in.position(ctx, tx, e)
@@ -147,7 +150,7 @@ func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
 	if err := in.call(ctx, tx, e); err != nil {
 		return err
 	}
-	if in.s.Order == Unordered || e.Sequence == 0 {
+	if !in.ordered(e) {
 		return nil
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE mq_position SET seq = ? WHERE grp = ? AND source = ? AND subject = ?`,

@@ -194,7 +194,7 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 }
 
 // inList gives ?,?,… and the values for it.
-func inList(ids []int64) (string, []any) {
+func inList[T any](ids []T) (string, []any) {
 	in, args := "", make([]any, len(ids))
 	for i, id := range ids {
 		if i > 0 {

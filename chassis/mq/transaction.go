@@ -177,14 +177,11 @@ func (o *Outbox) confirm(ctx context.Context) {
 	if n == 0 {
 		return
 	}
-	in, args := "", make([]any, n)
+	events := make([]string, n)
 	for i, e := range due {
-		if i > 0 {
-			in += ","
-		}
-		in += "?"
-		args[i] = e.event
+		events[i] = e.event
 	}
+	in, args := inList(events)
 	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
 	if err != nil {
 		slog.WarnContext(ctx, "confirm transactional messages; the relay will send them again", "rows", n, "err", err)
