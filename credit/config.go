@@ -6,6 +6,7 @@ import (
 
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -20,9 +21,9 @@ type config struct {
 	// KeepBarrier is tcc.MinKeepBarrier at least, 0 for ever.
 	KeepBarrier service.Duration `json:"keep_barrier"`
 	// RegistrationPoints are what a new member gets, 0 for none.
-	RegistrationPoints int64        `json:"registration_points"`
-	MySQL              mysql.Config `json:"mysql"`
-	MQ                 mq.Config    `json:"mq"`
+	RegistrationPoints int64           `json:"registration_points"`
+	MySQL              mysql.Config    `json:"mysql"`
+	MQ                 rocketmq.Config `json:"mq"`
 	Keep               struct {
 		// Messages is mq.MinKeep at least, 0 for ever.
 		Messages service.Duration `json:"messages"`

@@ -17,6 +17,7 @@ require (
 	buf.build/go/protovalidate v0.14.0 // indirect
 	cel.dev/expr v0.25.2 // indirect
 	dario.cat/mergo v1.0.0 // indirect
+	example.com/fourfold/deploy/rocketmq v0.0.0
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
 	github.com/apache/rocketmq-client-go/v2 v2.1.3-0.20250427084711-67ec50b93040 // indirect
@@ -92,3 +93,5 @@ replace (
 )
 
 exclude github.com/dtm-labs/client v1.18.7
+
+replace example.com/fourfold/deploy/rocketmq => ../deploy/rocketmq

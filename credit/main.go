@@ -17,6 +17,7 @@ import (
 	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -67,12 +68,12 @@ func run(ctx context.Context, cfg config) error {
 	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables(), alert.Tables()); err != nil {
 		return err
 	}
-	cfg.MQ.Service = "credit"
-	broker, err := mq.Dial(cfg.MQ)
+	broker, err := rocketmq.Dial("credit", cfg.MQ)
 	if err != nil {
 		return err
 	}
 	defer broker.Close()
+	bus := mq.NewBus("credit", broker, cfg.MQ.Config)
 
 	svc, err := service.New("credit", cfg.Config)
 	if err != nil {
@@ -93,9 +94,9 @@ func run(ctx context.Context, cfg config) error {
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
 	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("credit", db))
 	svc.Go(func(ctx context.Context) error {
-		return broker.Consume(ctx, db, registration.Subscription(), members.Handle)
+		return bus.Consume(ctx, db, registration.Subscription(), members.Handle)
 	})
-	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{}) // of alerts
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{}) // of alerts
 	svc.Go(outbox.Relay)
 	svc.Go(alert.New(outbox, db, "credit").Watch)
 	svc.Go(mysql.Retain(db, retention...))

@@ -18,16 +18,16 @@ import (
 	creditv1 "example.com/fourfold/api/credit/v1"
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/credit/migrations"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 func TestSeedCountsOnce(t *testing.T) {
 	t.Parallel()

@@ -18,8 +18,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/deploy/local/stack"
 )
 
@@ -375,9 +378,9 @@ func buySomething(c *client, sku string) bool {
 }
 
 // bus connects this process with the shop's broker.
-func bus(t testing.TB) *mq.Broker {
+func bus(t testing.TB) *rocketmq.Broker {
 	t.Helper()
-	b, err := mq.Dial(mq.Config{NameServers: shared.NameServers(), Service: "e2e"})
+	b, err := rocketmq.Dial("e2e", rocketmq.Config{NameServers: shared.NameServers()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
 	return b
@@ -396,17 +399,14 @@ func everythingAgain(t *testing.T) {
 	before, known := state(), duplicates()
 	deliveries := 0
 	for topic, groups := range map[string]int{eventv1.TopicMembers: 3, eventv1.TopicOrders: 1, eventv1.TopicProducts: 1,
-		eventv1.TopicDeliveries: 1, eventv1.TopicAlerts: 1} {
-		var all []mq.Event
-		require.NoError(t, b.Replay(t.Context(), topic, time.Now().Add(-time.Hour), time.Now(), func(e mq.Event) error {
-			all = append(all, e)
-			return nil
-		}))
+		eventv1.TopicDeliveries: 1, alertv1.Topic: 1} {
+		all, err := mqtest.Events(t.Context(), b, topic, time.Now().Add(-time.Hour))
+		require.NoError(t, err)
 		require.NotEmpty(t, all, topic)
 		all = append(all, all...)
 		mrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for _, e := range all {
-			require.NoError(t, b.Publish(t.Context(), topic, e))
+			require.NoError(t, b.Send(t.Context(), topic, e, time.Time{}))
 		}
 		deliveries += groups * len(all)
 	}
@@ -430,7 +430,7 @@ const footprintOfAll = `SELECT CONCAT_WS(' ',
 func poison(t *testing.T) {
 	b := bus(t)
 	bad := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(), Data: []byte(`{"member_id":7}`)}
-	require.NoError(t, b.Publish(t.Context(), eventv1.TopicMembers, bad))
+	require.NoError(t, b.Send(t.Context(), eventv1.TopicMembers, bad, time.Time{}))
 	good := someone()
 	a, err := good.signUp(t.Context(), anonymous())
 	require.NoError(t, err)

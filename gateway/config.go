@@ -3,7 +3,7 @@ package main
 import (
 	_ "embed"
 
-	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/live"
@@ -26,10 +26,10 @@ type config struct {
 		// Timeout is how long each service may take to tell of its messages.
 		Timeout service.Duration `json:"timeout"`
 	} `json:"messages"`
-	MQ     mq.Config    `json:"mq"`
-	Live   live.Config  `json:"live"`
-	Redis  limit.Config `json:"redis"`
-	Limits limits       `json:"limits"`
+	MQ     rocketmq.Config `json:"mq"`
+	Live   live.Config     `json:"live"`
+	Redis  limit.Config    `json:"redis"`
+	Limits limits          `json:"limits"`
 }
 
 type limits struct {

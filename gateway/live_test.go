@@ -18,8 +18,8 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/gateway/internal/limit/redistest"
 )
 
@@ -88,13 +88,11 @@ func (p *page) next(t *testing.T) string {
 }
 
 // follow lets s hear what the broker has, and gives what publishes an event of o1.
-func follow(t *testing.T, server *mqtest.Server, stages ...*stage) (publish func(version int64, kind string) error) {
+func follow(t *testing.T, server *rocketmqtest.Server, stages ...*stage) (publish func(version int64, kind string) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, eventv1.TopicOrders, 4))
+	server.Create(t, eventv1.TopicOrders)
 	for _, s := range stages {
-		broker, ended := server.Dial(t), make(chan struct{})
+		broker, ended := server.Broker(t, "gateway"), make(chan struct{})
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() {
 			defer close(ended)
@@ -116,7 +114,7 @@ func TestLive(t *testing.T) {
 	var order row
 	order.set(1, orderv1.Order_CREATED)
 	first.shop.get, second.shop.get = order.get, order.get
-	publish := follow(t, mqtest.Shared(t), first, second)
+	publish := follow(t, rocketmqtest.Shared(t), first, second)
 	var pages []*page
 	for _, s := range []*stage{first, second} {
 		for range 2 {
@@ -165,7 +163,7 @@ func TestLive(t *testing.T) {
 // TestLiveWithoutBroker: while the broker is away the backstop shows what happens; when it is back, events do again.
 func TestLiveWithoutBroker(t *testing.T) {
 	t.Parallel()
-	server, err := mqtest.Start()
+	server, err := rocketmqtest.Start()
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
 	s := open(t, func(c *config) { c.Live.Backstop = service.Duration(500 * time.Millisecond) })

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/live"
@@ -47,7 +47,7 @@ func run(ctx context.Context, cfg config) error {
 	rdb := limit.Open(cfg.Redis)
 	defer func() { _ = rdb.Close() }()
 
-	broker, err := mq.Dial(mq.Config{NameServers: cfg.MQ.NameServers, Service: "gateway"})
+	broker, err := rocketmq.Dial("gateway", cfg.MQ)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
 // TestMain lets the test binary be the gateway itself, in a process of its own.
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	mqtest.Main(m)
+	rocketmqtest.Main(m)
 }
 
 // process is a gateway in a process of its own, before a shop in this one.

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -20,7 +21,7 @@ type config struct {
 	// KeepMessages is mq.MinKeep at least, 0 for ever.
 	KeepMessages service.Duration `json:"keep_messages"`
 	MySQL        mysql.Config     `json:"mysql"`
-	MQ           mq.Config        `json:"mq"`
+	MQ           rocketmq.Config  `json:"mq"`
 }
 
 // retention is what is deleted when it is old.

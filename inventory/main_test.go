@@ -26,10 +26,11 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/inventory/migrations"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // TestServes runs the service on ports of its own and speaks to it as order and the coordinator do: an order is paid and refunded.
 func TestServes(t *testing.T) {
@@ -42,9 +43,9 @@ func TestServes(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = lis.Addr().String(), "127.0.0.1:0", "error", dir
-	server, began := mqtest.Shared(t), time.Now()
+	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer
-	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicProducts, 4))
+	server.Create(t, eventv1.TopicProducts)
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
 	go func() { stopped <- run(ctx, cfg) }()
@@ -89,13 +90,14 @@ func TestServes(t *testing.T) {
 	}
 	_, err = catalogue.ChangeProduct(operator, &inventoryv1.ChangeProductRequest{Sku: "pear", PriceCents: new(int64(2))})
 	require.NoError(t, err)
-	broker := server.Dial(t)
+	broker := server.Broker(t, "reader")
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		var told []string
-		assert.NoError(c, broker.Replay(ctx, eventv1.TopicProducts, began, time.Now(), func(e mq.Event) error {
+		events, err := mqtest.Events(ctx, broker, eventv1.TopicProducts, began)
+		assert.NoError(c, err)
+		for _, e := range events {
 			told = append(told, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type))
-			return nil
-		}))
+		}
 		assert.Equal(c, []string{"pear 1 product.changed", "pear 2 product.changed"}, told)
 	}, 20*time.Second, 50*time.Millisecond)
 

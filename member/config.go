@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 )
@@ -19,7 +19,7 @@ type config struct {
 	SigningKey string           `json:"signing_key"`
 	TokenTTL   service.Duration `json:"token_ttl"`
 	MySQL      mysql.Config     `json:"mysql"`
-	MQ         mq.Config        `json:"mq"`
+	MQ         rocketmq.Config  `json:"mq"`
 	// HalfGrace is mq.OutboxConfig's Grace.
 	HalfGrace service.Duration `json:"half_grace"`
 	Keep      struct {

@@ -11,22 +11,22 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
-	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
 // TestSignUpIsPublished: an event for each member, none for who was refused. While the broker is gone or hangs people sign up all the
 // same, and their events come when it is back.
 func TestSignUpIsPublished(t *testing.T) {
 	t.Parallel()
-	server, err := mqtest.Start()
+	server, err := rocketmqtest.Start()
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, eventv1.TopicMembers, 4))
+	server.Create(t, eventv1.TopicMembers)
 
 	cfg := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
@@ -68,22 +68,19 @@ func TestSignUpIsPublished(t *testing.T) {
 		assert.Equal(c, "0\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY'"))
 	}, 2*time.Minute, 100*time.Millisecond, "the relay sends it")
 
-	reader := server.Dial(t)
+	reader := server.Broker(t, "reader")
 	var got []*eventv1.MemberRegistered
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		got = got[:0]
-		err := reader.Replay(ctx, eventv1.TopicMembers, time.Time{}, time.Now(), func(e mq.Event) error {
-			var m eventv1.MemberRegistered
-			if e.Type != eventv1.TypeMemberRegistered || e.Source != "/member" {
-				return fmt.Errorf("unexpected %s of %s", e.Type, e.Source)
-			}
-			if err := eventv1.Read(e.Data, &m); err != nil || e.Subject != m.GetMemberId() {
-				return fmt.Errorf("%s: %w", e.Subject, err)
-			}
-			got = append(got, &m)
-			return nil
-		})
+		events, err := mqtest.Events(ctx, reader, eventv1.TopicMembers, time.Time{})
 		assert.NoError(c, err)
+		for _, e := range events {
+			var m eventv1.MemberRegistered
+			assert.Equal(c, eventv1.TypeMemberRegistered+" /member", e.Type+" "+e.Source)
+			assert.NoError(c, e.Read(&m))
+			assert.Equal(c, m.GetMemberId(), e.Subject)
+			got = append(got, &m)
+		}
 		assert.GreaterOrEqual(c, len(got), 4)
 	}, 2*time.Minute, 200*time.Millisecond)
 	told := map[string]string{}

@@ -12,6 +12,7 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	store "example.com/fourfold/member/internal/mysql"
@@ -70,13 +71,13 @@ func run(ctx context.Context, cfg config) error {
 	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
 		return err
 	}
-	cfg.MQ.Service = "member"
-	broker, err := mq.Dial(cfg.MQ)
+	broker, err := rocketmq.Dial("member", cfg.MQ)
 	if err != nil {
 		return err
 	}
 	defer broker.Close()
-	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{Grace: cfg.HalfGrace.D()})
+	bus := mq.NewBus("member", broker, cfg.MQ.Config)
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace.D()})
 
 	svc, err := service.New("member", cfg.Config)
 	if err != nil {

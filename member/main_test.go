@@ -23,10 +23,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	memberv1 "example.com/fourfold/api/member/v1"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
 // TestMain is also the command itself, for the tests that start it as a process.
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	mqtest.Main(m)
+	rocketmqtest.Main(m)
 }
 
 // keys writes a new key pair and gives the private key's file and the public keys' folder.

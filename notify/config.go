@@ -10,6 +10,7 @@ import (
 
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	store "example.com/fourfold/notify/internal/mysql"
@@ -23,8 +24,8 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	MySQL mysql.Config `json:"mysql"`
-	MQ    mq.Config    `json:"mq"`
+	MySQL mysql.Config    `json:"mysql"`
+	MQ    rocketmq.Config `json:"mq"`
 	Email struct {
 		// Provider is demo or smtp.
 		Provider string      `json:"provider"`

@@ -13,6 +13,7 @@ import (
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/notify/internal/events"
@@ -56,12 +57,12 @@ func run(ctx context.Context, cfg config) error {
 	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables(), alert.Tables()); err != nil {
 		return err
 	}
-	cfg.MQ.Service = "notify"
-	broker, err := mq.Dial(cfg.MQ)
+	broker, err := rocketmq.Dial("notify", cfg.MQ)
 	if err != nil {
 		return err
 	}
 	defer broker.Close()
+	bus := mq.NewBus("notify", broker, cfg.MQ.Config)
 
 	svc, err := service.New("notify", cfg.Config)
 	if err != nil {
@@ -74,11 +75,11 @@ func run(ctx context.Context, cfg config) error {
 	notifyv1.RegisterNotificationsServer(svc.GRPC, rpc.NewNotifications(told))
 	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("notify", db))
 	for _, c := range events.New(told, operators, cfg.Stale.D()).Consumers() {
-		svc.Go(func(ctx context.Context) error { return broker.Consume(ctx, db, c.Subscription, c.Handle) })
+		svc.Go(func(ctx context.Context) error { return bus.Consume(ctx, db, c.Subscription, c.Handle) })
 	}
 	svc.Go(sender.New(told, notification.Email, email, times).Run)
 	svc.Go(sender.New(told, notification.SMS, sms, times).Run)
-	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{}) // of alerts
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{}) // of alerts
 	alerts := alert.New(outbox, db, "notify")
 	svc.Go(outbox.Relay)
 	svc.Go(alerts.Watch)

@@ -26,17 +26,18 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	mqv1 "example.com/fourfold/api/mq/v1"
 	notifyv1 "example.com/fourfold/api/notify/v1"
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/notify/migrations"
 )
 
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	mqtest.Main(m)
+	rocketmqtest.Main(m)
 }
 
 // testConfig is the built-in configuration with addresses, keys and a database of the test's own.
@@ -113,11 +114,11 @@ func TestServes(t *testing.T) {
 // TestFromEventToInbox: what others publish, each twice, arrives once; and operators hear of a dead letter.
 func TestFromEventToInbox(t *testing.T) {
 	t.Parallel()
-	server := mqtest.Shared(t)
+	server := rocketmqtest.Shared(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	for _, topic := range []string{eventv1.TopicMembers, eventv1.TopicOrders, eventv1.TopicAlerts} {
-		require.NoError(t, mq.CreateTopic(ctx, server.NameServer, server.Broker, topic, 4))
+	for _, topic := range []string{eventv1.TopicMembers, eventv1.TopicOrders, alertv1.Topic} {
+		server.Create(t, topic)
 	}
 	cfg, signer := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
@@ -128,7 +129,7 @@ func TestFromEventToInbox(t *testing.T) {
 	broker := server.Dial(t)
 	publish := func(topic, source, typ, subject string, sequence int64, m proto.Message) {
 		t.Helper()
-		data, err := eventv1.Data(m)
+		data, err := mq.Data(m)
 		require.NoError(t, err)
 		for range 2 {
 			require.NoError(t, broker.Publish(ctx, topic, mq.Event{ID: "e-" + typ, Source: source, Type: typ, Subject: subject, Sequence: sequence,
@@ -136,7 +137,7 @@ func TestFromEventToInbox(t *testing.T) {
 		}
 	}
 	publish(eventv1.TopicOrders, "/order", "order.paid", "o-1", 1, &eventv1.OrderChanged{OrderId: "o-1", MemberId: "ann", TotalCents: 1000})
-	publish(eventv1.TopicAlerts, "/order", eventv1.TypeAlertRaised, "order/k", 0, &eventv1.AlertRaised{Service: "order", Key: "k"})
+	publish(alertv1.Topic, "/order", alertv1.TypeRaised, "order/k", 0, &alertv1.Raised{Service: "order", Key: "k"})
 	publish(eventv1.TopicMembers, "/member", eventv1.TypeMemberRegistered, "ann", 0,
 		&eventv1.MemberRegistered{MemberId: "ann", Phone: "+8613800138000", Email: "ann@example.com", Name: "Ann"})
 	operator := as(t, ctx, signer, identity.Operator)

@@ -8,6 +8,7 @@ import (
 
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -19,9 +20,9 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	BranchKeys string       `json:"branch_keys"`
-	MySQL      mysql.Config `json:"mysql"`
-	MQ         mq.Config    `json:"mq"`
+	BranchKeys string          `json:"branch_keys"`
+	MySQL      mysql.Config    `json:"mysql"`
+	MQ         rocketmq.Config `json:"mq"`
 	Peers      struct {
 		Own       string `json:"own"`
 		Inventory string `json:"inventory"`

@@ -17,15 +17,15 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/migrations"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // TestConfig: the built-in configuration is accepted; times that do not go together are refused by a sentence that says which.
 func TestConfig(t *testing.T) {

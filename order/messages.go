@@ -8,6 +8,7 @@ import (
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/order/internal/catalogue"
@@ -18,7 +19,8 @@ import (
 // exchange is how order publishes, consumes, and calls people.
 type exchange struct {
 	db     *sql.DB
-	broker *mq.Broker
+	broker *rocketmq.Broker
+	bus    *mq.Bus
 	outbox *mq.Outbox
 	alerts *alert.Alerts
 }
@@ -27,14 +29,14 @@ type exchange struct {
 func tables() []mysql.Part { return []mysql.Part{mq.Tables(), alert.Tables()} }
 
 // newExchange is over db. The broker may be away; broker.Close is the caller's.
-func newExchange(cfg mq.Config, db *sql.DB) (*exchange, error) {
-	cfg.Service = "order"
-	broker, err := mq.Dial(cfg)
+func newExchange(cfg rocketmq.Config, db *sql.DB) (*exchange, error) {
+	broker, err := rocketmq.Dial("order", cfg)
 	if err != nil {
 		return nil, err
 	}
-	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
-	return &exchange{db, broker, outbox, alert.New(outbox, db, "order")}, nil
+	bus := mq.NewBus("order", broker, cfg.Config)
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{})
+	return &exchange{db, broker, bus, outbox, alert.New(outbox, db, "order")}, nil
 }
 
 // run lets svc publish what the outbox holds, consume what others tell, close orders at their time, and show what is open.
@@ -52,5 +54,5 @@ func (x *exchange) run(svc *service.Service, orders *store.Store) error {
 }
 
 func (x *exchange) consume(s mq.Subscription, handle mq.Handler) func(context.Context) error {
-	return func(ctx context.Context) error { return x.broker.Consume(ctx, x.db, s, handle) }
+	return func(ctx context.Context) error { return x.bus.Consume(ctx, x.db, s, handle) }
 }

@@ -19,11 +19,11 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
 // shop is inventory's catalogue: one product, and a price that tells who said it.
@@ -47,9 +47,9 @@ func (s shop) PriceProducts(_ context.Context, req *inventoryv1.PriceProductsReq
 // told of, and only that waits for it.
 func TestOrdersWithoutInventory(t *testing.T) {
 	t.Parallel()
-	server := mqtest.Shared(t)
+	server := rocketmqtest.Shared(t)
 	for _, topic := range eventv1.Topics() {
-		require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, topic, 4))
+		server.Create(t, topic)
 	}
 	dir, signer := servicetest.Keys(t)
 	var cfg config
@@ -85,7 +85,7 @@ func TestOrdersWithoutInventory(t *testing.T) {
 
 	broker := server.Dial(t)
 	tell := func(seq, cents int64) {
-		data, err := eventv1.Data(&eventv1.ProductChanged{Sku: "apple", Name: "苹果", PriceCents: cents})
+		data, err := mq.Data(&eventv1.ProductChanged{Sku: "apple", Name: "苹果", PriceCents: cents})
 		require.NoError(t, err)
 		require.NoError(t, broker.Publish(ctx, eventv1.TopicProducts, mq.Event{ID: mq.NewID(), Source: "/inventory",
 			Type: eventv1.TypeProductChanged, Subject: "apple", Sequence: seq, Time: time.Now(), Data: data}))

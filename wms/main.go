@@ -14,6 +14,7 @@ import (
 	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
@@ -57,13 +58,13 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 
-	cfg.MQ.Service = "wms"
-	broker, err := mq.Dial(cfg.MQ)
+	broker, err := rocketmq.Dial("wms", cfg.MQ)
 	if err != nil {
 		return err
 	}
 	defer broker.Close()
-	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
+	bus := mq.NewBus("wms", broker, cfg.MQ.Config)
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{})
 
 	svc, err := service.New("wms", cfg.Config)
 	if err != nil {

@@ -28,10 +28,11 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/wms/migrations"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
 func TestServes(t *testing.T) {
@@ -43,9 +44,9 @@ func TestServes(t *testing.T) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
 	require.NoError(t, err)
-	server, began := mqtest.Shared(t), time.Now()
+	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer
-	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicDeliveries, 4))
+	server.Create(t, eventv1.TopicDeliveries)
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	stopped := make(chan error, 1)
 	go func() { stopped <- run(ctx, cfg) }()
@@ -123,13 +124,14 @@ func TestServes(t *testing.T) {
 	delivered, err := warehouse.CompleteDelivery(operator, &wmsv1.CompleteDeliveryRequest{Id: id})
 	require.NoError(t, err)
 	assert.Equal(t, wmsv1.Delivery_DELIVERED, delivered.GetStatus())
-	broker := server.Dial(t)
+	broker := server.Broker(t, "reader")
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		var told []string
-		assert.NoError(c, broker.Replay(ctx, eventv1.TopicDeliveries, began, time.Now(), func(e mq.Event) error {
+		events, err := mqtest.Events(ctx, broker, eventv1.TopicDeliveries, began)
+		assert.NoError(c, err)
+		for _, e := range events {
 			told = append(told, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type))
-			return nil
-		}))
+		}
 		assert.Equal(c, []string{"order-1 1 delivery.shipped", "order-1 2 delivery.delivered"}, told)
 	}, 20*time.Second, 50*time.Millisecond)
 }
@@ -232,7 +234,7 @@ func TestUpgrade(t *testing.T) {
 		)
 		require.NoError(t, rows.Scan(&text))
 		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
-		require.NoError(t, eventv1.Read(e.Data, &told))
+		require.NoError(t, e.Read(&told))
 		assert.Equal(t, "/wms", e.Source)
 		assert.Equal(t, e.Subject, told.GetOrderId())
 		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)

@@ -23,7 +23,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	eventv1 "example.com/fourfold/api/event/v1"
+	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mysql"
 )
@@ -105,12 +105,12 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 			WHERE name = ?`, times, since, a.pause(times).Microseconds(), name); err != nil {
 			return err
 		}
-		data, err := eventv1.Data(&eventv1.AlertRaised{Service: a.service, Key: cut(key, maxText), Summary: cut(summary, maxText),
+		data, err := mq.Data(&alertv1.Raised{Service: a.service, Key: cut(key, maxText), Summary: cut(summary, maxText),
 			Detail: cut(detail, maxDetail), Times: int32(times), Since: timestamppb.New(since)})
 		if err != nil {
 			return err
 		}
-		return a.outbox.Append(ctx, tx, eventv1.TopicAlerts, mq.Event{ID: mq.NewID(), Source: "/" + a.service, Type: eventv1.TypeAlertRaised,
+		return a.outbox.Append(ctx, tx, alertv1.Topic, mq.Event{Type: alertv1.TypeRaised,
 			Subject: a.service + "/" + name, Time: now, Data: data})
 	})
 }

@@ -14,9 +14,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	eventv1 "example.com/fourfold/api/event/v1"
+	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
@@ -28,10 +29,7 @@ func open(t *testing.T) (*sql.DB, [2]*alert.Alerts) {
 	db := mysqltest.Open(t, fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}, mq.Tables(), alert.Tables())
 	var instances [2]*alert.Alerts
 	for i := range instances {
-		b, err := mq.Dial(mq.Config{NameServers: "127.0.0.1:1", Service: "order"})
-		require.NoError(t, err)
-		t.Cleanup(b.Close)
-		instances[i] = alert.New(mq.NewOutbox(db, b, mq.OutboxConfig{}), db, "order")
+		instances[i] = alert.New(mqtest.Absent(t, db, "order"), db, "order")
 	}
 	return db, instances
 }
@@ -48,12 +46,12 @@ func told(t *testing.T, db *sql.DB) []string {
 			topic, subject string
 			text           []byte
 			e              mq.Event
-			m              eventv1.AlertRaised
+			m              alertv1.Raised
 		)
 		require.NoError(t, rows.Scan(&topic, &subject, &text))
 		require.NoError(t, json.Unmarshal(text, &e))
-		require.NoError(t, eventv1.Read(e.Data, &m))
-		assert.Equal(t, []string{eventv1.TopicAlerts, eventv1.TypeAlertRaised, "/order", "order"}, []string{topic, e.Type, e.Source, m.GetService()})
+		require.NoError(t, e.Read(&m))
+		assert.Equal(t, []string{alertv1.Topic, alertv1.TypeRaised, "/order", "order"}, []string{topic, e.Type, e.Source, m.GetService()})
 		assert.True(t, strings.HasPrefix(subject, "order/"), subject)
 		lines = append(lines, fmt.Sprintf("%s %d %s", m.GetKey(), m.GetTimes(), m.GetSummary()))
 	}

@@ -34,7 +34,7 @@ func BenchmarkTrace(b *testing.B) {
 	}
 	b.Run("append", func(b *testing.B) {
 		interleaved(b, both, func(ctx context.Context, db *sql.DB) error {
-			o := &Outbox{db: db, nudge: make(chan struct{}, 1)}
+			o := &Outbox{db: db, bus: NewBus("order", nil, Config{}), nudge: make(chan struct{}, 1)}
 			return mysql.InTx(ctx, db, func(tx *sql.Tx) error { return o.Append(ctx, tx, "order-events", sample()) })
 		})
 	})
@@ -46,7 +46,8 @@ func BenchmarkTrace(b *testing.B) {
 				return err
 			}
 			in := &inbox{db: db, s: s, meter: m, handle: func(context.Context, *sql.Tx, Event) error { return nil }}
-			return in.deliver(ctx, delivered{event: sample()})
+			_, err := in.deliver(ctx, Delivery{Event: sample()})
+			return err
 		})
 	})
 }

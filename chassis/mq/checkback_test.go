@@ -4,11 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"strconv"
 	"testing"
 	"time"
 
-	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -18,18 +16,15 @@ import (
 // TestCheckerContained: a check that panics or hangs answers "not known yet", in time.
 func TestCheckerContained(t *testing.T) {
 	t.Parallel()
-	m := &primitive.MessageExt{}
-	m.WithProperty("id", "e1")
-	m.WithProperty(bornProperty, "1")
-
-	panics := NewOutbox(nil, nil, OutboxConfig{})
-	assert.Equal(t, primitive.UnkonwnState, listenerOf{panics}.CheckLocalTransaction(m))
+	bus := NewBus("test", nil, Config{})
+	panics := NewOutbox(nil, bus, OutboxConfig{})
+	assert.Equal(t, Unknown, panics.answer("t", "e1", time.UnixMilli(1)))
 
 	deaf := make(deaf)
 	t.Cleanup(func() { close(deaf) })
-	hangs := NewOutbox(sql.OpenDB(deaf), nil, OutboxConfig{CheckTimeout: 100 * time.Millisecond})
+	hangs := NewOutbox(sql.OpenDB(deaf), bus, OutboxConfig{CheckTimeout: 100 * time.Millisecond})
 	start := time.Now()
-	assert.Equal(t, primitive.UnkonwnState, listenerOf{hangs}.CheckLocalTransaction(m))
+	assert.Equal(t, Unknown, hangs.answer("t", "e1", time.UnixMilli(1)))
 	assert.Less(t, time.Since(start), 2*time.Second)
 }
 
@@ -43,15 +38,11 @@ func (d deaf) Driver() driver.Driver                        { return nil }
 func TestCheckerAnswers(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, Tables().Migrations)
-	o := NewOutbox(db, nil, OutboxConfig{LongestTx: 10 * time.Second})
-	check := func(id string, age time.Duration) primitive.LocalTransactionState {
+	o := NewOutbox(db, NewBus("test", nil, Config{}), OutboxConfig{LongestTx: 10 * time.Second})
+	check := func(id string, age time.Duration) Verdict {
 		var now int64
 		require.NoError(t, db.QueryRow("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)").Scan(&now))
-		m := &primitive.MessageExt{}
-		m.Topic = "t"
-		m.WithProperty("id", id)
-		m.WithProperty(bornProperty, strconv.FormatInt(now-age.Milliseconds(), 10))
-		return listenerOf{o}.CheckLocalTransaction(m)
+		return o.answer("t", id, time.UnixMilli(now).Add(-age))
 	}
 	appended := func(id, state string) error {
 		_, err := db.Exec("INSERT INTO mq_outbox (event_id, topic, subject, event, state) VALUES (?, 't', '', '', ?)", id, state)
@@ -59,12 +50,12 @@ func TestCheckerAnswers(t *testing.T) {
 	}
 	require.NoError(t, appended("half", stateHalf))
 	require.NoError(t, appended("sent", stateSent))
-	assert.Equal(t, primitive.CommitMessageState, check("half", time.Hour))
-	assert.Equal(t, primitive.CommitMessageState, check("sent", 0))
-	assert.Equal(t, primitive.UnkonwnState, check("late", 5*time.Second))
-	assert.Equal(t, primitive.RollbackMessageState, check("late", 20*time.Second))
-	assert.Equal(t, primitive.RollbackMessageState, check("late", 0), "a tombstone is final")
+	assert.Equal(t, Commit, check("half", time.Hour))
+	assert.Equal(t, Commit, check("sent", 0))
+	assert.Equal(t, Unknown, check("late", 5*time.Second))
+	assert.Equal(t, Rollback, check("late", 20*time.Second))
+	assert.Equal(t, Rollback, check("late", 0), "a tombstone is final")
 	late := Event{ID: "late", Source: "/test", Type: "x"}
-	err := o.local(t.Context(), "t", late, stateHalf, func(*sql.Tx) error { t.Error("a local transaction behind its tombstone"); return nil })
+	err := o.local(t.Context(), "t", late, stateHalf, func(*sql.Tx) error { t.Error("a local transaction after its tombstone"); return nil })
 	assert.ErrorIs(t, err, ErrLate)
 }

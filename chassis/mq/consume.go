@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/telemetry"
 )
@@ -23,7 +24,7 @@ import (
 // another try. When ctx ends no handler is cut: Consume returns when those under way have ended.
 //
 // It waits for a topic or a broker that is not there yet. It fails on a subscription that cannot work.
-func (b *Broker) Consume(ctx context.Context, db *sql.DB, s Subscription, handle Handler) error {
+func (b *Bus) Consume(ctx context.Context, db *sql.DB, s Subscription, handle Handler) error {
 	in, err := b.inbox(db, s, handle)
 	if err != nil {
 		return err
@@ -31,57 +32,51 @@ func (b *Broker) Consume(ctx context.Context, db *sql.DB, s Subscription, handle
 	return b.consume(ctx, in)
 }
 
-func (b *Broker) inbox(db *sql.DB, s Subscription, handle Handler) (*inbox, error) {
-	if err := s.complete(b.cfg.Tries); err != nil {
+func (b *Bus) inbox(db *sql.DB, s Subscription, handle Handler) (*inbox, error) {
+	if err := s.complete(b.tries); err != nil {
 		return nil, err
 	}
 	return &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1)}, nil
 }
 
-func (b *Broker) consume(ctx context.Context, in *inbox) error {
+func (b *Bus) consume(ctx context.Context, in *inbox) error {
+	ctx, cancel := context.WithCancel(ctx)
 	// What has begun is not cut, so the handlers' context lives longer than ctx.
 	inner := context.WithoutCancel(ctx)
+	b.begin(in)
+	defer b.end(in)
 	var retries sync.WaitGroup
 	retries.Go(func() { in.retryDue(ctx, inner) })
 	defer retries.Wait()
-
-	l, err := b.listenUntil(ctx, in.s, func(d delivered) bool { return in.take(ctx, inner, d) })
-	if l == nil {
-		return err
-	}
-	<-ctx.Done()
-	l.close()
-	return nil
+	defer cancel()
+	return b.transport.Listen(ctx, in.s, func(d Delivery) bool { return in.take(ctx, inner, d) })
 }
 
-// listenUntil tries to start a listener until it works or ctx ends. One that failed is dead, so each try makes a new one.
-func (b *Broker) listenUntil(ctx context.Context, s Subscription, take func(delivered) bool) (*listener, error) {
-	for n := 1; ; n++ {
-		l, err := b.listen(s, take)
-		if err == nil {
-			return l, nil
-		}
-		if !errors.Is(err, ErrUnavailable) {
-			return nil, err
-		}
-		if ctx.Err() != nil {
-			return nil, nil
-		}
-		slog.WarnContext(ctx, "consumer waits for its topic", "group", s.Group, "topic", s.Topic, "err", err)
-		sleep(ctx, grow(n, 200*time.Millisecond, 5*time.Second))
+// begin notes that a group's consumer runs here, for who asks by its name.
+func (b *Bus) begin(in *inbox) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.consumers[in.s.Group] = in
+}
+
+func (b *Bus) end(in *inbox) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.consumers[in.s.Group] == in {
+		delete(b.consumers, in.s.Group)
 	}
 }
 
-// take brings one delivery to a row. It tells false, and the message stays with the broker, only when ctx ended before the
+// take brings one delivery to a row. It reports false, and the message stays with the broker, only when ctx ended before the
 // database took it.
-func (in *inbox) take(ctx, inner context.Context, d delivered) bool {
+func (in *inbox) take(ctx, inner context.Context, d Delivery) bool {
 	for n := 1; ; n++ {
-		err := in.deliver(inner, d)
+		_, err := in.deliver(inner, d)
 		if err == nil {
 			return true
 		}
-		slog.WarnContext(inner, "consume: the database does not take the event", "group", in.s.Group, "event", d.event.ID, "err", err)
-		if sleep(ctx, grow(n, 100*time.Millisecond, 5*time.Second)); ctx.Err() != nil {
+		slog.WarnContext(inner, "consume: the database does not take the event", "group", in.s.Group, "event", d.Event.ID, "err", err)
+		if backoff.Sleep(ctx, backoff.Pause(n, 100*time.Millisecond, 5*time.Second)); ctx.Err() != nil {
 			return false
 		}
 	}
@@ -121,7 +116,7 @@ func (in *inbox) retryDue(ctx, inner context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-in.woken:
-		case <-time.After(grow(1, in.s.Poll, in.s.Poll)):
+		case <-time.After(backoff.Pause(1, in.s.Poll, in.s.Poll)):
 		}
 	}
 }
@@ -138,12 +133,12 @@ func (in *inbox) span(ctx context.Context, e Event) (context.Context, trace.Span
 }
 
 // ended counts how the work on an event ended.
-func (in *inbox) ended(ctx context.Context, span trace.Span, start time.Time, how string, err error) {
-	span.SetAttributes(attribute.String("outcome", how))
+func (in *inbox) ended(ctx context.Context, span trace.Span, start time.Time, outcome string, err error) {
+	span.SetAttributes(attribute.String("outcome", outcome))
 	if err != nil {
 		span.SetStatus(otelcodes.Error, cut(err.Error(), 200))
 	}
-	in.meter.consumed(ctx, in.s.Group, how, time.Since(start))
+	in.meter.consumed(ctx, in.s.Group, outcome, time.Since(start))
 }
 
 // call runs the handler, bounded in time, its panics contained. A handler that does not listen to its context is left behind; its

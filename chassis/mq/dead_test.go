@@ -14,17 +14,43 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
+
+// stage is a service with effects on a transport of its own.
+type stage struct {
+	transport *memory.Transport
+	bus       *mq.Bus
+	db        *sql.DB
+	topic     string
+}
+
+func newStage(t *testing.T) stage {
+	transport := memory.New()
+	return stage{transport, mq.NewBus("svc", transport, mq.Config{}), mysqltest.Open(t, mqlaws.Migrations, mq.Tables()), "things"}
+}
+
+// background runs work until the test ends.
+func background(t *testing.T, work func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); assert.NoError(t, work(ctx)) }()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// group is a strict subscription that loses no time.
+func group(topic string) mq.Subscription {
+	return mq.Subscription{Group: "g-" + topic, Topic: topic, Order: mq.Strict, FirstPause: 50 * time.Millisecond, Poll: 50 * time.Millisecond}
+}
 
 // TestDeadLetters: they can be listed, read with reason and history, redriven one by one or all, and discarded; what waited behind one in
 // its subject follows.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, mqtest.Shared(t))
-	b := s.dial(t)
+	s := newStage(t)
+	b := s.bus
 	var broken atomic.Bool
 	broken.Store(true)
 	sub := group(s.topic)
@@ -76,13 +102,11 @@ func TestDeadLetters(t *testing.T) {
 	mqlaws.Settled(t, s.db)
 }
 
-// TestPoison: what a handler calls poison is a dead letter after one try; for others the broker's Config says how many there are.
+// TestPoison: what a handler calls poison is a dead letter after one try; for others the bus' Config says how many there are.
 func TestPoison(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, mqtest.Shared(t))
-	b, err := mq.Dial(mq.Config{NameServers: s.NameServer, Service: s.service, Tries: 2})
-	require.NoError(t, err)
-	t.Cleanup(b.Close)
+	s := newStage(t)
+	b := mq.NewBus("svc", s.transport, mq.Config{Tries: 2})
 	sub := group(s.topic)
 	sub.Tries, sub.FirstPause = 0, 10*time.Millisecond
 	background(t, func(ctx context.Context) error {
@@ -103,8 +127,8 @@ func TestPoison(t *testing.T) {
 // TestDiscardTheFirst: what comes behind a subject's first event goes on when that is discarded, also when it comes only then.
 func TestDiscardTheFirst(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, mqtest.Shared(t))
-	b := s.dial(t)
+	s := newStage(t)
+	b := s.bus
 	sub := group(s.topic)
 	background(t, func(ctx context.Context) error {
 		return b.Consume(ctx, s.db, sub, func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
@@ -129,8 +153,8 @@ func TestDiscardTheFirst(t *testing.T) {
 // that comes after all, and without it when a person redrives it.
 func TestGap(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, mqtest.Shared(t))
-	b := s.dial(t)
+	s := newStage(t)
+	b := s.bus
 	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
 	events := map[string]mq.Event{}
 	for _, name := range []string{"late 2", "never 2", "never 3", "both 2", "both 3", "both 5"} {

@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-
-	eventv1 "example.com/fourfold/api/event/v1"
 )
 
 // Event is something that happened: a CloudEvent 1.0.
 type Event struct {
-	// ID and Source together name the event, for ever: an event that is sent twice has the same.
+	// ID and Source together name the event, for ever: an event that is sent twice has the same. Where they are empty, as is usual,
+	// whatever publishes the event fills them in: a new id, and "/" with the service's name. So it does with Time: now.
 	ID, Source string
 	// Type is what happened, such as order.paid. Subscriptions choose by it.
 	Type string
@@ -28,15 +28,21 @@ type Event struct {
 	// Data is the payload, of ContentType; application/json when that is empty.
 	Data        []byte
 	ContentType string
-	// TraceParent is the span that published it, as W3C has it. Publish fills it in.
+	// TraceParent is the span that published it, as W3C has it, and filled in as well.
 	TraceParent string
 	// Attributes are more to filter by: names of a-z and 0-9, such as region.
 	Attributes map[string]string
 }
 
-// Read reads the data into m. It fails with ErrPoison: what cannot be read now cannot be read later.
+// Data returns m as an event's data: JSON with the fields' names as in the proto.
+func Data(m proto.Message) ([]byte, error) {
+	return protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+}
+
+// Read reads the data into m. Fields that m does not know are of a newer publisher, and left out. It fails with ErrPoison: what
+// cannot be read now cannot be read later.
 func (e Event) Read(m proto.Message) error {
-	if err := eventv1.Read(e.Data, m); err != nil {
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(e.Data, m); err != nil {
 		return fmt.Errorf("%w: %w", ErrPoison, err)
 	}
 	return nil
@@ -55,7 +61,7 @@ const (
 	maxData    = 1 << 20
 )
 
-// check gives an ErrRefused that says what is wrong with e, or nil.
+// check returns an ErrRefused that says what is wrong with e, or nil.
 func (e Event) check() error {
 	for _, f := range []struct {
 		name, value string

@@ -41,17 +41,29 @@ var (
 	errTaken = errors.New("taken")
 )
 
-// deliver works on what the broker delivered. nil says that there is a committed row.
-func (in *inbox) deliver(ctx context.Context, d delivered) error {
-	if d.broken != nil {
-		return in.bury(ctx, d)
+// What may come of working on an event once.
+const (
+	outcomeDone      = "done"      // it had its effect
+	outcomeOld       = "old"       // a newer one of its subject had its effect before
+	outcomeEarly     = "early"     // it waits for one in front of it
+	outcomeNotYet    = "not_yet"   // its handler cannot act yet
+	outcomeFailed    = "failed"    // it is tried again
+	outcomeDead      = "dead"      // it is given up
+	outcomeDuplicate = "duplicate" // it has a row, or somebody else is at it
+	outcomeError     = "error"     // the database did not say
+)
+
+// deliver works on what the transport delivered. Without an error there is a committed row, and the outcome says of what kind.
+func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err error) {
+	if d.Broken != nil {
+		return outcomeDead, in.bury(ctx, d)
 	}
-	e, how := d.event, stateDone
+	e, state := d.Event, stateDone
 	ctx, span := in.span(ctx, e)
 	defer span.End()
 	start := time.Now()
-	err := in.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		how = stateDone
+	err = in.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		state = stateDone
 		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, closed_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, 'DONE', NOW(3))`, in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Sequence)
 		if mysql.Duplicate(err) {
@@ -60,11 +72,11 @@ func (in *inbox) deliver(ctx context.Context, d delivered) error {
 		if err != nil {
 			return err
 		}
-		how, err = in.turn(ctx, tx, e)
+		state, err = in.turn(ctx, tx, e)
 		if err != nil {
 			return err
 		}
-		switch how {
+		switch state {
 		case stateOld:
 			_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = 'OLD' WHERE `+byEvent, in.s.Group, e.Source, e.ID)
 		case stateWaiting:
@@ -78,30 +90,31 @@ func (in *inbox) deliver(ctx context.Context, d delivered) error {
 		}
 		return err
 	})
-	return in.settle(ctx, span, start, e, how, err)
+	return in.settle(ctx, span, start, e, state, err)
 }
 
 const byEvent = "grp = ? AND source = ? AND event_id = ?"
 
 // settle does what follows the transaction of e: the next of its subject when it went well, a row that waits when it did not.
-func (in *inbox) settle(ctx context.Context, span trace.Span, start time.Time, e Event, how string, err error) error {
+func (in *inbox) settle(ctx context.Context, span trace.Span, start time.Time, e Event, state string, err error) (outcome string, failed error) {
 	switch {
 	case err == nil:
-		in.ended(ctx, span, start, map[string]string{stateDone: "done", stateOld: "old", stateWaiting: "early"}[how], nil)
-		if how == stateDone {
+		outcome = map[string]string{stateDone: outcomeDone, stateOld: outcomeOld, stateWaiting: outcomeEarly}[state]
+		in.ended(ctx, span, start, outcome, nil)
+		if state == stateDone {
 			if err := failpoint.Hit(ctx, "consume/"+in.s.Group+"/committed"); err != nil {
-				return err
+				return outcome, err
 			}
 			in.wakeNext(ctx, e)
 		}
-		return nil
+		return outcome, nil
 	case errors.Is(err, errSeen), errors.Is(err, errTaken):
-		in.ended(ctx, span, start, "duplicate", nil)
-		return nil
+		in.ended(ctx, span, start, outcomeDuplicate, nil)
+		return outcomeDuplicate, nil
 	}
-	how, failed := in.fail(ctx, e, err)
-	in.ended(ctx, span, start, how, err)
-	return failed
+	outcome, failed = in.fail(ctx, e, err)
+	in.ended(ctx, span, start, outcome, err)
+	return outcome, failed
 }
 
 // inTx runs fn within the time that a handler has; again when it was the victim of a deadlock.
@@ -111,10 +124,10 @@ func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) err
 	return mysql.InTx(ctx, in.db, func(tx *sql.Tx) error { return fn(ctx, tx) })
 }
 
-// ordered tells whether e has its turn.
+// ordered reports whether e must wait for its turn: the group is ordered, and e has a number.
 func (in *inbox) ordered(e Event) bool { return in.s.Order != Unordered && e.Sequence > 0 }
 
-// turn tells whether it is e's turn: DONE when it is, OLD when it never will be again, WAITING when something is missing. It
+// turn says whether it is e's turn: DONE when it is, OLD when it never will be again, WAITING when something is missing. It
 // locks the subject's position, so that the events of a subject wait for each other.
 func (in *inbox) turn(ctx context.Context, tx *sql.Tx, e Event) (string, error) {
 	if !in.ordered(e) {
@@ -181,14 +194,14 @@ func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 }
 
 // bury stores what is no event as a dead letter, under an id made of its content.
-func (in *inbox) bury(ctx context.Context, d delivered) error {
-	sum := sha256.Sum256(d.body)
-	why := cut("not an event: "+d.broken.Error(), 2000)
+func (in *inbox) bury(ctx context.Context, d Delivery) error {
+	sum := sha256.Sum256(d.Body)
+	why := cut("not an event: "+d.Broken.Error(), 2000)
 	_, err := in.db.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
 		VALUES (?, '?', ?, ?, '?', '', 0, 'DEAD', ?, ?) ON DUPLICATE KEY UPDATE id = id`,
-		in.s.Group, hex.EncodeToString(sum[:]), in.s.Topic, d.body, why)
+		in.s.Group, hex.EncodeToString(sum[:]), in.s.Topic, d.Body, why)
 	if err == nil {
-		slog.ErrorContext(ctx, "a message is no event", "group", in.s.Group, "message", d.id, "err", d.broken)
+		slog.ErrorContext(ctx, "a message is no event", "group", in.s.Group, "message", d.ID, "err", d.Broken)
 	}
 	return err
 }

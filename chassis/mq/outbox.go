@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,8 +21,8 @@ type OutboxConfig struct {
 	// LongestTx bounds the local transaction of PublishInTx: 10 s. Of a transaction that is not there after that, the check-back says
 	// that it will not come.
 	LongestTx time.Duration
-	// HalfTimeout bounds the sending of a half message: 1 s. Behind one that the broker did not take, the others do without for
-	// HalfPause, 5 s, so that a frozen broker costs one call its time now and then, not each.
+	// HalfTimeout bounds the sending of a half message: 1 s. After one that the broker did not take, the others do without until
+	// the relay's sends succeed, or nobody has tried for HalfPause, 5 s: a frozen broker costs one call its time, not each.
 	HalfTimeout, HalfPause time.Duration
 	// CheckTimeout bounds an answer to a check-back; none means "not known yet": 2 s.
 	CheckTimeout time.Duration
@@ -30,21 +31,26 @@ type OutboxConfig struct {
 // Outbox writes events in the local transaction that makes them true; its relay sends them.
 type Outbox struct {
 	db     *sql.DB
-	broker *Broker
+	bus    *Bus
 	cfg    OutboxConfig
 	nudge  chan struct{}
-	halves halves
+	halves Transactions // nil when the transport has none
+	ended  ended
 }
 
 // NewOutbox is over db, which holds the table mq_outbox.
-func NewOutbox(db *sql.DB, b *Broker, cfg OutboxConfig) *Outbox {
+func NewOutbox(db *sql.DB, b *Bus, cfg OutboxConfig) *Outbox {
 	orElse(&cfg.Poll, 500*time.Millisecond)
 	orElse(&cfg.Grace, time.Minute)
 	orElse(&cfg.LongestTx, 10*time.Second)
 	orElse(&cfg.HalfTimeout, time.Second)
 	orElse(&cfg.HalfPause, 5*time.Second)
 	orElse(&cfg.CheckTimeout, 2*time.Second)
-	return &Outbox{db: db, broker: b, cfg: cfg, nudge: make(chan struct{}, 1)}
+	o := &Outbox{db: db, bus: b, cfg: cfg, nudge: make(chan struct{}, 1)}
+	if t, ok := b.transport.(Halves); ok {
+		o.halves = t.Transactions(o.answer)
+	}
+	return o
 }
 
 func orElse(d *time.Duration, byDefault time.Duration) {
@@ -53,10 +59,10 @@ func orElse(d *time.Duration, byDefault time.Duration) {
 	}
 }
 
-// Append writes e into tx, to be sent once tx is committed, and after all events of its subject that were appended before.
-// ErrRefused says that it could never be sent; roll back then. The caller's span goes with it.
+// Append writes e into tx, to be sent once tx is committed, and after all events of its subject that were appended before. Id, source
+// and time of e are filled in where they are empty. ErrRefused says that it could never be sent; roll back then. The caller's span goes with it.
 func (o *Outbox) Append(ctx context.Context, tx *sql.Tx, topic string, e Event) error {
-	return o.append(ctx, tx, topic, e, stateReady, time.Time{})
+	return o.append(ctx, tx, topic, o.bus.complete(ctx, e), stateReady, time.Time{})
 }
 
 const (
@@ -67,10 +73,7 @@ const (
 )
 
 func (o *Outbox) append(ctx context.Context, tx *sql.Tx, topic string, e Event, state string, deliverAt time.Time) error {
-	if e.TraceParent == "" {
-		e.TraceParent = traceParent(ctx)
-	}
-	if _, err := message(topic, e); err != nil {
+	if err := errors.Join(checkTopic(topic), e.check()); err != nil {
 		return err
 	}
 	text, err := json.Marshal(e)
@@ -116,7 +119,7 @@ type row struct {
 func (o *Outbox) lease(ctx context.Context, owner string, limit int) ([]row, error) {
 	// Each state for itself, in the order of the index: whatever lies there, no more than limit rows are looked at, but those that wait
 	// behind others of their subject.
-	ids, err := ids(ctx, o.db, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
+	ids, err := mysql.IDs(ctx, o.db, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
 			AND (o.subject = '' OR NOT EXISTS (SELECT 1 FROM mq_outbox p
 				WHERE p.state = 'READY' AND p.topic = o.topic AND p.subject = o.subject AND p.id < o.id))
 			ORDER BY o.next_at, o.id LIMIT ?)
@@ -132,30 +135,12 @@ func (o *Outbox) leaseNext(ctx context.Context, owner string, r row) ([]row, err
 	if r.subject == "" || r.state != stateReady {
 		return nil, nil
 	}
-	ids, err := ids(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND topic = ? AND subject = ? ORDER BY id LIMIT 1`,
+	ids, err := mysql.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND topic = ? AND subject = ? ORDER BY id LIMIT 1`,
 		r.topic, r.subject)
 	if err != nil {
 		return nil, err
 	}
 	return o.take(ctx, owner, ids)
-}
-
-// ids gives those that query selects.
-func ids(ctx context.Context, db *sql.DB, query string, args ...any) ([]int64, error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	var all []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		all = append(all, id)
-	}
-	return all, rows.Err()
 }
 
 // leaseFor is longer than a send may take.
@@ -166,7 +151,7 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	in, args := inList(ids)
+	in, args := mysql.In(ids)
 	res, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET owner = ?, tries = tries + 1, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3))
 		WHERE id IN (`+in+`) AND state IN ('READY', 'HALF') AND next_at <= NOW(3)`,
 		append([]any{owner, leaseFor.Microseconds()}, args...)...)
@@ -191,19 +176,6 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 		taken = append(taken, r)
 	}
 	return taken, rows.Err()
-}
-
-// inList gives ?,?,… and the values for it.
-func inList[T any](ids []T) (string, []any) {
-	in, args := "", make([]any, len(ids))
-	for i, id := range ids {
-		if i > 0 {
-			in += ","
-		}
-		in += "?"
-		args[i] = id
-	}
-	return in, args
 }
 
 // sent notes that the broker has r. Also when the lease is over: what it has it has.

@@ -11,7 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/mysql"
 )
 
 const (
@@ -24,21 +26,18 @@ const (
 // and nothing else; its pauses grow to a minute. While the broker is away, all wait.
 func (o *Outbox) Relay(ctx context.Context) error {
 	owner := NewID()
-	away := 0 // rounds in a row in which the broker did not answer
 	for ctx.Err() == nil {
 		n, err := o.round(ctx, owner)
 		switch {
 		case errors.Is(err, ErrUnavailable):
-			away++
-			slog.WarnContext(ctx, "relay: the broker does not take events", "err", err, "rounds", away)
-			sleep(ctx, grow(away, 100*time.Millisecond, 2*time.Second))
+			slog.WarnContext(ctx, "relay: the broker does not take events", "err", err, "failures", o.bus.breaker.failures())
+			backoff.Sleep(ctx, backoff.Pause(o.bus.breaker.failures(), 100*time.Millisecond, 2*time.Second))
 			continue
 		case err != nil && ctx.Err() == nil:
 			slog.WarnContext(ctx, "relay", "err", err)
-			sleep(ctx, o.cfg.Poll)
+			backoff.Sleep(ctx, o.cfg.Poll)
 			continue
 		}
-		away = 0
 		o.confirm(ctx)
 		if n == 0 {
 			o.idle(ctx)
@@ -54,8 +53,8 @@ func (o *Outbox) idle(ctx context.Context) {
 	case <-time.After(o.cfg.Poll + rand.N(o.cfg.Poll/4+1)):
 	case <-o.nudge:
 		for _, pause := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond} {
-			sleep(ctx, pause)
-			if ids, err := ids(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil || len(ids) > 0 {
+			backoff.Sleep(ctx, pause)
+			if ids, err := mysql.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil || len(ids) > 0 {
 				return
 			}
 		}
@@ -109,7 +108,7 @@ func (o *Outbox) round(ctx context.Context, owner string) (int, error) {
 func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func(topic string) error) (sent int, err error) {
 	for sent < relayBatch {
 		if why := stop(r.topic); why != nil {
-			return sent, o.postpone(ctx, owner, r, grow(r.tries, 100*time.Millisecond, 5*time.Second), why)
+			return sent, o.postpone(ctx, owner, r, backoff.Pause(r.tries, 100*time.Millisecond, 5*time.Second), why)
 		}
 		if err := o.send(ctx, owner, r); err != nil {
 			return sent, err
@@ -131,7 +130,7 @@ func (o *Outbox) send(ctx context.Context, owner string, r row) error {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	} else {
-		err = o.broker.publish(ctx, r.topic, r.event, r.deliverAt.Time)
+		err = o.bus.send(ctx, r.topic, r.event, r.deliverAt.Time)
 	}
 	switch {
 	case err == nil:
@@ -141,26 +140,8 @@ func (o *Outbox) send(ctx context.Context, owner string, r row) error {
 		return o.sent(ctx, r.id)
 	case errors.Is(err, ErrRefused):
 		slog.ErrorContext(ctx, "relay: an event is refused and holds up its subject", "event", r.event.ID, "topic", r.topic, "err", err)
-		return o.postpone(ctx, owner, r, grow(r.tries, time.Second, time.Minute), err)
+		return o.postpone(ctx, owner, r, backoff.Pause(r.tries, time.Second, time.Minute), err)
 	default:
-		return errors.Join(err, o.postpone(ctx, owner, r, grow(r.tries, 100*time.Millisecond, 5*time.Second), err))
-	}
-}
-
-// grow doubles first with each time, up to most, and moves it a little so that many do not come at once.
-func grow(times int, first, most time.Duration) time.Duration {
-	d := first << min(max(times-1, 0), 20)
-	if d > most || d <= 0 {
-		d = most
-	}
-	return d + rand.N(d/4+1)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
+		return errors.Join(err, o.postpone(ctx, owner, r, backoff.Pause(r.tries, 100*time.Millisecond, 5*time.Second), err))
 	}
 }

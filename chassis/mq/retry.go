@@ -9,21 +9,22 @@ import (
 	"log/slog"
 	"time"
 
+	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/mysql"
 )
 
 // due gives waiting rows whose time has come.
 func (in *inbox) due(ctx context.Context) ([]int64, error) {
-	return ids(ctx, in.db, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
+	return mysql.IDs(ctx, in.db, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
 		in.s.Group, retryBatch)
 }
 
 // retry works on a waiting row once more. Whatever comes of it stands in the row; a database that is away leaves it as it is.
 func (in *inbox) retry(ctx context.Context, id int64) {
 	var (
-		text []byte
-		e    Event
-		how  string
+		text  []byte
+		e     Event
+		state string
 	)
 	err := in.db.QueryRowContext(ctx, `SELECT event FROM mq_inbox WHERE id = ? AND state = 'WAITING'`, id).Scan(&text)
 	if err == nil {
@@ -46,10 +47,10 @@ func (in *inbox) retry(ctx context.Context, id int64) {
 		if err != nil {
 			return err
 		}
-		if how, err = in.turn(ctx, tx, e); err != nil {
+		if state, err = in.turn(ctx, tx, e); err != nil {
 			return err
 		}
-		switch how {
+		switch state {
 		case stateWaiting:
 			return in.hold(ctx, tx, e)
 		case stateDone:
@@ -57,10 +58,10 @@ func (in *inbox) retry(ctx context.Context, id int64) {
 				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, event = NULL, next_at = NULL, closed_at = NOW(3) WHERE id = ?`, how, id)
+		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, event = NULL, next_at = NULL, closed_at = NOW(3) WHERE id = ?`, state, id)
 		return err
 	})
-	if err := in.settle(ctx, span, start, e, how, err); err != nil {
+	if _, err := in.settle(ctx, span, start, e, state, err); err != nil {
 		slog.WarnContext(ctx, "consume: retry", "group", in.s.Group, "event", e.ID, "err", err)
 	}
 }
@@ -88,20 +89,20 @@ func (in *inbox) wakeNext(ctx context.Context, e Event) {
 	}
 }
 
-// fail notes that the effect of e failed: the row waits for the next try, or is dead. It tells the outcome, and an error when
+// fail notes that the effect of e failed: the row waits for the next try, or is dead. It returns the outcome, and an error when
 // even that could not be written.
-func (in *inbox) fail(ctx context.Context, e Event, cause error) (how string, err error) {
+func (in *inbox) fail(ctx context.Context, e Event, cause error) (outcome string, err error) {
 	counts := !errors.Is(cause, ErrNotYet) && !mysql.Unavailable(cause)
 	text, err := json.Marshal(e)
 	if err != nil {
-		return "error", err
+		return outcomeError, err
 	}
 	err = mysql.InTx(ctx, in.db, func(tx *sql.Tx) error {
 		var (
 			state        string
 			tries, waits int
 		)
-		how = "failed"
+		outcome = outcomeFailed
 		// When the commit only seemed to fail, or somebody else was quicker, the row is DONE, and stays so.
 		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event)
 			VALUES (?, ?, ?, ?, ?, ?, ?, 'WAITING', ?) ON DUPLICATE KEY UPDATE id = id`,
@@ -114,30 +115,30 @@ func (in *inbox) fail(ctx context.Context, e Event, cause error) (how string, er
 			return err
 		}
 		if state != stateWaiting {
-			how = "duplicate"
+			outcome = outcomeDuplicate
 			return nil
 		}
 		if counts {
 			tries++
 		} else {
-			how = "not_yet"
+			outcome = outcomeNotYet
 			waits++
 		}
-		pause := sql.NullInt64{Int64: grow(tries+waits, in.s.FirstPause, in.s.LongestPause).Microseconds(), Valid: true}
+		pause := sql.NullInt64{Int64: backoff.Pause(tries+waits, in.s.FirstPause, in.s.LongestPause).Microseconds(), Valid: true}
 		if counts && (tries >= in.s.Tries || errors.Is(cause, ErrPoison)) {
-			how, state, pause.Valid = "dead", stateDead, false
+			outcome, state, pause.Valid = outcomeDead, stateDead, false
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, tries = ?, waits = ?, last_error = ?,
 			next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)),
 			history = RIGHT(CONCAT(COALESCE(history, ''), DATE_FORMAT(NOW(3), '%Y-%m-%dT%H:%i:%s.%fZ '), ?, '\n'), 8000) WHERE `+byEvent,
-			state, tries, waits, cut(cause.Error(), 2000), pause, cut(fmt.Sprintf("%s, try %d: %v", how, tries, cause), 500), in.s.Group, e.Source, e.ID)
+			state, tries, waits, cut(cause.Error(), 2000), pause, cut(fmt.Sprintf("%s, try %d: %v", outcome, tries, cause), 500), in.s.Group, e.Source, e.ID)
 		return err
 	})
 	if err != nil {
-		return "error", errors.Join(cause, err)
+		return outcomeError, errors.Join(cause, err)
 	}
-	if how == "dead" {
+	if outcome == outcomeDead {
 		slog.ErrorContext(ctx, "an event is given up", "group", in.s.Group, "event", e.ID, "type", e.Type, "subject", e.Subject, "err", cause)
 	}
-	return how, nil
+	return outcome, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ type Subscription struct {
 	Group, Topic string
 	// Types are the event types wanted; all when empty.
 	Types []string
-	// Filter is SQL92 over type, source, subject, sequence and the attributes, such as region = 'eu' AND type <> 'x'; all when empty.
+	// Filter is SQL92 over id, type, source, subject, sequence and the attributes, such as region = 'eu' AND type <> 'x'; all when empty.
 	Filter string
 	Order  Order
 	// Workers is how many handlers run at a time in this process: 16.
@@ -42,6 +43,14 @@ type Subscription struct {
 	// Poll is how often waiting events are looked for: 500 ms.
 	Poll time.Duration
 }
+
+var (
+	// ErrNotYet is what a handler returns that cannot act yet: it is called again later, for as long as it takes.
+	ErrNotYet = errors.New("not yet")
+	// ErrPoison is what a handler returns for an event that can never have an effect, such as one that it cannot read: it is a dead letter
+	// at once.
+	ErrPoison = errors.New("poison message")
+)
 
 // Handler makes an event's effect inside tx. It is committed together with the row that says that the event had its effect, or not at
 // all. An error, a panic or a time-out rolls back; the event is tried again later.
@@ -64,6 +73,9 @@ func (s *Subscription) complete(tries int) error {
 	case s.Order == Strict && (len(s.Types) > 0 || s.Filter != ""):
 		return fmt.Errorf("mq: group %s: strict order waits for each event of a subject, and a filter keeps some away: filter in the handler, or use Newest",
 			s.Group)
+	}
+	if _, err := s.Wants(Event{}); err != nil {
+		return fmt.Errorf("mq: group %s: %w", s.Group, err)
 	}
 	for _, t := range s.Types {
 		if strings.ContainsAny(t, "| *'") || t == "" {

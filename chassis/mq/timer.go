@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"example.com/fourfold/chassis/backoff"
 )
 
 // Timers do something at a later time: they call a handler in the local transaction that marks the timer as fired. A row decides, so a
@@ -41,21 +43,13 @@ const (
 	sweepBatch  = 100
 )
 
-// At arms a timer, once tx is committed: e is handed to the handler when it is due, at once if that is past. Id and source of e are filled in
-// when they are empty. id names the timer, for ever: a second one of that id fails with a duplicate key.
+// At arms a timer, once tx is committed: e is handed to the handler when it is due, at once if that is past. Id, source
+// and time of e are filled in where they are empty. id names the timer, for ever: a second one of that id fails with a duplicate key.
 func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, e Event) error {
 	if id == "" || len(id) > 128 {
 		return fmt.Errorf("%w: the timer's id has %d bytes, 1 to 128", ErrRefused, len(id))
 	}
-	if e.ID == "" {
-		e.ID = NewID()
-	}
-	if e.Source == "" {
-		e.Source = "/" + t.outbox.broker.cfg.Service
-	}
-	if e.TraceParent == "" {
-		e.TraceParent = traceParent(ctx)
-	}
+	e = t.outbox.bus.complete(ctx, e)
 	if err := e.check(); err != nil {
 		return err
 	}
@@ -77,7 +71,7 @@ func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, 
 
 // wake is the event that makes a process look at the timer id. It carries what the timer was armed with.
 func (t *Timers) wake(eventID, id string, when time.Time, e Event, text []byte) Event {
-	return Event{ID: eventID, Source: "/" + t.outbox.broker.cfg.Service + "/timers", Type: typeWake, Subject: e.Subject, Time: when,
+	return Event{ID: eventID, Source: "/" + t.outbox.bus.service + "/timers", Type: typeWake, Subject: e.Subject, Time: when,
 		TraceParent: e.TraceParent, Attributes: map[string]string{"timer": id}, Data: text}
 }
 
@@ -95,16 +89,16 @@ func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error
 
 // Run is background work that fires timers until ctx ends; several processes may run it. The outbox's relay must run too.
 func (t *Timers) Run(ctx context.Context) error {
-	s := Subscription{Group: t.outbox.broker.cfg.Service + "-timers", Topic: t.topic,
+	s := Subscription{Group: t.outbox.bus.service + "-timers", Topic: t.topic,
 		Tries: t.Tries, FirstPause: t.FirstPause, LongestPause: t.LongestPause, Poll: 200 * time.Millisecond}
-	in, err := t.outbox.broker.inbox(t.outbox.db, s, t.fire)
+	in, err := t.outbox.bus.inbox(t.outbox.db, s, t.fire)
 	if err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { t.sweep(ctx, in) })
 	defer wg.Wait()
-	return t.outbox.broker.consume(ctx, in)
+	return t.outbox.bus.consume(ctx, in)
 }
 
 // fire calls the handler for an armed timer that is due, and marks it: in this order, so that the handler's rows are locked before the
@@ -148,7 +142,7 @@ func (t *Timers) sweep(ctx context.Context, in *inbox) {
 			slog.WarnContext(ctx, "sweep timers", "err", err)
 		}
 		if n < sweepBatch || err != nil {
-			sleep(ctx, grow(1, sweepEvery, sweepEvery))
+			backoff.Sleep(ctx, backoff.Pause(1, sweepEvery, sweepEvery))
 		}
 	}
 }
@@ -164,7 +158,7 @@ func (t *Timers) sweepOnce(ctx context.Context, in *inbox) (n int, err error) {
 		if ctx.Err() != nil {
 			return n, nil
 		}
-		if err := in.deliver(context.WithoutCancel(ctx), delivered{event: wake}); err != nil {
+		if _, err := in.deliver(context.WithoutCancel(ctx), Delivery{Event: wake}); err != nil {
 			return n, fmt.Errorf("timer %s: %w", wake.Attributes["timer"], err)
 		}
 		n++

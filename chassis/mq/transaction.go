@@ -7,11 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	rocketmq "github.com/apache/rocketmq-client-go/v2"
-	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/mysql"
@@ -20,29 +16,38 @@ import (
 // ErrLate: the broker asked about the local transaction, and was told that it would not come any more. Nothing was done.
 var ErrLate = errors.New("the local transaction came too late")
 
-// halves is the part of an outbox that sends transactional messages.
-type halves struct {
-	mu       sync.Mutex
-	producer rocketmq.TransactionProducer
-	locals   sync.Map // event id to func() primitive.LocalTransactionState: what the client calls between half and end
-	ended    []ended  // not confirmed yet, oldest first
-	// resume is when halves are sent again, behind one that the broker did not take: UnixNano, 0 when the last one was taken.
-	resume atomic.Int64
-}
-
-// open tells whether to send a half now. When a pause is over only the first is told so, and its outcome decides about the others.
-func (h *halves) open(pause time.Duration) bool {
-	resume, now := h.resume.Load(), time.Now()
-	return resume == 0 || now.UnixNano() >= resume && h.resume.CompareAndSwap(resume, now.Add(pause).UnixNano())
-}
-
+// ended are the events whose end message has left, oldest first. It is sent without an answer, so their rows stay HALF for now.
 type ended struct {
-	event string
-	at    time.Time
+	mu     sync.Mutex
+	events []endedEvent
+}
+
+type endedEvent struct {
+	id string
+	at time.Time
+}
+
+func (e *ended) add(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events = append(e.events, endedEvent{id, time.Now()})
+}
+
+// takeOlder removes up to limit events that have waited longer than age, and returns their ids.
+func (e *ended) takeOlder(age time.Duration, limit int) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ids []string
+	for len(ids) < min(limit, len(e.events)) && time.Since(e.events[len(ids)].at) > age {
+		ids = append(ids, e.events[len(ids)].id)
+	}
+	e.events = e.events[len(ids):]
+	return ids
 }
 
 // PublishInTx makes local's change and publishes e, both or neither: half message, local transaction, end message. The local transaction
-// also writes the outbox row by which the broker is answered when it asks back. The event gets a new id, so e has none.
+// also writes the outbox row by which the transport is answered when it asks back. Id, source and time of e are filled in where they
+// are empty, the id anew for each try after a deadlock.
 //
 // nil says that the local transaction is committed and e will be delivered; an error of local is returned as it is, and e never will
 // be. Another error, such as one of the commit, leaves open which; then both happened or neither. When the broker is away, the local
@@ -50,12 +55,9 @@ type ended struct {
 //
 // No order is promised between e and events that go through Append, except by sequence numbers.
 func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
-	if e.ID != "" {
-		return fmt.Errorf("%w: the event has the id %s; PublishInTx gives it one for each try", ErrRefused, e.ID)
-	}
 	for attempt := 1; ; attempt++ {
-		e.ID = NewID() // a tombstone of the last attempt must not stop this one
-		err := o.publishInTx(ctx, topic, e, local)
+		// Without an id of the caller's each attempt has its own: a tombstone of the last one must not stop this one.
+		err := o.publishInTx(ctx, topic, o.bus.complete(ctx, e), local)
 		if attempt == 4 || !mysql.Deadlock(err) {
 			return err
 		}
@@ -63,7 +65,7 @@ func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local f
 }
 
 func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
-	if !o.halves.open(o.cfg.HalfPause) {
+	if o.halves == nil || !o.bus.breaker.admits(topic, o.cfg.HalfPause) {
 		return o.local(ctx, topic, e, stateReady, local)
 	}
 	// The age of the half by the database's clock, which is what a check-back is decided by. And no database, no half.
@@ -75,45 +77,29 @@ func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local f
 		ran      bool
 		localErr error
 	)
-	execute := func() primitive.LocalTransactionState {
+	execute := func() Verdict {
 		ran = true
 		if localErr = failpoint.Hit(ctx, "mq/half"); localErr == nil {
 			localErr = o.local(ctx, topic, e, stateHalf, local)
 		}
 		switch {
 		case localErr == nil && failpoint.Hit(ctx, "mq/local") != nil:
-			return primitive.UnkonwnState // as if the end message were lost
+			return Unknown // as if the end message were lost
 		case localErr == nil:
-			return primitive.CommitMessageState
+			return Commit
 		case errors.Is(localErr, errCommit):
-			return primitive.UnkonwnState // ask the database
+			return Unknown // ask the database
 		}
-		return primitive.RollbackMessageState
+		return Rollback
 	}
-	err := o.broker.sending(ctx, topic, e, func(ctx context.Context, m *primitive.Message) error {
-		p, err := o.halfProducer()
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		m.WithProperty(bornProperty, fmt.Sprint(born))
-		o.halves.locals.Store(e.ID, execute)
-		defer o.halves.locals.Delete(e.ID)
+	err := o.bus.sending(ctx, topic, e, func(ctx context.Context, e Event) error {
 		ctx, cancel := context.WithTimeout(ctx, o.cfg.HalfTimeout)
 		defer cancel()
-		result, err := p.SendMessageInTransaction(ctx, m)
-		if err != nil {
-			return outcome(nil, err)
-		}
-		return outcome(result.SendResult, nil)
+		return o.halves.Half(ctx, topic, e, time.UnixMilli(born), execute)
 	})
-	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
-		o.halves.resume.Store(time.Now().Add(o.cfg.HalfPause).UnixNano())
-	} else if ran {
-		o.halves.resume.Store(0)
-	}
 	switch {
 	case ran && localErr == nil:
-		o.halves.wait(e.ID)
+		o.ended.add(e.ID)
 		return nil
 	case ran:
 		return localErr
@@ -152,38 +138,19 @@ func (o *Outbox) local(ctx context.Context, topic string, e Event, state string,
 	return nil
 }
 
-// wait remembers that the end message of event has left. It is sent without an answer, so the row stays HALF for now.
-func (h *halves) wait(event string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.ended = append(h.ended, ended{event, time.Now()})
-}
-
 // confirm closes the rows whose end message left half a grace ago, on trust: nothing says that the broker has read it. That is safe while
 // anybody of the service lives, because the broker does not forget a half message that it has no end of. It asks back, again and again,
 // and is answered from the row, which says commit when it is SENT as when it is HALF, and is kept for days. (TestEndMessageLost.)
 // Half a grace is for the case that this process dies: rows that are HALF then are sent once more by the relay of another, and the
 // inboxes absorb it. It is also longer than the broker takes to ask for the first time, so that most losses show in that time.
 func (o *Outbox) confirm(ctx context.Context) {
-	h := &o.halves
-	h.mu.Lock()
-	n := 0
-	for n < len(h.ended) && n < 500 && time.Since(h.ended[n].at) > o.cfg.Grace/2 {
-		n++
-	}
-	due := h.ended[:n:n]
-	h.ended = h.ended[n:]
-	h.mu.Unlock()
-	if n == 0 {
+	events := o.ended.takeOlder(o.cfg.Grace/2, 500)
+	if len(events) == 0 {
 		return
 	}
-	events := make([]string, n)
-	for i, e := range due {
-		events[i] = e.event
-	}
-	in, args := inList(events)
+	in, args := mysql.In(events)
 	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
 	if err != nil {
-		slog.WarnContext(ctx, "confirm transactional messages; the relay will send them again", "rows", n, "err", err)
+		slog.WarnContext(ctx, "confirm transactional messages; the relay will send them again", "rows", len(events), "err", err)
 	}
 }

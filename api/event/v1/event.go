@@ -1,9 +1,6 @@
 package eventv1
 
-import (
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-)
+import alertv1 "example.com/fourfold/api/alert/v1"
 
 // The topics.
 const (
@@ -11,14 +8,13 @@ const (
 	TopicOrders     = "order-events"
 	TopicProducts   = "inventory-events"
 	TopicDeliveries = "wms-events"
-	TopicAlerts     = "alert-events"
 	// TopicOrderTimers wakes order at a time, and is nobody else's.
 	TopicOrderTimers = "order-timers"
 )
 
 // Topics are all topics: they are made at bring-up.
 func Topics() []string {
-	return []string{TopicMembers, TopicOrders, TopicProducts, TopicDeliveries, TopicAlerts, TopicOrderTimers}
+	return []string{TopicMembers, TopicOrders, TopicProducts, TopicDeliveries, alertv1.Topic, TopicOrderTimers}
 }
 
 // The types of events.
@@ -36,16 +32,4 @@ const (
 
 	TypeDeliveryShipped   = "delivery.shipped"
 	TypeDeliveryDelivered = "delivery.delivered"
-
-	TypeAlertRaised = "alert.raised"
 )
-
-// Data gives m as the data of an event: JSON with the fields' names as in the proto.
-func Data(m proto.Message) ([]byte, error) {
-	return protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
-}
-
-// Read reads the data of an event into m. Fields that it does not know are of a newer publisher, and left out.
-func Read(data []byte, m proto.Message) error {
-	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, m)
-}

@@ -12,7 +12,6 @@ package eventv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -314,94 +313,6 @@ func (x *DeliveryChanged) GetStatus() string {
 	return ""
 }
 
-// AlertRaised is alert.raised in alert-events: something that a person must look at. The subject is service and key.
-type AlertRaised struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// What it is about, the same as long as it lasts: dead-letters/notify-sms, payment/<gid>.
-	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// One line, and what to look at or to do.
-	Summary string `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
-	Detail  string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
-	// How often it was raised, this time too, and since when it lasts.
-	Times         int32                  `protobuf:"varint,5,opt,name=times,proto3" json:"times,omitempty"`
-	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AlertRaised) Reset() {
-	*x = AlertRaised{}
-	mi := &file_event_v1_event_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AlertRaised) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AlertRaised) ProtoMessage() {}
-
-func (x *AlertRaised) ProtoReflect() protoreflect.Message {
-	mi := &file_event_v1_event_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AlertRaised.ProtoReflect.Descriptor instead.
-func (*AlertRaised) Descriptor() ([]byte, []int) {
-	return file_event_v1_event_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *AlertRaised) GetService() string {
-	if x != nil {
-		return x.Service
-	}
-	return ""
-}
-
-func (x *AlertRaised) GetKey() string {
-	if x != nil {
-		return x.Key
-	}
-	return ""
-}
-
-func (x *AlertRaised) GetSummary() string {
-	if x != nil {
-		return x.Summary
-	}
-	return ""
-}
-
-func (x *AlertRaised) GetDetail() string {
-	if x != nil {
-		return x.Detail
-	}
-	return ""
-}
-
-func (x *AlertRaised) GetTimes() int32 {
-	if x != nil {
-		return x.Times
-	}
-	return 0
-}
-
-func (x *AlertRaised) GetSince() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Since
-	}
-	return nil
-}
-
 type OrderChanged_Line struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -414,7 +325,7 @@ type OrderChanged_Line struct {
 
 func (x *OrderChanged_Line) Reset() {
 	*x = OrderChanged_Line{}
-	mi := &file_event_v1_event_proto_msgTypes[5]
+	mi := &file_event_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +337,7 @@ func (x *OrderChanged_Line) String() string {
 func (*OrderChanged_Line) ProtoMessage() {}
 
 func (x *OrderChanged_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_event_v1_event_proto_msgTypes[5]
+	mi := &file_event_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +385,7 @@ var File_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x14event/v1/event.proto\x12\bevent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n" +
+	"\x14event/v1/event.proto\x12\bevent.v1\"o\n" +
 	"\x10MemberRegistered\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
 	"\x05phone\x18\x02 \x01(\tR\x05phone\x12\x14\n" +
@@ -504,14 +415,7 @@ const file_event_v1_event_proto_rawDesc = "" +
 	"\vdelivery_id\x18\x01 \x01(\tR\n" +
 	"deliveryId\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x16\n" +
-	"\x06status\x18\x03 \x01(\tR\x06status\"\xb3\x01\n" +
-	"\vAlertRaised\x12\x18\n" +
-	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
-	"\asummary\x18\x03 \x01(\tR\asummary\x12\x16\n" +
-	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x14\n" +
-	"\x05times\x18\x05 \x01(\x05R\x05times\x120\n" +
-	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05sinceB+Z)example.com/fourfold/api/event/v1;eventv1b\x06proto3"
+	"\x06status\x18\x03 \x01(\tR\x06statusB+Z)example.com/fourfold/api/event/v1;eventv1b\x06proto3"
 
 var (
 	file_event_v1_event_proto_rawDescOnce sync.Once
@@ -525,24 +429,21 @@ func file_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_event_v1_event_proto_rawDescData
 }
 
-var file_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_event_v1_event_proto_goTypes = []any{
-	(*MemberRegistered)(nil),      // 0: event.v1.MemberRegistered
-	(*OrderChanged)(nil),          // 1: event.v1.OrderChanged
-	(*ProductChanged)(nil),        // 2: event.v1.ProductChanged
-	(*DeliveryChanged)(nil),       // 3: event.v1.DeliveryChanged
-	(*AlertRaised)(nil),           // 4: event.v1.AlertRaised
-	(*OrderChanged_Line)(nil),     // 5: event.v1.OrderChanged.Line
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*MemberRegistered)(nil),  // 0: event.v1.MemberRegistered
+	(*OrderChanged)(nil),      // 1: event.v1.OrderChanged
+	(*ProductChanged)(nil),    // 2: event.v1.ProductChanged
+	(*DeliveryChanged)(nil),   // 3: event.v1.DeliveryChanged
+	(*OrderChanged_Line)(nil), // 4: event.v1.OrderChanged.Line
 }
 var file_event_v1_event_proto_depIdxs = []int32{
-	5, // 0: event.v1.OrderChanged.lines:type_name -> event.v1.OrderChanged.Line
-	6, // 1: event.v1.AlertRaised.since:type_name -> google.protobuf.Timestamp
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 0: event.v1.OrderChanged.lines:type_name -> event.v1.OrderChanged.Line
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_event_v1_event_proto_init() }
@@ -556,7 +457,7 @@ func file_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_event_v1_event_proto_rawDesc), len(file_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -35,7 +35,7 @@ func rolledBackNever(t *testing.T, w *world) {
 	no := errors.New("no")
 	for range 10 {
 		err := mysql.InTx(t.Context(), w.db, func(tx *sql.Tx) error {
-			require.NoError(t, w.outbox.Append(t.Context(), tx, w.Topic, New("s", 1)))
+			require.NoError(t, w.outbox.Append(t.Context(), tx, w.topic, New("s", 1)))
 			return no
 		})
 		require.ErrorIs(t, err, no)
@@ -52,10 +52,10 @@ func twice(t *testing.T, w *world) {
 	w.consume(t, w.subscription("a", mq.Unordered), Effect("a"))
 	for n := range 10 {
 		e := New("s", 0)
-		require.NoError(t, w.Deliver(t.Context(), w.Topic, e))
+		w.deliver(t, e)
 		w.awaitEffects(t, 2*n+1)
-		require.NoError(t, w.Deliver(t.Context(), w.Topic, e))
-		require.NoError(t, w.Deliver(t.Context(), w.Topic, New("s", 0))) // behind it
+		w.deliver(t, e)
+		w.deliver(t, New("s", 0)) // after it
 		w.awaitEffects(t, 2*n+2)
 	}
 	Settled(t, w.db)
@@ -73,7 +73,7 @@ func twiceAndOutOfOrder(t *testing.T, w *world) {
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	w.consume(t, w.subscription("a", mq.Strict), Effect("a"))
 	for _, e := range all {
-		require.NoError(t, w.Deliver(t.Context(), w.Topic, e))
+		w.deliver(t, e)
 	}
 	w.awaitEffects(t, 50)
 	Settled(t, w.db)
@@ -83,7 +83,7 @@ func twiceAndOutOfOrder(t *testing.T, w *world) {
 func newestOnly(t *testing.T, w *world) {
 	w.consume(t, w.subscription("a", mq.Newest), Effect("a"))
 	for _, n := range []int64{3, 1, 7, 2} {
-		require.NoError(t, w.Deliver(t.Context(), w.Topic, New("s", n)))
+		w.deliver(t, New("s", n))
 		AwaitCount(t, w.db, 1, fmt.Sprintf("SELECT COUNT(*) FROM mq_inbox WHERE seq = %d", n))
 	}
 	assert.Equal(t, "3\n7\n--\n1 OLD\n2 OLD\n3 DONE\n7 DONE\n--\n",

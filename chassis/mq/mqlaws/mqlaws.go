@@ -20,18 +20,8 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// Transport is a way of transport, ready for one test: nobody else uses its topic.
-type Transport struct {
-	Topic string
-	// NewOutbox makes an outbox over db. Its Relay sends.
-	NewOutbox func(db *sql.DB) *mq.Outbox
-	// Deliver sends an event past the outbox, as often as it is called.
-	Deliver func(ctx context.Context, topic string, e mq.Event) error
-	Consume func(ctx context.Context, db *sql.DB, s mq.Subscription, h mq.Handler) error
-}
-
-// Run checks every law, each on a new Transport with a database of its own.
-func Run(t *testing.T, newTransport func(t *testing.T) Transport) {
+// Run checks every law, each on a new transport and topic, which nobody else uses, with a database of its own.
+func Run(t *testing.T, open func(t *testing.T) (transport mq.Transport, topic string)) {
 	for name, law := range map[string]func(*testing.T, *world){
 		"CommittedOnce":         committedOnce,
 		"RolledBackNever":       rolledBackNever,
@@ -50,16 +40,19 @@ func Run(t *testing.T, newTransport func(t *testing.T) Transport) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			law(t, newWorld(t, newTransport(t)))
+			transport, topic := open(t)
+			law(t, newWorld(t, transport, topic))
 		})
 	}
 }
 
 // world is a transport, a database with a table of effects, and the relay and consumers that run.
 type world struct {
-	Transport
-	db     *sql.DB
-	outbox *mq.Outbox
+	topic     string
+	transport mq.Transport
+	db        *sql.DB
+	bus       *mq.Bus
+	outbox    *mq.Outbox
 }
 
 // Migrations make a table of effects, which takes any number for an event.
@@ -67,11 +60,18 @@ var Migrations = fstest.MapFS{"0001_effect.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE effect (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, grp VARBINARY(64) NOT NULL, event_id VARBINARY(64) NOT NULL,
   subject VARBINARY(128) NOT NULL, seq BIGINT NOT NULL, at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3), KEY (event_id));`)}}
 
-func newWorld(t *testing.T, tr Transport) *world {
-	w := &world{Transport: tr, db: mysqltest.Open(t, Migrations, mq.Tables())}
-	w.outbox = tr.NewOutbox(w.db)
+func newWorld(t *testing.T, transport mq.Transport, topic string) *world {
+	w := &world{topic: topic, transport: transport, db: mysqltest.Open(t, Migrations, mq.Tables())}
+	w.bus = mq.NewBus("laws", transport, mq.Config{})
+	w.outbox = mq.NewOutbox(w.db, w.bus, mq.OutboxConfig{Poll: 100 * time.Millisecond})
 	background(t, w.outbox.Relay)
 	return w
+}
+
+// deliver sends e past the outbox.
+func (w *world) deliver(t *testing.T, e mq.Event) {
+	t.Helper()
+	require.NoError(t, w.transport.Send(t.Context(), w.topic, e, time.Time{}))
 }
 
 // background runs work until the test ends, and waits for its end.
@@ -97,13 +97,13 @@ func background(t *testing.T, work func(context.Context) error) (stop func()) {
 
 // Subscription is one that loses no time.
 func (w *world) subscription(group string, order mq.Order) mq.Subscription {
-	return mq.Subscription{Group: group + "-" + w.Topic, Topic: w.Topic, Order: order, Tries: 3,
+	return mq.Subscription{Group: group + "-" + w.topic, Topic: w.topic, Order: order, Tries: 3,
 		FirstPause: 20 * time.Millisecond, LongestPause: 100 * time.Millisecond, Poll: 50 * time.Millisecond}
 }
 
 // consume runs a consumer until the test ends or stop is called.
 func (w *world) consume(t *testing.T, s mq.Subscription, h mq.Handler) (stop func()) {
-	return background(t, func(ctx context.Context) error { return w.Consume(ctx, w.db, s, h) })
+	return background(t, func(ctx context.Context) error { return w.bus.Consume(ctx, w.db, s, h) })
 }
 
 // Effect is a handler whose effect is a row.
@@ -124,7 +124,7 @@ func New(subject string, sequence int64) mq.Event {
 func (w *world) appended(t *testing.T, events ...mq.Event) {
 	t.Helper()
 	for _, e := range events {
-		require.NoError(t, mysql.InTx(t.Context(), w.db, func(tx *sql.Tx) error { return w.outbox.Append(t.Context(), tx, w.Topic, e) }))
+		require.NoError(t, mysql.InTx(t.Context(), w.db, func(tx *sql.Tx) error { return w.outbox.Append(t.Context(), tx, w.topic, e) }))
 	}
 }
 

@@ -1,82 +1,45 @@
-// Package mqtest gives tests a real broker: one private name server and broker for a test binary, topics for a test.
+// Package mqtest is for tests that need no broker.
 package mqtest
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strings"
-	"sync"
-	"sync/atomic"
+	"database/sql"
 	"testing"
 	"time"
 
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-var (
-	once    sync.Once
-	shared  *Server
-	failure error
-	count   atomic.Int64
-)
-
-// Main runs the tests of a package and stops the servers they used, the databases too: func TestMain(m *testing.M) { mqtest.Main(m) }.
-func Main(m *testing.M) {
-	code := m.Run()
-	Stop()
-	mysqltest.Stop()
-	os.Exit(code)
-}
-
-// Stop ends the broker that the tests of this process shared.
-func Stop() {
-	if shared != nil {
-		shared.Stop()
-	}
-}
-
-// Shared gives the broker that all tests of this process use. Do not kill it: Start one for that.
-func Shared(t testing.TB) *Server {
+// Absent returns service's outbox over db, with a broker that is not there: what is appended stays in its table. Tests that only look
+// at what a service writes need no more.
+func Absent(t testing.TB, db *sql.DB, service string) *mq.Outbox {
 	t.Helper()
-	once.Do(func() { shared, failure = Start() })
-	if failure != nil {
-		t.Fatal(failure)
-	}
-	return shared
+	return mq.NewOutbox(db, mq.NewBus(service, Away{}, mq.Config{}), mq.OutboxConfig{})
 }
 
-// Dial connects to the server under a name of the test's own.
-func (s *Server) Dial(t testing.TB) *mq.Broker {
-	t.Helper()
-	b, err := mq.Dial(mq.Config{NameServers: s.NameServer, Service: fmt.Sprintf("%s-%d", name(t), count.Add(1))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	return b
+// Away is a transport that is not there.
+type Away struct{}
+
+// Send fails with ErrUnavailable.
+func (Away) Send(context.Context, string, mq.Event, time.Time) error { return mq.ErrUnavailable }
+
+// Listen waits until ctx ends.
+func (Away) Listen(ctx context.Context, _ mq.Subscription, _ func(mq.Delivery) bool) error {
+	<-ctx.Done()
+	return nil
 }
 
-// Topic makes a topic of the test's own, with four queues, and gives its name.
-func (s *Server) Topic(t testing.TB) string {
-	t.Helper()
-	topic := fmt.Sprintf("%s-%d", name(t), count.Add(1))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := mq.CreateTopic(ctx, s.NameServer, s.Broker, topic, 4); err != nil {
-		t.Fatal(err)
-	}
-	return topic
+// Tail waits until ctx ends.
+func (Away) Tail(ctx context.Context, _ string, _ []string, _ func(context.Context, mq.Event)) error {
+	<-ctx.Done()
+	return nil
 }
 
-// name is the test's, as names of topics and groups may be.
-func name(t testing.TB) string {
-	n := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '-'
-	}, t.Name())
-	return n[:min(len(n), 60)]
+// Events returns what topic took since from, those of a subject in order.
+func Events(ctx context.Context, h mq.History, topic string, from time.Time) (all []mq.Event, err error) {
+	_, err = h.Replay(ctx, topic, from, time.Now(), "", func(d mq.Delivery) error {
+		all = append(all, d.Event)
+		return d.Broken
+	})
+	return all, err
 }

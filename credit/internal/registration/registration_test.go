@@ -16,7 +16,6 @@ import (
 	"example.com/fourfold/chassis/books/bookslaws"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/credit/internal/account"
@@ -24,14 +23,15 @@ import (
 	"example.com/fourfold/credit/internal/registration"
 	"example.com/fourfold/credit/internal/rpc"
 	"example.com/fourfold/credit/migrations"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // registered is a new event about a member, as the service member publishes it.
 func registered(t *testing.T, memberID string) mq.Event {
 	t.Helper()
-	data, err := eventv1.Data(&eventv1.MemberRegistered{MemberId: memberID, Name: "Ann"})
+	data, err := mq.Data(&eventv1.MemberRegistered{MemberId: memberID, Name: "Ann"})
 	require.NoError(t, err)
 	return mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: memberID, Time: time.Now(), Data: data}
 }
@@ -41,7 +41,7 @@ const entries = "SELECT source, member_id, gid, points, status FROM credit_entry
 // TestDelivered: whatever is delivered how often, a member gets the points once, and sees what for.
 func TestDelivered(t *testing.T) {
 	t.Parallel()
-	server := mqtest.Shared(t)
+	server := rocketmqtest.Shared(t)
 	broker, topic := server.Dial(t), server.Topic(t)
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	accounts := store.NewStore(db)

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/fourfold/chassis/mq/mqserver"
 	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
 // fetch brings RocketMQ's jars where they are missing. Others that do so at the same time are waited for. The result of wait says how
@@ -24,7 +24,7 @@ import (
 func fetch(ctx context.Context, root string) (wait func(*progress.Log) error) {
 	done := make(chan error, 1)
 	go func() {
-		cmd := exec.CommandContext(ctx, filepath.Join(mqserver.Source(root), "fetch.sh"))
+		cmd := exec.CommandContext(ctx, filepath.Join(setup.Source(root), "fetch.sh"))
 		// Maven, too, ends with ctx.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
@@ -52,8 +52,8 @@ func fetch(ctx context.Context, root string) (wait func(*progress.Log) error) {
 }
 
 // brokerSettings are those of the name server and of the broker.
-func brokerSettings(root, dir string, vars map[string]string) mqserver.Settings {
-	return mqserver.Settings{Root: root, Dir: filepath.Join(dir, "rocketmq"), NameServerPort: vars["PORT_NAMESRV"],
+func brokerSettings(root, dir string, vars map[string]string) setup.Settings {
+	return setup.Settings{Root: root, Dir: filepath.Join(dir, "rocketmq"), NameServerPort: vars["PORT_NAMESRV"],
 		BrokerPort: vars["PORT_BROKER"], MetricsPort: vars["PORT_BROKER_METRICS"]}
 }
 

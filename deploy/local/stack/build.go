@@ -44,7 +44,7 @@ func build(ctx context.Context, root string, log *progress.Log) (err error) {
 	for _, service := range append([]string{"gateway"}, services...) {
 		args = append(args, "./"+service)
 	}
-	args = append(args, "./chassis/mq/cmd/topics")
+	args = append(args, "./deploy/rocketmq/cmd/topics")
 	if err := run(ctx, step, "services", root, filepath.Join(root, "go.work"), "go", args...); err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/fourfold/chassis/mq/mqserver"
 	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
 // heal brings a stack that is up to what Up promises.
@@ -24,7 +24,7 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 		}
 	}
 	// Whoever removed its data removed these with it.
-	if err := mqserver.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
+	if err := setup.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
 		return remedied(err)
 	}
 	step := log.Step("start")
@@ -88,7 +88,7 @@ func fingerprint(root string, replicas int) (string, error) {
 		}
 		h.Write(text)
 	}
-	broker, err := mqserver.Files(mqserver.Settings{Root: root})
+	broker, err := setup.Files(setup.Settings{Root: root})
 	if err != nil {
 		return "", err
 	}

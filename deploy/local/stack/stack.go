@@ -16,8 +16,8 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/fourfold/chassis/mq/mqserver"
 	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
 // Options say how to bring a stack up.
@@ -176,7 +176,7 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 		if err := os.MkdirAll(filepath.Join(s.dir, "redis"), 0o700); err != nil {
 			return err
 		}
-		if err := mqserver.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
+		if err := setup.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
 			return err
 		}
 		return writeVariables(s.dir, s.vars)

@@ -94,11 +94,11 @@ func (h *Hub) Open() int {
 
 // Follow wakes whoever watches an order that order-events has something about, until ctx ends. Without the broker it waits: streams
 // then look for themselves.
-func (h *Hub) Follow(ctx context.Context, broker *mq.Broker) error {
+func (h *Hub) Follow(ctx context.Context, transport mq.Transport) error {
 	for ctx.Err() == nil {
-		err := broker.Broadcast(ctx, eventv1.TopicOrders, nil, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })
+		err := transport.Tail(ctx, eventv1.TopicOrders, nil, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })
 		if ctx.Err() == nil {
-			slog.WarnContext(ctx, "live: the broadcast ended; streams look for themselves meanwhile", "err", err)
+			slog.WarnContext(ctx, "live: no events any more; streams look for themselves meanwhile", "err", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"time"
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
@@ -75,11 +74,11 @@ func (s *Store) ChangeProduct(ctx context.Context, sku string, name *string, pri
 
 // tell writes into the outbox that p is as it is by its change number version.
 func (s *Store) tell(ctx context.Context, tx *sql.Tx, p stock.Product, version int64) error {
-	data, err := eventv1.Data(&eventv1.ProductChanged{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents})
+	data, err := mq.Data(&eventv1.ProductChanged{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents})
 	if err != nil {
 		return err
 	}
 	return s.outbox.Append(ctx, tx, eventv1.TopicProducts, mq.Event{
-		ID: mq.NewID(), Source: "/inventory", Type: eventv1.TypeProductChanged, Subject: p.SKU, Sequence: version, Time: time.Now(), Data: data,
+		Type: eventv1.TypeProductChanged, Subject: p.SKU, Sequence: version, Data: data,
 	})
 }

@@ -144,7 +144,7 @@ func told(t *testing.T, db *sql.DB) (lines []string) {
 		)
 		require.NoError(t, rows.Scan(&topic, &text))
 		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
-		require.NoError(t, eventv1.Read(e.Data, &p))
+		require.NoError(t, e.Read(&p))
 		assert.Equal(t, []string{"inventory-events", "/inventory", "product.changed", p.GetSku()}, []string{topic, e.Source, e.Type, e.Subject})
 		lines = append(lines, fmt.Sprint(e.Subject, " ", e.Sequence, ": ", p.GetName(), " at ", p.GetPriceCents()))
 	}

@@ -67,8 +67,8 @@ func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*mem
 
 // registered is the event that others learn of m by.
 func registered(m member.Member) (mq.Event, error) {
-	data, err := eventv1.Data(&eventv1.MemberRegistered{MemberId: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name})
-	return mq.Event{Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: m.ID, Time: time.Now(), Data: data}, err
+	data, err := mq.Data(&eventv1.MemberRegistered{MemberId: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name})
+	return mq.Event{Type: eventv1.TypeMemberRegistered, Subject: m.ID, Data: data}, err
 }
 
 // SignIn gives an access token. It answers an unknown login and a wrong password alike, also in time.

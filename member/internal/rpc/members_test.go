@@ -18,6 +18,7 @@ import (
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/member/internal/member"
@@ -43,14 +44,10 @@ func newFixture(t *testing.T) fixture {
 	require.NoError(t, err)
 	passwords, err := password.NewHasher()
 	require.NoError(t, err)
-	// Nobody listens there: who signs up need not wait for the broker.
-	broker, err := mq.Dial(mq.Config{NameServers: "127.0.0.1:1", Service: "member"})
-	require.NoError(t, err)
-	t.Cleanup(broker.Close)
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db)
 	return fixture{
-		rpc.NewMembers(store, mq.NewOutbox(db, broker, mq.OutboxConfig{}), passwords, identity.NewSigner("k1", private), time.Hour),
+		rpc.NewMembers(store, mqtest.Absent(t, db, "member"), passwords, identity.NewSigner("k1", private), time.Hour),
 		db,
 		store,
 		identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
 	chassis "example.com/fourfold/chassis/mysql"
@@ -46,7 +47,7 @@ func (h *Handlers) Consumers() []Consumer {
 		{mq.Subscription{Group: "notify-sms", Topic: eventv1.TopicMembers, Types: registered}, h.welcomeSMS},
 		{mq.Subscription{Group: "notify-email", Topic: eventv1.TopicMembers, Types: registered}, h.welcomeEmail},
 		{mq.Subscription{Group: "notify-orders", Topic: eventv1.TopicOrders, Order: mq.Strict}, h.order},
-		{mq.Subscription{Group: "notify-alerts", Topic: eventv1.TopicAlerts, Types: []string{eventv1.TypeAlertRaised}}, h.alert},
+		{mq.Subscription{Group: "notify-alerts", Topic: alertv1.Topic, Types: []string{alertv1.TypeRaised}}, h.alert},
 	}
 }
 
@@ -106,7 +107,7 @@ func (h *Handlers) order(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 
 // alert mails each operator.
 func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
-	var a eventv1.AlertRaised
+	var a alertv1.Raised
 	if err := e.Read(&a); err != nil {
 		return err
 	}

@@ -12,17 +12,18 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/notify/internal/events"
 	store "example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/migrations"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // stage is the handlers over a database of the test's own.
 type stage struct {
@@ -47,7 +48,7 @@ func (s stage) take(t *testing.T, group string, e mq.Event) error {
 }
 
 // consume runs a group on a topic of the test's own, twice, as two processes would.
-func (s stage) consume(t *testing.T, server *mqtest.Server, group, topic string) {
+func (s stage) consume(t *testing.T, server *rocketmqtest.Server, group, topic string) {
 	t.Helper()
 	c := s.consumers[group]
 	c.Group, c.Topic, c.FirstPause, c.Poll = group+"-"+topic, topic, 50*time.Millisecond, 50*time.Millisecond
@@ -79,7 +80,7 @@ func (s stage) told(t *testing.T) string {
 
 func event(t *testing.T, source, typ, subject string, sequence int64, m proto.Message) mq.Event {
 	t.Helper()
-	data, err := eventv1.Data(m)
+	data, err := mq.Data(m)
 	require.NoError(t, err)
 	return mq.Event{ID: mq.NewID(), Source: source, Type: typ, Subject: subject, Sequence: sequence, Time: time.Now(), Data: data}
 }
@@ -96,10 +97,10 @@ func order(t *testing.T, typ string, sequence int64) mq.Event {
 		Lines: []*eventv1.OrderChanged_Line{{Sku: "apple", Name: "苹果", Quantity: 2, PriceCents: 500}}})
 }
 
-func publish(t *testing.T, broker *mq.Broker, topic string, all ...mq.Event) {
+func publish(t *testing.T, bus *mq.Bus, topic string, all ...mq.Event) {
 	t.Helper()
 	for _, e := range all {
-		require.NoError(t, broker.Publish(t.Context(), topic, e))
+		require.NoError(t, bus.Publish(t.Context(), topic, e))
 	}
 }
 
@@ -117,7 +118,7 @@ func TestGroups(t *testing.T) {
 // TestSignUp: an SMS and a mail, each once, by two groups that do not wait for each other, in two processes each.
 func TestSignUp(t *testing.T) {
 	t.Parallel()
-	server, s := mqtest.Shared(t), newStage(t)
+	server, s := rocketmqtest.Shared(t), newStage(t)
 	topic := server.Topic(t)
 	s.consume(t, server, "notify-sms", topic)
 	s.consume(t, server, "notify-email", topic)
@@ -137,7 +138,7 @@ member.registered SMS +8613800138000  PENDING 1
 // TestOrders: in order and once, whatever comes twice or early; not all is told.
 func TestOrders(t *testing.T) {
 	t.Parallel()
-	server, s := mqtest.Shared(t), newStage(t)
+	server, s := rocketmqtest.Shared(t), newStage(t)
 	topic := server.Topic(t)
 	s.consume(t, server, "notify-orders", topic)
 	require.NoError(t, s.take(t, "notify-email", registered(t, "ann")))
@@ -162,7 +163,7 @@ order.shipped EMAIL ann@example.com Order shipped: o-1 PENDING 1
 // event comes.
 func TestOrderBeforeItsMember(t *testing.T) {
 	t.Parallel()
-	server, s := mqtest.Shared(t), newStage(t)
+	server, s := rocketmqtest.Shared(t), newStage(t)
 	members, orders := server.Topic(t), server.Topic(t)
 	s.consume(t, server, "notify-email", members)
 	s.consume(t, server, "notify-orders", orders)
@@ -210,10 +211,10 @@ member.registered SMS +8613800138000  STALE 0
 // TestAlerts: each operator gets each alert once.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
-	server, s := mqtest.Shared(t), newStage(t)
+	server, s := rocketmqtest.Shared(t), newStage(t)
 	topic := server.Topic(t)
 	s.consume(t, server, "notify-alerts", topic)
-	e := event(t, "/order", eventv1.TypeAlertRaised, "order/payment/g-1", 0, &eventv1.AlertRaised{Service: "order", Key: "payment/g-1",
+	e := event(t, "/order", alertv1.TypeRaised, "order/payment/g-1", 0, &alertv1.Raised{Service: "order", Key: "payment/g-1",
 		Summary: "a payment hangs", Detail: "look", Times: 1, Since: timestamppb.Now()})
 	publish(t, server.Dial(t), topic, e, e)
 	s.await(t, 1)

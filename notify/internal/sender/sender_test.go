@@ -18,6 +18,7 @@ import (
 
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	store "example.com/fourfold/notify/internal/mysql"
@@ -266,8 +267,7 @@ func TestDemoInbox(t *testing.T) {
 func TestFailingIsAlerted(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
-	outbox := mq.NewOutbox(db, nil, mq.OutboxConfig{})
-	alerts := alert.New(outbox, db, "notify")
+	alerts := alert.New(mqtest.Absent(t, db, "notify"), db, "notify")
 	look := func() string {
 		t.Helper()
 		for _, channel := range []notification.Channel{notification.SMS, notification.Email} {

@@ -14,17 +14,18 @@ import (
 	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/catalogue"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/migrations"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // changed is what inventory tells of a product.
 func changed(t *testing.T, sku string, seq int64, name string, cents int64) mq.Event {
 	t.Helper()
-	data, err := eventv1.Data(&eventv1.ProductChanged{Sku: sku, Name: name, PriceCents: cents})
+	data, err := mq.Data(&eventv1.ProductChanged{Sku: sku, Name: name, PriceCents: cents})
 	require.NoError(t, err)
 	return mq.Event{ID: mq.NewID(), Source: "/inventory", Type: eventv1.TypeProductChanged, Subject: sku, Sequence: seq, Time: time.Now(), Data: data}
 }
@@ -65,7 +66,7 @@ func TestKeepsTheNewest(t *testing.T) {
 func TestFollows(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	server := mqtest.Shared(t)
+	server := rocketmqtest.Shared(t)
 	broker, s := server.Dial(t), catalogue.Subscription()
 	s.Topic = server.Topic(t)
 	ctx, stop := context.WithCancel(t.Context())

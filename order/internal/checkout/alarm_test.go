@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	eventv1 "example.com/fourfold/api/event/v1"
+	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
@@ -78,11 +78,11 @@ func TestAlarm(t *testing.T) {
 			var (
 				text []byte
 				e    mq.Event
-				a    eventv1.AlertRaised
+				a    alertv1.Raised
 			)
 			require.NoError(t, rows.Scan(&text))
 			require.NoError(t, json.Unmarshal(text, &e))
-			require.NoError(t, eventv1.Read(e.Data, &a))
+			require.NoError(t, e.Read(&a))
 			assert.Contains(t, a.GetSummary(), "order stuck")
 			assert.Contains(t, a.GetDetail(), "gid-")
 			lines = append(lines, fmt.Sprint(a.GetKey(), " ", a.GetTimes()))

@@ -14,13 +14,14 @@ import (
 	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/delivery"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/migrations"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // add writes down an order, unpaid.
 func add(t *testing.T, store *mysql.Store, id string) {
@@ -35,7 +36,7 @@ func add(t *testing.T, store *mysql.Store, id string) {
 // told is what the warehouse tells of orderID.
 func told(t *testing.T, orderID string, seq int64, typ string) mq.Event {
 	t.Helper()
-	data, err := eventv1.Data(&eventv1.DeliveryChanged{DeliveryId: "d", OrderId: orderID})
+	data, err := mq.Data(&eventv1.DeliveryChanged{DeliveryId: "d", OrderId: orderID})
 	require.NoError(t, err)
 	return mq.Event{ID: mq.NewID(), Source: "/wms", Type: typ, Subject: orderID, Sequence: seq, Time: time.Now(), Data: data}
 }
@@ -103,7 +104,7 @@ func TestFollows(t *testing.T) {
 	add(t, store, "canceled")
 	_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = UPPER(CONVERT(id USING utf8mb4))")
 	require.NoError(t, err)
-	server := mqtest.Shared(t)
+	server := rocketmqtest.Shared(t)
 	broker, s := server.Dial(t), delivery.Subscription()
 	s.Topic, s.Tries, s.LongestPause = server.Topic(t), 3, 200*time.Millisecond
 	ctx, stop := context.WithCancel(t.Context())

@@ -18,13 +18,14 @@ import (
 	"example.com/fourfold/chassis/mq/mqtest"
 	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/expiry"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/migrations"
 )
 
-func TestMain(m *testing.M) { mqtest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 // add writes down an order of member m, payable for ttl.
 func add(t *testing.T, store *mysql.Store, id string, ttl time.Duration) {
@@ -56,9 +57,9 @@ func await(t *testing.T, db *sql.DB, want string, queries ...string) {
 // timed gives a store whose timers run, and have closed one order.
 func timed(t *testing.T) (*sql.DB, *mysql.Store) {
 	t.Helper()
-	server := mqtest.Shared(t)
-	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicOrderTimers, 4))
-	require.NoError(t, mq.CreateTopic(t.Context(), server.NameServer, server.Broker, eventv1.TopicOrders, 4))
+	server := rocketmqtest.Shared(t)
+	server.Create(t, eventv1.TopicOrderTimers)
+	server.Create(t, eventv1.TopicOrders)
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	outbox := mq.NewOutbox(db, server.Dial(t), mq.OutboxConfig{})
 	store := mysql.NewStore(db, outbox)

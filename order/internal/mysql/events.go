@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"time"
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
@@ -34,11 +33,11 @@ func (s *Store) record(ctx context.Context, tx *sql.Tx, orderID, eventType strin
 	for _, l := range lines {
 		change.Lines = append(change.Lines, &eventv1.OrderChanged_Line{Sku: l.Sku, Name: l.Name, Quantity: l.Quantity, PriceCents: l.PriceCents})
 	}
-	data, err := eventv1.Data(change)
+	data, err := mq.Data(change)
 	if err != nil {
 		return err
 	}
 	return s.outbox.Append(ctx, tx, eventv1.TopicOrders, mq.Event{
-		ID: id, Source: "/order", Type: eventType, Subject: orderID, Sequence: o.EventSeq, Time: time.Now(), Data: data,
+		ID: id, Type: eventType, Subject: orderID, Sequence: o.EventSeq, Data: data,
 	})
 }

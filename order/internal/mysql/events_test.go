@@ -36,7 +36,7 @@ func published(t *testing.T, db *sql.DB) (lines []string) {
 		)
 		require.NoError(t, rows.Scan(&id, &text))
 		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
-		require.NoError(t, eventv1.Read(e.Data, &c), "%s", e.Data)
+		require.NoError(t, e.Read(&c), "%s", e.Data)
 		assert.Equal(t, []string{id, "/order", c.GetOrderId()}, []string{e.ID, e.Source, e.Subject})
 		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
 		line := fmt.Sprintf("%s %d %s: %s %q of %s, %d cents, %d points", e.Subject, e.Sequence, e.Type, c.GetStatus(), c.GetReason(), c.GetMemberId(), c.GetTotalCents(), c.GetPoints())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"time"
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
@@ -69,11 +68,11 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, slip delivery.Slip, event 
 	if err != nil {
 		return err
 	}
-	data, err := eventv1.Data(&eventv1.DeliveryChanged{DeliveryId: slip.ID, OrderId: slip.OrderID, Status: string(slip.Status)})
+	data, err := mq.Data(&eventv1.DeliveryChanged{DeliveryId: slip.ID, OrderId: slip.OrderID, Status: string(slip.Status)})
 	if err != nil {
 		return err
 	}
 	return s.outbox.Append(ctx, tx, eventv1.TopicDeliveries, mq.Event{
-		ID: mq.NewID(), Source: "/wms", Type: string(message), Subject: slip.OrderID, Sequence: seq, Time: time.Now(), Data: data,
+		Type: string(message), Subject: slip.OrderID, Sequence: seq, Data: data,
 	})
 }

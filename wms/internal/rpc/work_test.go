@@ -157,7 +157,7 @@ func TestWhatIsTold(t *testing.T) {
 		)
 		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT topic, event FROM mq_outbox ORDER BY id DESC LIMIT 1").Scan(&topic, &text))
 		require.NoError(t, json.Unmarshal(text, &e))
-		require.NoError(t, eventv1.Read(e.Data, &told))
+		require.NoError(t, e.Read(&told))
 		assert.Equal(t, "wms-events", topic)
 		assert.Equal(t, []any{"/wms", "order-1", int64(n + 1)}, []any{e.Source, e.Subject, e.Sequence})
 		assert.Equal(t, []string{id, "order-1", []string{"SHIPPED", "DELIVERED"}[n]}, []string{told.GetDeliveryId(), told.GetOrderId(), told.GetStatus()})

@@ -1,0 +1,28 @@
+// Package backoff is how long to wait before the next try.
+package backoff
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Pause returns first for the first time, doubled with each further one up to most, and up to a quarter more, so that many
+// do not come at once.
+func Pause(times int, first, most time.Duration) time.Duration {
+	d := first << min(max(times-1, 0), 20)
+	if d > most || d <= 0 {
+		d = most
+	}
+	return d + rand.N(d/4+1)
+}
+
+// Sleep waits for d, or until ctx ends.
+func Sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

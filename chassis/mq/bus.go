@@ -1,0 +1,116 @@
+package mq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Config is what a service's config.yaml says about messages, whatever transports them.
+type Config struct {
+	// Tries is how often a handler may fail before the event is dead, where a subscription does not say: 10.
+	Tries int `json:"tries"`
+}
+
+// Bus is one service's end of a transport, for any number of goroutines: what it publishes carries its name, and whether the
+// transport takes events is known in one place.
+type Bus struct {
+	service   string
+	tries     int
+	transport Transport
+	breaker   breaker
+	meter     *meter
+
+	mu        sync.Mutex
+	consumers map[string]*inbox // by group: those that run here
+}
+
+// NewBus is service's, of which all instances have the same name.
+func NewBus(service string, t Transport, cfg Config) *Bus {
+	return &Bus{service: service, tries: cfg.Tries, transport: t, meter: newMeter(), consumers: map[string]*inbox{}}
+}
+
+// Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it. Any error is
+// ErrUnavailable or ErrRefused. Nothing is repeated here: an event that must not be lost goes through the Outbox.
+func (b *Bus) Publish(ctx context.Context, topic string, e Event) error {
+	return b.send(ctx, topic, b.complete(ctx, e), time.Time{})
+}
+
+// complete fills in what every event has and its publisher need not say: a new id, the service as its source, now as its time, and
+// ctx's span.
+func (b *Bus) complete(ctx context.Context, e Event) Event {
+	if e.ID == "" {
+		e.ID = NewID()
+	}
+	if e.Source == "" {
+		e.Source = "/" + b.service
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	if e.TraceParent == "" {
+		e.TraceParent = traceParent(ctx)
+	}
+	return e
+}
+
+// send lets the transport keep e until at, unless that is zero.
+func (b *Bus) send(ctx context.Context, topic string, e Event, at time.Time) error {
+	return b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return b.transport.Send(ctx, topic, e, at) })
+}
+
+// sending runs send in a span that e carries, counts how it ended, and tells the breaker.
+func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(context.Context, Event) error) error {
+	start := time.Now()
+	if e.TraceParent != "" && !trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": e.TraceParent})
+	}
+	ctx, span := b.meter.tracer.Start(ctx, "publish "+topic, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		attribute.String("event", e.ID), attribute.String("type", e.Type), attribute.String("subject", e.Subject)))
+	defer span.End()
+	e.TraceParent = traceParent(ctx)
+	err := errors.Join(checkTopic(topic), e.check())
+	if err == nil {
+		err = send(ctx, e)
+	}
+	result := "sent"
+	switch {
+	case errors.Is(err, ErrRefused):
+		result = "refused"
+	case err != nil:
+		result = "unavailable"
+	}
+	if err != nil {
+		span.SetStatus(otelcodes.Error, err.Error())
+	}
+	if ctx.Err() == nil && result != "refused" {
+		b.breaker.told(topic, err)
+	}
+	b.meter.published(ctx, topic, result, time.Since(start))
+	return err
+}
+
+// checkTopic returns an ErrRefused when no transport takes a topic of that name.
+func checkTopic(topic string) error {
+	if topic == "" || len(topic) > maxTopic || strings.ContainsFunc(topic, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_%", r)
+	}) {
+		return fmt.Errorf("%w: topic %q: 1 to %d of a-z, A-Z, 0-9, -, _", ErrRefused, topic, maxTopic)
+	}
+	return nil
+}
+
+// traceParent is ctx's span as W3C has it, empty when there is none.
+func traceParent(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier["traceparent"]
+}

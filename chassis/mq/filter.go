@@ -1,0 +1,278 @@
+package mq
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Properties are what a filter may ask for: id, source, type, subject, sequence and the attributes.
+func (e Event) Properties() map[string]string {
+	p := map[string]string{"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject, "sequence": strconv.FormatInt(e.Sequence, 10)}
+	for name, value := range e.Attributes {
+		p[name] = value
+	}
+	return p
+}
+
+// Wants reports whether the subscription is for e, by its types and its filter: for transports that do not filter themselves.
+func (s Subscription) Wants(e Event) (bool, error) {
+	if len(s.Types) > 0 && !slices.Contains(s.Types, e.Type) {
+		return false, nil
+	}
+	if s.Filter == "" {
+		return true, nil
+	}
+	is, err := filter(s.Filter)
+	if err != nil {
+		return false, err
+	}
+	return is(e.Properties()) == yes, nil
+}
+
+// truth is SQL's: what is said about a property that is not there is neither true nor false.
+type truth int
+
+const (
+	no truth = iota
+	unknown
+	yes
+)
+
+func truthOf(b bool) truth {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// predicate is a parsed filter.
+type predicate func(properties map[string]string) truth
+
+// filter parses the SQL92 that the broker understands: AND, OR, NOT, parentheses, =, <>, <, <=, >, >=, [NOT] BETWEEN, [NOT] IN and
+// IS [NOT] NULL, over properties, 'strings' and numbers. A property is compared with a number as one.
+func filter(text string) (predicate, error) {
+	p := &filterParser{}
+	if err := p.split(text); err != nil {
+		return nil, fmt.Errorf("filter %s: %w", text, err)
+	}
+	is, err := p.or()
+	if err == nil && p.peek() != "" {
+		err = fmt.Errorf("%s is too much", p.peek())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("filter %s: %w", text, err)
+	}
+	return is, nil
+}
+
+type filterParser struct{ tokens []string }
+
+// split cuts text into names, numbers, operators and strings, which keep their first quote.
+func (p *filterParser) split(text string) error {
+	for text != "" {
+		n := 1
+		switch c := text[0]; {
+		case c == ' ' || c == '\t' || c == '\n':
+			text = text[1:]
+			continue
+		case c == '\'':
+			var value strings.Builder
+			for rest := text[1:]; ; {
+				i := strings.IndexByte(rest, '\'')
+				if i < 0 {
+					return errors.New("a string has no end")
+				}
+				value.WriteString(rest[:i])
+				if rest = rest[i+1:]; !strings.HasPrefix(rest, "'") {
+					n = len(text) - len(rest)
+					break
+				}
+				value.WriteByte('\'')
+				rest = rest[1:]
+			}
+			p.tokens = append(p.tokens, "'"+value.String())
+			text = text[n:]
+			continue
+		case wordly(c) || c == '-':
+			for n < len(text) && wordly(text[n]) {
+				n++
+			}
+		case strings.HasPrefix(text, "<>") || strings.HasPrefix(text, "<=") || strings.HasPrefix(text, ">="):
+			n = 2
+		case !strings.ContainsRune("()=<>,", rune(c)):
+			return fmt.Errorf("%q is not understood", c)
+		}
+		p.tokens = append(p.tokens, text[:n])
+		text = text[n:]
+	}
+	return nil
+}
+
+func wordly(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '$'
+}
+
+func (p *filterParser) peek() string {
+	if len(p.tokens) == 0 {
+		return ""
+	}
+	return p.tokens[0]
+}
+
+// accept takes the next words if they are those.
+func (p *filterParser) accept(words ...string) bool {
+	if len(p.tokens) < len(words) {
+		return false
+	}
+	for i, w := range words {
+		if !strings.EqualFold(p.tokens[i], w) {
+			return false
+		}
+	}
+	p.tokens = p.tokens[len(words):]
+	return true
+}
+
+func (p *filterParser) need(word string) error {
+	if !p.accept(word) {
+		return fmt.Errorf("%s is missing before %q", word, p.peek())
+	}
+	return nil
+}
+
+func (p *filterParser) or() (predicate, error) {
+	return p.joined("OR", p.and, func(a, b truth) truth { return max(a, b) })
+}
+func (p *filterParser) and() (predicate, error) {
+	return p.joined("AND", p.not, func(a, b truth) truth { return min(a, b) })
+}
+
+// joined reads operands with word between them.
+func (p *filterParser) joined(word string, operand func() (predicate, error), join func(a, b truth) truth) (predicate, error) {
+	is, err := operand()
+	for err == nil && p.accept(word) {
+		var right predicate
+		left := is
+		right, err = operand()
+		is = func(of map[string]string) truth { return join(left(of), right(of)) }
+	}
+	return is, err
+}
+
+func (p *filterParser) not() (predicate, error) {
+	switch {
+	case p.accept("NOT"):
+		is, err := p.not()
+		return negated(is), err
+	case p.accept("("):
+		is, err := p.or()
+		return is, errors.Join(err, p.need(")"))
+	}
+	return p.comparison()
+}
+
+func negated(is predicate) predicate { return func(of map[string]string) truth { return yes - is(of) } }
+
+func (p *filterParser) comparison() (predicate, error) {
+	left, err := p.operand()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case p.accept("IS", "NOT", "NULL"):
+		return func(of map[string]string) truth { _, there := left(of); return truthOf(there) }, nil
+	case p.accept("IS", "NULL"):
+		return func(of map[string]string) truth { _, there := left(of); return truthOf(!there) }, nil
+	case p.accept("NOT", "BETWEEN"):
+		is, err := p.between(left)
+		return negated(is), err
+	case p.accept("BETWEEN"):
+		return p.between(left)
+	case p.accept("NOT", "IN"):
+		is, err := p.in(left)
+		return negated(is), err
+	case p.accept("IN"):
+		return p.in(left)
+	}
+	operator := p.peek()
+	if !slices.Contains([]string{"=", "<>", "<", "<=", ">", ">="}, operator) {
+		return nil, fmt.Errorf("%q is no comparison", operator)
+	}
+	p.tokens = p.tokens[1:]
+	right, err := p.operand()
+	return compared(operator, left, right), err
+}
+
+func (p *filterParser) between(x operand) (predicate, error) {
+	low, err1 := p.operand()
+	err2 := p.need("AND")
+	high, err3 := p.operand()
+	from, to := compared(">=", x, low), compared("<=", x, high)
+	return func(of map[string]string) truth { return min(from(of), to(of)) }, errors.Join(err1, err2, err3)
+}
+
+func (p *filterParser) in(x operand) (predicate, error) {
+	err := p.need("(")
+	var any []predicate
+	for err == nil {
+		var value operand
+		if value, err = p.operand(); err == nil {
+			any = append(any, compared("=", x, value))
+		}
+		if !p.accept(",") {
+			break
+		}
+	}
+	return func(of map[string]string) truth {
+		is := no
+		for _, one := range any {
+			is = max(is, one(of))
+		}
+		return is
+	}, errors.Join(err, p.need(")"))
+}
+
+// operand is a property, or a value that is always the same. It reports whether it is there.
+type operand func(properties map[string]string) (value string, there bool)
+
+func (p *filterParser) operand() (operand, error) {
+	token := p.peek()
+	if token == "" || strings.Contains("()=<>,<>=", token) {
+		return nil, fmt.Errorf("a property or a value is missing before %q", token)
+	}
+	p.tokens = p.tokens[1:]
+	if value, quoted := strings.CutPrefix(token, "'"); quoted {
+		return func(map[string]string) (string, bool) { return value, true }, nil
+	}
+	if _, err := strconv.ParseFloat(token, 64); err == nil {
+		return func(map[string]string) (string, bool) { return token, true }, nil
+	}
+	return func(of map[string]string) (string, bool) { value, there := of[token]; return value, there }, nil
+}
+
+// compared is how two operands stand: as numbers when both are, else as strings, which are equal or not.
+func compared(operator string, a, b operand) predicate {
+	return func(of map[string]string) truth {
+		x, there := a(of)
+		y, too := b(of)
+		if !there || !too {
+			return unknown
+		}
+		m, err1 := strconv.ParseFloat(x, 64)
+		n, err2 := strconv.ParseFloat(y, 64)
+		numbers := err1 == nil && err2 == nil
+		switch operator {
+		case "=":
+			return truthOf(x == y || numbers && m == n)
+		case "<>":
+			return truthOf(x != y && !(numbers && m == n))
+		}
+		if !numbers {
+			return unknown
+		}
+		return truthOf(map[string]bool{"<": m < n, "<=": m <= n, ">": m > n, ">=": m >= n}[operator])
+	}
+}

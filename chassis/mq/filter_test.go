@@ -1,0 +1,58 @@
+package mq
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	e := Event{ID: "e1", Source: "/order", Type: "order.paid", Subject: "o-1", Sequence: 7,
+		Attributes: map[string]string{"region": "eu", "amount": "20", "name": "it's"}}
+	for text, want := range map[string]bool{
+		"region = 'eu'":                       true,
+		"region = 'us'":                       false,
+		"region <> 'us' AND amount > 10":      true,
+		"amount > 10 AND amount < 20":         false,
+		"amount >= 20 and amount <= 20.0":     true,
+		"amount = 20.0":                       true,
+		"amount > -1":                         true,
+		"amount > '9'":                        true, // as numbers
+		"amount BETWEEN 10 AND 20":            true,
+		"amount NOT BETWEEN 10 AND 20":        false,
+		"region IN ('us', 'eu')":              true,
+		"region NOT IN ('us', 'eu')":          false,
+		"type = 'order.paid'":                 true,
+		"sequence = 7":                        true,
+		"name = 'it''s'":                      true,
+		"NOT region = 'us'":                   true,
+		"NOT (region = 'eu' OR amount = 1)":   false,
+		"region = 'us' OR amount = 20":        true,
+		"region='us' AND amount=1 OR id='e1'": true,
+		"missing IS NULL":                     true,
+		"region IS NULL":                      false,
+		"region IS NOT NULL":                  true,
+		// About what is not there nothing is true, nor its contrary.
+		"missing = 'x'":                   false,
+		"missing <> 'x'":                  false,
+		"NOT missing = 'x'":               false,
+		"missing NOT IN ('x')":            false,
+		"missing = 'x' OR region = 'eu'":  true,
+		"missing = 'x' AND region = 'eu'": false,
+		"region > 'a'":                    false, // strings have no order
+	} {
+		got, err := Subscription{Filter: text}.Wants(e)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
+	}
+	for _, text := range []string{" ", "region", "region =", "= 'eu'", "region = 'eu", "region = 'eu' AND", "(region = 'eu'", "region = 'eu')",
+		"region IN", "region IN ()", "region IN ('a'", "amount BETWEEN 1", "amount BETWEEN 1 OR 2", "region LIKE 'e%'", "region == 'eu'", "a = 1; b = 2"} {
+		_, err := Subscription{Filter: text}.Wants(e)
+		assert.ErrorContains(t, err, "filter", text)
+	}
+	wanted, err := Subscription{Types: []string{"order.created"}, Filter: "region = 'eu'"}.Wants(e)
+	require.NoError(t, err)
+	assert.False(t, wanted)
+}

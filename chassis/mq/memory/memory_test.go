@@ -1,0 +1,17 @@
+package memory_test
+
+import (
+	"testing"
+
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/memory"
+	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	mqlaws.Run(t, func(*testing.T) (mq.Transport, string) { return memory.New(), "things" })
+}

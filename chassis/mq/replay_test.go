@@ -1,0 +1,192 @@
+package mq_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+)
+
+// replayed calls until the end and adds up.
+func replayed(t *testing.T, b *mq.Bus, s mq.Span, limit int) (sum mq.Replayed, calls int) {
+	t.Helper()
+	for {
+		calls++
+		r, err := b.Replay(t.Context(), s, limit)
+		require.NoError(t, err)
+		sum.Offered += r.Offered
+		sum.Effects += r.Effects
+		sum.Waiting += r.Waiting
+		sum.Known += r.Known
+		sum.Dropped += r.Dropped
+		if s.Position = r.Next; s.Position == "" {
+			return sum, calls
+		}
+		require.Less(t, calls, 100)
+	}
+}
+
+// TestReplay: a group that lost some of what it had, as by a restored backup, gets it again; what it still knows has no second effect.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	sub := group(s.topic)
+	sub.Order, sub.Types, sub.Filter = mq.Unordered, []string{"thing.happened"}, "region = 'eu'"
+	background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, sub, mqlaws.Effect("a")) })
+	publish := func(n int, kind, region string) {
+		e := mqlaws.New(fmt.Sprintf("s%d", n), 0)
+		e.Type, e.Attributes = kind, map[string]string{"region": region}
+		require.NoError(t, s.bus.Publish(t.Context(), s.topic, e))
+	}
+	from := time.Now()
+	for n := range 20 {
+		publish(n, "thing.happened", "eu")
+		publish(n, "thing.else", "eu")
+		publish(n, "thing.happened", "us")
+	}
+	mqlaws.AwaitCount(t, s.db, 20, "SELECT COUNT(*) FROM effect")
+	span := mq.Span{Group: sub.Group, Topic: s.topic, From: from, To: time.Now()}
+
+	all, calls := replayed(t, s.bus, span, 7)
+	assert.Equal(t, mq.Replayed{Offered: 20, Known: 20}, all)
+	assert.Equal(t, 9, calls, "60 messages, 7 a call")
+	for _, stmt := range []string{"DELETE FROM effect WHERE subject IN ('s3', 's4', 's5')", "DELETE FROM mq_inbox WHERE subject IN ('s3', 's4', 's5')"} {
+		_, err := s.db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	all, _ = replayed(t, s.bus, span, 1000)
+	assert.Equal(t, mq.Replayed{Offered: 20, Known: 17, Effects: 3}, all)
+	assert.Equal(t, "20\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(DISTINCT event_id) FROM effect"))
+	mqlaws.Settled(t, s.db)
+
+	span.To = from
+	none, _ := replayed(t, s.bus, span, 10)
+	assert.Equal(t, mq.Replayed{}, none)
+}
+
+// TestReplayOutcomes: an event whose turn has not come waits, one that fails too, and one that is too old is dropped.
+func TestReplayOutcomes(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	from := time.Now()
+	for _, n := range []int64{1, 2, 3} {
+		require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("s", n)))
+	}
+	require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("fails", 0)))
+	sub := group(s.topic)
+	sub.FirstPause, sub.LongestPause = time.Hour, time.Hour
+	background(t, func(ctx context.Context) error {
+		return s.bus.Consume(ctx, s.db, sub, func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+			if e.Subject == "fails" {
+				return mq.ErrNotYet
+			}
+			return mqlaws.Effect("a")(ctx, tx, e)
+		})
+	})
+	mqlaws.AwaitCount(t, s.db, 4, "SELECT COUNT(*) FROM mq_inbox")
+	mqlaws.AwaitCount(t, s.db, 3, "SELECT COUNT(*) FROM effect")
+	for _, stmt := range []string{"DELETE FROM effect", "DELETE FROM mq_inbox", "UPDATE mq_position SET seq = 1"} {
+		_, err := s.db.ExecContext(t.Context(), stmt)
+		require.NoError(t, err)
+	}
+	all, _ := replayed(t, s.bus, mq.Span{Group: sub.Group, Topic: s.topic, From: from, To: time.Now()}, 10)
+	assert.Equal(t, mq.Replayed{Offered: 4, Effects: 2, Waiting: 1, Dropped: 1}, all)
+	assert.Equal(t, "2\n3\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
+}
+
+func TestReplayRefuses(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	_, err := s.bus.Replay(t.Context(), mq.Span{Group: "nobody", Topic: s.topic}, 1)
+	assert.ErrorIs(t, err, mq.ErrNoConsumer)
+	running := make(chan struct{})
+	require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("s", 1)))
+	background(t, func(ctx context.Context) error {
+		return s.bus.Consume(ctx, s.db, group(s.topic), func(context.Context, *sql.Tx, mq.Event) error { close(running); return nil })
+	})
+	<-running
+	_, err = s.bus.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: "other"}, 1)
+	assert.ErrorIs(t, err, mq.ErrRefused)
+	assert.ErrorContains(t, err, "consumes topic "+s.topic)
+	_, err = s.bus.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic, Position: "x"}, 1)
+	assert.ErrorIs(t, err, mq.ErrRefused)
+
+	away := mq.NewBus("svc", mqtest.Away{}, mq.Config{})
+	background(t, func(ctx context.Context) error { return away.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	require.Eventually(t, func() bool {
+		_, err = away.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 1)
+		return err != nil && !assert.ObjectsAreEqual(mq.ErrNoConsumer, err) && fmt.Sprint(err) == mq.ErrNoHistory.Error()
+	}, 20*time.Second, time.Millisecond)
+}
+
+// TestResend: what was sent since a time is sent again, once, in order; nobody has a second effect, and a new group has its first.
+func TestResend(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	o := mq.NewOutbox(s.db, s.bus, mq.OutboxConfig{Poll: 20 * time.Millisecond})
+	background(t, o.Relay)
+	background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	send := func(subject string, from, to int64) {
+		t.Helper()
+		require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
+			for n := from; n <= to; n++ {
+				if err := o.Append(t.Context(), tx, s.topic, mqlaws.New(subject, n)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		mqlaws.AwaitCount(t, s.db, int(to), "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT' AND subject = '"+subject+"'")
+	}
+	send("old", 1, 5)
+	_, err := s.db.ExecContext(t.Context(), "UPDATE mq_outbox SET closed_at = NOW(3) - INTERVAL 1 HOUR")
+	require.NoError(t, err)
+	send("new", 1, 10)
+	mqlaws.AwaitCount(t, s.db, 15, "SELECT COUNT(*) FROM effect")
+
+	var since time.Time
+	require.NoError(t, s.db.QueryRowContext(t.Context(), "SELECT NOW(3) - INTERVAL 30 MINUTE").Scan(&since))
+	var (
+		until time.Time
+		total int64
+	)
+	for calls := 1; ; calls++ {
+		r, err := o.Resend(t.Context(), "", since, until, 4)
+		require.NoError(t, err)
+		total += r.Events
+		if until = r.Until; !r.More {
+			assert.Equal(t, 3, calls)
+			break
+		}
+		// What was sent again meanwhile is not sent a third time.
+		mqlaws.AwaitCount(t, s.db, 15, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT'")
+	}
+	assert.EqualValues(t, 10, total)
+	mqlaws.AwaitCount(t, s.db, 15, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT'")
+	var sent []int64
+	events, err := mqtest.Events(t.Context(), s.transport, s.topic, time.Now().Add(-time.Hour))
+	require.NoError(t, err)
+	for _, e := range events {
+		if e.Subject == "new" {
+			sent = append(sent, e.Sequence)
+		}
+	}
+	assert.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, sent)
+	require.Len(t, events, 25)
+	mqlaws.Settled(t, s.db)
+	assert.Equal(t, "15\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM effect"))
+
+	other, err := o.Resend(t.Context(), "another-topic", since, time.Time{}, 4)
+	require.NoError(t, err)
+	assert.Zero(t, other.Events)
+	assert.False(t, other.More)
+}

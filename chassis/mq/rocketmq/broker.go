@@ -1,0 +1,111 @@
+// Package rocketmq is the transport by RocketMQ, and the only one that knows its client. The client's types and traps stay inside: one instance a client, no retries of its
+// own, subjects kept in one queue, handlers drained, and no consumer that is made before there is a topic for it.
+package rocketmq
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/producer"
+	"github.com/apache/rocketmq-client-go/v2/rlog"
+
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/service"
+)
+
+// Config is what a service's config.yaml says about its messages.
+type Config struct {
+	mq.Config
+	// NameServers are host:port, separated by commas. A host that has no address yet is asked for again and again.
+	NameServers string `json:"name_servers"`
+	// Timeout bounds one send: 3s, which is also the most.
+	Timeout service.Duration `json:"timeout"`
+}
+
+// Broker is a connection to RocketMQ for any number of goroutines, as one service.
+type Broker struct {
+	service string
+	timeout time.Duration
+	names   *names
+	plain   lazy[rocketmq.Producer]
+	made    atomic.Int64
+
+	mu      sync.Mutex
+	readers map[string]*reader // by topic: those of Replay
+}
+
+var (
+	_ mq.Halves  = (*Broker)(nil)
+	_ mq.History = (*Broker)(nil)
+)
+
+var quiet sync.Once
+
+// Dial prepares a connection of service, of which all instances have the same name. Nobody needs to answer yet: it fails only on
+// settings that can never work.
+func Dial(service string, cfg Config) (*Broker, error) {
+	quiet.Do(func() { rlog.SetLogger(clientLog{}) }) // the client has one logger a process
+	timeout := cfg.Timeout.D()
+	if timeout <= 0 || timeout > 3*time.Second {
+		timeout = 3 * time.Second
+	}
+	if service == "" {
+		return nil, errors.New("rocketmq: the service has no name")
+	}
+	names, err := parseNames(cfg.NameServers)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{service: service, timeout: timeout, names: names, readers: map[string]*reader{}}
+	b.plain.start = func() (rocketmq.Producer, error) {
+		if err := b.resolved(); err != nil {
+			return nil, err
+		}
+		p, err := rocketmq.NewProducer(b.producerOptions("plain")...)
+		if err == nil {
+			err = p.Start()
+		}
+		return p, err
+	}
+	return b, nil
+}
+
+// Close ends the connection. What listens and answers has ended before.
+func (b *Broker) Close() {
+	b.plain.stop(func(p rocketmq.Producer) { _ = p.Shutdown() })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for topic, r := range b.readers {
+		r.close()
+		delete(b.readers, topic)
+	}
+}
+
+// resolved fails with an ErrUnavailable while no name server has an address: the client would not even be made.
+func (b *Broker) resolved() error {
+	if len(b.names.Resolve()) == 0 {
+		return fmt.Errorf("%w: none of the %s has an address", mq.ErrUnavailable, b.names.Description())
+	}
+	return nil
+}
+
+// instance returns a client's own name: clients of the same name share a connection, and handlers of the first only are called.
+func (b *Broker) instance(kind string) string {
+	return fmt.Sprintf("%s-%s-%d-%d-%s", b.service, kind, os.Getpid(), b.made.Add(1), mq.NewID()[28:])
+}
+
+func (b *Broker) producerOptions(kind string) []producer.Option {
+	return []producer.Option{
+		producer.WithNsResolver(b.names),
+		producer.WithGroupName(b.service + "-" + kind),
+		producer.WithInstanceName(b.instance(kind)),
+		producer.WithRetry(0), // each would write again; retries are the relay's
+		producer.WithSendMsgTimeout(b.timeout),
+		producer.WithQueueSelector(bySubject{}),
+	}
+}

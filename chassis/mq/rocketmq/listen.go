@@ -1,0 +1,137 @@
+package rocketmq
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"example.com/fourfold/chassis/mq"
+)
+
+const pullBatch = 32
+
+// Listen starts a consumer of s.Group as soon as there is a topic, and stops it in an orderly way when ctx ends.
+func (b *Broker) Listen(ctx context.Context, s mq.Subscription, take func(mq.Delivery) bool) error {
+	l := &listener{}
+	slots := make(chan struct{}, s.Workers)
+	c, err := startPush(ctx, b.names, patience(ctx, "consumer waits for its topic", s.Topic, "group", s.Group), s.Topic, selector(s),
+		func(_ context.Context, ms ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+			// Neither of the client's answers leaves a message as it is. A goroutine that ends does, and the client clears up after it.
+			if !l.enter() {
+				runtime.Goexit()
+			}
+			defer l.inside.Done()
+			if !takeAll(ms, slots, take) {
+				runtime.Goexit()
+			}
+			return consumer.ConsumeSuccess, nil
+		},
+		consumer.WithGroupName(s.Group),
+		consumer.WithInstance(b.instance("consumer")),
+		consumer.WithConsumerModel(consumer.Clustering),
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
+		consumer.WithPullBatchSize(pullBatch),
+		consumer.WithConsumeMessageBatchMaxSize(pullBatch),
+		consumer.WithConsumeGoroutineNums(4*s.Workers),
+	)
+	if ctx.Err() != nil && c == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	l.close()
+	_ = c.Shutdown()
+	return nil
+}
+
+// patience is how long consumers and readers wait for their topic, and what they say meanwhile.
+func patience(ctx context.Context, what, topic string, more ...any) wait {
+	return wait{longest: 5 * time.Second, tried: func(err error) {
+		slog.WarnContext(ctx, what, append([]any{"topic", topic, "err", err}, more...)...)
+	}}
+}
+
+// listener lets deliveries in until it is closed. The client may deliver any message again, in any order.
+type listener struct {
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup
+}
+
+// takeAll takes the messages of a subject in their order, those of different ones at the same time. It reports whether all are settled.
+func takeAll(ms []*primitive.MessageExt, slots chan struct{}, take func(mq.Delivery) bool) bool {
+	var subjects []string
+	bySubject := map[string][]mq.Delivery{}
+	for _, m := range ms {
+		d := mq.Received(m.MsgId, m.Body)
+		key := d.Event.Subject
+		if d.Broken != nil || key == "" {
+			key = "\x00" + m.MsgId
+		}
+		if _, seen := bySubject[key]; !seen {
+			subjects = append(subjects, key)
+		}
+		bySubject[key] = append(bySubject[key], d)
+	}
+	settled := make(chan bool, len(subjects))
+	for _, subject := range subjects {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			for _, d := range bySubject[subject] {
+				if !take(d) {
+					settled <- false
+					return
+				}
+			}
+			settled <- true
+		}()
+	}
+	all := true
+	for range subjects {
+		all = <-settled && all
+	}
+	return all
+}
+
+// enter reports whether a delivery may begin; inside.Done ends it.
+func (l *listener) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.inside.Add(1)
+	return true
+}
+
+// close lets no delivery begin and waits for those under way.
+func (l *listener) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.inside.Wait()
+}
+
+// selector is what the broker filters by.
+func selector(s mq.Subscription) consumer.MessageSelector {
+	tags := strings.Join(s.Types, " || ")
+	switch {
+	case s.Filter == "" && tags == "":
+		return consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}
+	case s.Filter == "":
+		return consumer.MessageSelector{Type: consumer.TAG, Expression: tags}
+	case tags == "":
+		return consumer.MessageSelector{Type: consumer.SQL92, Expression: s.Filter}
+	}
+	return consumer.MessageSelector{Type: consumer.SQL92,
+		Expression: "(type IN ('" + strings.Join(s.Types, "','") + "')) AND (" + s.Filter + ")"}
+}

@@ -1,0 +1,62 @@
+package rocketmq
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"example.com/fourfold/chassis/mq"
+)
+
+// message returns e as it is on the wire: CloudEvents' JSON as the body, the type as tag, subject and id as keys, and what filters may
+// ask for as properties.
+func message(topic string, e mq.Event) (*primitive.Message, error) {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", mq.ErrRefused, err)
+	}
+	m := primitive.NewMessage(topic, body).WithTag(e.Type)
+	keys := []string{e.ID}
+	if e.Subject != "" && !strings.Contains(e.Subject, " ") { // the broker separates keys by blanks
+		keys = append(keys, e.Subject)
+	}
+	m.WithKeys(keys)
+	m.WithShardingKey(e.Subject)
+	for name, value := range e.Properties() {
+		m.WithProperty(name, value)
+	}
+	return m, nil
+}
+
+// deliverAt lets the broker keep m until then: at most three days, to the second.
+func deliverAt(m *primitive.Message, at time.Time) {
+	m.WithProperty(primitive.PropertyTimerDeliverMS, strconv.FormatInt(at.UnixMilli(), 10))
+}
+
+// bySubject puts all events of a subject into the same queue, whatever order the client has the queues in.
+type bySubject struct{}
+
+func (bySubject) Select(m *primitive.Message, queues []*primitive.MessageQueue, _ string) *primitive.MessageQueue {
+	sorted := inOrder(queues)
+	key := m.GetShardingKey()
+	if key == "" {
+		key = m.GetProperty("id")
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key))
+	return sorted[h.Sum32()%uint32(len(sorted))]
+}
+
+// inOrder returns queues in the one order that everybody has them in.
+func inOrder(queues []*primitive.MessageQueue) []*primitive.MessageQueue {
+	return slices.SortedFunc(slices.Values(queues), func(a, b *primitive.MessageQueue) int {
+		return cmp.Or(cmp.Compare(a.BrokerName, b.BrokerName), cmp.Compare(a.QueueId, b.QueueId))
+	})
+}

@@ -1,0 +1,122 @@
+package rocketmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/admin"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"example.com/fourfold/chassis/backoff"
+)
+
+// errNoRoute is why a client cannot begin yet: no name server answers, or none knows the topic.
+var errNoRoute = errors.New("no name server knows the topic")
+
+// lookupTimeout bounds one lookup: the client looks up the addresses with a lock held that its requests wait for.
+const lookupTimeout = 2 * time.Second
+
+// names are the name servers of a broker, by host name: a resolver for the client, which takes only addresses. A running client asks it
+// 10 s after its start and every two minutes from then on; told none, it goes on with the addresses it has. Told others, it sends its next
+// question there.
+type names struct {
+	servers []server
+	lookup  func(ctx context.Context, network, host string) ([]net.IP, error)
+
+	mu    sync.Mutex
+	found map[string][]net.IP // by host: the addresses that were found last
+}
+
+type server struct{ host, port string }
+
+// parseNames reads host:port,… and looks nothing up.
+func parseNames(list string) (*names, error) {
+	n := &names{lookup: net.DefaultResolver.LookupIP, found: map[string][]net.IP{}}
+	for one := range strings.SplitSeq(list, ",") {
+		host, port, err := net.SplitHostPort(strings.TrimSpace(one))
+		if err != nil || host == "" || port == "" {
+			return nil, fmt.Errorf("mq.name_servers %q: it is host:port, or several of that with commas between", list)
+		}
+		n.servers = append(n.servers, server{host, port})
+	}
+	return n, nil
+}
+
+// Resolve returns the addresses that the hosts have now; for one that cannot be looked up, those it had before. It returns none while none
+// has been found, and then no client can be made.
+func (n *names) Resolve() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	var addrs []string // a new slice each time: the client sorts it
+	for _, s := range n.servers {
+		for _, ip := range n.addresses(ctx, s.host) {
+			addrs = append(addrs, net.JoinHostPort(ip.String(), s.port))
+		}
+	}
+	return addrs
+}
+
+func (n *names) addresses(ctx context.Context, host string) []net.IP {
+	ips, err := n.lookup(ctx, "ip4", host)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil && len(ips) > 0 {
+		n.found[host] = ips
+	}
+	return n.found[host]
+}
+
+// Description is for the client's log.
+func (n *names) Description() string { return fmt.Sprint("name servers ", n.servers) }
+
+// wait is how to wait for a topic.
+type wait struct {
+	longest time.Duration // the pause between two questions; the first are sooner
+	tried   func(error)   // is told after each question why the wait goes on
+}
+
+// await returns when a name server knows topic, and sooner, with its error, when ctx ends.
+func (n *names) await(ctx context.Context, w wait, topic string) error {
+	for pause := w.longest / 32; ; pause = min(2*pause, w.longest) {
+		err := n.ask(ctx, topic)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			w.tried(err)
+		}
+		if backoff.Sleep(ctx, pause); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// ask fails with errNoRoute unless a name server knows topic. Nothing of the question stays in the process: the client that asks has no
+// background work, and its connection ends with it. It asks for the list of topics: after a question for the route of one, the client
+// keeps the connection for two minutes, and the answer for ever.
+func (n *names) ask(ctx context.Context, topic string) error {
+	err := errors.New("no address of theirs is known")
+	for _, addr := range n.Resolve() {
+		var a admin.Admin
+		// Of several addresses it would ask only the first.
+		if a, err = admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver([]string{addr}))); err != nil {
+			continue
+		}
+		var list *admin.TopicList
+		list, err = a.FetchAllTopicList(ctx)
+		_ = a.Close()
+		if err == nil && slices.Contains(list.TopicList, topic) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoRoute, err)
+	}
+	return fmt.Errorf("%w: %s", errNoRoute, topic)
+}

@@ -1,0 +1,44 @@
+package rocketmq
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"example.com/fourfold/chassis/mq"
+)
+
+// Send hands e to the broker, which has it on its disk when nil is returned. It keeps an event for three days at most.
+func (b *Broker) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
+	p, err := b.plain.get()
+	if err != nil {
+		return err
+	}
+	m, err := message(topic, e)
+	if err != nil {
+		return err
+	}
+	if !at.IsZero() {
+		deliverAt(m, at)
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	result, err := p.SendSync(ctx, m)
+	return outcome(result, err)
+}
+
+// outcome judges what a send returned. The client calls it no error when the broker could not write the message to its disk in time.
+func outcome(result *primitive.SendResult, err error) error {
+	switch {
+	case err != nil && strings.HasPrefix(err.Error(), "CODE: 13,"):
+		return fmt.Errorf("%w: %w", mq.ErrRefused, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", mq.ErrUnavailable, err)
+	case result.Status != primitive.SendOK:
+		return fmt.Errorf("%w: send status %d", mq.ErrUnavailable, result.Status)
+	}
+	return nil
+}

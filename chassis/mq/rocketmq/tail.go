@@ -1,0 +1,70 @@
+package rocketmq
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"example.com/fourfold/chassis/backoff"
+	"example.com/fourfold/chassis/mq"
+)
+
+// tailEvery is how often the ends of the queues are looked at. The client could wait there for the next message, but not at
+// several queues at the same time: it writes into itself.
+const tailEvery = 200 * time.Millisecond
+
+// Tail looks at the end of each queue again and again.
+func (b *Broker) Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error {
+	r, err := b.reader(ctx, topic)
+	if r == nil {
+		return err
+	}
+	defer r.close()
+	next := make([]int64, len(r.queues)) // by queue: where to go on; -1 is not known yet
+	for i := range next {
+		next[i] = -1
+	}
+	for n := 0; ctx.Err() == nil; {
+		var failed error
+		for i := range r.queues {
+			if err := r.tail(ctx, i, &next[i], types, f); err != nil {
+				failed = err
+			}
+		}
+		if failed == nil {
+			n = 0
+			backoff.Sleep(ctx, tailEvery)
+			continue
+		}
+		n++
+		slog.DebugContext(ctx, "tail: read", "topic", topic, "err", failed)
+		backoff.Sleep(ctx, backoff.Pause(n, tailEvery, 2*time.Second))
+	}
+	return nil
+}
+
+// tail reads what has come to queue i since the last look, and moves next.
+func (r *reader) tail(ctx context.Context, i int, next *int64, types []string, f func(context.Context, mq.Event)) error {
+	last, err := r.end(r.queues[i])
+	if err != nil {
+		return err
+	}
+	if *next < 0 {
+		*next = last
+	}
+	for *next < last && ctx.Err() == nil {
+		ms, after, err := r.pull(ctx, r.queues[i], *next)
+		if err != nil {
+			return err
+		}
+		*next = after
+		for _, m := range ms {
+			d := mq.Received(m.MsgId, m.Body)
+			if d.Broken == nil && (len(types) == 0 || slices.Contains(types, d.Event.Type)) && ctx.Err() == nil {
+				f(ctx, d.Event)
+			}
+		}
+	}
+	return nil
+}

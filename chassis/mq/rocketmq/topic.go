@@ -1,0 +1,51 @@
+package rocketmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/admin"
+	"github.com/apache/rocketmq-client-go/v2/rlog"
+)
+
+// CreateTopic makes topic with so many queues on the broker at addr (host:port), and waits until the name servers know it. A topic that is
+// there stays. It tries until ctx ends.
+func CreateTopic(ctx context.Context, nameServers, addr, topic string, queues int) error {
+	quiet.Do(func() { rlog.SetLogger(clientLog{}) })
+	names, err := parseNames(nameServers)
+	if err != nil {
+		return err
+	}
+	a, err := admin.NewAdmin(admin.WithResolver(names))
+	if err != nil {
+		return fmt.Errorf("rocketmq: %w", err)
+	}
+	defer func() { _ = a.Close() }()
+	there := func() error {
+		queues, err := a.FetchPublishMessageQueues(ctx, topic)
+		if err == nil && len(queues) == 0 {
+			err = errors.New("it has no queues")
+		}
+		return err
+	}
+	if there() == nil {
+		return nil // to create it again would change it back to so many queues
+	}
+	for {
+		// The broker's refusal is not told, so the route is what counts.
+		err := a.CreateTopic(ctx, admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(addr),
+			admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues))
+		if err == nil {
+			if err = there(); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("create topic %s: %w: %v", topic, ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

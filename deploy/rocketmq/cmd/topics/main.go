@@ -1,0 +1,38 @@
+// Command topics makes all topics of api/event/v1, with four queues each, and says which. It waits for the broker. Topics that are there
+// stay as they are.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq/rocketmq"
+)
+
+const queues = 4
+
+func main() {
+	names := flag.String("name-servers", "127.0.0.1:9876", "host:port,…")
+	broker := flag.String("broker", "127.0.0.1:10911", "host:port")
+	list := flag.Bool("list", false, "only say which")
+	flag.Parse()
+	if *list {
+		fmt.Println(strings.Join(eventv1.Topics(), " "))
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	for _, topic := range eventv1.Topics() {
+		if err := rocketmq.CreateTopic(ctx, *names, *broker, topic, queues); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1) //nolint:gocritic // the signals may stay caught
+		}
+	}
+	fmt.Println(strings.Join(eventv1.Topics(), " "))
+}

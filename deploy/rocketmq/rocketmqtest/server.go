@@ -1,0 +1,227 @@
+package rocketmqtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/fourfold/deploy/rocketmq/setup"
+)
+
+// Server is a running name server and broker on 127.0.0.1 whose data goes with the process.
+type Server struct {
+	// NameServer is the name server's address, host:port, and Addr the broker's.
+	NameServer, Addr string
+
+	dir, root string
+	settings  string // more for broker.conf
+	names     *exec.Cmd
+	broker    *exec.Cmd
+}
+
+// Start runs a name server and a broker in a temporary folder. They die with this process, also when that is killed. The broker asks
+// back sooner than in operation: for a half message after 2 s, then every second. settings are more lines for its broker.conf; the last
+// of a name holds.
+func Start(settings ...string) (*Server, error) {
+	root, err := findRoot()
+	if err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command(filepath.Join(setup.Source(root), "fetch.sh")).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("fetch RocketMQ: %w\n%s", err, out)
+	}
+	dir, err := os.MkdirTemp("", "fourfold-rocketmq-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, root: root}
+	for _, line := range append([]string{"transactionTimeOut=2000", "transactionCheckInterval=1000"}, settings...) {
+		s.settings += line + "\n"
+	}
+	if err := s.start(); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) start() error {
+	names, err := freePort()
+	if err != nil {
+		return err
+	}
+	port, err := freePair()
+	if err != nil {
+		return err
+	}
+	metrics, err := freePort()
+	if err != nil {
+		return err
+	}
+	s.NameServer = net.JoinHostPort("127.0.0.1", strconv.Itoa(names))
+	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	err = setup.Write(setup.Settings{Root: s.root, Dir: s.dir, NameServerPort: strconv.Itoa(names), BrokerPort: strconv.Itoa(port),
+		MetricsPort: strconv.Itoa(metrics), BrokerMore: s.settings})
+	if err != nil {
+		return err
+	}
+	if s.names, err = s.run(setup.NameServer); err != nil {
+		return err
+	}
+	if err := s.await(s.NameServer, setup.NameServer, s.names); err != nil {
+		return err
+	}
+	return s.Restart()
+}
+
+// Restart starts the broker again, with the data it had when it was killed, and waits until it answers.
+func (s *Server) Restart() error {
+	var err error
+	if s.broker, err = s.run(setup.Broker); err != nil {
+		return err
+	}
+	return s.await(s.Addr, setup.Broker, s.broker)
+}
+
+// Kill ends the broker as a crash does. Its data stays for Restart.
+func (s *Server) Kill() {
+	_ = s.broker.Process.Kill()
+	_ = s.broker.Wait()
+}
+
+// Freeze stops the broker without closing its connections, until Thaw.
+func (s *Server) Freeze() error { return s.broker.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen broker go on.
+func (s *Server) Thaw() error { return s.broker.Process.Signal(syscall.SIGCONT) }
+
+// Said reports whether the broker has logged text, a warning or an error.
+func (s *Server) Said(text string) (bool, error) {
+	log, err := os.ReadFile(s.log(setup.Broker))
+	return bytes.Contains(log, []byte(text)), err
+}
+
+// PIDs are those of the name server and of the broker.
+func (s *Server) PIDs() []int { return []int{s.names.Process.Pid, s.broker.Process.Pid} }
+
+// Stop kills both and removes their data.
+func (s *Server) Stop() {
+	for _, cmd := range []*exec.Cmd{s.broker, s.names} {
+		if cmd != nil && cmd.Process != nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// run starts one of the two, tied to this process.
+func (s *Server) run(name string) (*exec.Cmd, error) {
+	log, err := os.OpenFile(s.log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command("java", "@"+setup.Args(s.dir, name))
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// The kernel sends that signal when the thread that started the process ends, so the thread is kept.
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		select {}
+	}()
+	return cmd, <-started
+}
+
+// await waits until the named process listens on addr.
+func (s *Server) await(addr, name string, cmd *exec.Cmd) error {
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		if cmd.Process.Signal(syscall.Signal(0)) != nil {
+			break
+		}
+	}
+	said, _ := os.ReadFile(s.log(name))
+	return fmt.Errorf("%s does not answer on %s; its last words: %s", name, addr, said[max(0, len(said)-2000):])
+}
+
+func (s *Server) log(name string) string { return filepath.Join(s.dir, name+".log") }
+
+// findRoot returns the folder of the repository that the working folder is in.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(setup.Source(dir), "fetch.sh")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("no deploy/rocketmq above the working folder")
+}
+
+// freePair finds a port whose second neighbour below, the broker's fast port, is free too.
+func freePair() (int, error) {
+	for range 100 {
+		port, err := freePort()
+		if err != nil {
+			return 0, err
+		}
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port-2)); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("no two free ports")
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// Listening returns the addresses on which pid listens, as /proc has them: hexadecimal, 0100007F:… is 127.0.0.1.
+func Listening(pid int) ([]string, error) {
+	inodes := map[string]bool{}
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return nil, err
+	}
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, "socket:[") {
+			inodes[strings.Trim(to[len("socket:"):], "[]")] = true
+		}
+	}
+	var listening []string
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > 9 && f[3] == "0A" && inodes[f[9]] {
+				listening = append(listening, f[1])
+			}
+		}
+	}
+	return listening, nil
+}
