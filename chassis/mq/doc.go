@@ -1,4 +1,5 @@
-// Package mq is the one way to the message broker: what follows a local transaction happens once in effect, whatever dies.
+// Package mq is a service's messages as rows of its database: what follows a local transaction happens once in effect, whatever
+// dies, and whatever transports it.
 //
 // An event leaves through an outbox row, which is written in the local transaction that makes the event true:
 //
@@ -22,9 +23,9 @@
 //	    v  | Redrive
 //	  DEAD      failed as often as it may; Discard --> OLD
 //
-// The broker is acknowledged when the row is committed. So it is asked for nothing but what it is good at: to have an event on disk, and to
-// deliver it at least once. Twice, late and out of order are the inbox's business.
+// The transport is acknowledged when the row is committed. So it is asked for nothing but what it is good at: to have an event on disk, and
+// to deliver it at least once. Twice, late and out of order are the inbox's business. transport.go says what it must promise; package
+// rocketmq is one, and a Bus is a service's end of it.
 //
-// The client library's types and traps stay inside: one instance a client, no retries of its own, subjects kept in one queue,
-// panics and hangs contained, handlers drained. schema/0001_mq.sql has the tables; README.md says how a service begins.
+// schema/0001_mq.sql has the tables; README.md says how a service begins.
 package mq

@@ -41,7 +41,7 @@ func parseNames(list string) (*names, error) {
 	for one := range strings.SplitSeq(list, ",") {
 		host, port, err := net.SplitHostPort(strings.TrimSpace(one))
 		if err != nil || host == "" || port == "" {
-			return nil, fmt.Errorf("mq.name_servers %q: it is host:port, or several of that with commas between", list)
+			return nil, fmt.Errorf("mq.name_servers is host:port, or several of that with commas between, not %q", list)
 		}
 		n.servers = append(n.servers, server{host, port})
 	}
