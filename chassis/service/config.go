@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -60,8 +61,12 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 }
 
 // Load reads the configuration into cfg: the file at path, or defaults when path is empty. A value that is written as
-// ${NAME:default} is the environment variable NAME, or default (which may hold colons) when that is unset or empty.
+// ${NAME:default} is the environment variable NAME, or default (which may hold colons) when that is unset or empty. A cfg with a
+// time.Duration is refused: it would read a number of nanoseconds where every other one reads "3s".
 func Load(path string, defaults []byte, cfg any) error {
+	if field := bareDuration(reflect.TypeOf(cfg)); field != "" {
+		return fmt.Errorf("configuration %T%s is a time.Duration: make it a service.Duration, which reads \"3s\"", cfg, field)
+	}
 	data := defaults
 	if path != "" {
 		var err error
@@ -81,6 +86,25 @@ func Load(path string, defaults []byte, cfg any) error {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
 	return nil
+}
+
+// bareDuration names the first field of t, or below it, that is a time.Duration; empty when there is none.
+func bareDuration(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return bareDuration(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if f.Type == reflect.TypeFor[time.Duration]() {
+				return "." + f.Name
+			}
+			if below := bareDuration(f.Type); below != "" {
+				return "." + f.Name + below
+			}
+		}
+	}
+	return ""
 }
 
 // resolve puts the environment into the values of m.

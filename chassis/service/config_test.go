@@ -93,3 +93,20 @@ func TestLoadIsSilent(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, string(said))
 }
+
+// TestLoadRefusesBareDurations: wherever in the configuration one stands.
+func TestLoadRefusesBareDurations(t *testing.T) {
+	t.Parallel()
+	type part struct{ Timeout time.Duration }
+	for want, cfg := range map[string]any{
+		".Timeout": &part{}, ".Parts.Timeout": &struct{ Parts []part }{}, ".Part.Timeout": &struct{ Part *part }{},
+		".part.Timeout": &struct{ part }{},
+	} {
+		assert.ErrorContains(t, service.Load("", []byte("a: b"), cfg), want+" is a time.Duration")
+	}
+	var good struct {
+		Timeout service.Duration `json:"timeout"`
+	}
+	require.NoError(t, service.Load("", []byte("timeout: 3s"), &good))
+	assert.Equal(t, 3*time.Second, good.Timeout.D())
+}
