@@ -37,6 +37,9 @@ func Run(t *testing.T, open func(t *testing.T) (transport mq.Transport, topic st
 		"FilterBySQL":           filterBySQL,
 		"DrainCutsNoHandler":    drainCutsNoHandler,
 		"TwoGroups":             twoGroups,
+		"NotBefore":             notBefore,
+		"TailTellsAll":          tailTellsAll,
+		"ReplayByParts":         replayByParts,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
