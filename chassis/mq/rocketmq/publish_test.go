@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
@@ -85,5 +86,34 @@ func TestLoopbackOnly(t *testing.T) {
 			ip, _, _ := strings.Cut(a, ":")
 			assert.Contains(t, []string{"0100007F", "0000000000000000FFFF00000100007F"}, ip, fmt.Sprint(addrs))
 		}
+	}
+}
+
+// TestNameWithoutAddress: a name server that has no address stops no start; what is sent meanwhile is unavailable, and what listens waits.
+func TestNameWithoutAddress(t *testing.T) {
+	t.Parallel()
+	b, err := rocketmq.Dial("nobody", rocketmq.Config{NameServers: "nobody.invalid:9876"})
+	require.NoError(t, err)
+	defer b.Close()
+	assert.ErrorIs(t, b.Send(t.Context(), "things", event("a", 1), time.Time{}), mq.ErrUnavailable)
+	half := b.Transactions(func(string, string, time.Time) mq.Verdict { return mq.Unknown })
+	assert.ErrorIs(t, half.Half(t.Context(), "things", event("a", 1), time.Now(), func() mq.Verdict { return mq.Commit }), mq.ErrUnavailable)
+	_, err = b.Replay(t.Context(), "things", time.Time{}, time.Now(), "", func(mq.Delivery) error { return nil })
+	assert.ErrorIs(t, err, mq.ErrUnavailable)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	for _, waits := range []func() error{
+		func() error {
+			return b.Listen(ctx, mq.Subscription{Group: "g", Topic: "things", Workers: 1}, func(mq.Delivery) bool { return true })
+		},
+		func() error { return b.Tail(ctx, "things", nil, func(context.Context, mq.Event) {}) },
+		func() error { return half.Answer(ctx, "things") },
+	} {
+		assert.NoError(t, waits())
+		assert.Error(t, ctx.Err(), "it waits until it is told to end")
+	}
+	for _, list := range []string{"", "here", "here:", ":9876", "a:1,,b:2", "a:1 b:2"} {
+		_, err := rocketmq.Dial("nobody", rocketmq.Config{NameServers: list})
+		assert.ErrorContains(t, err, "mq.name_servers is host:port", list)
 	}
 }
