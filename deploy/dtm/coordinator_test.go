@@ -152,7 +152,7 @@ func (c *coordinator) run(t *testing.T) {
 // kill ends the process as a crash does.
 func (c *coordinator) kill() {
 	_ = c.cmd.Process.Kill()
-	<-c.exited
+	<-c.exited //nolint:errcheck // it was killed
 }
 
 // ready asks for the readiness that README.md names.

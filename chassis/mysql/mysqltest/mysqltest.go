@@ -207,40 +207,45 @@ func Dump(t testing.TB, db *sql.DB, queries ...string) string {
 	t.Helper()
 	var out strings.Builder
 	for _, q := range queries {
-		rows, err := db.QueryContext(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rows.Next() {
-			values := make([]sql.NullString, len(columns))
-			into := make([]any, len(columns))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
-			for i, v := range values {
-				if i > 0 {
-					out.WriteByte(' ')
-				}
-				if !v.Valid {
-					v.String = "-"
-				}
-				out.WriteString(v.String)
-			}
-			out.WriteByte('\n')
-		}
-		if err := rows.Err(); err != nil {
+		if err := dump(t.Context(), &out, db, q); err != nil {
 			t.Fatal(err)
 		}
 		out.WriteString("--\n")
 	}
 	return out.String()
+}
+
+func dump(ctx context.Context, out *strings.Builder, db *sql.DB, query string) error {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		for i, v := range values {
+			if i > 0 {
+				out.WriteByte(' ')
+			}
+			if !v.Valid {
+				v.String = "-"
+			}
+			out.WriteString(v.String)
+		}
+		out.WriteByte('\n')
+	}
+	return rows.Err()
 }
 
 // Corrupt runs statements with the tables' CHECKs off: what no code of the service can do, but a hand, a disk or a bug may.
