@@ -3,11 +3,10 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/port"
 	"example.com/fourfold/deploy/local/stack"
 )
 
@@ -56,19 +56,15 @@ type network map[string]*toxiproxy.Proxy
 // via makes what stack.Options.DatabaseVia asks for.
 func (n network) via(t testing.TB) func(service, port string) string {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	return func(service, port string) string {
-		for range 100 {
-			// A proxy that stops must find its port free again: neither random stacks nor outgoing connections take these.
-			listen := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(1000))
-			p := toxiproxy.NewProxy(server, service, listen, "127.0.0.1:"+port)
-			if p.Start() == nil {
-				n[service] = p
-				t.Cleanup(p.Stop)
-				return strings.TrimPrefix(p.Listen, "127.0.0.1:")
-			}
-		}
-		t.Error("no free port between 15000 and 16000")
-		return port
+	return func(service, of string) string {
+		claim, err := port.Take()
+		require.NoError(t, err)
+		t.Cleanup(claim.Close)
+		p := toxiproxy.NewProxy(server, service, claim.Addr(), "127.0.0.1:"+of)
+		require.NoError(t, p.Start())
+		n[service] = p
+		t.Cleanup(p.Stop)
+		return strconv.Itoa(claim.Port)
 	}
 }
 

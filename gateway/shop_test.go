@@ -32,6 +32,7 @@ import (
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/limit/redistest"
@@ -168,7 +169,7 @@ func open(t *testing.T, change ...func(*config)) *stage {
 
 func startShop(t *testing.T, verifier *identity.Verifier) *shop {
 	t.Helper()
-	s := &shop{addr: "127.0.0.1:0", verifier: verifier}
+	s := &shop{addr: servicetest.FreeAddr(t), verifier: verifier}
 	s.get = func(_ context.Context, r *orderv1.GetOrderRequest) (*orderv1.Order, error) {
 		return &orderv1.Order{Id: r.Id}, nil
 	}
@@ -176,7 +177,7 @@ func startShop(t *testing.T, verifier *identity.Verifier) *shop {
 	return s
 }
 
-// start serves at s.addr, which it sets the first time, until stop.
+// start serves at s.addr until stop.
 func (s *shop) start(t *testing.T) {
 	t.Helper()
 	count := func(next middleware.Handler) middleware.Handler {
@@ -193,9 +194,8 @@ func (s *shop) start(t *testing.T) {
 	creditv1.RegisterCreditsServer(server, s)
 	wmsv1.RegisterWarehouseServer(server, s)
 	mqv1.RegisterMessagesServer(server, s)
-	endpoint, err := server.Endpoint()
+	_, err := server.Endpoint() // listens
 	require.NoError(t, err)
-	s.addr = endpoint.Host
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

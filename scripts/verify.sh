@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports, and that the
-# pages name what is there. It needs the tools in bin/: `make verify`.
+# pages name what is there. `verify.sh quick` leaves out what takes long, and runs the tests that need no server. Both need the tools
+# in bin/: `make verify`, `make check`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -30,7 +31,15 @@ vet() {
   return $rc
 }
 
-lint() { cd api && ../bin/buf lint && ../bin/buf format -d --exit-code $(printf -- '--path %s ' */v1); }
+# lint asks about the modules of the workspace together, so that what they share is looked at once.
+lint() {
+  local rc=0
+  bin/golangci-lint run $(go list -m -f '{{.Dir}}/...') || rc=1
+  (cd deploy/dtm && GOWORK=off ../../bin/golangci-lint run ./...) || rc=1
+  return $rc
+}
+
+protos() { cd api && ../bin/buf lint && ../bin/buf format -d --exit-code $(printf -- '--path %s ' */v1); }
 
 # fresh generates in a copy and compares with another one: the tree itself may change meanwhile.
 fresh() {
@@ -52,11 +61,29 @@ tidy() {
   return $rc
 }
 
+# alone runs the tests of the packages whose tests start no server: none of a database, a broker or Redis, and no stack.
+alone() {
+  local packages
+  packages=$(go list -test -f '{{range .Deps}}{{$.ImportPath}} {{.}}
+{{end}}' $(go list -m -f '{{.Dir}}/...') | awk '
+    $1 !~ /\.test$/ { next }
+    { all[$1] = 1 }
+    $2 ~ /\/(mysqltest|rocketmqtest|redistest|deploy\/local\/stack)$/ { serves[$1] = 1 }
+    END { for (p in all) if (!(p in serves)) { sub(/\.test$/, "", p); print p } }') || return
+  go test $packages
+}
+
 check "format" format
 check "vet" vet
-check "lint of the protos" lint
-check "generated code is fresh" fresh
-check "module files are tidy" tidy
+check "lint" lint
+check "lint of the protos" protos
 check "direction of imports" scripts/imports.sh
 check "pages name what is there" scripts/docs.sh
+case ${1:-} in
+quick) check "tests without servers" alone ;;
+*)
+  check "generated code is fresh" fresh
+  check "module files are tidy" tidy
+  ;;
+esac
 exit $failed

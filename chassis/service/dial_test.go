@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/service/servicetest"
 )
 
 // instance is one of a service, which can die and come back at its address.
@@ -37,7 +38,6 @@ func (i *instance) start(t *testing.T) {
 	t.Helper()
 	lis, err := net.Listen("tcp", i.addr)
 	require.NoError(t, err)
-	i.addr = lis.Addr().String()
 	server := grpc.NewServer()
 	healthv1.RegisterHealthServer(server, i)
 	go func() { _ = server.Serve(lis) }()
@@ -47,7 +47,7 @@ func (i *instance) start(t *testing.T) {
 
 func newInstance(t *testing.T) *instance {
 	t.Helper()
-	i := &instance{addr: "127.0.0.1:0"}
+	i := &instance{addr: servicetest.FreeAddr(t)}
 	i.start(t)
 	return i
 }

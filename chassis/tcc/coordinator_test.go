@@ -103,8 +103,8 @@ func TestSeveralCoordinators(t *testing.T) {
 
 func TestDialRefusesWhatIsNoAdmin(t *testing.T) {
 	t.Parallel()
-	for _, admin := range []string{"", "127.0.0.1:36789", "http://127.0.0.1:1,"} {
-		_, err := tcc.Dial("127.0.0.1:36790", admin, tcc.Keys{})
+	for _, admin := range []string{"", "127.0.0.1:16789", "http://127.0.0.1:1,"} {
+		_, err := tcc.Dial("127.0.0.1:16790", admin, tcc.Keys{})
 		require.ErrorContains(t, err, "http://host:port", admin)
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/port"
 )
 
 // binary is what build.sh made, mariadb the server that most tests share.
@@ -151,7 +152,7 @@ func (c *coordinator) run(t *testing.T) {
 // kill ends the process as a crash does.
 func (c *coordinator) kill() {
 	_ = c.cmd.Process.Kill()
-	<-c.exited
+	<-c.exited //nolint:errcheck // it was killed
 }
 
 // ready asks for the readiness that README.md names.
@@ -259,12 +260,13 @@ func eventually(t *testing.T, limit time.Duration, what string, holds func() boo
 	}
 }
 
+// freePort returns a port that is the test's own until it ends.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	claim, err := port.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Cleanup(claim.Close)
+	return strconv.Itoa(claim.Port)
 }

@@ -20,9 +20,9 @@ type settings struct {
 func defaults() map[string]string {
 	return map[string]string{
 		"HTTP_HOST":            "127.0.0.1",
-		"HTTP_PORT":            "36789",
+		"HTTP_PORT":            "16789",
 		"GRPC_HOST":            "127.0.0.1",
-		"GRPC_PORT":            "36790",
+		"GRPC_PORT":            "16790",
 		"STORE_DRIVER":         "mysql",
 		"STORE_HOST":           "127.0.0.1",
 		"STORE_PORT":           "13306",

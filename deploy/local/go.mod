@@ -3,6 +3,7 @@ module example.com/fourfold/deploy/local
 go 1.26.0
 
 require (
+	example.com/fourfold/chassis v0.0.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/stretchr/testify v1.12.1
 )

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,11 +19,13 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/port"
 )
 
 // Server is a running MariaDB server on 127.0.0.1 whose data goes with the process.
 type Server struct {
 	Addr string
+	port *port.Claim
 	dir  string
 	args []string
 	cmd  *exec.Cmd
@@ -96,12 +97,12 @@ func Start() (*Server, error) {
 	if out, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
 	}
-	port, err := freePort()
+	claim, err := port.Take()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
-	s.args = []string{server, "--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(port),
+	s := &Server{Addr: claim.Addr(), dir: dir, port: claim}
+	s.args = []string{server, "--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(claim.Port),
 		"--socket=" + filepath.Join(dir, "s.sock"), "--pid-file=" + filepath.Join(dir, "pid"),
 		"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--max-connections=500",
 		// The data of a test need not survive the machine.
@@ -173,6 +174,7 @@ func (s *Server) Stop() {
 	if s.cmd != nil && s.cmd.Process != nil {
 		s.Kill()
 	}
+	s.port.Close()
 	_ = os.RemoveAll(s.dir)
 }
 
@@ -199,55 +201,51 @@ func tail(name string, n int) []byte {
 // another server has open there.
 func env(dir string) []string { return append(os.Environ(), "TMPDIR="+dir) }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // Dump gives the rows of each query as text: a line a row, its values with a blank between, and a line "--" behind each query.
 // NULL reads "-".
 func Dump(t testing.TB, db *sql.DB, queries ...string) string {
 	t.Helper()
 	var out strings.Builder
 	for _, q := range queries {
-		rows, err := db.QueryContext(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rows.Next() {
-			values := make([]sql.NullString, len(columns))
-			into := make([]any, len(columns))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
-			for i, v := range values {
-				if i > 0 {
-					out.WriteByte(' ')
-				}
-				if !v.Valid {
-					v.String = "-"
-				}
-				out.WriteString(v.String)
-			}
-			out.WriteByte('\n')
-		}
-		if err := rows.Err(); err != nil {
+		if err := dump(t.Context(), &out, db, q); err != nil {
 			t.Fatal(err)
 		}
 		out.WriteString("--\n")
 	}
 	return out.String()
+}
+
+func dump(ctx context.Context, out *strings.Builder, db *sql.DB, query string) error {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		for i, v := range values {
+			if i > 0 {
+				out.WriteByte(' ')
+			}
+			if !v.Valid {
+				v.String = "-"
+			}
+			out.WriteString(v.String)
+		}
+		out.WriteByte('\n')
+	}
+	return rows.Err()
 }
 
 // Corrupt runs statements with the tables' CHECKs off: what no code of the service can do, but a hand, a disk or a bug may.

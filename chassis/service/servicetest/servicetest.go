@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/port"
 )
 
 // Keys gives a folder for identity_keys with one public key, and the signer that belongs to it.
@@ -29,11 +29,12 @@ func Keys(t testing.TB) (string, *identity.Signer) {
 	return dir, identity.NewSigner("k1", private)
 }
 
-// FreeAddr gives an address on this machine where nobody listens yet.
+// FreeAddr returns an address on this machine where nobody listens yet. It is the test's own until it ends, also while what listens
+// there is killed and started again.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	claim, err := port.Take()
 	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Cleanup(claim.Close)
+	return claim.Addr()
 }

@@ -60,8 +60,9 @@ func (s subject) lock(t *testing.T) (release func()) {
 	t.Cleanup(func() { _ = tx.Rollback() })
 	rows, err := tx.QueryContext(t.Context(), s.Lock)
 	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
 	require.True(t, rows.Next(), "Lock finds a row")
-	require.NoError(t, rows.Close())
+	require.NoError(t, rows.Err())
 	return func() { require.NoError(t, tx.Rollback()) }
 }
 
@@ -105,6 +106,7 @@ func lockWaits(t testing.TB, db *sql.DB) map[string]int {
 		require.NoError(t, rows.Scan(&name, &n))
 		looks.waiting[name] = n
 	}
+	require.NoError(t, rows.Err())
 	looks.at = time.Now()
 	return looks.waiting
 }

@@ -35,14 +35,14 @@ func (s *Stack) Kill(ctx context.Context, name string) error {
 // Stop ends a process in an orderly way (SIGKILL after 25 s) and returns when it is gone; it stays away until Start. Nothing
 // happens when it is stopped already.
 func (s *Stack) Stop(ctx context.Context, name string) error {
-	state, err := s.super.process(ctx, name)
-	if err != nil {
+	if _, err := s.super.process(ctx, name); err != nil {
 		return err
 	}
 	// It fails when the process is stopped already, or just became so: what counts is the state.
 	refusal := s.super.stopProcess(ctx, name)
 	for {
-		if state, err = s.super.process(ctx, name); err != nil {
+		state, err := s.super.process(ctx, name)
+		if err != nil {
 			return err
 		}
 		switch state.Status {

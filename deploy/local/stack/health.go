@@ -75,7 +75,7 @@ func (s *Stack) awaitAll(ctx context.Context, step *progress.Step) error {
 	err := s.await(ctx, step, s.Names())
 	if err != nil {
 		cancel()
-		<-made
+		<-made //nolint:errcheck // why it was waited for in vain says more
 		return err
 	}
 	defer cancel()

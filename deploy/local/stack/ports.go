@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,65 +13,63 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"example.com/fourfold/chassis/port"
 )
 
-// defaultPorts by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen.
+// defaultPorts by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen. All are
+// below port.Ephemeral, shifted too: a client's connection must not have the port of a process that is started again.
 var defaultPorts = map[string]int{
 	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005, "NOTIFY": 9006,
 	"GATEWAY_ADMIN": 9100, "ORDER_ADMIN": 9101, "INVENTORY_ADMIN": 9102, "CREDIT_ADMIN": 9103, "WMS_ADMIN": 9104, "MEMBER_ADMIN": 9105,
 	"NOTIFY_ADMIN": 9106,
 	"NAMESRV":      9876, "BROKER": 10911, "BROKER_METRICS": 5557,
-	"MARIADB": 13306, "REDIS": 16379, "DTM": 36789, "DTM_GRPC": 36790,
+	"MARIADB": 13306, "REDIS": 16379, "DTM": 16789, "DTM_GRPC": 16790,
 }
 
 // secondPorts are those of the second instances: ten above the first.
 var secondPorts = map[string]int{
 	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015, "NOTIFY_2": 9016,
 	"GATEWAY_2_ADMIN": 9110, "ORDER_2_ADMIN": 9111, "INVENTORY_2_ADMIN": 9112, "CREDIT_2_ADMIN": 9113, "WMS_2_ADMIN": 9114,
-	"MEMBER_2_ADMIN": 9115, "NOTIFY_2_ADMIN": 9116, "DTM_2": 36799, "DTM_2_GRPC": 36800,
+	"MEMBER_2_ADMIN": 9115, "NOTIFY_2_ADMIN": 9116, "DTM_2": 16799, "DTM_2_GRPC": 16800,
 }
 
-// choosePorts gives a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, to be closed
-// when the stack is down.
-func choosePorts(o Options) (ports map[string]string, claims []net.Listener, err error) {
+const maxOffset = 15000
+
+// choosePorts returns a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, to be closed
+// when the stack is down: between the choice and the start lies a build that can take minutes.
+func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err error) {
 	ports = map[string]string{}
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close()
-		}
-	}()
 	offset, err := strconv.Atoi(cmp.Or(o.Env["PORT_OFFSET"], "0"))
-	if err != nil || offset < 0 || offset > 28000 {
-		return nil, nil, fmt.Errorf("PORT_OFFSET=%s: it is a number from 0 to 28000", o.Env["PORT_OFFSET"])
+	if err != nil || offset < 0 || offset > maxOffset {
+		return nil, nil, fmt.Errorf("PORT_OFFSET=%s: it is a number from 0 to %d", o.Env["PORT_OFFSET"], maxOffset)
 	}
 	wanted := maps.Clone(defaultPorts)
 	if o.Replicas > 1 {
 		maps.Copy(wanted, secondPorts)
 	}
-	for name, port := range wanted {
+	for name, number := range wanted {
 		variable := "PORT_" + name
-		port += offset
+		number += offset
 		if chosen := o.Env[variable]; chosen != "" {
 			n, err := strconv.Atoi(chosen)
 			if err != nil || n < 1 || n > 65535 {
 				return nil, nil, fmt.Errorf("%s=%s: a port is a number from 1 to 65535", variable, chosen)
 			}
-			port = n
+			number = n
 		} else if o.RandomPorts {
-			below := 0
+			var besides []int
 			if name == "BROKER" {
-				below = fastPort
+				besides = []int{-fastPort}
 			}
-			l, claim, err := freePort(below)
-			claims = append(claims, claim...)
+			claim, err := port.Take(besides...)
 			if err != nil {
 				return nil, claims, err
 			}
-			held = append(held, l...)
-			port = l[0].Addr().(*net.TCPAddr).Port
+			claims = append(claims, claim)
+			number = claim.Port
 		}
-		ports[variable] = strconv.Itoa(port)
+		ports[variable] = strconv.Itoa(number)
 	}
 	fast := strconv.Itoa(number(ports["PORT_BROKER"]) - fastPort)
 	if chosen := o.Env[brokerFast]; chosen != "" && chosen != fast {
@@ -87,37 +84,6 @@ const (
 	brokerFast = "PORT_BROKER_FAST"
 	fastPort   = 2
 )
-
-// freePort listens on a free port below those that outgoing connections take: a process that is started again must find its
-// port free. The claim keeps the port from other stacks on random ports until it is closed: between the choice and the start
-// lies a build that can take minutes. Unless below is 0, the port that is so far below is free and claimed as well.
-func freePort(below int) (listeners, claims []net.Listener, err error) {
-	for range 1000 {
-		port := 20000 + rand.IntN(12000)
-		listeners, claims, err = nil, nil, nil
-		for _, port := range slices.Compact([]int{port, port - below}) {
-			// A name outside the file system: it goes with the process, however that dies.
-			for _, at := range []struct {
-				network, addr string
-				open          *[]net.Listener
-			}{{"unix", fmt.Sprintf("@fourfold-port-%d", port), &claims}, {"tcp", fmt.Sprintf("127.0.0.1:%d", port), &listeners}} {
-				l, failed := net.Listen(at.network, at.addr)
-				if failed != nil {
-					err = failed
-					break
-				}
-				*at.open = append(*at.open, l)
-			}
-		}
-		if err == nil {
-			return listeners, claims, nil
-		}
-		for _, l := range append(listeners, claims...) {
-			_ = l.Close()
-		}
-	}
-	return nil, nil, fmt.Errorf("no free port between 20000 and 32000: %w", err)
-}
 
 // checkPorts fails for the ports that something else listens on, with who it is and what to do.
 func checkPorts(ports map[string]string) error {

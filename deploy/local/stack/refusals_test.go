@@ -31,7 +31,7 @@ func TestRefusals(t *testing.T) {
 			fmt.Sprintf("port %s is taken by stack.test (process %d): end it, or choose another port by PORT_BROKER=", taken, os.Getpid())},
 		"the broker's second port is chosen": {map[string]string{"PORT_BROKER_FAST": "12345"}, "it is always PORT_BROKER - 2: choose that one"},
 		"a port is no port":                  {map[string]string{"PORT_REDIS": "x"}, "PORT_REDIS=x: a port is a number from 1 to 65535"},
-		"an offset is too large":             {map[string]string{"PORT_OFFSET": "60000"}, "PORT_OFFSET=60000: it is a number from 0 to 28000"},
+		"an offset is too large":             {map[string]string{"PORT_OFFSET": "60000"}, "PORT_OFFSET=60000: it is a number from 0 to 15000"},
 		"a value no shell can hold":          {map[string]string{"ORDER_TTL": "it's"}, "single quote"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,12 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"example.com/fourfold/chassis/port"
 	"example.com/fourfold/deploy/local/progress"
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
@@ -54,8 +54,8 @@ type Stack struct {
 	vars    map[string]string // stack.env
 	secrets secrets
 	super   *supervisor
-	watch   *watch         // nil unless tied to this process
-	claims  []net.Listener // of random ports
+	watch   *watch        // nil unless tied to this process
+	claims  []*port.Claim // of random ports
 }
 
 // Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is already
@@ -128,7 +128,7 @@ func remedied(err error) error {
 // release lets other stacks have the ports.
 func (s *Stack) release() {
 	for _, c := range s.claims {
-		_ = c.Close()
+		c.Close()
 	}
 	s.claims = nil
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/fourfold/chassis/port"
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
@@ -23,7 +24,8 @@ type Server struct {
 	NameServer, Addr string
 
 	dir, root string
-	settings  string // more for broker.conf
+	settings  string         // more for broker.conf
+	ports     [3]*port.Claim // of the name server, of the broker, and of its metrics
 	names     *exec.Cmd
 	broker    *exec.Cmd
 }
@@ -55,22 +57,15 @@ func Start(settings ...string) (*Server, error) {
 }
 
 func (s *Server) start() error {
-	names, err := freePort()
-	if err != nil {
-		return err
+	var err error
+	for claim, besides := range map[**port.Claim][]int{&s.ports[0]: nil, &s.ports[1]: {-fastPort}, &s.ports[2]: nil} {
+		if *claim, err = port.Take(besides...); err != nil {
+			return err
+		}
 	}
-	port, err := freePair()
-	if err != nil {
-		return err
-	}
-	metrics, err := freePort()
-	if err != nil {
-		return err
-	}
-	s.NameServer = net.JoinHostPort("127.0.0.1", strconv.Itoa(names))
-	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	err = setup.Write(setup.Settings{Root: s.root, Dir: s.dir, NameServerPort: strconv.Itoa(names), BrokerPort: strconv.Itoa(port),
-		MetricsPort: strconv.Itoa(metrics), BrokerMore: s.settings})
+	s.NameServer, s.Addr = s.ports[0].Addr(), s.ports[1].Addr()
+	err = setup.Write(setup.Settings{Root: s.root, Dir: s.dir, NameServerPort: strconv.Itoa(s.ports[0].Port),
+		BrokerPort: strconv.Itoa(s.ports[1].Port), MetricsPort: strconv.Itoa(s.ports[2].Port), BrokerMore: s.settings})
 	if err != nil {
 		return err
 	}
@@ -119,6 +114,11 @@ func (s *Server) Stop() {
 		if cmd != nil && cmd.Process != nil {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
+		}
+	}
+	for _, claim := range s.ports {
+		if claim != nil {
+			claim.Close()
 		}
 	}
 	_ = os.RemoveAll(s.dir)
@@ -175,28 +175,8 @@ func findRoot() (string, error) {
 	return "", errors.New("no deploy/rocketmq above the working folder")
 }
 
-// freePair finds a port whose second neighbour below, the broker's fast port, is free too.
-func freePair() (int, error) {
-	for range 100 {
-		port, err := freePort()
-		if err != nil {
-			return 0, err
-		}
-		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port-2)); err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, errors.New("no two free ports")
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
+// fastPort is how far below its first port the broker has a second one.
+const fastPort = 2
 
 // Listening returns the addresses on which pid listens, as /proc has them: hexadecimal, 0100007F:… is 127.0.0.1.
 func Listening(pid int) ([]string, error) {

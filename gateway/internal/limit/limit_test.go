@@ -86,7 +86,7 @@ func TestPassesAgainAfterRetryAfter(t *testing.T) {
 	t.Parallel()
 	l, _ := open(t, redistest.Start(t).Addr, patient)
 	rate := limit.Rate{PerSecond: 20, Burst: 1}
-	take(l, "a", rate, 2)
+	_, _ = take(l, "a", rate, 2)
 	assert.Eventually(t, func() bool { return l.Take(t.Context(), "a", rate) == nil }, 5*time.Second, 10*time.Millisecond)
 }
 
@@ -102,7 +102,7 @@ func TestRedisDownAndBack(t *testing.T) {
 	server := redistest.Start(t)
 	l, log := open(t, server.Addr, patient)
 	rate := limit.Rate{PerSecond: 1, Burst: 1}
-	take(l, "a", rate, 2)
+	_, _ = take(l, "a", rate, 2)
 
 	server.Stop()
 	passed, _ := take(l, "a", rate, 100)

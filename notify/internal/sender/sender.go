@@ -119,8 +119,11 @@ func (s *Sender) send(ctx context.Context, until time.Time, l mysql.Leased) {
 	ctx, span := otel.Tracer(scope).Start(telemetry.Begin(ctx), "send "+string(l.Channel))
 	defer span.End()
 	telemetry.Note(ctx, slog.String("notification", l.ID))
-	state, why, outcome := notification.GivenUp(l.Age, s.times.GiveUp, l.Tries), "", ""
-	var err error
+	state := notification.GivenUp(l.Age, s.times.GiveUp, l.Tries)
+	var (
+		why, outcome string
+		err          error
+	)
 	switch state {
 	case notification.Stale:
 		outcome, why = "stale", "nobody could send it for too long"

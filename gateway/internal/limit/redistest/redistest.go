@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/fourfold/chassis/port"
 )
 
 // Server is a Redis server on 127.0.0.1 that keeps nothing.
@@ -19,12 +21,12 @@ type Server struct {
 // Start runs a server until the test ends. It fails the test when none is installed.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	claim, err := port.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Addr: l.Addr().String()}
-	_ = l.Close()
+	t.Cleanup(claim.Close)
+	s := &Server{Addr: claim.Addr()}
 	s.Restart(t)
 	return s
 }

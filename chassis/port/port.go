@@ -1,0 +1,80 @@
+// Package port chooses ports on 127.0.0.1 for servers that may be killed and started again.
+//
+// A port that the kernel chooses (":0") will not do for those: it is one of those that outgoing connections take, so that while
+// the server is away a client, even its own, can have it.
+package port
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"syscall"
+)
+
+// Ephemeral is the first port that Linux gives to outgoing connections unless net.ipv4.ip_local_port_range says otherwise. A
+// server's port is a lower one.
+const Ephemeral = 32768
+
+const (
+	lowest = 20000
+	count  = 12000
+)
+
+// A Claim keeps a port from everyone else who chooses one by this package, in any process.
+type Claim struct {
+	Port int
+	held []net.Listener
+}
+
+// Take chooses a port on which nobody listens. The ports that lie so far above (below, when negative) it are free and claimed too.
+// The claim holds until it is closed or the process ends, however it ends; nobody listens on the port meanwhile.
+func Take(besides ...int) (*Claim, error) {
+	var last error
+	for range 1000 {
+		c := &Claim{Port: lowest + rand.IntN(count)}
+		if last = c.take(besides); last == nil {
+			return c, nil
+		}
+		c.Close()
+	}
+	return nil, fmt.Errorf("no free port between %d and %d: end what listens there: %w", lowest, lowest+count, last)
+}
+
+func (c *Claim) take(besides []int) error {
+	for _, beside := range append([]int{0}, besides...) {
+		// A name outside the file system: it goes with the process.
+		claim, err := net.Listen("unix", fmt.Sprintf("@fourfold-port-%d", c.Port+beside))
+		if err != nil {
+			return err
+		}
+		c.held = append(c.held, claim)
+		if err := free(c.Port + beside); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// free fails when somebody listens on the port. A process forked while it looks would hold the port open until it runs its program,
+// so none is.
+func free(port int) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// Addr is the port on 127.0.0.1 as host:port.
+func (c *Claim) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)) }
+
+// Close lets others choose the port. A second time it does nothing.
+func (c *Claim) Close() {
+	for _, l := range c.held {
+		_ = l.Close()
+	}
+	c.held = nil
+}

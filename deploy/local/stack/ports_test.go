@@ -1,0 +1,48 @@
+package stack
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/port"
+)
+
+// TestDefaultPorts: none is double or one that a client's connection may take, shifted as far as can be either.
+func TestDefaultPorts(t *testing.T) {
+	t.Parallel()
+	for _, offset := range []int{0, maxOffset} {
+		ports, _, err := choosePorts(Options{Replicas: maxReplicas, Env: map[string]string{"PORT_OFFSET": strconv.Itoa(offset)}})
+		require.NoError(t, err)
+		names := map[string]string{}
+		for _, name := range slices.Sorted(maps.Keys(ports)) {
+			assert.Less(t, number(ports[name]), port.Ephemeral, "%s with PORT_OFFSET=%d", name, offset)
+			assert.Empty(t, names[ports[name]], "%s has this port too, %s", name, ports[name])
+			names[ports[name]] = name
+		}
+	}
+}
+
+// TestPortsOfConfigs: started alone, a service listens and looks for the others where the stack has them.
+func TestPortsOfConfigs(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../../*/config.yaml")
+	require.NoError(t, err)
+	require.Len(t, files, len(services)+1)
+	for _, file := range append(files, "../../dtm/settings.go") {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		named := regexp.MustCompile(`(?:127\.0\.0\.1:|_PORT": *")(\d+)`).FindAllStringSubmatch(string(text), -1)
+		assert.NotEmpty(t, named, file)
+		for _, match := range named {
+			assert.Contains(t, slices.Collect(maps.Values(defaultPorts)), number(match[1]), file)
+		}
+	}
+}

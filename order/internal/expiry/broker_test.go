@@ -1,0 +1,57 @@
+package expiry_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/migrations"
+)
+
+// TestBrokerKilled: the wake-up of each timer comes at its time although the broker is killed when it has just taken them into its timer
+// wheel, which it writes to disk every ten seconds only.
+func TestBrokerKilled(t *testing.T) {
+	t.Parallel()
+	server, err := rocketmqtest.Start()
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	server.Create(t, eventv1.TopicOrderTimers, eventv1.TopicOrders)
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	broker := server.Dial(t)
+	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
+	store := mysql.NewStore(db, outbox)
+	run(t, outbox.Relay)
+	began := time.Now()
+	awaitWoken := func(ids ...string) {
+		t.Helper()
+		want := map[string]bool{}
+		for _, id := range ids {
+			want["expiry:"+id] = true
+		}
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			woken := map[string]bool{}
+			assert.NoError(c, broker.Replay(t.Context(), eventv1.TopicOrderTimers, began, time.Now().Add(time.Hour), func(e mq.Event) error {
+				woken[e.Attributes["timer"]] = true
+				assert.False(t, time.Now().Before(e.Time.Truncate(100*time.Millisecond)), "too early")
+				return nil
+			}))
+			assert.Equal(c, want, woken)
+		}, 60*time.Second, 100*time.Millisecond)
+	}
+	for _, id := range []string{"a", "b", "c", "d", "e"} {
+		add(t, store, id, 20*time.Second)
+	}
+	await(t, db, "SENT 10\n--\n", "SELECT state, COUNT(*) FROM mq_outbox GROUP BY state")
+	add(t, store, "first", time.Second)
+	awaitWoken("first") // so the broker has taken in those that were sent before
+	server.Kill()
+	require.NoError(t, server.Restart())
+	awaitWoken("first", "a", "b", "c", "d", "e")
+}
