@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"context"
+	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -79,5 +81,47 @@ func TestCoordinatorDown(t *testing.T) {
 	require.NoError(t, shared.WaitHealthy(t.Context(), "dtm"))
 	require.Equal(t, 200, c.pay(t, id).code)
 	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | ABANDONED,ABANDONED,DONE", footprint(t, id))
+	requireBooks(t)
+}
+
+// TestCoordinatorDeadlocks: the coordinator's database undoes every tenth of its writes to end a deadlock, at every step of many
+// payments and refunds at once. None of them is canceled for it.
+func TestCoordinatorDeadlocks(t *testing.T) {
+	log := open(t, shared.DSN("shop_dtm"))
+	exec := func(ctx context.Context, stmt string) {
+		_, err := log.ExecContext(ctx, stmt)
+		require.NoError(t, err, stmt)
+	}
+	// A sequence is outside of all transactions, so it counts also what is undone.
+	exec(t.Context(), "CREATE OR REPLACE SEQUENCE forced NOCACHE")
+	for name, on := range map[string]string{
+		"forced_new": "INSERT ON trans_global", "forced_status": "UPDATE ON trans_global", "forced_branch": "INSERT ON trans_branch_op",
+	} {
+		t.Cleanup(func() { exec(context.Background(), "DROP TRIGGER "+name) })
+		exec(t.Context(), "CREATE OR REPLACE TRIGGER "+name+" BEFORE "+on+` FOR EACH ROW
+			IF RAND() < 0.1 AND NEXT VALUE FOR forced > 0 THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213; END IF`)
+	}
+	sku := product(t, 500, 1000)
+	var shoppers sync.WaitGroup
+	for range 12 {
+		c := shopper(t)
+		shoppers.Go(func() {
+			for range 3 {
+				id := c.order(t, sku, 2)
+				a, err := c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil)
+				if !assert.NoError(t, err) || !assert.Contains(t, []int{200, 202}, a.code, a.raw) {
+					return
+				}
+				c.settled(t, id, 20*time.Second, "PAID")
+				assert.Equal(t, paidOnce, footprint(t, id))
+			}
+			id := paid(t, c, sku)
+			c.must(t, 200, "POST", "/v1/orders/"+id+"/refund", nil)
+		})
+	}
+	shoppers.Wait()
+	undone, err := strconv.Atoi(one(t, db(t, "shop_dtm"), "SELECT next_not_cached_value - 1 FROM forced"))
+	require.NoError(t, err)
+	require.Greater(t, undone, 50)
 	requireBooks(t)
 }

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	example.com/fourfold/api v0.0.0
 	example.com/fourfold/chassis v0.0.0
+	github.com/dtm-labs/client v1.17.3
 	github.com/go-kratos/kratos/v2 v2.9.2
 	github.com/google/uuid v1.6.0
 	github.com/stretchr/testify v1.12.1
@@ -30,7 +31,6 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
-	github.com/dtm-labs/client v1.17.3 // indirect
 	github.com/emirpasic/gods v1.12.0 // indirect
 	github.com/go-kratos/aegis v0.2.0 // indirect
 	github.com/go-kratos/kratos/contrib/middleware/validate/v2 v2.0.0-20260404020628-f149714c1d54 // indirect

@@ -2,9 +2,10 @@
 # Proves that the tests can fail: applies each mutant of scripts/mutants to a copy of the tree, one at a time in each, and
 # demands that the test it names turns red. Usage: scripts/mutants.sh [NAME …]
 #
-# A mutant is a patch with two lines on top:
+# A mutant is a patch with these lines on top:
 #   test: what to hand to `go test`, from the root
 #   red:  the test that must fail
+#   in:   only for a module outside of go.work: its folder, from which `go test` is run instead
 set -euo pipefail
 cd "$(dirname "$0")/.."
 copies=$(mktemp -d)
@@ -27,9 +28,10 @@ done
 
 # judge COPY NAME applies a mutant, runs its test and says what came of it; it fails when the mutant lives.
 judge() {
-  local copy=$1 name=$2 patch=$PWD/scripts/mutants/$2.patch test red verdict rc=0
+  local copy=$1 name=$2 patch=$PWD/scripts/mutants/$2.patch test red in verdict rc=0
   test=$(sed -n 's/^test: //p' "$patch")
   red=$(sed -n 's/^red: //p' "$patch")
+  in=$(sed -n 's/^in: *//p' "$patch")
   if [[ -z $test || -z $red ]]; then
     printf '%-32s %s\n' "$name" "NOT A MUTANT: it needs its lines test: and red:"
     return 1
@@ -40,7 +42,7 @@ judge() {
   fi
   (cd "$copy" && patch -sp1 <"$patch")
   # shellcheck disable=SC2086 # the test line holds several words
-  if (cd "$copy" && go test -count=1 $test) >"$copy/out.txt" 2>&1; then
+  if (cd "$copy/$in" && { [[ -z $in ]] || export GOWORK=off; } && go test -count=1 $test) >"$copy/out.txt" 2>&1; then
     verdict="SURVIVED: $test passes" rc=1
   elif grep -qF -- "--- FAIL: $red (" "$copy/out.txt"; then
     verdict="killed by $red"

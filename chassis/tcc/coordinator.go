@@ -157,8 +157,10 @@ func (t *Transaction) LocalTryContext(ctx context.Context, branchID string) cont
 	return context.WithValue(ctx, localCall{}, call{gid: t.gid, branchID: branchID, op: opTry, mac: t.headers[macHeader]})
 }
 
-// Submit asks to confirm all branches. Send it ONCE: on a gid that is already submitted the server would process no branch
-// and mark the transaction succeeded. The answer is a hint, errors included; the truth is in the participants' rows.
+// Submit asks to confirm all branches. It may be repeated, also while another one is under way: the coordinator (deploy/dtm; not DTM's
+// own server, which would lose the Confirms) confirms once and answers the others alike. nil means decided: every branch
+// will be confirmed. An error that is Refused is final: the coordinator cancels the transaction, or does not know it. After every other
+// error it may or may not be decided.
 func (t *Transaction) Submit(ctx context.Context) error {
 	_, err := t.c.dtm.Submit(ctx, t.request)
 	return err
@@ -237,8 +239,8 @@ func (c *Coordinator) adminCallTo(ctx context.Context, base, method, path string
 	return resp.StatusCode, answer, err
 }
 
-// Refused tells whether a Try's error is a refusal by the business (gRPC Aborted). Every other error is unknown: the
-// Try may have happened.
+// Refused reports whether err is a refusal (gRPC Aborted): of a Try by the business, of Submit by the coordinator. After every other error
+// it is unknown whether the call had its effect.
 func Refused(err error) bool {
 	return err != nil && status.Code(err) == codes.Aborted
 }

@@ -49,6 +49,25 @@ replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t
 replace 'go func(ctx context.Context) {' $'done := servers.Behind()\n\t\tgo func(ctx context.Context) {\n\t\t\tdefer done()'
 written
 
+# Submit may be repeated: dtmsvr/submit.go.
+cp dtmsvr/submit.go "$copy/dtmsvr/submit.go"
+edit dtmsvr/api.go
+replace $'\tt.Status = dtmcli.StatusSubmitted\n\tbranches, err := t.saveNew()\n' \
+  $'\tif t.TransType == "tcc" {\n\t\treturn submitTCC(t)\n\t}\n\tt.Status = dtmcli.StatusSubmitted\n\tbranches, err := t.saveNew()\n'
+written
+
+# The branches were read before the time-out was written: one that was registered in between would never be canceled.
+edit dtmsvr/trans_type_tcc.go
+replace 'fmt.Sprintf("Timeout after %d seconds", t.TimeoutToFail)))' \
+  $'fmt.Sprintf("Timeout after %d seconds", t.TimeoutToFail)))\n\t\tbranches = GetStore().FindBranches(t.Gid)'
+written
+
+# What the database rolls back to end a deadlock is repeated.
+edit dtmsvr/storage/registry/registry.go
+replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t"example.com/fourfold/deploy/dtm/deadlock"\n'
+replace 'return &sql.Store{}' 'return deadlock.Store{Store: &sql.Store{}}'
+written
+
 # A participant that is frozen or cut off must not hold every second call of two instances.
 edit client/dtmgrpc/dtmgimp/grpc_clients.go
 replace $'\tgrpc "google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/instances"\n\tgrpc "google.golang.org/grpc"\n'
@@ -58,4 +77,4 @@ written
 cp go.mod "$copy/our.mod"
 cp go.sum "$copy/our.sum"
 go mod edit -replace "github.com/dtm-labs/dtm=$copy" "$copy/our.mod"
-go build -modfile "$copy/our.mod" -ldflags '-X main.hosts=patched' -o "$output" .
+go build -modfile "$copy/our.mod" -tags patched -ldflags '-X main.hosts=patched' -o "$output" .

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"time"
+
+	"example.com/fourfold/deploy/dtm/deadlock"
 )
 
 // hasten keeps the retries of decided (submitted or aborting) transactions close together until ctx ends. First it makes all
@@ -50,10 +53,13 @@ func due(ctx context.Context, db *sql.DB, within, longest time.Duration) error {
 		return err
 	}
 	for _, id := range ids {
-		_, err := db.ExecContext(ctx,
-			"UPDATE trans_global SET next_cron_time = ?, next_cron_interval = LEAST(next_cron_interval, ?)"+
-				" WHERE id = ? AND status IN ('submitted', 'aborting') AND next_cron_time > ?",
-			latest, int64(longest/time.Second), id, latest)
+		err := deadlock.Repeat("hasten", fmt.Sprint("id ", id), func() error {
+			_, err := db.ExecContext(ctx,
+				"UPDATE trans_global SET next_cron_time = ?, next_cron_interval = LEAST(next_cron_interval, ?)"+
+					" WHERE id = ? AND status IN ('submitted', 'aborting') AND next_cron_time > ?",
+				latest, int64(longest/time.Second), id, latest)
+			return err
+		})
 		if err != nil {
 			return err
 		}

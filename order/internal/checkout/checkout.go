@@ -8,12 +8,10 @@ import (
 	"log/slog"
 	"time"
 
-	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/failpoint"
@@ -167,10 +165,7 @@ func (c *Checkout) attempt(ctx context.Context, f flow, o order.Order, gid strin
 	}
 
 	slog.InfoContext(ctx, "decided: submit", "kind", f.kind)
-	// Once, whatever it answers: see tcc.Transaction.Submit.
-	if err := c.call(ctx, global.Submit); err != nil {
-		slog.WarnContext(ctx, "submit: outcome unknown, the row will tell", "err", err)
-	}
+	c.submit(ctx, deadline, global)
 	return f.hit(ctx, "submitted")
 }
 
@@ -219,60 +214,6 @@ func (c *Checkout) tryOwn(ctx context.Context, f flow, global *tcc.Transaction, 
 		return nil // the answer was lost, the Try was not
 	}
 	return errors.Join(tryErr, err)
-}
-
-// tryOthers runs the other three Tries in parallel and gives the first refusal's reason; PAYMENT_TIMEOUT when one is still
-// unknown at ctx's deadline; "" when all are tried. An unknown Try is repeated, which the barrier makes harmless: a
-// participant's restart costs the shopper a second, not the order.
-func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction, o order.Order) order.Reason {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range f.participants[1:] {
-		group.Go(func() error {
-			for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-				call, cancel := context.WithTimeout(global.TryContext(ctx, p.branchID), c.times.Call)
-				err := p.try(call, o)
-				cancel()
-				switch {
-				case err == nil:
-					return nil
-				case tcc.Refused(err):
-					return refusal{p.reason(err)}
-				}
-				select {
-				case <-ctx.Done():
-					slog.WarnContext(ctx, "try given up", "branch", p.branchID, "err", err)
-					return refusal{order.PaymentTimeout}
-				case <-time.After(pause):
-				}
-			}
-		})
-	}
-	var r refusal
-	if errors.As(group.Wait(), &r) {
-		return r.reason
-	}
-	return ""
-}
-
-// refusal ends the group of Tries.
-type refusal struct{ reason order.Reason }
-
-func (r refusal) Error() string { return string(r.reason) }
-
-func (p participant) reason(err error) order.Reason {
-	switch r := order.Reason(kerrors.Reason(err)); r {
-	case order.StockNotEnough, order.ProductUnknown, order.CreditRefused, order.DeliveryRefused:
-		return r
-	}
-	return p.refusal
-}
-
-// abort asks for the Cancels. When the request is lost, the coordinator's time-out does the same.
-func (c *Checkout) abort(ctx context.Context, global *tcc.Transaction, reason string) {
-	err := c.call(ctx, func(ctx context.Context) error { return global.Abort(ctx, reason) })
-	if err != nil {
-		slog.WarnContext(ctx, "abort: outcome unknown, the time-out will cancel", "reason", reason, "err", err)
-	}
 }
 
 func (c *Checkout) abandon(ctx context.Context, f flow, orderID, gid string) (held bool, err error) {

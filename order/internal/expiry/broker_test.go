@@ -9,6 +9,7 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/mysql"
@@ -24,8 +25,8 @@ func TestBrokerKilled(t *testing.T) {
 	t.Cleanup(server.Stop)
 	server.Create(t, eventv1.TopicOrderTimers, eventv1.TopicOrders)
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	broker := server.Dial(t)
-	outbox := mq.NewOutbox(db, broker, mq.OutboxConfig{})
+	reader := server.Broker(t, "reader")
+	outbox := mq.NewOutbox(db, server.Dial(t), mq.OutboxConfig{})
 	store := mysql.NewStore(db, outbox)
 	run(t, outbox.Relay)
 	began := time.Now()
@@ -37,11 +38,12 @@ func TestBrokerKilled(t *testing.T) {
 		}
 		require.EventuallyWithT(t, func(c *assert.CollectT) {
 			woken := map[string]bool{}
-			assert.NoError(c, broker.Replay(t.Context(), eventv1.TopicOrderTimers, began, time.Now().Add(time.Hour), func(e mq.Event) error {
+			events, err := mqtest.Events(t.Context(), reader, eventv1.TopicOrderTimers, began)
+			assert.NoError(c, err)
+			for _, e := range events {
 				woken[e.Attributes["timer"]] = true
 				assert.False(t, time.Now().Before(e.Time.Truncate(100*time.Millisecond)), "too early")
-				return nil
-			}))
+			}
 			assert.Equal(c, want, woken)
 		}, 60*time.Second, 100*time.Millisecond)
 	}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dtm-labs/dtm/client/dtmgrpc/dtmgpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// branches are those of a transaction that openFour opens.
+var branches = []string{"01", "02", "03", "04"}
+
+// openFour opens a transaction of four branches whose phases are p's methods Confirm01, Cancel01 and so on.
+func openFour(t *testing.T, c *coordinator, p *participant, gid string, timeoutToFail int64) *dtmgpb.DtmRequest {
+	t.Helper()
+	ctx, req := within(t, 10*time.Second), request(gid, timeoutToFail)
+	if _, err := c.Prepare(ctx, req); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range branches {
+		if _, err := c.RegisterBranch(ctx, p.branch(gid, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return req
+}
+
+func (p *participant) branch(gid, id string) *dtmgpb.DtmBranchRequest {
+	return &dtmgpb.DtmBranchRequest{Gid: gid, TransType: "tcc", BranchID: id, Data: map[string]string{
+		"confirm": p.addr + "/test.Branch/Confirm" + id,
+		"cancel":  p.addr + "/test.Branch/Cancel" + id,
+	}}
+}
+
+// submitting asks c to submit req, and tells what came of it.
+func submitting(t *testing.T, c *coordinator, req *dtmgpb.DtmRequest) <-chan error {
+	t.Helper()
+	ctx, answered := within(t, 15*time.Second), make(chan error, 1)
+	go func() {
+		_, err := c.Submit(ctx, req)
+		answered <- err
+	}()
+	return answered
+}
+
+// confirmed waits until gid reads succeed, and demands that no Confirm was lost, and with once that none was repeated.
+func confirmed(t *testing.T, c *coordinator, p *participant, gid string, once bool) {
+	t.Helper()
+	eventually(t, 10*time.Second, gid+" succeeds", func() bool { return c.status(gid) == "succeed" })
+	for _, id := range branches {
+		if n := p.got("Confirm"+id, gid); n == 0 || once && n > 1 {
+			t.Errorf("branch %s was confirmed %d times", id, n)
+		}
+		if p.got("Cancel"+id, gid) > 0 {
+			t.Errorf("branch %s was canceled", id)
+		}
+	}
+	r, err := c.query(gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range r.Branches {
+		if b.Op == "confirm" && b.Status != "succeed" {
+			t.Errorf("the transaction reads succeed, a Confirm %s", b.Status)
+		}
+	}
+}
+
+// However many Submits of one transaction there are, and however they interleave, all say OK and one of them confirms.
+func TestSubmitIsRepeatable(t *testing.T) {
+	t.Parallel()
+	env := database(t, mariadb)
+	one, two, p := start(t, env...), start(t, env...), newParticipant(t)
+	p.serve(t)
+
+	t.Run("twenty at once", func(t *testing.T) {
+		t.Parallel()
+		req := openFour(t, one, p, "twenty", 8)
+		var calls sync.WaitGroup
+		for i := range 20 {
+			calls.Go(func() {
+				if _, err := []*coordinator{one, two}[i%2].Submit(t.Context(), req); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		confirmed(t, one, p, "twenty", true)
+	})
+
+	t.Run("both before the write", func(t *testing.T) {
+		t.Parallel()
+		req, s := openFour(t, one, p, "before", 8), newSession(t, env)
+		s.exec(t, "BEGIN")
+		s.exec(t, "SELECT id FROM trans_global WHERE gid = 'before' FOR UPDATE")
+		first, second := submitting(t, one, req), submitting(t, two, req)
+		s.awaits(t, 2, "UPDATE `trans_global`%before%")
+		s.exec(t, "COMMIT")
+		for _, answered := range []<-chan error{first, second} {
+			if err := <-answered; err != nil {
+				t.Error(err)
+			}
+		}
+		confirmed(t, one, p, "before", true)
+	})
+
+	t.Run("after the end", func(t *testing.T) {
+		t.Parallel()
+		req := openFour(t, one, p, "end", 8)
+		submit(t, one, req)
+		confirmed(t, one, p, "end", true)
+		for _, c := range []*coordinator{one, two} {
+			submit(t, c, req)
+		}
+		confirmed(t, one, p, "end", true)
+	})
+}
+
+// The first Submit has made the transaction submitted, and stands still before it reads the branches. The second answers, and leaves
+// them to the first.
+func TestSubmitBetweenWriteAndConfirms(t *testing.T) {
+	t.Parallel()
+	env := database(t, mariadb)
+	one, two, p := start(t, env...), start(t, env...), newParticipant(t)
+	p.serve(t)
+	req, s := openFour(t, one, p, "between", 8), newSession(t, env)
+	s.exec(t, "LOCK TABLES trans_branch_op WRITE")
+	first := submitting(t, one, req)
+	s.awaits(t, 1, "SELECT%trans_branch_op%")
+	for _, c := range []*coordinator{one, two} {
+		if _, err := c.Submit(within(t, 5*time.Second), req); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := stored(t, env, "between"); got != "submitted" {
+		t.Errorf("before any Confirm it reads %s", got)
+	}
+	s.exec(t, "UNLOCK TABLES")
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	confirmed(t, one, p, "between", true)
+}
+
+// The process of the first Submit dies, before its write has come through or after it. A repeated Submit is answered by another
+// instance or by the next start, and recovery confirms.
+func TestSubmitOutlivesItsProcess(t *testing.T) {
+	t.Parallel()
+	for _, dies := range []string{"before", "after"} {
+		for _, next := range []string{"other instance", "next start"} {
+			t.Run(dies+" the write, "+next, func(t *testing.T) {
+				t.Parallel()
+				env := append(database(t, mariadb), "RETRY_INTERVAL_MAX=1")
+				first, p := start(t, env...), newParticipant(t)
+				second := first
+				if next == "other instance" {
+					second = start(t, env...)
+				}
+				p.serve(t)
+				req, s := openFour(t, first, p, "dies", 8), newSession(t, env)
+				if dies == "before" {
+					s.exec(t, "BEGIN")
+					s.exec(t, "SELECT id FROM trans_global WHERE gid = 'dies' FOR UPDATE")
+				} else {
+					s.exec(t, "LOCK TABLES trans_branch_op WRITE")
+				}
+				lost := submitting(t, first, req)
+				if dies == "before" {
+					s.awaits(t, 1, "UPDATE `trans_global`%dies%")
+				} else {
+					s.awaits(t, 1, "SELECT%trans_branch_op%")
+				}
+				first.kill()
+				if err := <-lost; err == nil {
+					t.Error("a dead process answered")
+				}
+				if dies == "before" {
+					s.exec(t, "COMMIT")
+				} else {
+					s.exec(t, "UNLOCK TABLES")
+				}
+				if second == first {
+					first.run(t)
+					eventually(t, 20*time.Second, "ready again", first.ready)
+				}
+				submit(t, second, req)
+				confirmed(t, second, p, "dies", false)
+			})
+		}
+	}
+}
+
+// What cannot be submitted is refused for good, and no transaction comes of it.
+func TestSubmitRefused(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=1")...), newParticipant(t)
+	refused := func(req *dtmgpb.DtmRequest) {
+		t.Helper()
+		if _, err := c.Submit(t.Context(), req); status.Code(err) != codes.Aborted {
+			t.Errorf("Submit: %v", err)
+		}
+	}
+	refused(request("unknown", 8))
+	if got := c.status("unknown"); got != "unknown" {
+		t.Errorf("a Submit made a transaction: %s", got)
+	}
+	req := openFour(t, c, p, "aborted", 8)
+	if _, err := c.Abort(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	refused(req) // it is aborting: the participant is away
+	p.serve(t)
+	eventually(t, 10*time.Second, "the Cancels", func() bool { return c.status("aborted") == "failed" })
+	refused(req)
+	for _, id := range branches {
+		if p.got("Confirm"+id, "aborted") > 0 {
+			t.Errorf("branch %s was confirmed", id)
+		}
+	}
+}
+
+// A branch is registered while the decision is being written, unseen by who has read the branches before: it takes part.
+func TestBranchAtTheDecision(t *testing.T) {
+	t.Parallel()
+	t.Run("time-out", func(t *testing.T) {
+		t.Parallel()
+		env := database(t, mariadb)
+		c, p := start(t, env...), newParticipant(t)
+		p.serve(t)
+		openFour(t, c, p, "late", 2)
+		s := newSession(t, env)
+		register := registering(t, env, "late")
+		// Recovery takes the transaction up, and reads its branches while the fourth is not yet there.
+		s.exec(t, "LOCK TABLES trans_branch_op WRITE")
+		s.awaits(t, 1, "SELECT%trans_branch_op%")
+		register.exec(t, "SELECT id FROM trans_global WHERE gid = 'late' AND status = 'prepared' FOR UPDATE")
+		s.exec(t, "UNLOCK TABLES")
+		register.awaits(t, 1, "UPDATE `trans_global`%aborting%")
+		register.exec(t, "INSERT INTO trans_branch_op SELECT * FROM later")
+		register.exec(t, "COMMIT")
+		eventually(t, 5*time.Second, "the time-out", func() bool { return c.status("late") == "failed" })
+		for _, id := range branches {
+			if n := p.got("Cancel"+id, "late"); n != 1 {
+				t.Errorf("branch %s was canceled %d times", id, n)
+			}
+		}
+	})
+	t.Run("Submit", func(t *testing.T) {
+		t.Parallel()
+		env := database(t, mariadb)
+		c, p := start(t, env...), newParticipant(t)
+		p.serve(t)
+		req := openFour(t, c, p, "late", 8)
+		register := registering(t, env, "late")
+		register.exec(t, "SELECT id FROM trans_global WHERE gid = 'late' AND status = 'prepared' FOR UPDATE")
+		answered := submitting(t, c, req)
+		register.awaits(t, 1, "UPDATE `trans_global`%submitted%")
+		register.exec(t, "INSERT INTO trans_branch_op SELECT * FROM later")
+		register.exec(t, "COMMIT")
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		confirmed(t, c, p, "late", true)
+	})
+}
+
+// registering takes the fourth branch of gid out of the log, into the table later, and returns a session with an open transaction
+// that is to put it back: what RegisterBranch does, but slowly.
+func registering(t *testing.T, env []string, gid string) session {
+	t.Helper()
+	s := newSession(t, env)
+	s.exec(t, "CREATE TABLE later AS SELECT * FROM trans_branch_op WHERE branch_id = '04' AND gid = ?", gid)
+	s.exec(t, "DELETE FROM trans_branch_op WHERE branch_id = '04' AND gid = ?", gid)
+	s.exec(t, "BEGIN")
+	return s
+}

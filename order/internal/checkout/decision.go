@@ -1,0 +1,91 @@
+package checkout
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+	"golang.org/x/sync/errgroup"
+
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/order"
+)
+
+// tryOthers runs the other three Tries in parallel and returns the first refusal's reason; PAYMENT_TIMEOUT when one is still
+// unknown at ctx's deadline; "" when all are tried. An unknown Try is repeated, which the barrier makes harmless: a
+// participant's restart costs the shopper a second, not the order.
+func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction, o order.Order) order.Reason {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range f.participants[1:] {
+		group.Go(func() error {
+			err := repeat(ctx, func() error {
+				return c.call(global.TryContext(ctx, p.branchID), func(ctx context.Context) error { return p.try(ctx, o) })
+			})
+			switch {
+			case err == nil:
+				return nil
+			case tcc.Refused(err):
+				return refusal{p.reason(err)}
+			}
+			slog.WarnContext(ctx, "try given up", "branch", p.branchID, "err", err)
+			return refusal{order.PaymentTimeout}
+		})
+	}
+	var r refusal
+	if errors.As(group.Wait(), &r) {
+		return r.reason
+	}
+	return ""
+}
+
+// refusal ends the group of Tries.
+type refusal struct{ reason order.Reason }
+
+func (r refusal) Error() string { return string(r.reason) }
+
+func (p participant) reason(err error) order.Reason {
+	switch r := order.Reason(kerrors.Reason(err)); r {
+	case order.StockNotEnough, order.ProductUnknown, order.CreditRefused, order.DeliveryRefused:
+		return r
+	}
+	return p.refusal
+}
+
+// submit asks for the Confirms, again and again while it is not known whether that was heard: a restart of the coordinator or a lost
+// answer costs the shopper a second, not the order. The last Submit is sent before the deadline, with the time of one call for its
+// answer. What came of it the row tells.
+func (c *Checkout) submit(ctx, deadline context.Context, global *tcc.Transaction) {
+	err := repeat(deadline, func() error { return c.call(ctx, global.Submit) })
+	switch {
+	case tcc.Refused(err):
+		slog.WarnContext(ctx, "submit refused: the transaction is being canceled, or the coordinator has lost it", "err", err)
+	case err != nil:
+		slog.WarnContext(ctx, "submit: outcome unknown, the row will tell", "err", err)
+	}
+}
+
+// abort asks for the Cancels. When the request is lost, the coordinator's time-out does the same.
+func (c *Checkout) abort(ctx context.Context, global *tcc.Transaction, reason string) {
+	err := c.call(ctx, func(ctx context.Context) error { return global.Abort(ctx, reason) })
+	if err != nil {
+		slog.WarnContext(ctx, "abort: outcome unknown, the time-out will cancel", "reason", reason, "err", err)
+	}
+}
+
+// repeat makes call, and once more after a growing pause while its outcome is unknown and ctx has not ended. It returns what the last
+// one said: nil, a refusal, or the error that leaves it unknown.
+func repeat(ctx context.Context, call func() error) error {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		err := call()
+		if err == nil || tcc.Refused(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package checkout_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dtm-labs/client/dtmgrpc/dtmgpb"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	creditv1 "example.com/fourfold/api/credit/v1"
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	orderv1 "example.com/fourfold/api/order/v1"
+	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/checkout"
+	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/payment"
+	"example.com/fourfold/order/migrations"
+)
+
+// coordinator stands for the real one: it answers Submit as the test says, and asks only order's own branch for its last phase.
+type coordinator struct {
+	dtmgpb.UnimplementedDtmServer
+	// submit says what comes of the nth Submit, counted from 1: whether order is confirmed or canceled before the answer, and the answer.
+	submit func(n int) (phase string, answer error)
+	branch *payment.Payment
+	addr   string
+	server *grpc.Server
+
+	mu       sync.Mutex
+	headers  map[string]string
+	request  orderv1.OrderPaymentRequest
+	prepared time.Time
+	submits  []time.Duration // after Prepare
+	aborts   int
+}
+
+// serve lets the coordinator and the other three answer at addr, which it sets.
+func (c *coordinator) serve() error {
+	lis, err := net.Listen("tcp", c.addr)
+	if err != nil {
+		return err
+	}
+	c.addr, c.server = lis.Addr().String(), grpc.NewServer()
+	dtmgpb.RegisterDtmServer(c.server, c)
+	inventoryv1.RegisterStockFreezeServer(c.server, willingInventory{})
+	creditv1.RegisterCreditGrantServer(c.server, willingCredit{})
+	wmsv1.RegisterDeliverySlipServer(c.server, willingWMS{})
+	go func(s *grpc.Server) { _ = s.Serve(lis) }(c.server)
+	return nil
+}
+
+func (c *coordinator) Prepare(_ context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.headers, c.prepared = req.GetTransOptions().GetBranchHeaders(), time.Now()
+	return &emptypb.Empty{}, nil
+}
+
+func (c *coordinator) RegisterBranch(_ context.Context, req *dtmgpb.DtmBranchRequest) (*emptypb.Empty, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if req.GetBranchID() != "01" {
+		return &emptypb.Empty{}, nil
+	}
+	return &emptypb.Empty{}, proto.Unmarshal(req.GetBusiPayload(), &c.request)
+}
+
+func (c *coordinator) Submit(ctx context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.submits = append(c.submits, time.Since(c.prepared))
+	op, answer := c.submit(len(c.submits))
+	md := metadata.New(c.headers)
+	md.Set("dtm-gid", req.GetGid())
+	md.Set("dtm-branch_id", "01")
+	md.Set("dtm-op", op)
+	var err error
+	switch ctx = metadata.NewIncomingContext(ctx, md); op {
+	case "confirm":
+		_, err = c.branch.Confirm(ctx, &c.request)
+	case "cancel":
+		_, err = c.branch.Cancel(ctx, &c.request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, answer
+}
+
+func (c *coordinator) Abort(context.Context, *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aborts++
+	return &emptypb.Empty{}, nil
+}
+
+// The other three say yes to every Try.
+type (
+	willingInventory struct {
+		inventoryv1.UnimplementedStockFreezeServer
+	}
+	willingCredit struct {
+		creditv1.UnimplementedCreditGrantServer
+	}
+	willingWMS struct {
+		wmsv1.UnimplementedDeliverySlipServer
+	}
+)
+
+func (willingInventory) Try(context.Context, *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, nil
+}
+
+func (willingCredit) Try(context.Context, *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, nil
+}
+
+func (willingWMS) Try(context.Context, *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, nil
+}
+
+// TestSubmit: one whose outcome is unknown is sent again until the coordinator answers, or the deadline comes; a refused one is not.
+// What the shopper is told is the row's status.
+func TestSubmit(t *testing.T) {
+	t.Parallel()
+	unknown := status.Error(codes.Internal, "the log does not answer")
+	refused := status.Error(codes.Aborted, "aborting and cannot be submitted any more")
+	for name, tt := range map[string]struct {
+		submit  func(n int) (phase string, answer error)
+		submits int // 0: as many as there is time for
+		ends    order.Status
+	}{
+		"answered": {func(int) (string, error) { return "confirm", nil }, 1, order.Paid},
+		"not heard at first": {func(n int) (string, error) {
+			if n < 4 {
+				return "", unknown
+			}
+			return "confirm", nil
+		}, 4, order.Paid},
+		"answer lost": {func(n int) (string, error) {
+			if n == 1 {
+				return "confirm", unknown
+			}
+			return "", nil
+		}, 2, order.Paid},
+		"refused": {func(int) (string, error) { return "cancel", refused }, 1, order.Canceled},
+		"refused when asked again": {func(n int) (string, error) {
+			if n == 1 {
+				return "", unknown
+			}
+			return "cancel", refused
+		}, 2, order.Canceled},
+		"never heard": {func(int) (string, error) { return "", unknown }, 0, order.Updating},
+		"never heard, but decided": {func(n int) (string, error) {
+			if n == 2 {
+				return "confirm", unknown
+			}
+			return "", unknown
+		}, 0, order.Paid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			times := checkout.Times{TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 100 * time.Millisecond}
+			if tt.submits == 0 {
+				times.Deadline = 1500 * time.Millisecond
+			}
+			c := &coordinator{submit: tt.submit}
+			pay, store := initiator(t, c, times)
+			require.NoError(t, pay.Pay(t.Context(), "m", "o"))
+			state, err := store.State(t.Context(), "o")
+			require.NoError(t, err)
+			assert.Equal(t, tt.ends, state.Status)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			assert.Zero(t, c.aborts, "who has asked to confirm does not ask to cancel")
+			if tt.submits > 0 {
+				assert.Len(t, c.submits, tt.submits)
+				return
+			}
+			assert.Greater(t, len(c.submits), 1)
+			assert.Less(t, c.submits[len(c.submits)-1], times.Deadline+times.Call)
+		})
+	}
+}
+
+// TestSubmitOverRestart: the coordinator goes away with the Submit, and is back a second later.
+func TestSubmitOverRestart(t *testing.T) {
+	t.Parallel()
+	c := &coordinator{}
+	back := make(chan error, 1)
+	c.submit = func(n int) (string, error) {
+		if n > 1 {
+			return "confirm", nil
+		}
+		go func() {
+			c.server.Stop()
+			time.AfterFunc(time.Second, func() { back <- c.serve() })
+		}()
+		return "", status.Error(codes.Unavailable, "stopping")
+	}
+	pay, store := initiator(t, c, checkout.Times{
+		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 100 * time.Millisecond})
+	require.NoError(t, pay.Pay(t.Context(), "m", "o"))
+	require.NoError(t, <-back)
+	state, err := store.State(t.Context(), "o")
+	require.NoError(t, err)
+	assert.Equal(t, order.Paid, state.Status)
+}
+
+// initiator is order with the payable order "o" of member "m", under c.
+func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Checkout, *mysql.Store) {
+	t.Helper()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
+	o, err := order.New("o", "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
+	require.NoError(t, err)
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
+		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
+	}))
+	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	require.NoError(t, err)
+	c.branch = payment.New(tcc.NewParticipant("order", db, keys), store)
+
+	c.addr = "127.0.0.1:0"
+	require.NoError(t, c.serve())
+	t.Cleanup(func() { c.server.Stop() })
+	global, err := tcc.Dial(c.addr, "http://127.0.0.1:1", keys)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = global.Close() })
+	peer, err := checkout.Dial(c.addr)
+	require.NoError(t, err)
+	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
+	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", peer, peer, peer, times), store
+}
