@@ -48,6 +48,15 @@ func (e Event) Read(m proto.Message) error {
 	return nil
 }
 
+// Properties are what a filter may ask for: id, source, type, subject, sequence and the attributes.
+func (e Event) Properties() map[string]string {
+	p := map[string]string{"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject, "sequence": strconv.FormatInt(e.Sequence, 10)}
+	for name, value := range e.Attributes {
+		p[name] = value
+	}
+	return p
+}
+
 // NewID makes an id for an event.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 

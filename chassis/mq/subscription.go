@@ -6,8 +6,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"example.com/fourfold/chassis/mq/filter"
 )
 
 // Order is what a subscription promises about the events of one source and subject that carry a sequence number.
@@ -83,4 +86,19 @@ func (s *Subscription) complete(tries int) error {
 		}
 	}
 	return nil
+}
+
+// Wants reports whether the subscription is for e, by its types and its filter: for transports that do not filter themselves.
+func (s Subscription) Wants(e Event) (bool, error) {
+	if len(s.Types) > 0 && !slices.Contains(s.Types, e.Type) {
+		return false, nil
+	}
+	if s.Filter == "" {
+		return true, nil
+	}
+	f, err := filter.Parse(s.Filter)
+	if err != nil {
+		return false, err
+	}
+	return f.Matches(e.Properties()), nil
 }

@@ -1,4 +1,5 @@
-package mq
+// Package filter reads conditions over an event's properties, in the part of SQL92 that brokers understand.
+package filter
 
 import (
 	"errors"
@@ -8,29 +9,11 @@ import (
 	"strings"
 )
 
-// Properties are what a filter may ask for: id, source, type, subject, sequence and the attributes.
-func (e Event) Properties() map[string]string {
-	p := map[string]string{"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject, "sequence": strconv.FormatInt(e.Sequence, 10)}
-	for name, value := range e.Attributes {
-		p[name] = value
-	}
-	return p
-}
+// Filter is a parsed condition.
+type Filter struct{ is predicate }
 
-// Wants reports whether the subscription is for e, by its types and its filter: for transports that do not filter themselves.
-func (s Subscription) Wants(e Event) (bool, error) {
-	if len(s.Types) > 0 && !slices.Contains(s.Types, e.Type) {
-		return false, nil
-	}
-	if s.Filter == "" {
-		return true, nil
-	}
-	is, err := filter(s.Filter)
-	if err != nil {
-		return false, err
-	}
-	return is(e.Properties()) == yes, nil
-}
+// Matches reports whether the condition is true for properties. About one that is not there nothing is true, nor its contrary.
+func (f Filter) Matches(properties map[string]string) bool { return f.is(properties) == yes }
 
 // truth is SQL's: what is said about a property that is not there is neither true nor false.
 type truth int
@@ -51,27 +34,27 @@ func truthOf(b bool) truth {
 // predicate is a parsed filter.
 type predicate func(properties map[string]string) truth
 
-// filter parses the SQL92 that the broker understands: AND, OR, NOT, parentheses, =, <>, <, <=, >, >=, [NOT] BETWEEN, [NOT] IN and
-// IS [NOT] NULL, over properties, 'strings' and numbers. A property is compared with a number as one.
-func filter(text string) (predicate, error) {
-	p := &filterParser{}
+// Parse reads AND, OR, NOT, parentheses, =, <>, <, <=, >, >=, [NOT] BETWEEN, [NOT] IN and IS [NOT] NULL, over properties, 'strings'
+// and numbers. A property is compared with a number as one. An error says what is wrong with text.
+func Parse(text string) (Filter, error) {
+	p := &parser{}
 	if err := p.split(text); err != nil {
-		return nil, fmt.Errorf("filter %s: %w", text, err)
+		return Filter{}, fmt.Errorf("filter %s: %w", text, err)
 	}
 	is, err := p.or()
 	if err == nil && p.peek() != "" {
 		err = fmt.Errorf("%s is too much", p.peek())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("filter %s: %w", text, err)
+		return Filter{}, fmt.Errorf("filter %s: %w", text, err)
 	}
-	return is, nil
+	return Filter{is}, nil
 }
 
-type filterParser struct{ tokens []string }
+type parser struct{ tokens []string }
 
 // split cuts text into names, numbers, operators and strings, which keep their first quote.
-func (p *filterParser) split(text string) error {
+func (p *parser) split(text string) error {
 	for text != "" {
 		n := 1
 		switch c := text[0]; {
@@ -115,7 +98,7 @@ func wordly(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '$'
 }
 
-func (p *filterParser) peek() string {
+func (p *parser) peek() string {
 	if len(p.tokens) == 0 {
 		return ""
 	}
@@ -123,7 +106,7 @@ func (p *filterParser) peek() string {
 }
 
 // accept takes the next words if they are those.
-func (p *filterParser) accept(words ...string) bool {
+func (p *parser) accept(words ...string) bool {
 	if len(p.tokens) < len(words) {
 		return false
 	}
@@ -136,22 +119,22 @@ func (p *filterParser) accept(words ...string) bool {
 	return true
 }
 
-func (p *filterParser) need(word string) error {
+func (p *parser) need(word string) error {
 	if !p.accept(word) {
 		return fmt.Errorf("%s is missing before %q", word, p.peek())
 	}
 	return nil
 }
 
-func (p *filterParser) or() (predicate, error) {
+func (p *parser) or() (predicate, error) {
 	return p.joined("OR", p.and, func(a, b truth) truth { return max(a, b) })
 }
-func (p *filterParser) and() (predicate, error) {
+func (p *parser) and() (predicate, error) {
 	return p.joined("AND", p.not, func(a, b truth) truth { return min(a, b) })
 }
 
 // joined reads operands with word between them.
-func (p *filterParser) joined(word string, operand func() (predicate, error), join func(a, b truth) truth) (predicate, error) {
+func (p *parser) joined(word string, operand func() (predicate, error), join func(a, b truth) truth) (predicate, error) {
 	is, err := operand()
 	for err == nil && p.accept(word) {
 		var right predicate
@@ -162,7 +145,7 @@ func (p *filterParser) joined(word string, operand func() (predicate, error), jo
 	return is, err
 }
 
-func (p *filterParser) not() (predicate, error) {
+func (p *parser) not() (predicate, error) {
 	switch {
 	case p.accept("NOT"):
 		is, err := p.not()
@@ -176,7 +159,7 @@ func (p *filterParser) not() (predicate, error) {
 
 func negated(is predicate) predicate { return func(of map[string]string) truth { return yes - is(of) } }
 
-func (p *filterParser) comparison() (predicate, error) {
+func (p *parser) comparison() (predicate, error) {
 	left, err := p.operand()
 	if err != nil {
 		return nil, err
@@ -206,7 +189,7 @@ func (p *filterParser) comparison() (predicate, error) {
 	return compared(operator, left, right), err
 }
 
-func (p *filterParser) between(x operand) (predicate, error) {
+func (p *parser) between(x operand) (predicate, error) {
 	low, err1 := p.operand()
 	err2 := p.need("AND")
 	high, err3 := p.operand()
@@ -214,7 +197,7 @@ func (p *filterParser) between(x operand) (predicate, error) {
 	return func(of map[string]string) truth { return min(from(of), to(of)) }, errors.Join(err1, err2, err3)
 }
 
-func (p *filterParser) in(x operand) (predicate, error) {
+func (p *parser) in(x operand) (predicate, error) {
 	err := p.need("(")
 	var any []predicate
 	for err == nil {
@@ -238,7 +221,7 @@ func (p *filterParser) in(x operand) (predicate, error) {
 // operand is a property, or a value that is always the same. It reports whether it is there.
 type operand func(properties map[string]string) (value string, there bool)
 
-func (p *filterParser) operand() (operand, error) {
+func (p *parser) operand() (operand, error) {
 	token := p.peek()
 	if token == "" || strings.Contains("()=<>,<>=", token) {
 		return nil, fmt.Errorf("a property or a value is missing before %q", token)
