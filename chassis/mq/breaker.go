@@ -5,49 +5,48 @@ import (
 	"time"
 )
 
-// breaker is what a Bus knows of its transport: everybody who sends tells it the outcome. Who can do without asks it before
-// sending; who cannot asks how long to wait. It tells topics apart, because one that nobody made fails alone.
+// breaker is what a Bus knows of its transport: whoever sends tells it the outcome, and who can do without a half message asks it
+// first. It tells topics apart, because one that nobody made fails alone.
 type breaker struct {
 	mu     sync.Mutex
-	row    int                  // failures since the last success, of any topic
-	failed map[string]time.Time // by topic: the last failure, or when somebody was let through to try
+	topics map[string]circuit // those that fail
+}
+
+// circuit is a topic whose last send failed, or whose last half message did.
+type circuit struct {
+	failed time.Time // the last failure, or when somebody was let through to try
+	half   bool      // a half message failed: only another one shows that they work again
 }
 
 // told notes how a send to topic ended.
-func (b *breaker) told(topic string, err error) {
+func (b *breaker) told(topic string, half bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil {
-		b.row = 0
-		delete(b.failed, topic)
-		return
+	c := b.topics[topic]
+	switch {
+	case err != nil:
+		if b.topics == nil {
+			b.topics = map[string]circuit{}
+		}
+		b.topics[topic] = circuit{time.Now(), half || c.half}
+	case half || !c.half:
+		delete(b.topics, topic)
 	}
-	b.row++
-	if b.failed == nil {
-		b.failed = map[string]time.Time{}
-	}
-	b.failed[topic] = time.Now()
 }
 
-// admits reports whether to send to topic: always while it works. After a failure one caller is let through when nobody has tried for
-// pause, and its outcome decides about the others. While a relay tries more often than that, no caller is.
+// admits reports whether to send a half message to topic: always while that works. After a failure one caller is let through when
+// nobody has failed for pause, and what comes of it decides about the others. While a relay fails more often than that, no caller is.
 func (b *breaker) admits(topic string, pause time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	at, failed := b.failed[topic]
-	if !failed {
+	c, fails := b.topics[topic]
+	if !fails {
 		return true
 	}
-	if time.Since(at) < pause {
+	if time.Since(c.failed) < pause {
 		return false
 	}
-	b.failed[topic] = time.Now()
+	c.failed = time.Now()
+	b.topics[topic] = c
 	return true
-}
-
-// failures returns how many sends have failed since the last that did not.
-func (b *breaker) failures() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.row
 }

@@ -64,10 +64,14 @@ func (b *Bus) complete(ctx context.Context, e Event) Event {
 
 // send lets the transport keep e until at, unless that is zero.
 func (b *Bus) send(ctx context.Context, topic string, e Event, at time.Time) error {
-	return b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return b.transport.Send(ctx, topic, e, at) })
+	err := b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return b.transport.Send(ctx, topic, e, at) })
+	if ctx.Err() == nil && !errors.Is(err, ErrRefused) {
+		b.breaker.told(topic, false, err)
+	}
+	return err
 }
 
-// sending runs send in a span that e carries, counts how it ended, and tells the breaker.
+// sending runs send in a span that e carries, and counts how it ended.
 func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(context.Context, Event) error) error {
 	start := time.Now()
 	if e.TraceParent != "" && !trace.SpanContextFromContext(ctx).IsValid() {
@@ -90,9 +94,6 @@ func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(cont
 	}
 	if err != nil {
 		span.SetStatus(otelcodes.Error, err.Error())
-	}
-	if ctx.Err() == nil && result != "refused" {
-		b.breaker.told(topic, err)
 	}
 	b.meter.published(ctx, topic, result, time.Since(start))
 	return err

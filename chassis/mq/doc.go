@@ -10,6 +10,7 @@
 //	               |  relay: the broker has it           |  asked back and answered in time,
 //	               v                                     |  or the relay, when the grace is over
 //	              SENT <---------------------------------+
+//	               \-- Resend --> READY
 //
 //	VOID: the broker asked about a local transaction that had not come in its time; with this row it cannot come any more.
 //

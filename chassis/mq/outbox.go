@@ -178,10 +178,11 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	return taken, rows.Err()
 }
 
-// sent notes that the broker has r. Also when the lease is over: what it has it has.
-func (o *Outbox) sent(ctx context.Context, id int64) error {
+// sent notes that the broker has a row's event, also when the lease is over, unless somebody else leased the row or wants it sent again:
+// then the broker has the event twice.
+func (o *Outbox) sent(ctx context.Context, owner string, id int64) error {
 	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3), last_error = ''
-		WHERE id = ? AND state IN ('READY', 'HALF')`, id)
+		WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`, id, owner)
 	return err
 }
 

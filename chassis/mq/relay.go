@@ -26,18 +26,21 @@ const (
 // and nothing else; its pauses grow to a minute. While the broker is away, all wait.
 func (o *Outbox) Relay(ctx context.Context) error {
 	owner := NewID()
+	away := 0 // rounds in a row in which the transport took nothing
 	for ctx.Err() == nil {
 		n, err := o.round(ctx, owner)
 		switch {
 		case errors.Is(err, ErrUnavailable):
-			slog.WarnContext(ctx, "relay: the broker does not take events", "err", err, "failures", o.bus.breaker.failures())
-			backoff.Sleep(ctx, backoff.Pause(o.bus.breaker.failures(), 100*time.Millisecond, 2*time.Second))
+			away++
+			slog.WarnContext(ctx, "relay: the broker does not take events", "err", err, "rounds", away)
+			backoff.Sleep(ctx, backoff.Pause(away, 100*time.Millisecond, 2*time.Second))
 			continue
 		case err != nil && ctx.Err() == nil:
 			slog.WarnContext(ctx, "relay", "err", err)
 			backoff.Sleep(ctx, o.cfg.Poll)
 			continue
 		}
+		away = 0
 		o.confirm(ctx)
 		if n == 0 {
 			o.idle(ctx)
@@ -137,7 +140,7 @@ func (o *Outbox) send(ctx context.Context, owner string, r row) error {
 		if err := failpoint.Hit(ctx, "outbox/sent"); err != nil {
 			return err
 		}
-		return o.sent(ctx, r.id)
+		return o.sent(ctx, owner, r.id)
 	case errors.Is(err, ErrRefused):
 		slog.ErrorContext(ctx, "relay: an event is refused and holds up its subject", "event", r.event.ID, "topic", r.topic, "err", err)
 		return o.postpone(ctx, owner, r, backoff.Pause(r.tries, time.Second, time.Minute), err)

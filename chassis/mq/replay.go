@@ -47,6 +47,8 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 	b.mu.Unlock()
 	history, kept := b.transport.(History)
 	switch {
+	case limit < 1:
+		return done, fmt.Errorf("%w: at most %d messages: none is too few", ErrRefused, limit)
 	case in == nil:
 		return done, fmt.Errorf("%w: %s", ErrNoConsumer, s.Group)
 	case in.s.Topic != s.Topic:
@@ -60,7 +62,10 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 			return errEnough
 		}
 		wanted, err := in.s.Wants(d.Event)
-		if err == nil && (wanted || d.Broken != nil) {
+		if d.Broken != nil { // by its tag the broker would keep it from a group that wants some types only
+			wanted = len(in.s.Types) == 0 && in.s.Filter == ""
+		}
+		if err == nil && wanted {
 			// What has begun is not cut, as in Consume.
 			err = done.count(in.deliver(context.WithoutCancel(ctx), d))
 		}
@@ -70,8 +75,8 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 		return err
 	})
 	done.Next = next
-	if errors.Is(err, errEnough) || ctx.Err() != nil {
-		err = nil
+	if errors.Is(err, errEnough) || ctx.Err() != nil && next != "" {
+		err = nil // there is more, and that is all
 	}
 	return done, err
 }
@@ -112,6 +117,9 @@ type Resent struct {
 // the first one's Until come to an end. Groups that had an event do nothing the second time.
 func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Time, limit int) (Resent, error) {
 	r := Resent{Until: until}
+	if limit < 1 {
+		return r, fmt.Errorf("%w: at most %d events: none is too few", ErrRefused, limit)
+	}
 	if until.IsZero() {
 		if err := o.db.QueryRowContext(ctx, "SELECT NOW(3)").Scan(&r.Until); err != nil {
 			return r, err
@@ -126,7 +134,7 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 	in, args := mysql.In(ids[:min(limit, len(ids))])
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
 		// Its time is empty as that of every row that is to be sent: only what is closed may be deleted.
-		res, err := tx.ExecContext(ctx, `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, next_at = NOW(3), tries = 0
+		res, err := tx.ExecContext(ctx, `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, next_at = NOW(3), owner = '', tries = 0
 			WHERE id IN (`+in+`) AND `+sent, append(args, since, r.Until, topic, topic)...)
 		if err == nil {
 			r.Events, err = res.RowsAffected()

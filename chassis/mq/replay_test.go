@@ -3,6 +3,7 @@ package mq_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
@@ -189,4 +191,29 @@ func TestResend(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, other.Events)
 	assert.False(t, other.More)
+}
+
+// slow is a transport whose topic is not there yet.
+type slow struct{ *memory.Transport }
+
+func (slow) Replay(ctx context.Context, _ string, _, _ time.Time, position string, _ func(mq.Delivery) error) (string, error) {
+	<-ctx.Done()
+	return position, mq.ErrUnavailable
+}
+
+// TestReplayOutOfTime: that nothing could be read before the time was over does not look like the end.
+func TestReplayOutOfTime(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	b := mq.NewBus("svc", slow{s.transport}, mq.Config{})
+	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		_, err := b.Replay(ctx, mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 1)
+		require.Error(t, err)
+		return errors.Is(err, mq.ErrUnavailable)
+	}, 20*time.Second, time.Millisecond)
+	_, err := b.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 0)
+	assert.ErrorIs(t, err, mq.ErrRefused)
 }

@@ -45,6 +45,8 @@ type Subscription struct {
 	FirstPause, LongestPause time.Duration
 	// Poll is how often waiting events are looked for: 500 ms.
 	Poll time.Duration
+
+	parsed *filter.Filter // of Filter, once it is complete
 }
 
 var (
@@ -77,8 +79,12 @@ func (s *Subscription) complete(tries int) error {
 		return fmt.Errorf("mq: group %s: strict order waits for each event of a subject, and a filter keeps some away: filter in the handler, or use Newest",
 			s.Group)
 	}
-	if _, err := s.Wants(Event{}); err != nil {
-		return fmt.Errorf("mq: group %s: %w", s.Group, err)
+	if s.Filter != "" {
+		f, err := filter.Parse(s.Filter)
+		if err != nil {
+			return fmt.Errorf("mq: group %s: %w", s.Group, err)
+		}
+		s.parsed = &f
 	}
 	for _, t := range s.Types {
 		if strings.ContainsAny(t, "| *'") || t == "" {
@@ -95,6 +101,9 @@ func (s Subscription) Wants(e Event) (bool, error) {
 	}
 	if s.Filter == "" {
 		return true, nil
+	}
+	if s.parsed != nil {
+		return s.parsed.Matches(e.Properties()), nil
 	}
 	f, err := filter.Parse(s.Filter)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 // Timers do something at a later time: they call a handler in the local transaction that marks the timer as fired. A row decides, so a
 // canceled timer has no effect; an event that the broker keeps until then only makes this service look at the row, to the second. A sweep
-// looks at what nobody woke, and at what lies beyond the three days that the broker can wait.
+// looks at what nobody woke, and at what lies further ahead than a transport can wait.
 //
 //	ARMED --due, handler--> FIRED
 //	     \--Cancel--------> CANCELED
@@ -37,8 +37,8 @@ func NewTimers(o *Outbox, topic string, handle Handler) *Timers {
 }
 
 const (
-	brokerWaits = 71 * time.Hour  // an hour less than it can
-	sweepSlack  = 3 * time.Second // what is on its way has this long
+	longestWait = MaxAhead - time.Hour // of a wake-up with the transport; clocks differ
+	sweepSlack  = 3 * time.Second      // what is on its way has this long
 	sweepEvery  = time.Second
 	sweepBatch  = 100
 )
@@ -63,7 +63,7 @@ func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, 
 		id, when, text, wake.ID); err != nil {
 		return err
 	}
-	if time.Until(when) > brokerWaits {
+	if time.Until(when) > longestWait {
 		return nil // the sweep's
 	}
 	return t.outbox.append(ctx, tx, t.topic, wake, stateReady, when)

@@ -16,6 +16,9 @@ import (
 // ErrLate: the broker asked about the local transaction, and was told that it would not come any more. Nothing was done.
 var ErrLate = errors.New("the local transaction came too late")
 
+// ErrPublished: an event of that id was published before. Nothing was done this time.
+var ErrPublished = errors.New("the event was published before")
+
 // ended are the events whose end message has left, oldest first. It is sent without an answer, so their rows stay HALF for now.
 type ended struct {
 	mu     sync.Mutex
@@ -47,7 +50,7 @@ func (e *ended) takeOlder(age time.Duration, limit int) []string {
 
 // PublishInTx makes local's change and publishes e, both or neither: half message, local transaction, end message. The local transaction
 // also writes the outbox row by which the transport is answered when it asks back. Id, source and time of e are filled in where they
-// are empty, the id anew for each try after a deadlock.
+// are empty, the id anew for each try after a deadlock. ErrPublished when the id is given and known.
 //
 // nil says that the local transaction is committed and e will be delivered; an error of local is returned as it is, and e never will
 // be. Another error, such as one of the commit, leaves open which; then both happened or neither. When the broker is away, the local
@@ -73,12 +76,14 @@ func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local f
 	if err := o.db.QueryRowContext(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)").Scan(&born); err != nil {
 		return err
 	}
+	const half = true
 	var (
 		ran      bool
 		localErr error
 	)
 	execute := func() Verdict {
 		ran = true
+		o.bus.breaker.told(topic, half, nil)
 		if localErr = failpoint.Hit(ctx, "mq/half"); localErr == nil {
 			localErr = o.local(ctx, topic, e, stateHalf, local)
 		}
@@ -106,9 +111,24 @@ func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local f
 	case errors.Is(err, ErrRefused):
 		return err
 	}
+	if ctx.Err() == nil {
+		o.bus.breaker.told(topic, half, err)
+	}
 	// The broker is away, or has the half and did not say so in time: then the same event may come both ways, and the inboxes absorb it.
 	slog.WarnContext(ctx, "no half message; the relay will send the event", "event", e.ID, "topic", topic, "err", err)
 	return o.local(ctx, topic, e, stateReady, local)
+}
+
+// taken says why there is a row of that id already.
+func (o *Outbox) taken(ctx context.Context, id string) error {
+	state, err := o.stateOf(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case state == stateVoid:
+		return ErrLate
+	}
+	return fmt.Errorf("%w: %s", ErrPublished, id)
 }
 
 // errCommit marks an error of the commit itself: the transaction may have happened.
@@ -125,7 +145,7 @@ func (o *Outbox) local(ctx context.Context, topic string, e Event, state string,
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	// The row first: when a check-back has put a tombstone in its place, nothing is done.
 	if err := o.append(ctx, tx, topic, e, state, time.Time{}); mysql.Duplicate(err) {
-		return ErrLate
+		return o.taken(ctx, e.ID)
 	} else if err != nil {
 		return err
 	}

@@ -15,13 +15,16 @@ var (
 	ErrRefused = errors.New("the event is refused")
 )
 
+// MaxAhead is how far ahead a transport must be able to deliver; what is due later is not sent yet.
+const MaxAhead = 72 * time.Hour
+
 // Transport moves events from those who publish to the groups that subscribe. It may deliver an event twice, late and out of
 // order: that is the inbox's business. It must not lose one that Send said it has. Package mqlaws is what each must pass.
 //
 // Its methods may be called by any number of goroutines.
 type Transport interface {
-	// Send hands e over; at is when it may be delivered, at once when zero. nil says that e is stored and will be delivered to
-	// every group of topic. Any error is ErrUnavailable or ErrRefused. Nothing is repeated here. ctx bounds the call.
+	// Send hands e over; at is when it may be delivered, at once when zero, at most MaxAhead from now. nil says that e is stored and will
+	// be delivered to every group of topic. Any error is ErrUnavailable or ErrRefused. Nothing is repeated here. ctx bounds the call.
 	Send(ctx context.Context, topic string, e Event, at time.Time) error
 	// Listen calls take for each message to s.Group that s wants, until ctx ends; then it returns, after every take has. Up to
 	// s.Workers are under way at a time, those of a subject one after another. take reports whether the message is settled:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,20 +89,22 @@ func Load(path string, defaults []byte, cfg any) error {
 	return nil
 }
 
-// bareDuration names the first field of t, or below it, that is a time.Duration; empty when there is none.
-func bareDuration(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map:
-		return bareDuration(t.Elem())
-	case reflect.Struct:
-		for i := range t.NumField() {
-			f := t.Field(i)
-			if f.Type == reflect.TypeFor[time.Duration]() {
-				return "." + f.Name
-			}
-			if below := bareDuration(f.Type); below != "" {
-				return "." + f.Name + below
-			}
+// bareDuration names the first field of t, or below it, that is made of a time.Duration; empty when there is none. inside are the types
+// that t is a part of.
+func bareDuration(t reflect.Type, inside ...reflect.Type) string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Array || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || slices.Contains(inside, t) {
+		return ""
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if strings.HasSuffix(f.Type.String(), reflect.TypeFor[time.Duration]().String()) {
+			return "." + f.Name
+		}
+		if below := bareDuration(f.Type, append(inside, t)...); below != "" {
+			return "." + f.Name + below
 		}
 	}
 	return ""

@@ -98,9 +98,14 @@ func TestLoadIsSilent(t *testing.T) {
 func TestLoadRefusesBareDurations(t *testing.T) {
 	t.Parallel()
 	type part struct{ Timeout time.Duration }
+	type endless struct {
+		Next    *endless
+		Timeout time.Duration
+	}
 	for want, cfg := range map[string]any{
 		".Timeout": &part{}, ".Parts.Timeout": &struct{ Parts []part }{}, ".Part.Timeout": &struct{ Part *part }{},
-		".part.Timeout": &struct{ part }{},
+		".part.Timeout": &struct{ part }{}, ".Pauses": &struct{ Pauses []time.Duration }{}, ".By": &struct{ By map[string]*time.Duration }{},
+		".Endless.Timeout": &struct{ Endless endless }{},
 	} {
 		assert.ErrorContains(t, service.Load("", []byte("a: b"), cfg), want+" is a time.Duration")
 	}

@@ -166,9 +166,9 @@ func (p *parser) comparison() (predicate, error) {
 	}
 	switch {
 	case p.accept("IS", "NOT", "NULL"):
-		return func(of map[string]string) truth { _, there := left(of); return truthOf(there) }, nil
+		return func(of map[string]string) truth { _, there := left.of(of); return truthOf(there) }, nil
 	case p.accept("IS", "NULL"):
-		return func(of map[string]string) truth { _, there := left(of); return truthOf(!there) }, nil
+		return func(of map[string]string) truth { _, there := left.of(of); return truthOf(!there) }, nil
 	case p.accept("NOT", "BETWEEN"):
 		is, err := p.between(left)
 		return negated(is), err
@@ -218,44 +218,80 @@ func (p *parser) in(x operand) (predicate, error) {
 	}, errors.Join(err, p.need(")"))
 }
 
-// operand is a property, or a value that is always the same. It reports whether it is there.
-type operand func(properties map[string]string) (value string, there bool)
+// operand is a property, or a value that is always the same.
+type operand struct {
+	property, value string
+	number          bool // an unquoted number: what it is compared with is one too, or nothing is known
+}
+
+func (x operand) of(properties map[string]string) (value string, there bool) {
+	if x.property == "" {
+		return x.value, true
+	}
+	value, there = properties[x.property]
+	return value, there
+}
 
 func (p *parser) operand() (operand, error) {
 	token := p.peek()
-	if token == "" || strings.Contains("()=<>,<>=", token) {
-		return nil, fmt.Errorf("a property or a value is missing before %q", token)
+	switch {
+	case token == "" || strings.ContainsRune("()=<>,", rune(token[0])) || reserved[strings.ToUpper(token)]:
+		return operand{}, fmt.Errorf("a property or a value is missing before %q", token)
+	case token[0] == '\'':
+		p.tokens = p.tokens[1:]
+		return operand{value: token[1:]}, nil
+	case strings.EqualFold(token, "TRUE") || strings.EqualFold(token, "FALSE"):
+		p.tokens = p.tokens[1:]
+		return operand{value: strings.ToLower(token)}, nil
+	case token[0] == '-' || token[0] == '.' || token[0] >= '0' && token[0] <= '9':
+		if _, err := strconv.ParseFloat(token, 64); err != nil {
+			return operand{}, fmt.Errorf("%s is no number", token)
+		}
+		p.tokens = p.tokens[1:]
+		return operand{value: token, number: true}, nil
 	}
 	p.tokens = p.tokens[1:]
-	if value, quoted := strings.CutPrefix(token, "'"); quoted {
-		return func(map[string]string) (string, bool) { return value, true }, nil
-	}
-	if _, err := strconv.ParseFloat(token, 64); err == nil {
-		return func(map[string]string) (string, bool) { return token, true }, nil
-	}
-	return func(of map[string]string) (string, bool) { value, there := of[token]; return value, there }, nil
+	return operand{property: token}, nil
 }
 
-// compared is how two operands stand: as numbers when both are, else as strings, which are equal or not.
+// reserved are the words that are no property's name.
+var reserved = map[string]bool{"AND": true, "OR": true, "NOT": true, "IN": true, "BETWEEN": true, "IS": true, "NULL": true, "LIKE": true,
+	"CONTAINS": true, "STARTSWITH": true, "ENDSWITH": true}
+
+// compared is how two operands stand: as numbers when one of them is written as one, else as strings, which are equal or not.
 func compared(operator string, a, b operand) predicate {
-	return func(of map[string]string) truth {
-		x, there := a(of)
-		y, too := b(of)
+	return func(properties map[string]string) truth {
+		x, there := a.of(properties)
+		y, too := b.of(properties)
 		if !there || !too {
+			return unknown
+		}
+		if !a.number && !b.number {
+			switch operator {
+			case "=":
+				return truthOf(x == y)
+			case "<>":
+				return truthOf(x != y)
+			}
 			return unknown
 		}
 		m, err1 := strconv.ParseFloat(x, 64)
 		n, err2 := strconv.ParseFloat(y, 64)
-		numbers := err1 == nil && err2 == nil
-		switch operator {
-		case "=":
-			return truthOf(x == y || numbers && m == n)
-		case "<>":
-			return truthOf(x != y && !(numbers && m == n))
-		}
-		if !numbers {
+		if err1 != nil || err2 != nil {
 			return unknown
 		}
-		return truthOf(map[string]bool{"<": m < n, "<=": m <= n, ">": m > n, ">=": m >= n}[operator])
+		switch operator {
+		case "=":
+			return truthOf(m == n)
+		case "<>":
+			return truthOf(m != n)
+		case "<":
+			return truthOf(m < n)
+		case "<=":
+			return truthOf(m <= n)
+		case ">":
+			return truthOf(m > n)
+		}
+		return truthOf(m >= n)
 	}
 }

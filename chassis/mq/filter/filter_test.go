@@ -11,7 +11,7 @@ import (
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	event := map[string]string{"id": "e1", "type": "order.paid", "sequence": "7", "region": "eu", "amount": "20", "name": "it's"}
+	event := map[string]string{"id": "e1", "type": "order.paid", "sequence": "7", "region": "eu", "amount": "20", "name": "it's", "flag": "true", "inf": "x"}
 	for text, want := range map[string]bool{
 		"region = 'eu'":                       true,
 		"region = 'us'":                       false,
@@ -20,7 +20,14 @@ func TestFilter(t *testing.T) {
 		"amount >= 20 and amount <= 20.0":     true,
 		"amount = 20.0":                       true,
 		"amount > -1":                         true,
-		"amount > '9'":                        true, // as numbers
+		"amount > '9'":                        false, // strings have no order
+		"sequence = '07'":                     false,
+		"amount = '20.0'":                     false,
+		"flag = TRUE":                         true,
+		"flag = false":                        false,
+		"inf = 'x' AND inf IS NOT NULL":       true,
+		"region > 1":                          false, // no number, so nothing is known
+		"NOT region > 1":                      false,
 		"amount BETWEEN 10 AND 20":            true,
 		"amount NOT BETWEEN 10 AND 20":        false,
 		"region IN ('us', 'eu')":              true,
@@ -49,7 +56,7 @@ func TestFilter(t *testing.T) {
 		assert.Equal(t, want, f.Matches(event), text)
 	}
 	for _, text := range []string{" ", "region", "region =", "= 'eu'", "region = 'eu", "region = 'eu' AND", "(region = 'eu'", "region = 'eu')",
-		"region IN", "region IN ()", "region IN ('a'", "amount BETWEEN 1", "amount BETWEEN 1 OR 2", "region LIKE 'e%'", "region == 'eu'", "a = 1; b = 2"} {
+		"region IN", "region IN ()", "region IN ('a'", "amount BETWEEN 1", "amount BETWEEN 1 OR 2", "region LIKE 'e%'", "region == 'eu'", "AND = 1", "region = NULL", "region = <= 1", "region = 1x", "NOT", "a = 1; b = 2"} {
 		_, err := filter.Parse(text)
 		assert.ErrorContains(t, err, "filter", text)
 	}

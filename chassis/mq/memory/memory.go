@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -163,13 +164,14 @@ func (t *Transport) Tail(ctx context.Context, name string, types []string, f fun
 	return nil
 }
 
-// Replay reads the log. A position is an index there.
+// Replay reads the log. A position is the topic and an index there.
 func (t *Transport) Replay(ctx context.Context, name string, from, to time.Time, position string, f func(mq.Delivery) error) (string, error) {
 	first := 0
 	if position != "" {
 		var err error
-		if first, err = strconv.Atoi(position); err != nil || first < 0 {
-			return position, fmt.Errorf("%w: %q is no position of this topic", mq.ErrRefused, position)
+		index, ours := strings.CutPrefix(position, name+"/")
+		if first, err = strconv.Atoi(index); err != nil || first < 0 || !ours {
+			return position, fmt.Errorf("%w: %q is no position of topic %s", mq.ErrRefused, position, name)
 		}
 	}
 	t.mu.Lock()
@@ -180,10 +182,10 @@ func (t *Transport) Replay(ctx context.Context, name string, from, to time.Time,
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return strconv.Itoa(i), err
+			return name + "/" + strconv.Itoa(i), err
 		}
 		if err := f(log[i].Delivery); err != nil {
-			return strconv.Itoa(i), err
+			return name + "/" + strconv.Itoa(i), err
 		}
 	}
 	return "", nil

@@ -113,6 +113,9 @@ func replayByParts(t *testing.T, w *world) {
 			break
 		}
 		require.ErrorIs(t, err, enough)
+		foreign, err := history.Replay(t.Context(), w.topic+"-other", from, to, position, func(mq.Delivery) error { return nil })
+		assert.Error(t, err)
+		assert.Equal(t, position, foreign, "a position of another topic")
 	}
 	span := []int64{11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
 	assert.Equal(t, map[string][]int64{"a": span, "b": span}, got)

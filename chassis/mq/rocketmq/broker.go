@@ -3,6 +3,7 @@
 package rocketmq
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,8 +36,10 @@ type Broker struct {
 	plain   lazy[rocketmq.Producer]
 	made    atomic.Int64
 
+	life    context.Context // until Close
+	end     func()
 	mu      sync.Mutex
-	readers map[string]*reader // by topic: those of Replay
+	readers map[string]*sharedReader // by topic: those of Replay
 }
 
 var (
@@ -61,7 +64,7 @@ func Dial(service string, cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{service: service, timeout: timeout, names: names, readers: map[string]*reader{}}
+	b := &Broker{service: service, timeout: timeout, names: names, readers: map[string]*sharedReader{}}
 	b.plain.start = func() (rocketmq.Producer, error) {
 		if err := b.resolved(); err != nil {
 			return nil, err
@@ -72,18 +75,23 @@ func Dial(service string, cfg Config) (*Broker, error) {
 		}
 		return p, err
 	}
+	b.plain.shutdown = func(p rocketmq.Producer) { _ = p.Shutdown() }
+	b.life, b.end = context.WithCancel(context.Background())
 	return b, nil
 }
 
 // Close ends the connection. What listens and answers has ended before.
 func (b *Broker) Close() {
-	b.plain.stop(func(p rocketmq.Producer) { _ = p.Shutdown() })
+	b.plain.stop()
+	b.end()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for topic, r := range b.readers {
-		r.close()
-		delete(b.readers, topic)
+	for _, s := range b.readers {
+		if <-s.ready; s.reader != nil {
+			s.reader.close()
+		}
 	}
+	b.readers = nil
 }
 
 // resolved fails with an ErrUnavailable while no name server has an address: the client would not even be made.

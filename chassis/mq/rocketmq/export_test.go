@@ -12,7 +12,7 @@ import (
 
 // CommittedHalves returns the ids of the events in topic whose messages came as half messages.
 func (b *Broker) CommittedHalves(ctx context.Context, topic string) (ids []string, err error) {
-	r, release, err := b.kept(ctx, topic)
+	r, release, err := b.shared(ctx, topic)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ func (b *Broker) Transactions(check mq.Check) mq.Transactions {
 		}
 		return p, err
 	}
+	t.producer.shutdown = func(p rocketmq.TransactionProducer) { _ = p.Shutdown() }
 	return t
 }
 
@@ -55,7 +56,7 @@ func (t *transactions) Half(ctx context.Context, topic string, e mq.Event, born 
 }
 
 func (t *transactions) send(ctx context.Context, m *primitive.Message) error {
-	p, err := t.producer.get()
+	p, err := t.producer.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (t *transactions) Answer(ctx context.Context, topic string) error {
 		backoff.Sleep(ctx, backoff.Pause(n, 200*time.Millisecond, 5*time.Second))
 	}
 	<-ctx.Done()
-	t.producer.stop(func(p rocketmq.TransactionProducer) { _ = p.Shutdown() })
+	t.producer.stop()
 	return nil
 }
 

@@ -1,38 +1,72 @@
 package rocketmq
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // lazy is a client that is started when it is first needed, and again after it was stopped.
 type lazy[C any] struct {
-	start func() (C, error)
+	start    func() (C, error)
+	shutdown func(C)
 
-	mu      sync.Mutex
-	running bool
-	client  C
+	mu       sync.Mutex
+	running  bool
+	client   C
+	starting chan struct{} // closed when the start under way has ended; nil when none is
+	failed   error         // of the last start
+	at       time.Time     // when that was
 }
 
-// get returns the started client. Any error is an ErrUnavailable: the next call tries again.
-func (l *lazy[C]) get() (C, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.running {
-		return l.client, nil
-	}
+// again is how long a start that failed stands for the next ones: it may have waited for a name that cannot be looked up.
+const again = time.Second
+
+// get returns the started client, or an ErrUnavailable: when it cannot be started now, or not before ctx ends.
+func (l *lazy[C]) get(ctx context.Context) (C, error) {
 	var none C
-	client, err := l.start()
-	if err != nil {
-		return none, unavailable(err)
-	}
-	l.client, l.running = client, true
-	return client, nil
-}
-
-// stop ends the client, if it runs, by shutdown.
-func (l *lazy[C]) stop(shutdown func(C)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.running && l.starting == nil && (l.failed == nil || time.Since(l.at) > again) {
+		l.starting = make(chan struct{})
+		go l.run(l.starting)
+	}
+	if started := l.starting; started != nil {
+		l.mu.Unlock()
+		select {
+		case <-started:
+		case <-ctx.Done():
+		}
+		l.mu.Lock()
+	}
+	switch {
+	case l.running:
+		return l.client, nil
+	case ctx.Err() != nil:
+		return none, unavailable(ctx.Err())
+	}
+	return none, unavailable(l.failed)
+}
+
+func (l *lazy[C]) run(started chan struct{}) {
+	client, err := l.start()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client, l.running, l.failed, l.at, l.starting = client, err == nil, err, time.Now(), nil
+	close(started)
+}
+
+// stop ends the client, if it runs or is being started.
+func (l *lazy[C]) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if started := l.starting; started != nil {
+		l.mu.Unlock()
+		<-started
+		l.mu.Lock()
+	}
 	if l.running {
-		shutdown(l.client)
+		l.shutdown(l.client)
 	}
 	l.running = false
 }

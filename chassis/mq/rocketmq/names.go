@@ -53,9 +53,17 @@ func parseNames(list string) (*names, error) {
 func (n *names) Resolve() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
-	var addrs []string // a new slice each time: the client sorts it
-	for _, s := range n.servers {
-		for _, ip := range n.addresses(ctx, s.host) {
+	var (
+		wg    sync.WaitGroup
+		found = make([][]net.IP, len(n.servers))
+		addrs []string // a new slice each time: the client sorts it
+	)
+	for i, s := range n.servers {
+		wg.Go(func() { found[i] = n.addresses(ctx, s.host) })
+	}
+	wg.Wait()
+	for i, s := range n.servers {
+		for _, ip := range found[i] {
 			addrs = append(addrs, net.JoinHostPort(ip.String(), s.port))
 		}
 	}

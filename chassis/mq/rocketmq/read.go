@@ -16,7 +16,6 @@ import (
 type reader struct {
 	consumer rocketmq.PullConsumer
 	queues   []*primitive.MessageQueue // inOrder
-	busy     chan struct{}             // holds whoever reads
 }
 
 // reader starts one as soon as there is a topic; nil when ctx ended before.
@@ -29,39 +28,61 @@ func (b *Broker) reader(ctx context.Context, topic string) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &reader{c, inOrder(queues), make(chan struct{}, 1)}, nil
+	return &reader{c, inOrder(queues)}, nil
 }
 
-// kept returns the reader of topic that all replays share, one after another, and how to let the next one have it: a reader made for
-// each would leave goroutines behind. ErrUnavailable when there is no topic within the time of a send.
-func (b *Broker) kept(ctx context.Context, topic string) (r *reader, release func(), err error) {
-	waiting, cancel := context.WithTimeout(ctx, b.timeout)
+// sharedReader is the reader of a topic that all replays use, one after another: one that was made for each would leave goroutines behind.
+type sharedReader struct {
+	ready  chan struct{} // closed when reader is set; it is nil when the Broker was closed before
+	reader *reader
+	busy   chan struct{} // holds whoever reads
+}
+
+// shared returns the reader of topic, with the queues that the topic has now, and how to let the next one have it. ErrUnavailable when that
+// takes longer than a send may, as while there is no topic.
+func (b *Broker) shared(ctx context.Context, topic string) (r *reader, release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	if r, err = b.keep(waiting, topic); err != nil {
-		return nil, nil, err
+	s := b.share(topic)
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("%w: no name server knows topic %s", mq.ErrUnavailable, topic)
+	}
+	if s.reader == nil {
+		return nil, nil, fmt.Errorf("%w: the connection is closed", mq.ErrUnavailable)
 	}
 	select {
-	case r.busy <- struct{}{}:
-		return r, func() { <-r.busy }, nil
-	case <-waiting.Done():
+	case s.busy <- struct{}{}:
+	case <-ctx.Done():
 		return nil, nil, fmt.Errorf("%w: topic %s is being read by somebody else", mq.ErrUnavailable, topic)
 	}
+	queues, err := s.reader.consumer.GetTopicRouteInfo(topic)
+	if err != nil || len(queues) == 0 {
+		<-s.busy
+		return nil, nil, fmt.Errorf("%w: topic %s has no queues now: %w", mq.ErrUnavailable, topic, err)
+	}
+	return &reader{s.reader.consumer, inOrder(queues)}, func() { <-s.busy }, nil
 }
 
-func (b *Broker) keep(ctx context.Context, topic string) (*reader, error) {
+// share returns topic's, which somebody is making, or has made, for as long as the Broker lives.
+func (b *Broker) share(topic string) *sharedReader {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.readers[topic] == nil {
-		r, err := b.reader(ctx, topic)
-		if err != nil {
-			return nil, err
+	s := b.readers[topic]
+	if s == nil {
+		s = &sharedReader{ready: make(chan struct{}), busy: make(chan struct{}, 1)}
+		go func() {
+			defer close(s.ready)
+			if r, err := b.reader(b.life, topic); err == nil {
+				s.reader = r
+			}
+		}()
+		if b.readers != nil { // else it is closed, and s too in a moment
+			b.readers[topic] = s
 		}
-		if r == nil {
-			return nil, fmt.Errorf("%w: topic %s is not there", mq.ErrUnavailable, topic)
-		}
-		b.readers[topic] = r
 	}
-	return b.readers[topic], nil
+	return s
 }
 
 func (r *reader) close() { _ = r.consumer.Shutdown() }

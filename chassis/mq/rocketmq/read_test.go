@@ -126,7 +126,8 @@ func TestReplay(t *testing.T) {
 	assert.Equal(t, map[string][]int64{"a": count(51, 100), "b": count(1, 10)}, read(from, to))
 	assert.Equal(t, map[string][]int64{"a": count(1, 110), "b": count(1, 10)}, read(time.Time{}.AddDate(2000, 0, 0), time.Now()))
 	assert.Empty(t, read(time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)))
-	for _, position := range []string{"x", "0", "broker-a/9/1", "broker-a/0/x", "broker-a/0/-1", "another/0/1"} {
+	for _, position := range []string{"x", "0", "broker-a/0/1", topic + "/broker-a/9/1", topic + "/broker-a/0/x", topic + "/broker-a/0/-2", topic + "/another/0/1",
+		"other/broker-a/0/1", topic + "/broker-a/0/01"} {
 		_, err := b.Replay(t.Context(), topic, from, to, position, func(mq.Delivery) error { return nil })
 		assert.ErrorIs(t, err, mq.ErrRefused, position)
 	}

@@ -12,29 +12,33 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// Replay reads one queue after another. Its positions are a queue and an offset there.
+// Replay reads one queue after another. Its positions are a topic, a queue and an offset there.
 func (b *Broker) Replay(ctx context.Context, topic string, from, to time.Time, position string, f func(mq.Delivery) error) (string, error) {
-	r, release, err := b.kept(ctx, topic)
+	r, release, err := b.shared(ctx, topic)
 	if err != nil {
 		return position, err
 	}
 	defer release()
-	first, at, err := r.parse(position)
+	first, at, err := r.parse(topic, position)
 	if err != nil {
 		return position, err
 	}
-	for i, q := range r.queues[first:] {
-		if i > 0 || position == "" {
-			if at, err = r.offset(q, from); err != nil {
-				return r.position(first+i, 0), err
+	for i := first; i < len(r.queues); i++ {
+		if at == notLookedUp {
+			if at, err = r.offset(r.queues[i], from); err != nil {
+				return r.position(topic, i, notLookedUp), err
 			}
 		}
-		if at, err = r.replay(ctx, q, at, from, to, f); err != nil {
-			return r.position(first+i, at), err
+		if at, err = r.replay(ctx, r.queues[i], at, from, to, f); err != nil {
+			return r.position(topic, i, at), err
 		}
+		at = notLookedUp
 	}
 	return "", nil
 }
+
+// notLookedUp stands for the offset of the first message of a span, as long as nobody has asked for it.
+const notLookedUp = -1
 
 // replay reads q from an offset on, until a message that was stored after to. It returns the offset to go on at.
 func (r *reader) replay(ctx context.Context, q *primitive.MessageQueue, at int64, from, to time.Time, f func(mq.Delivery) error) (int64, error) {
@@ -67,22 +71,22 @@ func (r *reader) replay(ctx context.Context, q *primitive.MessageQueue, at int64
 }
 
 // position names an offset of queue i for parse.
-func (r *reader) position(i int, at int64) string {
+func (r *reader) position(topic string, i int, at int64) string {
 	q := r.queues[i]
-	return fmt.Sprintf("%s/%d/%d", q.BrokerName, q.QueueId, at)
+	return fmt.Sprintf("%s/%s/%d/%d", topic, q.BrokerName, q.QueueId, at)
 }
 
-// parse reads what position wrote: the first queue's begin when it is empty.
-func (r *reader) parse(position string) (i int, at int64, err error) {
+// parse reads what position wrote of the same topic: the first queue's begin when it is empty.
+func (r *reader) parse(topic, position string) (i int, at int64, err error) {
 	if position == "" {
-		return 0, 0, nil
+		return 0, notLookedUp, nil
 	}
 	j := strings.LastIndexByte(position, '/')
 	at, err = strconv.ParseInt(position[j+1:], 10, 64)
 	for i := range r.queues {
-		if err == nil && j > 0 && at >= 0 && strings.HasPrefix(r.position(i, 0), position[:j]+"/") {
+		if err == nil && at >= notLookedUp && r.position(topic, i, at) == position {
 			return i, at, nil
 		}
 	}
-	return 0, 0, fmt.Errorf("%w: %q is no position of this topic", mq.ErrRefused, position)
+	return 0, 0, fmt.Errorf("%w: %q is no position of topic %s", mq.ErrRefused, position, topic)
 }

@@ -11,12 +11,8 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// Send hands e to the broker, which has it on its disk when nil is returned. It keeps an event for three days at most.
+// Send hands e to the broker, which has it on its disk when nil is returned. at is at most three days ahead.
 func (b *Broker) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
-	p, err := b.plain.get()
-	if err != nil {
-		return err
-	}
 	m, err := message(topic, e)
 	if err != nil {
 		return err
@@ -26,6 +22,10 @@ func (b *Broker) Send(ctx context.Context, topic string, e mq.Event, at time.Tim
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
+	p, err := b.plain.get(ctx)
+	if err != nil {
+		return err
+	}
 	result, err := p.SendSync(ctx, m)
 	return outcome(result, err)
 }

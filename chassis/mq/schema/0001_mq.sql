@@ -10,7 +10,8 @@ CREATE TABLE mq_outbox (
   event      MEDIUMBLOB     NOT NULL,
   -- When the broker is to deliver it, at once when NULL.
   deliver_at DATETIME(3)    NULL,
-  -- READY: for the relay. HALF: the broker has it as a half message; the relay's too when next_at is past. SENT: the broker has it.
+  -- READY: for the relay. HALF: the broker has it as a half message; the relay's too when next_at is past. SENT: the broker has it;
+  -- READY once more by a resend.
   -- VOID: a tombstone, its local transaction did not come and may not come any more.
   state      VARBINARY(8)   NOT NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),

@@ -14,7 +14,8 @@ import (
 
 // submitTCC decides that the transaction of request is to be confirmed. It may be called any number of times, one after another or
 // at once, at any instance: the call that changes prepared to submitted confirms the branches, every other one finds that decided and
-// only answers nil. When that one call's process dies, recovery confirms them, as it does with any submitted transaction.
+// only answers nil. When that one call's process dies, or is not told that its change was committed, recovery confirms them, as it does
+// with any submitted transaction.
 //
 // It fails with ErrFailure, which is final, when the transaction is being canceled, and when there is none: who submits has prepared
 // it, so the log has lost it, and its branches with it.
