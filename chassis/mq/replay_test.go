@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
@@ -101,6 +103,46 @@ func TestReplayOutcomes(t *testing.T) {
 	all, _ := replayed(t, s.bus, mq.Span{Group: sub.Group, Topic: s.topic, From: from, To: time.Now()}, 10)
 	assert.Equal(t, mq.Replayed{Offered: 4, Effects: 2, Waiting: 1, Dropped: 1}, all)
 	assert.Equal(t, "2\n3\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
+}
+
+// TestDeliveredAgainIsRemembered: the row of what is delivered again, days after its effect, is kept as long as that of a new event.
+func TestDeliveredAgainIsRemembered(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	from := time.Now()
+	for _, subject := range []string{"old", "young"} {
+		require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New(subject, 1)))
+	}
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect")
+	_, err := s.db.ExecContext(t.Context(), "UPDATE mq_inbox SET closed_at = NOW(3) - INTERVAL IF(subject = 'old', 6 * 24 * 60, 30) MINUTE")
+	require.NoError(t, err)
+	all, _ := replayed(t, s.bus, mq.Span{Group: group(s.topic).Group, Topic: s.topic, From: from, To: time.Now()}, 10)
+	assert.Equal(t, mq.Replayed{Offered: 2, Known: 2}, all)
+	assert.Equal(t, "old|0\nyoung|1\n--\n", strings.ReplaceAll(mysqltest.Dump(t, s.db,
+		"SELECT CONCAT_WS('|', subject, closed_at < NOW(3) - INTERVAL 20 MINUTE) FROM mq_inbox ORDER BY subject"), " ", ""))
+	mqlaws.Settled(t, s.db)
+}
+
+// stuck is a history that does not come to read before ctx ends.
+type stuck struct{ *memory.Transport }
+
+func (stuck) Replay(ctx context.Context, _ string, _, _ time.Time, position string, _ func(mq.Delivery) error) (string, error) {
+	<-ctx.Done()
+	return position, ctx.Err()
+}
+
+// TestReplayNotBegun: a call whose time ends before anything was read does not look like the end.
+func TestReplayNotBegun(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	b := mq.NewBus("svc", stuck{s.transport}, mq.Config{})
+	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	require.Eventually(t, func() bool { return len(b.Groups()) == 1 }, 20*time.Second, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err := b.Replay(ctx, mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 1)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestReplayRefuses(t *testing.T) {
