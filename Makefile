@@ -59,6 +59,15 @@ conserve:
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/conserve || exit 2
 	@bin/conserve
 
+## make replay      offer what a topic had to one group once more: TOPIC=member-events GROUP=notify-email FROM=2h, up to TO=1h or now
+## make resend      send again what a service has sent: SERVICE=order SINCE=2h, up to UNTIL=1h or now; TOPIC=order-events only of that
+.PHONY: replay resend
+replay resend:
+	@go build -buildvcs=false -o bin/ ./e2e/cmd/ops || exit 2
+	@bin/ops $@ $(arguments-$@)
+arguments-replay = -topic='$(TOPIC)' -group='$(GROUP)' -from='$(FROM)' -to='$(TO)'
+arguments-resend = -service='$(SERVICE)' -topic='$(TOPIC)' -since='$(SINCE)' -until='$(UNTIL)'
+
 ## make million     how long the books of a million orders take to check; fills a database for minutes, fails above 10 s
 .PHONY: million
 million:

@@ -74,6 +74,7 @@ func run(ctx context.Context, cfg config) error {
 	}
 	defer broker.Close()
 	bus := mq.NewBus("credit", broker, cfg.MQ.Config)
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{}) // of alerts
 
 	svc, err := service.New("credit", cfg.Config)
 	if err != nil {
@@ -92,11 +93,10 @@ func run(ctx context.Context, cfg config) error {
 	creditv1.RegisterCreditGrantServer(svc.GRPC, grant.New(tcc.NewParticipant("credit", db, keys), accounts))
 	creditv1.RegisterCreditDeductionServer(svc.GRPC, deduction.New(tcc.NewParticipant("credit-refund", db, keys), accounts))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("credit", db))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("credit", db, bus, outbox, cfg.Keep.Messages.D()))
 	svc.Go(func(ctx context.Context) error {
 		return bus.Consume(ctx, db, registration.Subscription(), members.Handle)
 	})
-	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{}) // of alerts
 	svc.Go(outbox.Relay)
 	svc.Go(alert.New(outbox, db, "credit").Watch)
 	svc.Go(mysql.Retain(db, retention...))

@@ -37,6 +37,7 @@ func TestMessages(t *testing.T) {
 	t.Run("broker killed", brokerKilled)
 	t.Run("poison", poison)
 	t.Run("again", everythingAgain)
+	t.Run("replay", replayAndResend)
 	t.Run("without inventory", ordersWithoutInventory)
 	t.Run("latency", signUpLatency)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -137,6 +138,8 @@ func good(t *testing.T, s *schema) any {
 		return 1
 	case len(s.Enum) > 0:
 		return s.Enum[len(s.Enum)-1]
+	case s.Format == "date-time":
+		return time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)
 	case s.Format == "email":
 		return strings.ToLower(word(16)) + "@example.com"
 	case strings.HasPrefix(s.Pattern, `^\+[1-9]`):

@@ -91,6 +91,15 @@ func TestMessagesOfAllServices(t *testing.T) {
 	a = s.call(t, "POST", "/v1/ops/dead-letters/nobody-1/discard", operator, "")
 	assert.Equal(t, 404, a.code)
 	assert.Equal(t, "DEAD_LETTER_NOT_FOUND", a.Reason)
+	a = s.call(t, "POST", "/v1/ops/resend", operator, `{"service":"nobody","since":"2026-11-29T00:00:00Z"}`)
+	assert.Equal(t, 404, a.code)
+	assert.Equal(t, "SERVICE_NOT_FOUND", a.Reason)
+	for path, body := range map[string]string{"/v1/ops/replay": `{"topic":"t","group":"g","from":"yesterday"}`, "/v1/ops/resend": `{"service":"order","since":17}`} {
+		assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", path, s.token(t, "m1", identity.Shopper), body).Reason)
+		a = s.call(t, "POST", path, operator, body)
+		assert.Equal(t, 400, a.code)
+		assert.Contains(t, a.body, `must be a Timestamp as protobuf writes it in JSON: \"2026-01-31T08:00:00Z\"`)
+	}
 	s.shop.stop()
 	for _, path := range []string{"/v1/ops/dead-letters", "/v1/ops/dead-letters/notify-1", "/v1/ops/messages?order_id=o1"} {
 		a = s.call(t, "GET", path, operator, "")

@@ -76,7 +76,7 @@ func run(ctx context.Context, cfg config) error {
 	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(tcc.NewParticipant("inventory", db, keys), stock))
 	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(tcc.NewParticipant("inventory-refund", db, keys), stock))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("inventory", db))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("inventory", db, bus, outbox, cfg.KeepMessages.D()))
 	if err := mq.Observe(db); err != nil {
 		return err
 	}

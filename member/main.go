@@ -88,7 +88,7 @@ func run(ctx context.Context, cfg config) error {
 	}
 	svc.Ready("mysql", db.PingContext)
 	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(store.NewStore(db), outbox, passwords, signer, cfg.TokenTTL.D()))
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("member", db))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("member", db, bus, outbox, cfg.Keep.Messages.D()))
 	svc.Go(outbox.Answer(eventv1.TopicMembers))
 	svc.Go(outbox.Relay)
 	svc.Go(mysql.Retain(db, retention...))

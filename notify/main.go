@@ -63,6 +63,7 @@ func run(ctx context.Context, cfg config) error {
 	}
 	defer broker.Close()
 	bus := mq.NewBus("notify", broker, cfg.MQ.Config)
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{}) // of alerts
 
 	svc, err := service.New("notify", cfg.Config)
 	if err != nil {
@@ -73,13 +74,12 @@ func run(ctx context.Context, cfg config) error {
 	}
 	svc.Ready("mysql", db.PingContext)
 	notifyv1.RegisterNotificationsServer(svc.GRPC, rpc.NewNotifications(told))
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("notify", db))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("notify", db, bus, outbox, cfg.Keep.Messages.D()))
 	for _, c := range events.New(told, operators, cfg.Stale.D()).Consumers() {
 		svc.Go(func(ctx context.Context) error { return bus.Consume(ctx, db, c.Subscription, c.Handle) })
 	}
 	svc.Go(sender.New(told, notification.Email, email, times).Run)
 	svc.Go(sender.New(told, notification.SMS, sms, times).Run)
-	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{}) // of alerts
 	alerts := alert.New(outbox, db, "notify")
 	svc.Go(outbox.Relay)
 	svc.Go(alerts.Watch)

@@ -87,7 +87,7 @@ func run(ctx context.Context, cfg config) error {
 	orderv1.RegisterOrderPaymentServer(svc.GRPC, pay)
 	orderv1.RegisterOrderRefundServer(svc.GRPC, refund)
 	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
-	if err := exchange.run(svc, orders); err != nil {
+	if err := exchange.run(svc, orders, cfg.Keep.Messages.D()); err != nil {
 		return err
 	}
 	svc.Go(checkout.NewSweeper(orders, coordinator, exchange.alerts, cfg.sweepTimes()).Run)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/alert"
@@ -39,12 +40,13 @@ func newExchange(cfg rocketmq.Config, db *sql.DB) (*exchange, error) {
 	return &exchange{db, broker, bus, outbox, alert.New(outbox, db, "order")}, nil
 }
 
-// run lets svc publish what the outbox holds, consume what others tell, close orders at their time, and show what is open.
-func (x *exchange) run(svc *service.Service, orders *store.Store) error {
+// run lets svc publish what the outbox holds, consume what others tell, close orders at their time, and show what is open. keep is how long
+// closed rows of messages are kept.
+func (x *exchange) run(svc *service.Service, orders *store.Store, keep time.Duration) error {
 	if err := mq.Observe(x.db); err != nil {
 		return err
 	}
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("order", x.db))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("order", x.db, x.bus, x.outbox, keep))
 	svc.Go(x.outbox.Relay)
 	svc.Go(x.alerts.Watch)
 	svc.Go(orders.RunTimers)

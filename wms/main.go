@@ -76,7 +76,7 @@ func run(ctx context.Context, cfg config) error {
 	wmsv1.RegisterDeliverySlipServer(svc.GRPC, slip.New(tcc.NewParticipant("wms", db, keys), slips))
 	wmsv1.RegisterSlipHoldServer(svc.GRPC, hold.New(tcc.NewParticipant("wms-refund", db, keys), slips))
 	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("wms", db))
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("wms", db, bus, outbox, cfg.KeepMessages.D()))
 	if err := mq.Observe(db); err != nil {
 		return err
 	}

@@ -90,7 +90,21 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 		}
 		return err
 	})
+	if errors.Is(err, errSeen) {
+		if err := in.keep(ctx, e); err != nil {
+			in.ended(ctx, span, start, outcomeError, err)
+			return outcomeError, err
+		}
+	}
 	return in.settle(ctx, span, start, e, state, err)
+}
+
+// keep lets the closed row of e stay as long as if it had been closed now: an event that was sent again may be delivered again for as long
+// as a new one. What lies close together, as the repetitions of one sending, costs no write.
+func (in *inbox) keep(ctx context.Context, e Event) error {
+	_, err := in.db.ExecContext(ctx, `UPDATE mq_inbox SET closed_at = NOW(3) WHERE `+byEvent+` AND closed_at < NOW(3) - INTERVAL 1 HOUR`,
+		in.s.Group, e.Source, e.ID)
+	return err
 }
 
 const byEvent = "grp = ? AND source = ? AND event_id = ?"

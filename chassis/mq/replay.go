@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"example.com/fourfold/chassis/mysql"
@@ -75,10 +77,18 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 		return err
 	})
 	done.Next = next
+	// Without a position ctx ended before anything was read, and no error would say that all is done.
 	if errors.Is(err, errEnough) || ctx.Err() != nil && next != "" {
-		err = nil // there is more, and that is all
+		err = nil
 	}
 	return done, err
+}
+
+// Groups returns the names of the groups that are consumed in this process, sorted.
+func (b *Bus) Groups() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.consumers))
 }
 
 // errEnough ends a replay before its end.

@@ -3,8 +3,8 @@ package mq_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +105,46 @@ func TestReplayOutcomes(t *testing.T) {
 	assert.Equal(t, "2\n3\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
 }
 
+// TestDeliveredAgainIsRemembered: the row of what is delivered again, days after its effect, is kept as long as that of a new event.
+func TestDeliveredAgainIsRemembered(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	from := time.Now()
+	for _, subject := range []string{"old", "young"} {
+		require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New(subject, 1)))
+	}
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect")
+	_, err := s.db.ExecContext(t.Context(), "UPDATE mq_inbox SET closed_at = NOW(3) - INTERVAL IF(subject = 'old', 6 * 24 * 60, 30) MINUTE")
+	require.NoError(t, err)
+	all, _ := replayed(t, s.bus, mq.Span{Group: group(s.topic).Group, Topic: s.topic, From: from, To: time.Now()}, 10)
+	assert.Equal(t, mq.Replayed{Offered: 2, Known: 2}, all)
+	assert.Equal(t, "old|0\nyoung|1\n--\n", strings.ReplaceAll(mysqltest.Dump(t, s.db,
+		"SELECT CONCAT_WS('|', subject, closed_at < NOW(3) - INTERVAL 20 MINUTE) FROM mq_inbox ORDER BY subject"), " ", ""))
+	mqlaws.Settled(t, s.db)
+}
+
+// stuck is a history that does not come to read before ctx ends.
+type stuck struct{ *memory.Transport }
+
+func (stuck) Replay(ctx context.Context, _ string, _, _ time.Time, position string, _ func(mq.Delivery) error) (string, error) {
+	<-ctx.Done()
+	return position, ctx.Err()
+}
+
+// TestReplayNotBegun: a call whose time ends before anything was read does not look like the end.
+func TestReplayNotBegun(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	b := mq.NewBus("svc", stuck{s.transport}, mq.Config{})
+	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
+	require.Eventually(t, func() bool { return len(b.Groups()) == 1 }, 20*time.Second, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err := b.Replay(ctx, mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 1)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
 func TestReplayRefuses(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -120,6 +160,8 @@ func TestReplayRefuses(t *testing.T) {
 	assert.ErrorIs(t, err, mq.ErrRefused)
 	assert.ErrorContains(t, err, "consumes topic "+s.topic)
 	_, err = s.bus.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic, Position: "x"}, 1)
+	assert.ErrorIs(t, err, mq.ErrRefused)
+	_, err = s.bus.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 0)
 	assert.ErrorIs(t, err, mq.ErrRefused)
 
 	away := mq.NewBus("svc", mqtest.Away{}, mq.Config{})
@@ -191,29 +233,4 @@ func TestResend(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, other.Events)
 	assert.False(t, other.More)
-}
-
-// slow is a transport whose topic is not there yet.
-type slow struct{ *memory.Transport }
-
-func (slow) Replay(ctx context.Context, _ string, _, _ time.Time, position string, _ func(mq.Delivery) error) (string, error) {
-	<-ctx.Done()
-	return position, mq.ErrUnavailable
-}
-
-// TestReplayOutOfTime: that nothing could be read before the time was over does not look like the end.
-func TestReplayOutOfTime(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	b := mq.NewBus("svc", slow{s.transport}, mq.Config{})
-	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
-	require.Eventually(t, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
-		_, err := b.Replay(ctx, mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 1)
-		require.Error(t, err)
-		return errors.Is(err, mq.ErrUnavailable)
-	}, 20*time.Second, time.Millisecond)
-	_, err := b.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 0)
-	assert.ErrorIs(t, err, mq.ErrRefused)
 }

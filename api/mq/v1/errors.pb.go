@@ -30,6 +30,10 @@ const (
 	// What came was no event. It cannot be tried again, only discarded.
 	ErrorReason_DEAD_LETTER_UNREADABLE ErrorReason = 1
 	ErrorReason_MESSAGES_INVALID       ErrorReason = 2
+	// No service consumes a group of that name. metadata.groups lists those that are consumed.
+	ErrorReason_GROUP_NOT_FOUND ErrorReason = 3
+	// There is no service of that name.
+	ErrorReason_SERVICE_NOT_FOUND ErrorReason = 4
 )
 
 // Enum value maps for ErrorReason.
@@ -38,11 +42,15 @@ var (
 		0: "DEAD_LETTER_NOT_FOUND",
 		1: "DEAD_LETTER_UNREADABLE",
 		2: "MESSAGES_INVALID",
+		3: "GROUP_NOT_FOUND",
+		4: "SERVICE_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
 		"DEAD_LETTER_NOT_FOUND":  0,
 		"DEAD_LETTER_UNREADABLE": 1,
 		"MESSAGES_INVALID":       2,
+		"GROUP_NOT_FOUND":        3,
+		"SERVICE_NOT_FOUND":      4,
 	}
 )
 
@@ -77,11 +85,13 @@ var File_mq_v1_errors_proto protoreflect.FileDescriptor
 
 const file_mq_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x12mq/v1/errors.proto\x12\x05mq.v1\x1a\x13errors/errors.proto*r\n" +
+	"\x12mq/v1/errors.proto\x12\x05mq.v1\x1a\x13errors/errors.proto*\xaa\x01\n" +
 	"\vErrorReason\x12\x1f\n" +
 	"\x15DEAD_LETTER_NOT_FOUND\x10\x00\x1a\x04\xa8E\x94\x03\x12 \n" +
 	"\x16DEAD_LETTER_UNREADABLE\x10\x01\x1a\x04\xa8E\x99\x03\x12\x1a\n" +
-	"\x10MESSAGES_INVALID\x10\x02\x1a\x04\xa8E\x90\x03\x1a\x04\xa0E\xf4\x03B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"\x10MESSAGES_INVALID\x10\x02\x1a\x04\xa8E\x90\x03\x12\x19\n" +
+	"\x0fGROUP_NOT_FOUND\x10\x03\x1a\x04\xa8E\x94\x03\x12\x1b\n" +
+	"\x11SERVICE_NOT_FOUND\x10\x04\x1a\x04\xa8E\x94\x03\x1a\x04\xa0E\xf4\x03B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_errors_proto_rawDescOnce sync.Once

@@ -50,3 +50,31 @@ func IsMessagesInvalid(err error) bool {
 func ErrorMessagesInvalid(format string, args ...interface{}) *errors.Error {
 	return errors.New(400, ErrorReason_MESSAGES_INVALID.String(), fmt.Sprintf(format, args...))
 }
+
+// No service consumes a group of that name. metadata.groups lists those that are consumed.
+func IsGroupNotFound(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_GROUP_NOT_FOUND.String() && e.Code == 404
+}
+
+// No service consumes a group of that name. metadata.groups lists those that are consumed.
+func ErrorGroupNotFound(format string, args ...interface{}) *errors.Error {
+	return errors.New(404, ErrorReason_GROUP_NOT_FOUND.String(), fmt.Sprintf(format, args...))
+}
+
+// There is no service of that name.
+func IsServiceNotFound(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_SERVICE_NOT_FOUND.String() && e.Code == 404
+}
+
+// There is no service of that name.
+func ErrorServiceNotFound(format string, args ...interface{}) *errors.Error {
+	return errors.New(404, ErrorReason_SERVICE_NOT_FOUND.String(), fmt.Sprintf(format, args...))
+}

@@ -863,7 +863,7 @@ type Consumption struct {
 	Waits   int32                  `protobuf:"varint,5,opt,name=waits,proto3" json:"waits,omitempty"`
 	FirstAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
 	NextAt  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
-	// Since when it is DONE or OLD.
+	// Since when it is DONE or OLD; when it was delivered again hours after that, since then.
 	ClosedAt      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
 	LastError     string                 `protobuf:"bytes,9,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	History       []string               `protobuf:"bytes,10,rep,name=history,proto3" json:"history,omitempty"`
@@ -971,6 +971,327 @@ func (x *Consumption) GetHistory() []string {
 	return nil
 }
 
+type ReplayMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic that the group consumes.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// By the time at which the broker stored a message. Refused when it is so old that the group may have forgotten what had its
+	// effect.
+	From *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// Now when absent.
+	To *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	// Of the reply before, whose topic, group, from and to must be the same; absent to begin.
+	Position      string `protobuf:"bytes,5,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayMessagesRequest) Reset() {
+	*x = ReplayMessagesRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayMessagesRequest) ProtoMessage() {}
+
+func (x *ReplayMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayMessagesRequest.ProtoReflect.Descriptor instead.
+func (*ReplayMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReplayMessagesRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ReplayMessagesRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ReplayMessagesRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ReplayMessagesRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ReplayMessagesRequest) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+type ReplayMessagesReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service that consumes the group.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// How many messages of this part the group wants. Of these, effects had their effect now, waiting wait for their turn or another
+	// try, known were there already, and dropped are dead letters or came after a newer one of their subject.
+	Offered int64 `protobuf:"varint,2,opt,name=offered,proto3" json:"offered,omitempty"`
+	Effects int64 `protobuf:"varint,3,opt,name=effects,proto3" json:"effects,omitempty"`
+	Waiting int64 `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Known   int64 `protobuf:"varint,5,opt,name=known,proto3" json:"known,omitempty"`
+	Dropped int64 `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	// The end of the span.
+	To *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=to,proto3" json:"to,omitempty"`
+	// Where to go on. Empty when all is done.
+	Position      string `protobuf:"bytes,8,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayMessagesReply) Reset() {
+	*x = ReplayMessagesReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayMessagesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayMessagesReply) ProtoMessage() {}
+
+func (x *ReplayMessagesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayMessagesReply.ProtoReflect.Descriptor instead.
+func (*ReplayMessagesReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReplayMessagesReply) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ReplayMessagesReply) GetOffered() int64 {
+	if x != nil {
+		return x.Offered
+	}
+	return 0
+}
+
+func (x *ReplayMessagesReply) GetEffects() int64 {
+	if x != nil {
+		return x.Effects
+	}
+	return 0
+}
+
+func (x *ReplayMessagesReply) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *ReplayMessagesReply) GetKnown() int64 {
+	if x != nil {
+		return x.Known
+	}
+	return 0
+}
+
+func (x *ReplayMessagesReply) GetDropped() int64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *ReplayMessagesReply) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ReplayMessagesReply) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+type ResendMessagesRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Of all its topics when absent.
+	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	// By the time at which the broker had taken an event. Refused when it is so old that a group may have forgotten what had its
+	// effect.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// Now when absent.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResendMessagesRequest) Reset() {
+	*x = ResendMessagesRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResendMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResendMessagesRequest) ProtoMessage() {}
+
+func (x *ResendMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResendMessagesRequest.ProtoReflect.Descriptor instead.
+func (*ResendMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ResendMessagesRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ResendMessagesRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ResendMessagesRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ResendMessagesRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type ResendMessagesReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many events of this part are being sent again.
+	Events int64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	// The end of the span. What is sent again counts as sent after it.
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// Whether there are more.
+	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResendMessagesReply) Reset() {
+	*x = ResendMessagesReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResendMessagesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResendMessagesReply) ProtoMessage() {}
+
+func (x *ResendMessagesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResendMessagesReply.ProtoReflect.Descriptor instead.
+func (*ResendMessagesReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ResendMessagesReply) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *ResendMessagesReply) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ResendMessagesReply) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 var File_mq_v1_mq_proto protoreflect.FileDescriptor
 
 const file_mq_v1_mq_proto_rawDesc = "" +
@@ -1051,14 +1372,40 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18\t \x01(\tR\tlastError\x12\x18\n" +
 	"\ahistory\x18\n" +
-	" \x03(\tR\ahistory2\xbe\x05\n" +
+	" \x03(\tR\ahistory\"\xe3\x01\n" +
+	"\x15ReplayMessagesRequest\x12\x1f\n" +
+	"\x05topic\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x7fR\x05topic\x12\x1f\n" +
+	"\x05group\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05group\x126\n" +
+	"\x04from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x04from\x12*\n" +
+	"\x02to\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12$\n" +
+	"\bposition\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\bposition\"\xf5\x01\n" +
+	"\x13ReplayMessagesReply\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\aoffered\x18\x02 \x01(\x03R\aoffered\x12\x18\n" +
+	"\aeffects\x18\x03 \x01(\x03R\aeffects\x12\x18\n" +
+	"\awaiting\x18\x04 \x01(\x03R\awaiting\x12\x14\n" +
+	"\x05known\x18\x05 \x01(\x03R\x05known\x12\x18\n" +
+	"\adropped\x18\x06 \x01(\x03R\adropped\x12*\n" +
+	"\x02to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x1a\n" +
+	"\bposition\x18\b \x01(\tR\bposition\"\xc7\x01\n" +
+	"\x15ResendMessagesRequest\x12#\n" +
+	"\aservice\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aservice\x12\x1d\n" +
+	"\x05topic\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18\x7fR\x05topic\x128\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x05since\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"s\n" +
+	"\x13ResendMessagesReply\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x03R\x06events\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more2\x94\a\n" +
 	"\bMessages\x12o\n" +
 	"\x0fListDeadLetters\x12\x1d.mq.v1.ListDeadLettersRequest\x1a\x1b.mq.v1.ListDeadLettersReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/dead-letters\x12f\n" +
 	"\rGetDeadLetter\x12\x1b.mq.v1.GetDeadLetterRequest\x1a\x11.mq.v1.DeadLetter\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/ops/dead-letters/{id}\x12{\n" +
 	"\x11RedriveDeadLetter\x12\x1f.mq.v1.RedriveDeadLetterRequest\x1a\x13.mq.v1.RedriveReply\"0\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/redrive\x12x\n" +
 	"\x12RedriveDeadLetters\x12 .mq.v1.RedriveDeadLettersRequest\x1a\x13.mq.v1.RedriveReply\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/dead-letters/redrive\x12{\n" +
 	"\x11DiscardDeadLetter\x12\x1f.mq.v1.DiscardDeadLetterRequest\x1a\x13.mq.v1.DiscardReply\"0\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/discard\x12e\n" +
-	"\rTraceMessages\x12\x1b.mq.v1.TraceMessagesRequest\x1a\x19.mq.v1.TraceMessagesReply\"\x1c\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/ops/messagesB%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"\rTraceMessages\x12\x1b.mq.v1.TraceMessagesRequest\x1a\x19.mq.v1.TraceMessagesReply\"\x1c\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/ops/messages\x12i\n" +
+	"\x0eReplayMessages\x12\x1c.mq.v1.ReplayMessagesRequest\x1a\x1a.mq.v1.ReplayMessagesReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/replay\x12i\n" +
+	"\x0eResendMessages\x12\x1c.mq.v1.ResendMessagesRequest\x1a\x1a.mq.v1.ResendMessagesReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/resendB%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_mq_proto_rawDescOnce sync.Once
@@ -1072,7 +1419,7 @@ func file_mq_v1_mq_proto_rawDescGZIP() []byte {
 	return file_mq_v1_mq_proto_rawDescData
 }
 
-var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_mq_v1_mq_proto_goTypes = []any{
 	(*DeadLetter)(nil),                // 0: mq.v1.DeadLetter
 	(*ListDeadLettersRequest)(nil),    // 1: mq.v1.ListDeadLettersRequest
@@ -1087,36 +1434,50 @@ var file_mq_v1_mq_proto_goTypes = []any{
 	(*TraceMessagesReply)(nil),        // 10: mq.v1.TraceMessagesReply
 	(*Message)(nil),                   // 11: mq.v1.Message
 	(*Consumption)(nil),               // 12: mq.v1.Consumption
-	(*timestamppb.Timestamp)(nil),     // 13: google.protobuf.Timestamp
+	(*ReplayMessagesRequest)(nil),     // 13: mq.v1.ReplayMessagesRequest
+	(*ReplayMessagesReply)(nil),       // 14: mq.v1.ReplayMessagesReply
+	(*ResendMessagesRequest)(nil),     // 15: mq.v1.ResendMessagesRequest
+	(*ResendMessagesReply)(nil),       // 16: mq.v1.ResendMessagesReply
+	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
 }
 var file_mq_v1_mq_proto_depIdxs = []int32{
-	13, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
+	17, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: mq.v1.ListDeadLettersReply.dead_letters:type_name -> mq.v1.DeadLetter
 	11, // 2: mq.v1.TraceMessagesReply.messages:type_name -> mq.v1.Message
-	13, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
-	13, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
-	13, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
+	17, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
+	17, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
+	17, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
 	12, // 6: mq.v1.Message.consumptions:type_name -> mq.v1.Consumption
-	13, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
-	13, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
-	13, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
-	1,  // 10: mq.v1.Messages.ListDeadLetters:input_type -> mq.v1.ListDeadLettersRequest
-	3,  // 11: mq.v1.Messages.GetDeadLetter:input_type -> mq.v1.GetDeadLetterRequest
-	4,  // 12: mq.v1.Messages.RedriveDeadLetter:input_type -> mq.v1.RedriveDeadLetterRequest
-	5,  // 13: mq.v1.Messages.RedriveDeadLetters:input_type -> mq.v1.RedriveDeadLettersRequest
-	7,  // 14: mq.v1.Messages.DiscardDeadLetter:input_type -> mq.v1.DiscardDeadLetterRequest
-	9,  // 15: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
-	2,  // 16: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
-	0,  // 17: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
-	6,  // 18: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
-	6,  // 19: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
-	8,  // 20: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
-	10, // 21: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	17, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
+	17, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
+	17, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
+	17, // 10: mq.v1.ReplayMessagesRequest.from:type_name -> google.protobuf.Timestamp
+	17, // 11: mq.v1.ReplayMessagesRequest.to:type_name -> google.protobuf.Timestamp
+	17, // 12: mq.v1.ReplayMessagesReply.to:type_name -> google.protobuf.Timestamp
+	17, // 13: mq.v1.ResendMessagesRequest.since:type_name -> google.protobuf.Timestamp
+	17, // 14: mq.v1.ResendMessagesRequest.until:type_name -> google.protobuf.Timestamp
+	17, // 15: mq.v1.ResendMessagesReply.until:type_name -> google.protobuf.Timestamp
+	1,  // 16: mq.v1.Messages.ListDeadLetters:input_type -> mq.v1.ListDeadLettersRequest
+	3,  // 17: mq.v1.Messages.GetDeadLetter:input_type -> mq.v1.GetDeadLetterRequest
+	4,  // 18: mq.v1.Messages.RedriveDeadLetter:input_type -> mq.v1.RedriveDeadLetterRequest
+	5,  // 19: mq.v1.Messages.RedriveDeadLetters:input_type -> mq.v1.RedriveDeadLettersRequest
+	7,  // 20: mq.v1.Messages.DiscardDeadLetter:input_type -> mq.v1.DiscardDeadLetterRequest
+	9,  // 21: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
+	13, // 22: mq.v1.Messages.ReplayMessages:input_type -> mq.v1.ReplayMessagesRequest
+	15, // 23: mq.v1.Messages.ResendMessages:input_type -> mq.v1.ResendMessagesRequest
+	2,  // 24: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
+	0,  // 25: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
+	6,  // 26: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
+	6,  // 27: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
+	8,  // 28: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
+	10, // 29: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
+	14, // 30: mq.v1.Messages.ReplayMessages:output_type -> mq.v1.ReplayMessagesReply
+	16, // 31: mq.v1.Messages.ResendMessages:output_type -> mq.v1.ResendMessagesReply
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_mq_v1_mq_proto_init() }
@@ -1130,7 +1491,7 @@ func file_mq_v1_mq_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mq_v1_mq_proto_rawDesc), len(file_mq_v1_mq_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,8 @@ const (
 	Messages_RedriveDeadLetters_FullMethodName = "/mq.v1.Messages/RedriveDeadLetters"
 	Messages_DiscardDeadLetter_FullMethodName  = "/mq.v1.Messages/DiscardDeadLetter"
 	Messages_TraceMessages_FullMethodName      = "/mq.v1.Messages/TraceMessages"
+	Messages_ReplayMessages_FullMethodName     = "/mq.v1.Messages/ReplayMessages"
+	Messages_ResendMessages_FullMethodName     = "/mq.v1.Messages/ResendMessages"
 )
 
 // MessagesClient is the client API for Messages service.
@@ -48,6 +50,15 @@ type MessagesClient interface {
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
 	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
 	TraceMessages(ctx context.Context, in *TraceMessagesRequest, opts ...grpc.CallOption) (*TraceMessagesReply, error)
+	// ReplayMessages offers a topic's messages of a span of time to one group once more. It is as if they had just been delivered:
+	// what the group had has no second effect, what it missed has its effect now. A call does a part, of a few seconds; while the
+	// reply's position is not empty, call again with it and the reply's to. Any call may be repeated. 404 when no service consumes
+	// the group; the message names the groups there are.
+	ReplayMessages(ctx context.Context, in *ReplayMessagesRequest, opts ...grpc.CallOption) (*ReplayMessagesReply, error)
+	// ResendMessages lets a service send again the events that it has sent since a time. It has them in its outbox; whoever had one
+	// does nothing the second time. A call does a part; while the reply has more, call again with its until. Any call may be
+	// repeated. 404 when there is no service of that name; the message names those there are.
+	ResendMessages(ctx context.Context, in *ResendMessagesRequest, opts ...grpc.CallOption) (*ResendMessagesReply, error)
 }
 
 type messagesClient struct {
@@ -118,6 +129,26 @@ func (c *messagesClient) TraceMessages(ctx context.Context, in *TraceMessagesReq
 	return out, nil
 }
 
+func (c *messagesClient) ReplayMessages(ctx context.Context, in *ReplayMessagesRequest, opts ...grpc.CallOption) (*ReplayMessagesReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayMessagesReply)
+	err := c.cc.Invoke(ctx, Messages_ReplayMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messagesClient) ResendMessages(ctx context.Context, in *ResendMessagesRequest, opts ...grpc.CallOption) (*ResendMessagesReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResendMessagesReply)
+	err := c.cc.Invoke(ctx, Messages_ResendMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MessagesServer is the server API for Messages service.
 // All implementations must embed UnimplementedMessagesServer
 // for forward compatibility.
@@ -136,6 +167,15 @@ type MessagesServer interface {
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
 	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
 	TraceMessages(context.Context, *TraceMessagesRequest) (*TraceMessagesReply, error)
+	// ReplayMessages offers a topic's messages of a span of time to one group once more. It is as if they had just been delivered:
+	// what the group had has no second effect, what it missed has its effect now. A call does a part, of a few seconds; while the
+	// reply's position is not empty, call again with it and the reply's to. Any call may be repeated. 404 when no service consumes
+	// the group; the message names the groups there are.
+	ReplayMessages(context.Context, *ReplayMessagesRequest) (*ReplayMessagesReply, error)
+	// ResendMessages lets a service send again the events that it has sent since a time. It has them in its outbox; whoever had one
+	// does nothing the second time. A call does a part; while the reply has more, call again with its until. Any call may be
+	// repeated. 404 when there is no service of that name; the message names those there are.
+	ResendMessages(context.Context, *ResendMessagesRequest) (*ResendMessagesReply, error)
 	mustEmbedUnimplementedMessagesServer()
 }
 
@@ -163,6 +203,12 @@ func (UnimplementedMessagesServer) DiscardDeadLetter(context.Context, *DiscardDe
 }
 func (UnimplementedMessagesServer) TraceMessages(context.Context, *TraceMessagesRequest) (*TraceMessagesReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method TraceMessages not implemented")
+}
+func (UnimplementedMessagesServer) ReplayMessages(context.Context, *ReplayMessagesRequest) (*ReplayMessagesReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayMessages not implemented")
+}
+func (UnimplementedMessagesServer) ResendMessages(context.Context, *ResendMessagesRequest) (*ResendMessagesReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResendMessages not implemented")
 }
 func (UnimplementedMessagesServer) mustEmbedUnimplementedMessagesServer() {}
 func (UnimplementedMessagesServer) testEmbeddedByValue()                  {}
@@ -293,6 +339,42 @@ func _Messages_TraceMessages_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Messages_ReplayMessages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayMessagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).ReplayMessages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_ReplayMessages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).ReplayMessages(ctx, req.(*ReplayMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Messages_ResendMessages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResendMessagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).ResendMessages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_ResendMessages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).ResendMessages(ctx, req.(*ResendMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Messages_ServiceDesc is the grpc.ServiceDesc for Messages service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -323,6 +405,14 @@ var Messages_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TraceMessages",
 			Handler:    _Messages_TraceMessages_Handler,
+		},
+		{
+			MethodName: "ReplayMessages",
+			Handler:    _Messages_ReplayMessages_Handler,
+		},
+		{
+			MethodName: "ResendMessages",
+			Handler:    _Messages_ResendMessages_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,4 +1,5 @@
-// Package messages lets operators look into one service's database of messages: what was given up, and the way of each event.
+// Package messages lets operators look into one service's messages and move them: what was given up, the way of each event, and what is to be
+// delivered or sent once more.
 package messages
 
 import (
@@ -7,6 +8,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -14,17 +16,21 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// Server serves one service's dead letters, and what its outbox and inbox know of the way of events.
+// Server serves one service's dead letters, what its outbox and inbox know of the way of events, and its part of replays and resends.
 type Server struct {
 	mqv1.UnimplementedMessagesServer
 	service string
 	db      *sql.DB
 	dead    *mq.DeadLetters
+	bus     *mq.Bus
+	outbox  *mq.Outbox
+	keep    time.Duration
 }
 
-// NewServer is over db, which holds the tables of package mq.
-func NewServer(service string, db *sql.DB) *Server {
-	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db)}
+// NewServer is over db, which holds the tables of package mq and keeps their closed rows for keep, 0 for ever. Replays go to the groups
+// that bus consumes, resends come from outbox.
+func NewServer(service string, db *sql.DB, bus *mq.Bus, outbox *mq.Outbox, keep time.Duration) *Server {
+	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db), bus: bus, outbox: outbox, keep: keep}
 }
 
 // ListDeadLetters gives a page, oldest first.

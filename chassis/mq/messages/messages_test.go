@@ -15,14 +15,21 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
+// open is notify's part, without a broker.
 func open(t *testing.T) (*sql.DB, *messages.Server) {
-	db := mysqltest.Open(t, fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}, mq.Tables())
-	return db, messages.NewServer("notify", db)
+	db := tables(t)
+	bus := mq.NewBus("notify", mqtest.Away{}, mq.Config{})
+	return db, messages.NewServer("notify", db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), mq.MinKeep)
+}
+
+func tables(t *testing.T) *sql.DB {
+	return mysqltest.Open(t, fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}, mq.Tables())
 }
 
 // dead puts a dead letter there.

@@ -54,7 +54,7 @@ CREATE TABLE mq_inbox (
   -- A line a failure, oldest first.
   history    TEXT           NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-  -- Since when it is DONE or OLD.
+  -- Since when it is DONE or OLD; when it was delivered again hours after that, since then.
   closed_at  DATETIME(3)    NULL,
   -- Begins with what a trace is asked for.
   UNIQUE KEY event (event_id, source, grp),

@@ -6,9 +6,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +17,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"example.com/fourfold/e2e/internal/operator"
 )
 
 func main() {
@@ -52,67 +52,20 @@ type check struct {
 	Violations []string `json:"violations"`
 }
 
-// ask signs in as the operator of the stack that the file demo describes, and lets it check.
+// ask lets the stack that the file demo describes check its books.
 func ask(ctx context.Context, demo string, open time.Duration) (report, error) {
-	var stack struct {
-		Gateway  string
-		Operator struct{ Login, Password string }
-	}
-	text, err := os.ReadFile(demo)
-	if err != nil {
-		return report{}, fmt.Errorf("%w: is the stack up? `make up` writes this file", err)
-	}
-	if err := json.Unmarshal(text, &stack); err != nil {
-		return report{}, fmt.Errorf("%s: %w", demo, err)
-	}
-	login, err := json.Marshal(map[string]string{"login": stack.Operator.Login, "password": stack.Operator.Password})
+	c, err := operator.SignIn(ctx, demo)
 	if err != nil {
 		return report{}, err
 	}
-	var session struct {
-		AccessToken string `json:"access_token"`
-	}
-	if err := call(ctx, http.MethodPost, stack.Gateway+"/v1/sessions", "", login, &session); err != nil {
-		return report{}, fmt.Errorf("sign in as the operator: %w", err)
-	}
 	var r report
-	url := fmt.Sprintf("%s/v1/ops/conservation?open_seconds=%d", stack.Gateway, max(1, int(open.Seconds())))
-	if err := call(ctx, http.MethodGet, url, session.AccessToken, nil, &r); err != nil {
+	if err := c.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/ops/conservation?open_seconds=%d", max(1, int(open.Seconds()))), nil, &r); err != nil {
 		return report{}, err
 	}
 	if len(r.Checks) == 0 {
 		return report{}, errors.New("the answer holds no check")
 	}
 	return r, nil
-}
-
-// call makes one call and decodes the answer into reply. Whatever is not 200 is an error with what the answer says.
-func call(ctx context.Context, method, url, token string, body []byte, reply any) error {
-	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil {
-		return err
-	}
-	if res.StatusCode != http.StatusOK {
-		var refusal struct{ Message string }
-		if json.Unmarshal(answer, &refusal) != nil || refusal.Message == "" {
-			refusal.Message = string(answer)
-		}
-		return fmt.Errorf("%d: %s", res.StatusCode, refusal.Message)
-	}
-	return json.Unmarshal(answer, reply)
 }
 
 // write shows a line a check, and under it the rows that break it.

@@ -44,7 +44,10 @@ type peer struct {
 	mqv1.MessagesClient
 }
 
-// New asks services, each for timeout at most.
+// workTimes is how many times as long a service may take that works as one that only tells.
+const workTimes = 4
+
+// New asks services, each for timeout at most, and for workTimes that when they replay or resend.
 func New(services []Service, timeout time.Duration, log *slog.Logger) *Conn {
 	c := &Conn{timeout: timeout, log: log}
 	for _, s := range services {
@@ -135,23 +138,28 @@ func one[R any](ctx context.Context, c *Conn, id string, ask func(context.Contex
 	if !ok || i < 0 {
 		return none, mqv1.ErrorDeadLetterNotFound("there is no dead letter %s: ids are a service's name and a number, notify-17; list them", id)
 	}
-	asking, cancel := context.WithTimeout(ctx, c.timeout)
+	return from(ctx, c.services[i], c.timeout, ask)
+}
+
+// from asks p: 503 when it does not answer in time.
+func from[R any](ctx context.Context, p peer, timeout time.Duration, ask func(context.Context, peer) (R, error)) (R, error) {
+	asking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	reply, err := ask(asking, c.services[i])
+	reply, err := ask(asking, p)
 	if err != nil && kerrors.FromError(err).Reason == "" && ctx.Err() == nil { // gRPC's own, not the service's
-		return none, tryLater(service+" does not answer: try again, which is harmless", err)
+		var none R
+		return none, tryLater(p.name+" does not answer: try again, which is harmless", err)
 	}
 	return reply, err
 }
 
-// all asks all services at once. It gives the replies, a nil for each service that did not answer, and the names of those. It fails with
-// what any of them says about the call itself (400, 401, 403), and when none answers.
-func all[R any](ctx context.Context, c *Conn, ask func(context.Context, peer) (*R, error)) (replies []*R, unreachable []string, err error) {
+// each asks all services at once, and returns what each said, in their order.
+func each[R any](ctx context.Context, c *Conn, timeout time.Duration, ask func(context.Context, peer) (*R, error)) ([]*R, []error) {
 	replies, errs := make([]*R, len(c.services)), make([]error, len(c.services))
 	var wg sync.WaitGroup
 	for i, p := range c.services {
 		wg.Go(func() {
-			asking, cancel := context.WithTimeout(ctx, c.timeout)
+			asking, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			if replies[i], errs[i] = ask(asking, p); errs[i] != nil {
 				replies[i] = nil
@@ -159,6 +167,13 @@ func all[R any](ctx context.Context, c *Conn, ask func(context.Context, peer) (*
 		})
 	}
 	wg.Wait()
+	return replies, errs
+}
+
+// all asks all services at once. It gives the replies, a nil for each service that did not answer, and the names of those. It fails with
+// what any of them says about the call itself (400, 401, 403), and when none answers.
+func all[R any](ctx context.Context, c *Conn, ask func(context.Context, peer) (*R, error)) (replies []*R, unreachable []string, err error) {
+	replies, errs := each(ctx, c, c.timeout, ask)
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}

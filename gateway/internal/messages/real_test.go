@@ -14,6 +14,7 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/mq"
 	served "example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
@@ -33,7 +34,11 @@ func TestRealServices(t *testing.T) {
 	t.Parallel()
 	none := fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}
 	order, notify := mysqltest.Open(t, none, mq.Tables()), mysqltest.Open(t, none, mq.Tables())
-	client := serve(t, patient, &store{name: "order", real: served.NewServer("order", order)}, &store{name: "notify", real: served.NewServer("notify", notify)})
+	real := func(name string, db *sql.DB) *store {
+		bus := mq.NewBus(name, mqtest.Away{}, mq.Config{})
+		return &store{name: name, real: served.NewServer(name, db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), mq.MinKeep)}
+	}
+	client := serve(t, patient, real("order", order), real("notify", notify))
 	for n := range 3 {
 		had(t, order, "g", fmt.Sprint("a", n), 0, "DEAD", 2*n)
 		had(t, notify, "g", fmt.Sprint("b", n), 0, "DEAD", 2*n+1)

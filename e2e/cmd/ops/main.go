@@ -1,0 +1,145 @@
+// Command ops moves messages of a running stack once more, part by part until all is done. Whoever had an event does nothing the second
+// time, so each command may be repeated, also after it was interrupted.
+//
+//	ops replay -topic member-events -group notify-email -from 2h [-to 1h]
+//	ops resend -service order -since 2h [-until 1h] [-topic order-events]
+//
+// Times are RFC 3339, or how long ago. It exits with 0 when all is done, 1 when the stack refuses or is away, and 2 when the command line
+// is wrong.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"example.com/fourfold/chassis/backoff"
+	"example.com/fourfold/e2e/internal/operator"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	j, demo, err := parse(os.Args[1:], time.Now())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ops:", err)
+		os.Exit(2)
+	}
+	if err := run(ctx, demo, j, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "ops: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// job is what is done part by part. It remembers of each answer how to go on.
+type job interface {
+	// missing names what the command line did not say, empty when it is complete.
+	missing() string
+	// title says what is going to be done.
+	title() string
+	// part does the next one, and reports whether there are more.
+	part(ctx context.Context, c *operator.Client) (more bool, err error)
+	// progress says how far it has come.
+	progress() string
+}
+
+const usage = `say what to do, such as
+  make replay TOPIC=member-events GROUP=notify-email FROM=2h    offers a topic to a group once more; TO=1h ends it before now
+  make resend SERVICE=order SINCE=2h                            sends again what order sent; TOPIC=order-events only that topic's
+Times are RFC 3339, such as 2026-01-31T08:00:00Z, or how long ago, such as 90m.`
+
+// parse reads the command line. A time that is a duration is so long before now.
+func parse(args []string, now time.Time) (j job, demo string, err error) {
+	if len(args) == 0 {
+		return nil, "", errors.New(usage)
+	}
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&demo, "demo", "var/demo.json", "what `make up` wrote about the stack")
+	moment := func(name, help string, to *time.Time) {
+		flags.Func(name, help, func(text string) (err error) {
+			*to, err = before(now, text)
+			return err
+		})
+	}
+	switch args[0] {
+	case "replay":
+		r := &replay{}
+		j = r
+		flags.StringVar(&r.Topic, "topic", "", "the group's")
+		flags.StringVar(&r.Group, "group", "", "who gets it")
+		moment("from", "since when", &r.From)
+		moment("to", "until when", &r.To)
+	case "resend":
+		r := &resend{}
+		j = r
+		flags.StringVar(&r.Service, "service", "", "who sent it")
+		flags.StringVar(&r.Topic, "topic", "", "all when empty")
+		moment("since", "since when", &r.Since)
+		moment("until", "until when", &r.Until)
+	default:
+		return nil, "", fmt.Errorf("there is no %s: %s", args[0], usage)
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		return nil, "", fmt.Errorf("%s: %w: %s", args[0], err, usage)
+	}
+	if name := j.missing(); name != "" {
+		return nil, "", fmt.Errorf("%s: %s is missing: %s", args[0], name, usage)
+	}
+	return j, demo, nil
+}
+
+// before reads a time, or a duration before now; nothing is no time.
+func before(now time.Time, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d).UTC().Truncate(time.Millisecond), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, errors.New("neither RFC 3339 nor how long ago")
+	}
+	return at, nil
+}
+
+// attempts is how often a part is tried while something is away, with pause in between unless the answer says how long.
+const (
+	attempts = 10
+	pause    = 2 * time.Second
+)
+
+// run does all parts of j at the stack that the file demo describes, and writes a line for each.
+func run(ctx context.Context, demo string, j job, w io.Writer) error {
+	c, err := operator.SignIn(ctx, demo)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(w, "  %s\n", j.title())
+	for failed, more := 0, true; more; {
+		more, err = j.part(ctx, c)
+		refused := new(operator.Refusal)
+		switch {
+		case err == nil:
+			failed = 0
+			_, _ = fmt.Fprintf(w, "  %s\n", j.progress())
+		case errors.As(err, &refused) && refused.Code == http.StatusServiceUnavailable && failed < attempts:
+			failed++
+			more = true
+			_, _ = fmt.Fprintf(w, "  %s; once more\n", refused.Message)
+			backoff.Sleep(ctx, cmp.Or(refused.RetryAfter, pause))
+		default:
+			return err
+		}
+	}
+	_, _ = fmt.Fprintln(w, "  Done.")
+	return nil
+}
