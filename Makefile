@@ -4,7 +4,6 @@ SHELL   := bash
 local   := @scripts/local.sh
 replicas = $(if $(REPLICAS),-replicas $(REPLICAS))
 tools   := buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-errors protoc-gen-openapi sqlc
-modules := api chassis credit deploy/local e2e gateway inventory member notify order wms
 
 .PHONY: help
 help:
@@ -36,10 +35,7 @@ logs:
 ## make test        all tests: each part, the coordinator, end to end, and the mutants; may run beside the demo
 .PHONY: test
 test:
-	$(local) install
-	go test -timeout 30m $(patsubst %,./%/...,$(filter-out e2e,$(modules)))
-	cd deploy/dtm && GOWORK=off go test -timeout 30m ./...
-	go test -timeout 30m ./e2e/...
+	@scripts/test.sh
 	scripts/mutants.sh
 
 ## make mutants     break the code on purpose, one mutant after another: each must turn the test it names red

@@ -47,6 +47,7 @@ func run(m *testing.M) int {
 		// Tests count the points of payments; those of a sign-up come at any time. See TestMessages.
 		"REGISTRATION_POINTS":         "0",
 		"GATEWAY_LAME_DUCK":           lameDuck,
+		"LIVE_BACKSTOP":               "1h", // see TestLiveStatus
 		"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url, "OTEL_BSP_SCHEDULE_DELAY": "500",
 	}})
 	if err != nil {

@@ -8,12 +8,13 @@
 #   in:   only for a module outside of go.work: its folder, from which `go test` is run instead
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/goflags.sh
 copies=$(mktemp -d)
 trap 'rm -rf "$copies"' EXIT
 deploy/rocketmq/fetch.sh
 
-# Two at a time: most of a run is waiting for servers.
-workers=2
+# More than there are processors: most of a run is waiting for servers.
+workers=3
 for ((n = 0; n < workers; n++)); do
   copy=$copies/$n
   mkdir -p "$copy/bin"
@@ -42,7 +43,7 @@ judge() {
   fi
   (cd "$copy" && patch -sp1 <"$patch")
   # shellcheck disable=SC2086 # the test line holds several words
-  if (cd "$copy/$in" && { [[ -z $in ]] || export GOWORK=off; } && go test -count=1 $test) >"$copy/out.txt" 2>&1; then
+  if (cd "$copy/$in" && { [[ -z $in ]] || export GOWORK=off; } && go test -count=1 -vet=off $test) >"$copy/out.txt" 2>&1; then
     verdict="SURVIVED: $test passes" rc=1
   elif grep -qF -- "--- FAIL: $red (" "$copy/out.txt"; then
     verdict="killed by $red"
@@ -55,20 +56,16 @@ judge() {
 }
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || mapfile -t names < <(basename -s .patch scripts/mutants/*.patch)
-pids=()
-for ((n = 0; n < workers; n++)); do
-  (
-    rc=0
-    for ((i = n; i < ${#names[@]}; i += workers)); do
-      judge "$copies/$n" "${names[i]}" || rc=1
-    done
-    exit $rc
-  ) &
-  pids+=($!)
-done
-survived=0
-for pid in "${pids[@]}"; do
-  wait "$pid" || survived=1
-done
-exit $survived
+if [ ${#names[@]} -eq 0 ]; then
+  # Those that bring up a stack or a broker first, so that none of them runs alone at the end.
+  long='^test: ./(e2e|deploy|chassis/mq|order/internal/(expiry|conserve)|member|notify/internal/events) '
+  mapfile -t names < <(
+    for patch in scripts/mutants/*.patch; do
+      grep -qE "$long" "$patch" && order=0 || order=1
+      echo "$order $(basename -s .patch "$patch")"
+    done | sort | cut -d ' ' -f 2
+  )
+fi
+export copies
+export -f judge
+printf '%s\n' "${names[@]}" | xargs -P "$workers" -I NAME --process-slot-var=SLOT bash -c 'judge "$copies/$SLOT" NAME'

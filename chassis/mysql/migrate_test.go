@@ -14,11 +14,13 @@ import (
 // TestMigrationMayTakeLong: longer than any statement of a call, as on a big table.
 func TestMigrationMayTakeLong(t *testing.T) {
 	t.Parallel()
-	db, err := mysql.Open(mysql.Config{DSN: mysqltest.DSN(t)})
+	db, err := mysql.Open(mysql.Config{DSN: mysqltest.DSN(t) + "?readTimeout=1s"})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
+	_, err = db.ExecContext(t.Context(), "SELECT SLEEP(3)")
+	require.Error(t, err, "a call may not")
 	require.NoError(t, mysql.Migrate(t.Context(), db, fstest.MapFS{
-		"0001_long.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (n INT);\nINSERT INTO t SELECT SLEEP(31);")},
+		"0001_long.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (n INT);\nINSERT INTO t SELECT SLEEP(3);")},
 	}))
 	var n int
 	require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM t").Scan(&n))

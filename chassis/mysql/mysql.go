@@ -2,6 +2,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -19,7 +20,7 @@ import (
 
 // Config is the database part of a service's config.yaml.
 type Config struct {
-	// DSN is user:password@tcp(host:port)/database. Options that correctness depends on are added by Open.
+	// DSN is user:password@tcp(host:port)/database. Options that correctness depends on are added by Open. readTimeout, 30 s, may be chosen.
 	DSN string `json:"dsn"`
 	// MaxConns bounds the pool; idle connections are kept up to the same number. 20 when 0.
 	MaxConns int `json:"max_conns"`
@@ -39,7 +40,7 @@ func Open(cfg Config) (*sql.DB, error) {
 	c.ClientFoundRows = true
 	c.Timeout = 2 * time.Second
 	// A frozen server must not hold a call for ever; no statement of a call takes this long.
-	c.ReadTimeout = 30 * time.Second
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 30*time.Second)
 	c.WriteTimeout = 10 * time.Second
 	if c.Params == nil {
 		c.Params = map[string]string{}

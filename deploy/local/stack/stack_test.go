@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 
 // TestLife brings a stack up, kills and stops its processes, takes it down, and brings it up again with its data.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	dir := t.TempDir()
 	o := Options{Dir: dir, RandomPorts: true, Faults: true, Env: map[string]string{"ORDER_TTL": "77m"}}
@@ -301,6 +302,7 @@ func openDB(t *testing.T, dsn string) *sql.DB {
 
 // TestDiesWithItsParent kills the process that brought a temporary stack up on random ports: nothing of it is left.
 func TestDiesWithItsParent(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
@@ -326,7 +328,7 @@ func TestDiesWithItsParent(t *testing.T) {
 func TestNotHealthy(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	_, err := Up(t.Context(), Options{Dir: dir, RandomPorts: true, SkipBuild: true, Env: map[string]string{"ORDER_DSN": "nonsense"}})
+	_, err := Up(t.Context(), Options{Dir: dir, RandomPorts: true, Env: map[string]string{"ORDER_DSN": "nonsense"}})
 	require.ErrorContains(t, err, "order is not healthy: it ends again and again (code 1)")
 	require.ErrorContains(t, err, "order: mysql.dsn: ", "the end of its log")
 	assert.Empty(t, members(dir))

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# test.sh runs all tests: each part's and the coordinator's, then those end to end. They wait for servers more than they compute, so more
+# of them run at a time than there are processors; what starts many servers is not begun all at once. The end-to-end tests are two: those
+# of messages and of databases that are cut off bring up a shop of their own, in the place of the one that the others share.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+source scripts/goflags.sh
+scripts/local.sh install || exit
+
+own='^(TestMessages|TestDatabaseUnreachable)$'
+parts=$(go list -m -f '{{.Dir}}/...' | grep -v '/e2e/\.\.\.$')
+
+# Everything once, and first: two go commands at a time would compile the same twice.
+# shellcheck disable=SC2086 # packages
+go list -export -test -deps -f '' $parts ./e2e/... || exit
+(cd deploy/dtm && GOWORK=off go list -export -test -deps -f '' ./...) || exit
+
+failed=0
+# together COMMAND … runs the commands at the same time and waits for all of them.
+together() {
+  local pids=() pid command
+  for command; do
+    eval "$command" & pids+=($!)
+  done
+  for pid in "${pids[@]}"; do
+    wait "$pid" || failed=1
+  done
+}
+
+# What takes longest is named first: it begins first.
+together "go test -timeout 30m -p 3 ./deploy/local/... $(tr '\n' ' ' <<<"$parts")" \
+  "cd deploy/dtm && GOWORK=off go test -timeout 30m ./..."
+together "go test -timeout 30m ./e2e/... -skip '$own'" "go test -timeout 30m ./e2e -run '$own'"
+exit $failed
