@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # test.sh runs all tests: each part's and the coordinator's, then those end to end. They wait for servers more than they compute, so more
-# of them run at a time than there are processors; what starts many servers is not begun all at once. The end-to-end tests are two: those
-# of messages and of databases that are cut off bring up a shop of their own, in the place of the one that the others share.
+# of them run at a time than there are processors; what starts many servers is not begun all at once. The end-to-end tests are two halves
+# that take as long as each other: those that bring up a shop of their own, and those that share one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 source scripts/goflags.sh
 scripts/local.sh install || exit
 
-own='^(TestMessages|TestDatabaseUnreachable)$'
+own='^(TestMessages|TestDatabaseUnreachable|TestTwoOfEach)$'
 parts=$(go list -m -f '{{.Dir}}/...' | grep -v '/e2e/\.\.\.$')
 
 # Everything once, and first: two go commands at a time would compile the same twice.
