@@ -22,17 +22,18 @@ import (
 func TestEachPartDown(t *testing.T) {
 	all := routes(t)
 	for name, needed := range map[string][]string{ // the operations that cannot do without it, by how they begin, up to $ whole
-		"order":     {"Orders_", "Conservation_"},
+		"order":     {"Orders_", "Conservation_", "Messages_ResendMessages"}, // below it is asked to
 		"inventory": {"Catalogue_", "Conservation_"},
 		"credit":    {"Credits_", "Conservation_"},
 		"wms":       {"Warehouse_", "Conservation_"},
 		"member":    {"Members_"},
-		"notify":    {"Notifications_", "Messages_GetDeadLetter", "Messages_DiscardDeadLetter", "Messages_RedriveDeadLetter$"},
-		"namesrv":   {},
-		"broker":    {},
-		"dtm":       {"Orders_PayOrder", "Orders_RefundOrder"},
-		"mariadb":   {""},
-		"redis":     {},
+		"notify": {"Notifications_", "Messages_GetDeadLetter", "Messages_DiscardDeadLetter", "Messages_RedriveDeadLetter$",
+			"Messages_ReplayMessages"}, // its group is offered something
+		"namesrv": {},
+		"broker":  {"Messages_ReplayMessages"},
+		"dtm":     {"Orders_PayOrder", "Orders_RefundOrder"},
+		"mariadb": {""},
+		"redis":   {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, sku := shopper(t), product(t, 500, 1000)
@@ -67,6 +68,10 @@ func TestEachPartDown(t *testing.T) {
 						body = map[string]any{"open": true}
 					case "Credits_SetFrozen":
 						body = map[string]any{"frozen": false}
+					case "Messages_ReplayMessages":
+						body = map[string]any{"topic": "member-events", "group": "notify-email", "from": time.Now().Add(-time.Minute)}
+					case "Messages_ResendMessages":
+						body = map[string]any{"service": "order", "topic": "order-events", "since": time.Now().Add(-time.Second)}
 					}
 					path := r.at(v.of(r))
 					if r.OperationID == "Messages_TraceMessages" {
