@@ -237,6 +237,7 @@ func producerKilled(t *testing.T) {
 			if c.happened {
 				require.Eventually(t, func() bool { return len(inbox(t, n.Email)) == 1 }, time.Until(died.Add(halfGrace-2*time.Second)), 100*time.Millisecond,
 					"the broker asks back before the relay sends")
+				t.Logf("the mail came %.1f s after the crash", time.Since(died).Seconds())
 			}
 			if !c.happened {
 				require.Eventually(t, func() bool { return tombstones() != before }, 60*time.Second, 100*time.Millisecond,

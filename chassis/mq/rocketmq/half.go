@@ -29,18 +29,21 @@ type transactions struct {
 // Transactions returns a sender with a producer of its own, which connects when it is first used.
 func (b *Broker) Transactions(check mq.Check) mq.Transactions {
 	t := &transactions{broker: b, check: check}
-	t.producer.start = func() (rocketmq.TransactionProducer, error) {
-		if err := b.resolved(); err != nil {
-			return nil, err
-		}
-		p, err := rocketmq.NewTransactionProducer(t, b.producerOptions("half")...)
-		if err == nil {
-			err = p.Start()
-		}
-		return p, err
-	}
+	t.producer.start = t.start
 	t.producer.shutdown = func(p rocketmq.TransactionProducer) { _ = p.Shutdown() }
 	return t
+}
+
+// start returns a started producer of the service's half messages; any of them can be asked about all.
+func (t *transactions) start() (rocketmq.TransactionProducer, error) {
+	if err := t.broker.resolved(); err != nil {
+		return nil, err
+	}
+	p, err := rocketmq.NewTransactionProducer(t, t.broker.producerOptions("half")...)
+	if err == nil {
+		err = p.Start()
+	}
+	return p, err
 }
 
 // Half sends e as a half message, and local decides about it.
@@ -52,14 +55,14 @@ func (t *transactions) Half(ctx context.Context, topic string, e mq.Event, born 
 	m.WithProperty(bornProperty, strconv.FormatInt(born.UnixMilli(), 10))
 	t.locals.Store(e.ID, local)
 	defer t.locals.Delete(e.ID)
-	return t.send(ctx, m)
-}
-
-func (t *transactions) send(ctx context.Context, m *primitive.Message) error {
 	p, err := t.producer.get(ctx)
 	if err != nil {
 		return err
 	}
+	return send(ctx, p, m)
+}
+
+func send(ctx context.Context, p rocketmq.TransactionProducer, m *primitive.Message) error {
 	result, err := p.SendMessageInTransaction(ctx, m)
 	if err != nil {
 		return outcome(nil, err)
@@ -67,29 +70,64 @@ func (t *transactions) send(ctx context.Context, m *primitive.Message) error {
 	return outcome(result.SendResult, nil)
 }
 
-// Answer lets the broker ask. It asks only those from whom it has had a message, so one is sent and rolled back.
+// Answer lets the broker ask, by a producer of its own: it asks only those who have told it, by a heartbeat, that they are there.
 func (t *transactions) Answer(ctx context.Context, topic string) error {
+	defer t.producer.stop()
+	if p := t.heard(ctx, topic); p != nil {
+		<-ctx.Done()
+		_ = p.Shutdown()
+	}
+	return nil
+}
+
+// The client's heartbeats go to the brokers that it knows by then: the first a second after its start, the next 30 s later.
+const beforeHeartbeat = 800 * time.Millisecond
+
+// heard returns a started producer whose first heartbeat reaches the broker; nil when ctx ended before. The producer learns of the broker by
+// sending something, and one that took too long for that is replaced: else a half message of a dead process might wait for half a
+// minute to be asked about.
+func (t *transactions) heard(ctx context.Context, topic string) rocketmq.TransactionProducer {
+	const most = 5 // replaced, each leaves a goroutine behind
 	for n := 1; ctx.Err() == nil; n++ {
-		err := t.announce(ctx, topic)
+		if t.broker.names.await(ctx, patience(ctx, "who answers for half messages waits for their topic", topic), topic) != nil {
+			break
+		}
+		p, err := t.start()
+		if err != nil {
+			slog.WarnContext(ctx, "start a producer to answer for half messages", "topic", topic, "err", err)
+			backoff.Sleep(ctx, backoff.Pause(n, 200*time.Millisecond, 5*time.Second))
+			continue
+		}
+		if took := t.announceUntil(ctx, p, topic); ctx.Err() == nil && (took < beforeHeartbeat || n >= most) {
+			return p
+		}
+		_ = p.Shutdown()
+	}
+	return nil
+}
+
+// announceUntil announces p to the broker, again and again until that works or ctx ends, and returns how long it took.
+func (t *transactions) announceUntil(ctx context.Context, p rocketmq.TransactionProducer, topic string) time.Duration {
+	began := time.Now()
+	for n := 1; ctx.Err() == nil; n++ {
+		err := t.announce(ctx, p, topic)
 		if err == nil {
 			break
 		}
 		slog.WarnContext(ctx, "announce to the broker", "topic", topic, "err", err)
 		backoff.Sleep(ctx, backoff.Pause(n, 200*time.Millisecond, 5*time.Second))
 	}
-	<-ctx.Done()
-	t.producer.stop()
-	return nil
+	return time.Since(began)
 }
 
-func (t *transactions) announce(ctx context.Context, topic string) error {
+func (t *transactions) announce(ctx context.Context, p rocketmq.TransactionProducer, topic string) error {
 	m, err := message(topic, mq.Event{ID: mq.NewID(), Source: "/" + t.broker.service, Type: "announcement"})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.broker.timeout)
 	defer cancel()
-	return t.send(ctx, m) // nobody wants it: without a local transaction it is rolled back
+	return send(ctx, p, m) // nobody wants it: without a local transaction it is rolled back
 }
 
 // ExecuteLocalTransaction is what the client calls in the goroutine that sends, after the half message.

@@ -17,6 +17,7 @@ import (
 
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
@@ -156,5 +157,27 @@ func TestCheckerFails(t *testing.T) {
 	background(t, mq.NewOutbox(db, b, mq.OutboxConfig{CheckTimeout: 200 * time.Millisecond}).Answer(s.topic))
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
 	assert.GreaterOrEqual(t, f.asked.Load(), int64(3))
+	s.told(t)
+}
+
+// TestLateAnnouncement: a process that finds the broker only after the client's first heartbeat is asked all the same, and not only after
+// the next, half a minute later.
+func TestLateAnnouncement(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, rocketmqtest.Shared(t))
+	s.crash(t, "producer", "mq/local", time.Hour)
+	s.consume(t, s.dial(t))
+	door := open(t, s.NameServer)
+	broker, err := rocketmq.Dial(s.service, rocketmq.Config{NameServers: door.addr})
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	door.once() // the question for the topic
+	background(t, mq.NewOutbox(s.db, mq.NewBus(s.service, broker, mq.Config{}), mq.OutboxConfig{}).Answer(s.topic))
+	require.Eventually(t, door.used, 20*time.Second, time.Millisecond)
+	time.Sleep(2 * time.Second) // the first heartbeat goes nowhere
+	found := time.Now()
+	door.reopen(t)
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
+	assert.Less(t, time.Since(found), 20*time.Second)
 	s.told(t)
 }

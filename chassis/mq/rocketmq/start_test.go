@@ -127,7 +127,7 @@ func (d *door) reopen(t *testing.T) {
 	l, err := net.Listen("tcp", d.addr)
 	require.NoError(t, err)
 	d.mu.Lock()
-	d.addr, d.listener = l.Addr().String(), l
+	d.addr, d.listener, d.last = l.Addr().String(), l, false
 	d.mu.Unlock()
 	go func() {
 		for {
@@ -157,6 +157,13 @@ func (d *door) once() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last = true
+}
+
+// used reports whether the one connection of once is there.
+func (d *door) used() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last && len(d.conns) > 0
 }
 
 func pipe(from, to net.Conn) {

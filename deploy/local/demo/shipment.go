@@ -109,12 +109,19 @@ func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 	return nil
 }
 
-// refundRefused asks for a refund of what is picked.
+// refundRefused asks for a refund of what is picked, once more while that is undecided: who asks then is told the same outcome.
 func (d *Demo) refundRefused(ctx context.Context, s *Shipment) error {
-	err := d.shopper.do(ctx, http.MethodPost, "/v1/orders/"+s.Order+"/refund", map[string]any{}, nil)
+	var reply struct{ Status string }
+	ask := func() error {
+		return d.shopper.do(ctx, http.MethodPost, "/v1/orders/"+s.Order+"/refund", map[string]any{}, &reply)
+	}
+	err := ask()
+	for n := 0; err == nil && reply.Status == "REFUNDING" && n < 10; n++ {
+		err = ask()
+	}
 	var refused *refusal
 	if !answered(err, http.StatusConflict) || !errors.As(err, &refused) {
-		return fmt.Errorf("order %s is picked and its refund was not refused: %w", s.Order, err)
+		return fmt.Errorf("order %s is picked and its refund was not refused: %s %w", s.Order, reply.Status, err)
 	}
 	s.Refused = refused.Reason
 	if _, err := d.settled(ctx, s.Order); err != nil {
