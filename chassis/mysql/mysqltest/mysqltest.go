@@ -55,7 +55,8 @@ func Stop() {
 // Open gives a new database of the test's own, migrated as mysql.Migrate does. It fails the test when no MariaDB server is installed.
 func Open(t testing.TB, own fs.FS, parts ...mysql.Part) *sql.DB {
 	t.Helper()
-	db, err := mysql.Open(mysql.Config{DSN: DSN(t)})
+	watch()
+	db, err := mysql.Open(mysql.Config{DSN: strings.Replace(DSN(t), "@tcp(", "@"+watched+"(", 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
