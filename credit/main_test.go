@@ -9,9 +9,7 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -74,19 +72,12 @@ func TestServes(t *testing.T) {
 	dir, signer := servicetest.Keys(t)
 	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
-	cfg.GRPC.Timeout = service.Duration(10 * time.Second)
+	cfg.GRPC.Timeout = 10 * time.Second
 	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
-	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	credits, branch := creditv1.NewCreditsClient(conn), creditv1.NewCreditGrantClient(conn)
 
 	as := func(role identity.Role) context.Context {
@@ -94,7 +85,7 @@ func TestServes(t *testing.T) {
 		require.NoError(t, err)
 		return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	}
-	_, err = credits.GetMyCredit(ctx, &creditv1.GetMyCreditRequest{})
+	_, err := credits.GetMyCredit(ctx, &creditv1.GetMyCreditRequest{})
 	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
 	_, err = credits.SetFrozen(as(identity.Shopper), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(true)})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
@@ -164,7 +155,7 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	assert.Positive(t, cfg.GRPC.Timeout.D())
+	assert.Positive(t, cfg.GRPC.Timeout)
 	assert.NotEmpty(t, cfg.GRPC.Addr)
 	assert.NotEmpty(t, cfg.Admin.Addr)
 	assert.NotEmpty(t, cfg.MySQL.DSN)
@@ -193,21 +184,15 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "young\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier"))
 	}, 20*time.Second, 20*time.Millisecond)
 
-	cfg.KeepBarrier = service.Duration(time.Hour)
-	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
-	cfg.KeepBarrier, cfg.Keep.Messages = 0, service.Duration(time.Hour)
-	require.ErrorContains(t, run(t.Context(), cfg), "longer than the broker keeps")
+	cfg.Keep.Barrier = time.Hour
+	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
+	cfg.Keep.Barrier, cfg.Keep.Messages = 0, time.Hour
+	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the broker keeps")
 	cfg.Keep.Messages, cfg.RegistrationPoints = 0, -1
-	require.ErrorContains(t, run(t.Context(), cfg), "registration_points is -1: from 0")
+	require.ErrorContains(t, serve(t.Context(), cfg), "registration_points is -1: from 0")
 }

@@ -6,16 +6,22 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 
-	"example.com/fourfold/chassis/alert"
-	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/credit/internal/account"
 	store "example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/migrations"
 )
 
 const usage = "usage: credit seed -member ID -points N -source SOURCE"
+
+// seedCommand is "credit seed".
+var seedCommand = service.Command[config]{Name: "seed", Run: func(ctx context.Context, cfg config, args []string) error {
+	return seed(ctx, cfg.MySQL, args, os.Stdout)
+}}
 
 // seed adds points to a member by hand, once for each source, and writes one line about it to out. The second time nothing
 // changes, whatever the member and the points are then.
@@ -40,7 +46,7 @@ func seed(ctx context.Context, cfg mysql.Config, args []string, out io.Writer) e
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables(), alert.Tables()); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, messaging.Tables()...); err != nil {
 		return err
 	}
 	booked, added, err := store.NewStore(db).Grant(ctx, e)

@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"time"
 
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
@@ -15,24 +16,24 @@ var defaults []byte
 type config struct {
 	service.Config
 	HTTP struct {
-		Addr              string           `json:"addr"`
-		Timeout           service.Duration `json:"timeout"`
-		LameDuck          service.Duration `json:"lame_duck"`
-		TrustForwardedFor bool             `json:"trust_forwarded_for"`
-	} `json:"http"`
+		Addr              string        `yaml:"addr"`
+		Timeout           time.Duration `yaml:"timeout"`
+		LameDuck          time.Duration `yaml:"lame_duck"`
+		TrustForwardedFor bool          `yaml:"trust_forwarded_for"`
+	} `yaml:"http"`
 	// Upstreams are the gRPC addresses of the services, by name; lists where several instances run.
-	Upstreams map[string]string `json:"upstreams"`
+	Upstreams map[string]string `yaml:"upstreams"`
 	Messages  struct {
 		// Timeout is how long each service may take to tell of its messages.
-		Timeout service.Duration `json:"timeout"`
-	} `json:"messages"`
-	MQ     rocketmq.Config `json:"mq"`
-	Live   live.Config     `json:"live"`
-	Redis  limit.Config    `json:"redis"`
-	Limits limits          `json:"limits"`
+		Timeout time.Duration `yaml:"timeout"`
+	} `yaml:"messages"`
+	MQ     rocketmq.Config `yaml:"mq"`
+	Live   live.Config     `yaml:"live"`
+	Redis  limit.Config    `yaml:"redis"`
+	Limits limits          `yaml:"limits"`
 }
 
 type limits struct {
-	Calls     limit.Rate `json:"calls"`
-	Strangers limit.Rate `json:"strangers"`
+	Calls     limit.Rate `yaml:"calls"`
+	Strangers limit.Rate `yaml:"strangers"`
 }

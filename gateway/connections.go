@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/messages"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
@@ -16,7 +20,7 @@ import (
 // connections are to the services behind the gateway, by name.
 type connections map[string]*grpc.ClientConn
 
-// connect needs an address of each service. It does not need them to answer yet.
+// connect needs an address of each service, and of no other. It does not need them to answer yet.
 func connect(addrs map[string]string) (connections, error) {
 	c := connections{}
 	for _, s := range upstream.Services() {
@@ -31,12 +35,28 @@ func connect(addrs map[string]string) (connections, error) {
 		}
 		c[s.Name] = conn
 	}
+	for name := range addrs {
+		if c[name] == nil {
+			c.close()
+			return nil, fmt.Errorf("upstreams.%s: there is no service of this name", name)
+		}
+	}
 	return c, nil
 }
 
 func (c connections) close() {
 	for _, conn := range c {
 		_ = conn.Close()
+	}
+}
+
+// attach lets svc be ready when those services are that are not aside, and close the connections.
+func (c connections) attach(svc *service.Service) {
+	svc.OnClose(c.close)
+	for _, s := range upstream.Services() {
+		if !s.Aside {
+			svc.Ready(s.Name, upstream.Ready(c[s.Name]))
+		}
 	}
 }
 
@@ -51,4 +71,16 @@ func (c connections) upstreams(patience time.Duration, log *slog.Logger) []trans
 		asked = append(asked, messages.Service{Name: s.Name, Conn: c[s.Name]})
 	}
 	return append(all, transcode.Upstream{File: upstream.Messages(), Conn: messages.New(asked, patience, log)})
+}
+
+// streams are those of order events: svc follows what the broker tells, and they read their orders.
+func (c config) streams(svc *service.Service, conns connections) (*live.Streams, error) {
+	broker, err := rocketmq.Dial(svc.Name(), c.MQ)
+	if err != nil {
+		return nil, err
+	}
+	svc.OnClose(broker.Close)
+	hub := live.NewHub(c.Live.PerMember, c.Live.Total)
+	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, broker) })
+	return live.New(c.Live, hub, conns["order"], svc.Told(), prometheus.DefaultRegisterer)
 }

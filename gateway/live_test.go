@@ -18,7 +18,6 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/gateway/internal/limit/redistest"
 )
@@ -166,7 +165,7 @@ func TestLiveWithoutBroker(t *testing.T) {
 	server, err := rocketmqtest.Start()
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
-	s := open(t, func(c *config) { c.Live.Backstop = service.Duration(500 * time.Millisecond) })
+	s := open(t, func(c *config) { c.Live.Backstop = 500 * time.Millisecond })
 	events := open(t) // without a backstop
 	var order row
 	order.set(1, orderv1.Order_CREATED)
@@ -232,7 +231,7 @@ func TestLiveTurnedAway(t *testing.T) {
 // TestLiveOutlivesTimeouts: a stream is no call that takes too long.
 func TestLiveOutlivesTimeouts(t *testing.T) {
 	t.Parallel()
-	s := open(t, func(c *config) { c.HTTP.Timeout = service.Duration(300 * time.Millisecond) })
+	s := open(t, func(c *config) { c.HTTP.Timeout = 300 * time.Millisecond })
 	var order row
 	order.set(1, orderv1.Order_CREATED)
 	s.shop.get = order.get

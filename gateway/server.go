@@ -56,7 +56,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 	var srv *khttp.Server
 	srv = khttp.NewServer(
 		khttp.Address(cfg.HTTP.Addr),
-		khttp.Timeout(cfg.HTTP.Timeout.D()),
+		khttp.Timeout(cfg.HTTP.Timeout),
 		khttp.StrictSlash(false),
 		khttp.Filter(traced, answer.Mark, leave(p.stopping), onlyClean(nothing), arrived),
 		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
@@ -70,7 +70,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		})),
 	)
 	srv.ReadHeaderTimeout = 5 * time.Second
-	srv.ReadTimeout = cfg.HTTP.Timeout.D()
+	srv.ReadTimeout = cfg.HTTP.Timeout
 	srv.IdleTimeout = 2 * time.Minute
 	srv.MaxHeaderBytes = 32 << 10
 

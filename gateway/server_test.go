@@ -18,7 +18,6 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
@@ -236,7 +235,7 @@ func TestServiceDownAndBack(t *testing.T) {
 
 func TestServiceLate(t *testing.T) {
 	t.Parallel()
-	s := open(t, func(c *config) { c.HTTP.Timeout = service.Duration(100 * time.Millisecond) })
+	s := open(t, func(c *config) { c.HTTP.Timeout = 100 * time.Millisecond })
 	s.shop.get = func(ctx context.Context, _ *orderv1.GetOrderRequest) (*orderv1.Order, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -37,7 +37,6 @@ import (
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/limit/redistest"
 	"example.com/fourfold/gateway/internal/live"
-	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 )
 
@@ -67,7 +66,7 @@ func (o orders) GetOrder(ctx context.Context, r *orderv1.GetOrderRequest) (*orde
 
 func (orders) CreateOrder(ctx context.Context, _ *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
 	if tr, ok := transport.FromServerContext(ctx); ok {
-		tr.ReplyHeader().Set(transcode.CodeHeader, "201")
+		tr.ReplyHeader().Set(service.CodeHeader, "201")
 	}
 	return &orderv1.Order{Id: "o1", Status: orderv1.Order_CREATED, TotalCents: 1000, MemberId: identity.FromContext(ctx).MemberID}, nil
 }
@@ -129,15 +128,15 @@ func open(t *testing.T, change ...func(*config)) *stage {
 		told: make(chan struct{})}
 
 	var cfg config
-	cfg.HTTP.Timeout = service.Duration(10 * time.Second)
+	cfg.HTTP.Timeout = 10 * time.Second
 	// Nothing is looked at that was not told.
-	cfg.Live = live.Config{Backstop: service.Duration(time.Hour), Heartbeat: service.Duration(time.Hour),
-		Patience: service.Duration(5 * time.Second), PerMember: 5, Total: 1000}
+	cfg.Live = live.Config{Backstop: time.Hour, Heartbeat: time.Hour,
+		Patience: 5 * time.Second, PerMember: 5, Total: 1000}
 	for _, c := range change {
 		c(&cfg)
 	}
 	// Patient, so that a busy machine does not look like a Redis that is away.
-	rdb := limit.Open(limit.Config{Addr: s.redis.Addr, Timeout: service.Duration(5 * time.Second)})
+	rdb := limit.Open(limit.Config{Addr: s.redis.Addr, Timeout: 5 * time.Second})
 	t.Cleanup(func() { _ = rdb.Close() })
 	logger := slog.New(telemetry.Handler(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	probes := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "probe "+r.URL.Path) })

@@ -4,18 +4,11 @@ package main
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"os"
 
 	booksv1 "example.com/fourfold/api/books/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
-	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/books"
-	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/messages"
-	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/internal/freeze"
@@ -25,62 +18,31 @@ import (
 	"example.com/fourfold/inventory/migrations"
 )
 
-func main() {
-	conf := flag.String("conf", "", "configuration file; the built-in one when empty")
-	flag.Parse()
-	var cfg config
-	err := service.Load(*conf, defaults, &cfg)
-	if err == nil {
-		err = run(context.Background(), cfg)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "inventory:", err)
-		os.Exit(1)
-	}
-}
+func main() { service.Main("inventory", defaults, serve) }
 
-// run serves until ctx ends or the process is told to stop.
-func run(ctx context.Context, cfg config) error {
-	keys, err := tcc.ParseKeys(cfg.BranchKeys)
-	if err != nil {
-		return err
-	}
-	retention, err := cfg.retention()
-	if err != nil {
-		return err
-	}
-	db, err := mysql.Open(cfg.MySQL)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
-		return err
-	}
-
-	broker, err := rocketmq.Dial("inventory", cfg.MQ)
-	if err != nil {
-		return err
-	}
-	defer broker.Close()
-	bus := mq.NewBus("inventory", broker, cfg.MQ.Config)
-	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{})
-
+// serve runs the service until ctx ends or the process is told to stop.
+func serve(ctx context.Context, cfg config) error {
 	svc, err := service.New("inventory", cfg.Config)
 	if err != nil {
 		return err
 	}
-	svc.Ready("mysql", db.PingContext)
-	stock := store.NewStore(db, outbox)
-	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock))
-	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(tcc.NewParticipant("inventory", db, keys), stock))
-	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(tcc.NewParticipant("inventory-refund", db, keys), stock))
-	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(keys, store.NewBooks(db)))
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer("inventory", db, bus, outbox, cfg.KeepMessages.D()))
-	if err := mq.Observe(db); err != nil {
+	defer svc.Close()
+	db, err := svc.Database(cfg.MySQL, migrations.FS, messaging.Tables()...)
+	if err != nil {
 		return err
 	}
-	svc.Go(outbox.Relay)
-	svc.Go(mysql.Retain(db, retention...))
+	msgs, err := messaging.Open(svc, db, cfg.MQ, cfg.Keep.Messages)
+	if err != nil {
+		return err
+	}
+	branches, err := tcc.OpenBranches(svc, db, "order", cfg.BranchKeys, cfg.Keep.Barrier)
+	if err != nil {
+		return err
+	}
+	stock := store.NewStore(db, msgs.Outbox)
+	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock))
+	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(branches.Participant("inventory"), stock))
+	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(branches.Participant("inventory-refund"), stock))
+	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(branches.Keys, store.NewBooks(db)))
 	return svc.Run(ctx)
 }

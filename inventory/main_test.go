@@ -9,9 +9,7 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -42,20 +40,13 @@ func TestServes(t *testing.T) {
 	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer
 	server.Create(t, eventv1.TopicProducts)
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
-	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 
 	catalogue := inventoryv1.NewCatalogueClient(conn)
-	_, err = catalogue.ListProducts(ctx, &inventoryv1.ListProductsRequest{})
+	_, err := catalogue.ListProducts(ctx, &inventoryv1.ListProductsRequest{})
 	require.NoError(t, err)
 	_, err = catalogue.GetStock(ctx, &inventoryv1.GetStockRequest{Sku: "apple"})
 	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
@@ -153,17 +144,11 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "young\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier"))
 	}, 20*time.Second, 20*time.Millisecond)
 
-	cfg.KeepBarrier = service.Duration(time.Hour)
-	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
+	cfg.Keep.Barrier = time.Hour
+	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
 }

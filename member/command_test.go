@@ -67,8 +67,8 @@ func (p *process) terminate(t *testing.T) string {
 	return p.out.String()
 }
 
-// seedCommand runs "member seed" with args and the password.
-func seedCommand(t *testing.T, cfg config, secret string, args ...string) (stdout, stderr string, err error) {
+// runSeed runs "member seed" with args and the password.
+func runSeed(t *testing.T, cfg config, secret string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
@@ -90,11 +90,11 @@ func operator(email string) []string {
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
-	first, stderr, err := seedCommand(t, cfg, "correct horse", operator("Operator@example.com")...)
+	first, stderr, err := runSeed(t, cfg, "correct horse", operator("Operator@example.com")...)
 	require.NoError(t, err, stderr)
 	assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\n$`, first)
 
-	second, stderr, err := seedCommand(t, cfg, "another password", operator("operator@example.com")...)
+	second, stderr, err := runSeed(t, cfg, "another password", operator("operator@example.com")...)
 	require.NoError(t, err, stderr)
 	assert.Equal(t, first, second)
 
@@ -130,7 +130,7 @@ func TestSeed(t *testing.T) {
 		"stray word":   {"correct horse", []string{"now"}, `"now"`},
 		"unknown flag": {"correct horse", []string{"-password", "x"}, "-password"},
 	} {
-		stdout, stderr, err := seedCommand(t, cfg, c.secret, c.args...)
+		stdout, stderr, err := runSeed(t, cfg, c.secret, c.args...)
 		require.Error(t, err, name)
 		assert.Contains(t, stderr, c.want, name)
 		assert.Empty(t, stdout, name)
@@ -145,7 +145,7 @@ func TestSeedsAtOnce(t *testing.T) {
 	ids := make([]string, 4)
 	for i := range ids {
 		group.Go(func() {
-			stdout, stderr, err := seedCommand(t, cfg, "correct horse", operator("operator@example.com")...)
+			stdout, stderr, err := runSeed(t, cfg, "correct horse", operator("operator@example.com")...)
 			assert.NoError(t, err, stderr)
 			ids[i] = stdout
 		})
@@ -155,12 +155,6 @@ func TestSeedsAtOnce(t *testing.T) {
 		assert.Equal(t, ids[0], id)
 		assert.Equal(t, 1, strings.Count(id, "\n"))
 	}
-}
-
-func TestUnknownCommand(t *testing.T) {
-	t.Parallel()
-	require.ErrorContains(t, command(t.Context(), []string{"sow"}), "seed")
-	require.ErrorContains(t, command(t.Context(), []string{"-conf", "absent.yaml"}), "absent.yaml")
 }
 
 // TestDatabaseAway: while the database is gone the answer is 503 without its reasons, and afterwards all is as before.

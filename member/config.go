@@ -16,28 +16,20 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	SigningKey string           `json:"signing_key"`
-	TokenTTL   service.Duration `json:"token_ttl"`
-	MySQL      mysql.Config     `json:"mysql"`
-	MQ         rocketmq.Config  `json:"mq"`
-	// HalfGrace is mq.OutboxConfig's Grace.
-	HalfGrace service.Duration `json:"half_grace"`
-	Keep      struct {
+	SigningKey string          `yaml:"signing_key"`
+	TokenTTL   time.Duration   `yaml:"token_ttl"`
+	MySQL      mysql.Config    `yaml:"mysql"`
+	MQ         rocketmq.Config `yaml:"mq"`
+	Keep       struct {
 		// Messages is mq.MinKeep at least, 0 for ever.
-		Messages service.Duration `json:"messages"`
-	} `json:"keep"`
+		Messages time.Duration `yaml:"messages"`
+	} `yaml:"keep"`
 }
-
-// minHalfGrace is transactionTimeOut and transactionCheckInterval of deploy/rocketmq/broker.conf, and some seconds.
-const minHalfGrace = 15 * time.Second
 
 // check refuses times that make no sense.
 func (c config) check() error {
-	switch {
-	case c.TokenTTL.D() < time.Second:
-		return fmt.Errorf("token_ttl is %s: write a time such as 1h", c.TokenTTL.D())
-	case c.HalfGrace.D() < minHalfGrace:
-		return fmt.Errorf("half_grace is %s: at least %s, longer than the broker takes to ask back", c.HalfGrace.D(), minHalfGrace)
+	if c.TokenTTL < time.Second {
+		return fmt.Errorf("token_ttl is %s: write a time such as 1h", c.TokenTTL)
 	}
 	return nil
 }
@@ -52,7 +44,7 @@ func loadSigner(cfg config) (*identity.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := signer.Sign(identity.Caller{MemberID: "start", Role: identity.Shopper}, time.Now(), cfg.TokenTTL.D())
+	token, err := signer.Sign(identity.Caller{MemberID: "start", Role: identity.Shopper}, time.Now(), cfg.TokenTTL)
 	if err != nil {
 		return nil, err
 	}

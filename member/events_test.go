@@ -14,6 +14,7 @@ import (
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
@@ -30,13 +31,7 @@ func TestSignUpIsPublished(t *testing.T) {
 
 	cfg := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
-	serving, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- run(serving, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-done)
-	})
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	members := dial(t, cfg.GRPC.Addr)
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)

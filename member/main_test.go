@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -72,11 +71,7 @@ func testConfig(t *testing.T) config {
 
 func dial(t *testing.T, addr string) memberv1.MembersClient {
 	t.Helper()
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	return memberv1.NewMembersClient(conn)
+	return memberv1.NewMembersClient(servicetest.Dial(t, addr))
 }
 
 func withToken(ctx context.Context, token string) context.Context {
@@ -95,31 +90,25 @@ func TestDefaults(t *testing.T) {
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
 	assert.Equal(t, "127.0.0.1:9005", cfg.GRPC.Addr)
-	assert.Equal(t, 10*time.Second, cfg.GRPC.Timeout.D())
+	assert.Equal(t, 10*time.Second, cfg.GRPC.Timeout)
 	assert.Equal(t, "127.0.0.1:9105", cfg.Admin.Addr)
 	assert.Equal(t, "info", cfg.Log.Level)
 	assert.False(t, cfg.Faults)
 	assert.Equal(t, "../var/keys/identity", cfg.IdentityKeys)
 	assert.Equal(t, "../var/keys/member/k1.pem", cfg.SigningKey)
-	assert.Equal(t, time.Hour, cfg.TokenTTL.D())
+	assert.Equal(t, time.Hour, cfg.TokenTTL)
 	assert.Equal(t, "root@tcp(127.0.0.1:13306)/shop_member", cfg.MySQL.DSN)
 	assert.Equal(t, 10, cfg.MySQL.MaxConns)
 	assert.Equal(t, "127.0.0.1:9876", cfg.MQ.NameServers)
-	assert.Equal(t, 168*time.Hour, cfg.Keep.Messages.D())
+	assert.Equal(t, 168*time.Hour, cfg.Keep.Messages)
 }
 
 // TestServe runs the service on a real database and calls it over gRPC.
 func TestServe(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
-	serving, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- run(serving, cfg) }()
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	members := dial(t, cfg.GRPC.Addr)
-	defer func() {
-		stop()
-		assert.NoError(t, <-done, "an orderly stop is no error")
-	}()
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -180,15 +169,15 @@ func TestStartFailsWithARemedy(t *testing.T) {
 		"no public keys":       {func(cfg *config) { cfg.IdentityKeys = t.TempDir() }, "`make up`"},
 		"keys do not fit":      {func(cfg *config) { _, cfg.IdentityKeys = keys(t) }, "put it there under the same name"},
 		"tokens end now":       {func(cfg *config) { cfg.TokenTTL = 0 }, "token_ttl"},
-		"messages go too soon": {func(cfg *config) { cfg.Keep.Messages = service.Duration(time.Hour) }, "longer than the broker keeps"},
-		"halves go too soon":   {func(cfg *config) { cfg.HalfGrace = service.Duration(time.Second) }, "half_grace"},
+		"messages go too soon": {func(cfg *config) { cfg.Keep.Messages = time.Hour }, "longer than the broker keeps"},
+		"halves go too soon":   {func(cfg *config) { cfg.MQ.HalfGrace = time.Second }, "half_grace"},
 		"no name server":       {func(cfg *config) { cfg.MQ.NameServers = "here" }, "mq.name_servers is host:port"},
 		"not a DSN":            {func(cfg *config) { cfg.MySQL.DSN = "127.0.0.1:3306" }, "mysql.dsn"},
 	} {
 		cfg := testConfig(t)
 		c.change(&cfg)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		require.ErrorContains(t, run(ctx, cfg), c.want, name)
+		require.ErrorContains(t, serve(ctx, cfg), c.want, name)
 		cancel()
 	}
 }

@@ -7,16 +7,23 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/google/uuid"
 
-	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/member/internal/member"
 	store "example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
 	"example.com/fourfold/member/migrations"
 )
+
+// seedCommand is "member seed". The password is not an argument: those are shown in lists of processes.
+var seedCommand = service.Command[config]{Name: "seed", Run: func(ctx context.Context, cfg config, args []string) error {
+	return seed(ctx, cfg, args, os.Getenv("SEED_PASSWORD"), os.Stdout)
+}}
 
 // seed makes the member that args describe, unless one with this email is there already, and writes the member's id to out as
 // its only line. A member who is there is left as is, also the password; one with another role is an error.
@@ -47,7 +54,7 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS, mq.Tables()); err != nil {
+	if err := mysql.Migrate(ctx, db, migrations.FS, messaging.Tables()...); err != nil {
 		return err
 	}
 	got, err := ensure(ctx, db, wanted, secret)

@@ -7,9 +7,8 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+	"time"
 
-	"example.com/fourfold/chassis/alert"
-	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
@@ -24,59 +23,63 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	MySQL mysql.Config    `json:"mysql"`
-	MQ    rocketmq.Config `json:"mq"`
+	MySQL mysql.Config    `yaml:"mysql"`
+	MQ    rocketmq.Config `yaml:"mq"`
 	Email struct {
 		// Provider is demo or smtp.
-		Provider string      `json:"provider"`
-		SMTP     smtp.Config `json:"smtp"`
-	} `json:"email"`
+		Provider string      `yaml:"provider"`
+		SMTP     smtp.Config `yaml:"smtp"`
+	} `yaml:"email"`
 	SMS struct {
 		// Provider is demo or http.
-		Provider string     `json:"provider"`
-		HTTP     sms.Config `json:"http"`
-	} `json:"sms"`
+		Provider string     `yaml:"provider"`
+		HTTP     sms.Config `yaml:"http"`
+	} `yaml:"sms"`
 	// OperatorsEmail are addresses, separated by commas.
-	OperatorsEmail string           `json:"operators_email"`
-	Stale          service.Duration `json:"stale"`
-	Sender         struct {
-		Every        service.Duration `json:"every"`
-		Call         service.Duration `json:"call"`
-		Lease        service.Duration `json:"lease"`
-		LongestPause service.Duration `json:"longest_pause"`
-		GiveUp       service.Duration `json:"give_up"`
-	} `json:"sender"`
-	Keep struct {
+	OperatorsEmail string        `yaml:"operators_email"`
+	Stale          time.Duration `yaml:"stale"`
+	Sender         sender.Times  `yaml:"sender"`
+	Keep           struct {
 		// Messages is mq.MinKeep at least, 0 for ever.
-		Messages service.Duration `json:"messages"`
+		Messages time.Duration `yaml:"messages"`
 		// Notifications is how long a notification is kept when it is closed, and a message in the inbox.
-		Notifications service.Duration `json:"notifications"`
-	} `json:"keep"`
+		Notifications time.Duration `yaml:"notifications"`
+	} `yaml:"keep"`
+}
+
+// settings are what the configuration stands for.
+type settings struct {
+	operators  []string
+	email, sms sender.Provider
+}
+
+// settings checks the configuration and names all that is wrong with it. demo is the provider for demonstrations.
+func (c config) settings(demo store.Inbox) (s settings, err error) {
+	var operators, email, sms error
+	s.operators, operators = c.operators()
+	s.email, email = c.emailProvider(demo)
+	s.sms, sms = c.smsProvider(demo)
+	return s, errors.Join(c.checkTimes(), operators, email, sms)
+}
+
+// checkTimes refuses those under which two senders would have the same notification at once.
+func (c config) checkTimes() error {
+	t := c.Sender
+	switch {
+	case c.Keep.Notifications < 0:
+		return errors.New("keep.notifications: a time such as 720h; 0 keeps them for ever")
+	case t.Every <= 0, t.Call <= 0, t.Lease <= 2*t.Call, t.LongestPause <= 0, t.GiveUp <= 0, c.Stale <= 0:
+		return errors.New("sender: every, call, longest_pause, give_up and stale above 0, lease above twice call")
+	}
+	return nil
 }
 
 // retention is what is deleted when it is old.
-func (c config) retention() ([]mysql.Retention, error) {
-	keep := c.Keep.Notifications.D()
-	if keep < 0 {
-		return nil, errors.New("keep.notifications: a time such as 720h; 0 keeps them for ever")
+func (c config) retention() []mysql.Retention {
+	return []mysql.Retention{
+		{Table: "notification", Column: "closed_at", Keep: c.Keep.Notifications},
+		{Table: "inbox", Column: "received_at", Keep: c.Keep.Notifications},
 	}
-	messages, err := mq.Retentions(c.Keep.Messages.D())
-	return slices.Concat(messages, alert.Retentions(c.Keep.Messages.D()), []mysql.Retention{
-		{Table: "notification", Column: "closed_at", Keep: keep},
-		{Table: "inbox", Column: "received_at", Keep: keep},
-	}), err
-}
-
-// times refuses those under which two senders would have the same notification at once.
-func (c config) times() (sender.Times, error) {
-	t := sender.Times{
-		Every: c.Sender.Every.D(), Call: c.Sender.Call.D(), Lease: c.Sender.Lease.D(), LongestPause: c.Sender.LongestPause.D(),
-		GiveUp: c.Sender.GiveUp.D(),
-	}
-	if t.Every <= 0 || t.Call <= 0 || t.Lease <= 2*t.Call || t.LongestPause <= 0 || t.GiveUp <= 0 || c.Stale.D() <= 0 {
-		return t, errors.New("sender: every, call, longest_pause, give_up and stale above 0, lease above twice call")
-	}
-	return t, nil
 }
 
 // operators are the addresses that alerts go to.

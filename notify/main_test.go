@@ -21,8 +21,6 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
@@ -62,20 +60,11 @@ func testConfig(t *testing.T) (config, *identity.Signer) {
 	return cfg, signer
 }
 
-// serve runs the service until the test ends.
-func serve(t *testing.T, cfg config) (notifyv1.NotificationsClient, mqv1.MessagesClient) {
+// serving runs the service until the test ends.
+func serving(t *testing.T, cfg config) (notifyv1.NotificationsClient, mqv1.MessagesClient) {
 	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
-	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
+	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	return notifyv1.NewNotificationsClient(conn), mqv1.NewMessagesClient(conn)
 }
 
@@ -92,7 +81,7 @@ func TestServes(t *testing.T) {
 	cfg, signer := testConfig(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	notifications, _ := serve(t, cfg)
+	notifications, _ := serving(t, cfg)
 	for role, code := range map[identity.Role]int{"": 401, identity.Shopper: 403, identity.Operator: 200} {
 		call := ctx
 		if role != "" {
@@ -125,7 +114,7 @@ func TestFromEventToInbox(t *testing.T) {
 	_, err := migrated(t, cfg).ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
 		VALUES ('notify-sms', '/member', 'dead', 'member-events', 'member.registered', 'bob', 0, 'DEAD', '{}', 'for a reason')`)
 	require.NoError(t, err)
-	notifications, letters := serve(t, cfg)
+	notifications, letters := serving(t, cfg)
 	broker := server.Dial(t)
 	publish := func(topic, source, typ, subject string, sequence int64, m proto.Message) {
 		t.Helper()
@@ -266,7 +255,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
-	serve(t, cfg)
+	serving(t, cfg)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "open\nyoung\n--\nyoung\n--\nyoung\n--\n", mysqltest.Dump(t, db,
 			"SELECT id FROM notification ORDER BY id", "SELECT id FROM inbox", "SELECT event_id FROM mq_inbox"))
@@ -284,13 +273,13 @@ func TestStartFailsWithARemedy(t *testing.T) {
 		"lease above twice call":       func(c *config) { c.Sender.Lease = 2 * c.Sender.Call },
 		"stale above 0":                func(c *config) { c.Stale = 0 },
 		"keep.notifications":           func(c *config) { c.Keep.Notifications = -1 },
-		"longer than the broker keeps": func(c *config) { c.Keep.Messages = service.Duration(time.Hour) },
+		"longer than the broker keeps": func(c *config) { c.Keep.Messages = time.Hour },
 		"mq.name_servers is host:port": func(c *config) { c.MQ.NameServers = "here" },
 	} {
 		cfg, _ := testConfig(t)
 		change(&cfg)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		require.ErrorContains(t, run(ctx, cfg), want)
+		require.ErrorContains(t, serve(ctx, cfg), want)
 		cancel()
 	}
 }

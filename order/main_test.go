@@ -8,14 +8,13 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
@@ -32,16 +31,14 @@ func TestConfig(t *testing.T) {
 	var good config
 	require.NoError(t, service.Load("", defaults, &good))
 	require.NoError(t, good.check())
-	assert.Equal(t, 30*time.Minute, good.OrderTTL.D())
-	_, err := good.retention()
-	require.NoError(t, err)
+	assert.Equal(t, 30*time.Minute, good.OrderTTL)
 	for name, set := range map[string]func(c *config){
 		"call < deadline": func(c *config) { c.Payment.Call = c.Payment.Deadline },
 		"timeout_to_fail": func(c *config) { c.Payment.TimeoutToFail = c.Payment.Deadline },
-		"whole seconds":   func(c *config) { c.Payment.TimeoutToFail += service.Duration(time.Millisecond) },
+		"whole seconds":   func(c *config) { c.Payment.TimeoutToFail += time.Millisecond },
 		"grpc.timeout":    func(c *config) { c.GRPC.Timeout = c.Payment.Deadline },
 		"order_ttl":       func(c *config) { c.OrderTTL = 0 },
-		"old_enough":      func(c *config) { c.Sweep.OldEnough = service.Duration(time.Second) },
+		"old_enough":      func(c *config) { c.Sweep.OldEnough = time.Second },
 		"conservation":    func(c *config) { c.Conservation.Every = 0 },
 	} {
 		bad := good
@@ -50,9 +47,8 @@ func TestConfig(t *testing.T) {
 	}
 	for _, keep := range []time.Duration{-1, time.Hour} {
 		bad := good
-		bad.Keep.Answers = service.Duration(keep)
-		_, err := bad.retention()
-		assert.ErrorContains(t, err, "keep.answers")
+		bad.Keep.Answers = keep
+		assert.ErrorContains(t, bad.check(), "keep.answers")
 	}
 }
 
@@ -67,7 +63,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	db, err := mysql.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, tables()...))
+	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, messaging.Tables()...))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
@@ -78,19 +74,13 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		require.NoError(t, err)
 	}
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away keeps nothing from starting
-	ctx, stop := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "young\n--\nyoung\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT idem_key FROM idempotency"))
 	}, 20*time.Second, 20*time.Millisecond)
 
-	cfg.Keep.Barrier = service.Duration(time.Hour)
-	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
+	cfg.Keep.Barrier = time.Hour
+	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
 }
 
 // TestTurnsAway: order itself, not only the gateway, asks who calls and looks at what is asked.
@@ -102,17 +92,10 @@ func TestTurnsAway(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away keeps nothing from starting
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
-	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: identity.Shopper}, time.Now(), time.Minute)
 	require.NoError(t, err)
 	shopper := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)

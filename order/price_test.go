@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	eventv1 "example.com/fourfold/api/event/v1"
@@ -56,18 +55,11 @@ func TestOrdersWithoutInventory(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
-	cfg.MQ.NameServers, cfg.Peers.Inventory = server.NameServer, servicetest.FreeAddr(t)
-	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
-	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	cfg.MQ.NameServers, cfg.Peers["inventory"] = server.NameServer, servicetest.FreeAddr(t)
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: identity.Shopper}, time.Now(), time.Minute)
 	require.NoError(t, err)
 	calls := 0
@@ -110,7 +102,7 @@ func TestOrdersWithoutInventory(t *testing.T) {
 	require.True(t, orderv1.IsTryLater(err), "%v", err)
 	require.Equal(t, 503, kerrors.Code(err))
 
-	lis, err := net.Listen("tcp", cfg.Peers.Inventory)
+	lis, err := net.Listen("tcp", cfg.Peers["inventory"])
 	require.NoError(t, err)
 	inventory, grpcServer := shop{asked: make(chan []string, 10)}, grpc.NewServer()
 	inventoryv1.RegisterCatalogueServer(grpcServer, inventory)

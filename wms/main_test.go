@@ -12,9 +12,7 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -47,17 +45,10 @@ func TestServes(t *testing.T) {
 	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer
 	server.Create(t, eventv1.TopicDeliveries)
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
-	conn, err := grpc.NewClient(cfg.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	warehouse, branch, refund := wmsv1.NewWarehouseClient(conn), wmsv1.NewDeliverySlipClient(conn), wmsv1.NewSlipHoldClient(conn)
 
 	as := func(role identity.Role) context.Context {
@@ -141,17 +132,16 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	assert.Positive(t, cfg.GRPC.Timeout.D())
+	assert.Positive(t, cfg.GRPC.Timeout)
 	assert.NotEmpty(t, cfg.GRPC.Addr)
 	assert.NotEmpty(t, cfg.Admin.Addr)
 	assert.NotEmpty(t, cfg.MySQL.DSN)
 	assert.Positive(t, cfg.MySQL.MaxConns)
 	assert.NotEmpty(t, cfg.MQ.NameServers)
-	_, err := cfg.retention()
-	require.NoError(t, err)
-	cfg.KeepMessages = service.Duration(time.Hour)
-	_, err = cfg.retention()
-	require.ErrorContains(t, err, "longer than the broker keeps messages")
+	cfg.BranchKeys = "k1:00112233445566778899aabbccddeeff"
+	cfg.IdentityKeys, _ = servicetest.Keys(t)
+	cfg.Keep.Messages = time.Hour
+	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the broker keeps messages")
 }
 
 // TestOldRowsAreDeleted: what is done with and old goes in the background; an event that the broker does not have stays
@@ -178,19 +168,13 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- run(ctx, cfg) }()
-	t.Cleanup(func() {
-		stop()
-		assert.NoError(t, <-stopped)
-	})
+	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "young\n--\nyoung\nnot sent\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT event_id FROM mq_outbox ORDER BY id"))
 	}, 20*time.Second, 20*time.Millisecond)
 
-	cfg.KeepBarrier = service.Duration(time.Hour)
-	require.ErrorContains(t, run(t.Context(), cfg), "longer than the longest retry")
+	cfg.Keep.Barrier = time.Hour
+	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
 }
 
 // TestUpgrade: of an older version's outbox order gets what it had not taken, and what is in front of that and of what is to come, in

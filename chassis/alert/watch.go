@@ -5,9 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
+
+	"example.com/fourfold/chassis/loop"
 )
 
 const (
@@ -18,16 +19,7 @@ const (
 // Watch is background work of a service that consumes: it raises dead-letters/<group> while a group has dead letters, and clears it
 // when there are none any more, until ctx ends. Any number of processes may run it.
 func (a *Alerts) Watch(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := a.look(ctx); err != nil && ctx.Err() == nil {
-			slog.WarnContext(ctx, "look for dead letters", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(watchEvery):
-		}
-	}
-	return nil
+	return loop.Every(watchEvery, time.Minute, "look for dead letters", a.look)(ctx)
 }
 
 func (a *Alerts) look(ctx context.Context) error {

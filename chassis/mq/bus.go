@@ -17,7 +17,9 @@ import (
 // Config is what a service's config.yaml says about messages, whatever transports them.
 type Config struct {
 	// Tries is how often a handler may fail before the event is dead, where a subscription does not say: 10.
-	Tries int `json:"tries"`
+	Tries int `yaml:"tries"`
+	// HalfGrace is OutboxConfig's Grace.
+	HalfGrace time.Duration `yaml:"half_grace"`
 }
 
 // Bus is one service's end of a transport, for any number of goroutines: what it publishes carries its name, and whether the

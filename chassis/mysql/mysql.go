@@ -21,9 +21,9 @@ import (
 // Config is the database part of a service's config.yaml.
 type Config struct {
 	// DSN is user:password@tcp(host:port)/database. Options that correctness depends on are added by Open. readTimeout, 30 s, may be chosen.
-	DSN string `json:"dsn"`
+	DSN string `yaml:"dsn"`
 	// MaxConns bounds the pool; idle connections are kept up to the same number. 20 when 0.
-	MaxConns int `json:"max_conns"`
+	MaxConns int `yaml:"max_conns"`
 }
 
 // Open makes a pool whose sessions read committed rows (so that a guard in an UPDATE sees the newest row), wait at most
@@ -194,24 +194,23 @@ func await(ctx context.Context, db *sql.DB) error {
 // InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run again, up to
 // four times in all, so fn sets what it reports anew each time. A commit's error is ambiguous.
 func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+	once := func() error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // no effect after Commit
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
 	for attempt := 1; ; attempt++ {
-		err := inTx(ctx, db, fn)
+		err := once()
 		if attempt == 4 || !Deadlock(err) {
 			return err
 		}
 	}
-}
-
-func inTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // no effect after Commit
-	if err := fn(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 // Duplicate tells whether err says that a unique key is taken.

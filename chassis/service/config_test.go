@@ -16,11 +16,11 @@ import (
 // settings is a service's configuration: the frame's keys and its own side by side.
 type settings struct {
 	service.Config
-	TTL   service.Duration `json:"token_ttl"`
+	TTL   time.Duration `yaml:"token_ttl"`
 	MySQL struct {
-		DSN      string `json:"dsn"`
-		MaxConns int    `json:"max_conns"`
-	} `json:"mysql"`
+		DSN      string `yaml:"dsn"`
+		MaxConns int    `yaml:"max_conns"`
+	} `yaml:"mysql"`
 }
 
 const defaults = `
@@ -40,9 +40,9 @@ func TestLoadTakesDefaults(t *testing.T) {
 	var cfg settings
 	require.NoError(t, service.Load("", []byte(defaults), &cfg))
 	assert.Equal(t, "127.0.0.1:9005", cfg.GRPC.Addr)
-	assert.Equal(t, 10*time.Second, cfg.GRPC.Timeout.D())
+	assert.Equal(t, 10*time.Second, cfg.GRPC.Timeout)
 	assert.False(t, cfg.Faults)
-	assert.Equal(t, time.Hour, cfg.TTL.D())
+	assert.Equal(t, time.Hour, cfg.TTL)
 	assert.Equal(t, "root@tcp(127.0.0.1:13306)/shop_x", cfg.MySQL.DSN)
 	assert.Equal(t, 10, cfg.MySQL.MaxConns)
 }
@@ -58,7 +58,7 @@ func TestLoadTakesTheEnvironment(t *testing.T) {
 	require.NoError(t, service.Load("", []byte(defaults), &cfg))
 	assert.True(t, cfg.Faults)
 	assert.Equal(t, "/keys", cfg.IdentityKeys)
-	assert.Equal(t, 90*time.Second, cfg.TTL.D())
+	assert.Equal(t, 90*time.Second, cfg.TTL)
 	assert.Equal(t, "app:p}w:d #1@tcp(db:3306)/x", cfg.MySQL.DSN)
 	assert.Equal(t, 3, cfg.MySQL.MaxConns)
 }
@@ -94,24 +94,46 @@ func TestLoadIsSilent(t *testing.T) {
 	assert.Empty(t, string(said))
 }
 
-// TestLoadRefusesBareDurations: wherever in the configuration one stands.
-func TestLoadRefusesBareDurations(t *testing.T) {
-	t.Parallel()
-	type part struct{ Timeout time.Duration }
-	type endless struct {
-		Next    *endless
-		Timeout time.Duration
+// TestLoadIsStrict: a key that nobody reads, and a value that would be read as something else, are refused by name.
+func TestLoadIsStrict(t *testing.T) {
+	type part struct {
+		Timeout time.Duration `yaml:"timeout"`
+		Tries   int           `yaml:"tries"`
+		Name    string        `yaml:"name"`
+		On      bool          `yaml:"on"`
 	}
-	for want, cfg := range map[string]any{
-		".Timeout": &part{}, ".Parts.Timeout": &struct{ Parts []part }{}, ".Part.Timeout": &struct{ Part *part }{},
-		".part.Timeout": &struct{ part }{}, ".Pauses": &struct{ Pauses []time.Duration }{}, ".By": &struct{ By map[string]*time.Duration }{},
-		".Endless.Timeout": &struct{ Endless endless }{},
+	type strict struct {
+		service.Config
+		Part  part            `yaml:"part"`
+		Parts []part          `yaml:"parts"`
+		Addrs map[string]part `yaml:"addrs"`
+	}
+	t.Setenv("STRICT_TRIES", "many")
+	t.Setenv("STRICT_NAME", "007")
+	for text, want := range map[string]string{
+		"prat: {}":                         "there is no setting prat",
+		"part: {timeuot: 3s}":              "there is no setting part.timeuot",
+		"grpc: {adr: 'a:1'}\nfaluts: true": "there is no setting faluts, grpc.adr",
+		"Part: {}":                         "there is no setting Part",
+		"part: {timeout: 3}":               "part.timeout",
+		"part: {timeout: 3000000000}":      "has no unit: write a duration such as 3s",
+		"part: {timeout: 3 parsecs}":       "part.timeout",
+		"part: {timeout: '3'}":             "part.timeout",
+		"part: {tries: 1.5}":               "part.tries",
+		"part: {tries: '${STRICT_TRIES:3}'}": "part.tries",
+		"part: {tries: [1]}":               "part.tries",
+		"part: {name: 7}":                  "part.name",
+		"part: {on: 1}":                    "part.on",
+		"parts: [{tires: 1}]":              "parts[0].tires",
+		"addrs: {a: {tries: x}}":           "addrs[a].tries",
+		"part: 7":                          "part",
+		"- part":                           "configuration",
+		"part: {tries: 1}\npart: {}":       "already defined",
 	} {
-		assert.ErrorContains(t, service.Load("", []byte("a: b"), cfg), want+" is a time.Duration")
+		require.ErrorContains(t, service.Load("", []byte(text), new(strict)), want, text)
 	}
-	var good struct {
-		Timeout service.Duration `json:"timeout"`
-	}
-	require.NoError(t, service.Load("", []byte("timeout: 3s"), &good))
-	assert.Equal(t, 3*time.Second, good.Timeout.D())
+	var cfg strict
+	require.NoError(t, service.Load("", []byte("part: {timeout: 1m30s, tries: '3', name: '${STRICT_NAME:}', on: '${ABSENT:true}'}\naddrs: {any: {}}"), &cfg))
+	assert.Equal(t, part{Timeout: 90 * time.Second, Tries: 3, Name: "007", On: true}, cfg.Part)
+	require.NoError(t, service.Load("", nil, &cfg), "an empty file")
 }

@@ -2,12 +2,15 @@ package service
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +26,7 @@ import (
 
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/instances"
-	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/telemetry"
 )
 
@@ -38,6 +41,8 @@ type Service struct {
 	admin   *admin
 	servers []transport.Server
 	work    []func(context.Context) error
+	closers []func()
+	migrate func(context.Context) error
 	flush   func(context.Context) error // of the last spans
 
 	stopping atomic.Bool
@@ -56,10 +61,9 @@ func New(name string, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	tcc.RegisterCodec()
 	s.GRPC = grpc.NewServer(
 		grpc.Address(cfg.GRPC.Addr),
-		grpc.Timeout(cfg.GRPC.Timeout.D()),
+		grpc.Timeout(cfg.GRPC.Timeout),
 		grpc.Options(telemetry.Server(), instances.Patient(), ggrpc.UnaryInterceptor(arrive)),
 		grpc.Middleware(
 			recovery.Recovery(),
@@ -85,7 +89,8 @@ func NewBare(name string, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults), flush: flush, told: make(chan struct{})}
+	s := &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults), flush: flush, told: make(chan struct{}),
+		migrate: func(context.Context) error { return nil }}
 	s.Ready("running", func(context.Context) error {
 		if s.stopping.Load() {
 			return errors.New("is stopping")
@@ -94,6 +99,9 @@ func NewBare(name string, cfg Config) (*Service, error) {
 	})
 	return s, nil
 }
+
+// Name is what New was told.
+func (s *Service) Name() string { return s.name }
 
 // Serve adds a server that starts and stops with the service.
 func (s *Service) Serve(srv transport.Server) { s.servers = append(s.servers, srv) }
@@ -106,6 +114,29 @@ func (s *Service) Probes() http.Handler { return s.admin.probes }
 
 // Go adds background work that runs until its context ends. An error of it stops the service.
 func (s *Service) Go(work func(context.Context) error) { s.work = append(s.work, work) }
+
+// Database prepares a pool for the service's own database, which the service is ready only with. Run brings it up to the newest of parts
+// and of the service's own migrations before anything is served; Close closes it.
+func (s *Service) Database(cfg mysql.Config, own fs.FS, parts ...mysql.Part) (*sql.DB, error) {
+	db, err := mysql.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.migrate = func(ctx context.Context) error { return mysql.Migrate(ctx, db, own, parts...) }
+	s.Ready("mysql", db.PingContext)
+	s.OnClose(func() { _ = db.Close() })
+	return db, nil
+}
+
+// OnClose adds what Close does, before what was added earlier.
+func (s *Service) OnClose(f func()) { s.closers = append(s.closers, f) }
+
+// Close ends what the service holds. Call it when Run has returned, or is not going to be called.
+func (s *Service) Close() {
+	for _, f := range slices.Backward(s.closers) {
+		f()
+	}
+}
 
 // LameDuck lets the service go on serving for d when it is told to stop, not ready any more, so that a load balancer finds that
 // out before calls are refused. A server of gRPC needs none: it tells its clients itself.
@@ -120,13 +151,16 @@ func (s *Service) Told() <-chan struct{} { return s.told }
 // stopTimeout bounds how long the calls under way may take to end when the service stops.
 const stopTimeout = 15 * time.Second
 
-// Run serves until ctx ends or SIGTERM or SIGINT comes, then finishes the calls under way and returns. It refuses to
-// start when an RPC has no access level.
+// Run migrates the database and serves until ctx ends or SIGTERM or SIGINT comes, then finishes the calls under way and returns. It
+// refuses to start when an RPC has no access level.
 func (s *Service) Run(ctx context.Context) error {
 	if s.GRPC != nil {
 		if err := identity.CheckLevels(s.GRPC.GetServiceInfo()); err != nil {
 			return err
 		}
+	}
+	if err := s.migrate(ctx); err != nil {
+		return err
 	}
 	lis, err := net.Listen("tcp", s.cfg.Admin.Addr)
 	if err != nil {

@@ -104,7 +104,7 @@ func stopped(where string) int {
 	var cfg service.Config
 	parts := strings.Split(where, ",")
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.IdentityKeys = parts[0], parts[1], parts[2]
-	cfg.GRPC.Timeout = service.Duration(10 * time.Second)
+	cfg.GRPC.Timeout = 10 * time.Second
 	cfg.Log.Level = "warn"
 	s, err := service.New("shop", cfg)
 	if err == nil {

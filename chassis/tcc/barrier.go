@@ -12,24 +12,24 @@ import (
 // its place taken when it comes (hanging). It stops at the first error: behind a deadlock the session is outside
 // the transaction, and a second INSERT would commit on its own.
 func pass(ctx context.Context, tx *sql.Tx, c call) (bool, error) {
-	if c.op == opCancel {
-		empty, err := take(ctx, tx, c, opTry)
+	if c.phase == Cancel {
+		empty, err := take(ctx, tx, c, Try)
 		if err != nil {
 			return false, err
 		}
 		if empty {
-			_, err := take(ctx, tx, c, opCancel)
+			_, err := take(ctx, tx, c, Cancel)
 			return false, err
 		}
 	}
-	return take(ctx, tx, c, c.op)
+	return take(ctx, tx, c, c.phase)
 }
 
-// take inserts the row of op and tells whether it was not there.
-func take(ctx context.Context, tx *sql.Tx, c call, op string) (bool, error) {
+// take inserts the row of a phase and tells whether it was not there.
+func take(ctx context.Context, tx *sql.Tx, c call, of Phase) (bool, error) {
 	res, err := tx.ExecContext(ctx,
 		"INSERT IGNORE INTO barrier (trans_type, gid, branch_id, op, barrier_id, reason) VALUES ('tcc', ?, ?, ?, '01', ?)",
-		c.gid, c.branchID, op, c.op)
+		c.gid, c.branchID, of, c.phase)
 	if err != nil {
 		return false, err
 	}

@@ -23,8 +23,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding"
-	encodingproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -104,11 +102,11 @@ type Branch struct {
 	Payload proto.Message
 }
 
-// Prepare opens the transaction gid of orderID. Unless it is submitted within timeoutToFail, a whole number of seconds, the
+// Prepare opens the transaction gid about subject. Unless it is submitted within timeoutToFail, a whole number of seconds, the
 // coordinator cancels it. The gid must be new: a second Prepare of the same gid would succeed too. ctx's span is the parent of
 // every Confirm and Cancel, however late and often they are tried: the coordinator keeps it with the transaction.
-func (c *Coordinator) Prepare(ctx context.Context, gid, orderID string, timeoutToFail time.Duration) (*Transaction, error) {
-	headers := c.keys.Headers(gid, orderID)
+func (c *Coordinator) Prepare(ctx context.Context, gid, subject string, timeoutToFail time.Duration) (*Transaction, error) {
+	headers := c.keys.Headers(gid, subject)
 	kept := maps.Clone(headers)
 	otel.GetTextMapPropagator().Inject(ctx, propagation.MapCarrier(kept))
 	t := &Transaction{c: c, gid: gid, headers: headers, request: &dtmgpb.DtmRequest{
@@ -145,7 +143,7 @@ func (t *Transaction) Register(ctx context.Context, b Branch) error {
 
 // TryContext is the context to call branchID's Try of another service with.
 func (t *Transaction) TryContext(ctx context.Context, branchID string) context.Context {
-	pairs := []string{"dtm-gid", t.gid, "dtm-trans_type", "tcc", "dtm-branch_id", branchID, "dtm-op", opTry}
+	pairs := []string{"dtm-gid", t.gid, "dtm-trans_type", "tcc", "dtm-branch_id", branchID, "dtm-op", string(Try)}
 	for k, v := range t.headers {
 		pairs = append(pairs, k, v)
 	}
@@ -154,7 +152,7 @@ func (t *Transaction) TryContext(ctx context.Context, branchID string) context.C
 
 // LocalTryContext is the context to call branchID's Try of this very process with.
 func (t *Transaction) LocalTryContext(ctx context.Context, branchID string) context.Context {
-	return context.WithValue(ctx, localCall{}, call{gid: t.gid, branchID: branchID, op: opTry, mac: t.headers[macHeader]})
+	return context.WithValue(ctx, localCall{}, call{gid: t.gid, branchID: branchID, phase: Try, mac: t.headers[macHeader]})
 }
 
 // Submit asks to confirm all branches. It may be repeated, also while another one is under way: the coordinator (deploy/dtm; not DTM's
@@ -244,11 +242,3 @@ func (c *Coordinator) adminCallTo(ctx context.Context, base, method, path string
 func Refused(err error) bool {
 	return err != nil && status.Code(err) == codes.Aborted
 }
-
-// RegisterCodec lets this process' gRPC servers read the coordinator's calls: they come as content-subtype dtm_raw and
-// are plain protobuf. Call it before the first server starts.
-func RegisterCodec() { encoding.RegisterCodecV2(rawCodec{encoding.GetCodecV2(encodingproto.Name)}) }
-
-type rawCodec struct{ encoding.CodecV2 }
-
-func (rawCodec) Name() string { return "dtm_raw" }

@@ -16,8 +16,8 @@ import (
 // macHeader carries Sign's result in every call of a branch.
 const macHeader = "x-branch-mac"
 
-// Keys sign and check the MAC that every call of a branch carries, so that only who holds a key (order, which opens the
-// transaction) can make a participant act. There is no expiry: a retry may come hours later.
+// Keys sign and check the MAC that every call of a branch carries, so that only who holds a key (the service that
+// opens the transaction) can make a participant act. There is no expiry: a retry may come hours later.
 type Keys struct {
 	signer string
 	byID   map[string][]byte
@@ -41,20 +41,20 @@ func ParseKeys(text string) (Keys, error) {
 	return k, nil
 }
 
-// Sign gives "key id.hex MAC" over (key id, gid, order id).
-func (k Keys) Sign(gid, orderID string) string {
-	return k.signer + "." + hex.EncodeToString(k.mac(k.signer, gid, orderID))
+// Sign gives "key id.hex MAC" over (key id, gid, subject).
+func (k Keys) Sign(gid, subject string) string {
+	return k.signer + "." + hex.EncodeToString(k.mac(k.signer, gid, subject))
 }
 
-// Headers are the branch headers of transaction gid of orderID.
-func (k Keys) Headers(gid, orderID string) map[string]string {
-	return map[string]string{macHeader: k.Sign(gid, orderID)}
+// Headers are the branch headers of transaction gid about subject.
+func (k Keys) Headers(gid, subject string) map[string]string {
+	return map[string]string{macHeader: k.Sign(gid, subject)}
 }
 
-// Check fails with ErrForged when mac is not Sign's for (gid, orderID) under one of the keys.
-func (k Keys) Check(mac, gid, orderID string) error {
-	if !k.made(mac, gid, orderID) {
-		return fmt.Errorf("%w: the branch's MAC does not fit gid %q and order %q", ErrForged, gid, orderID)
+// Check fails with ErrForged when mac is not Sign's for (gid, subject) under one of the keys.
+func (k Keys) Check(mac, gid, subject string) error {
+	if !k.made(mac, gid, subject) {
+		return fmt.Errorf("%w: the branch's MAC does not fit gid %q and subject %q", ErrForged, gid, subject)
 	}
 	return nil
 }

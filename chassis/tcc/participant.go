@@ -23,10 +23,15 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
+// Phase is one of the three calls of a branch.
+type Phase string
+
+// The phases, as the coordinator names them. Try may refuse: an error of Kratos code 409 is the business' refusal, any other means that it
+// is unknown whether the phase had its effect. Confirm and Cancel must not refuse.
 const (
-	opTry     = "try"
-	opConfirm = "confirm"
-	opCancel  = "cancel"
+	Try     Phase = "try"
+	Confirm Phase = "confirm"
+	Cancel  Phase = "cancel"
 )
 
 var (
@@ -47,11 +52,11 @@ var (
 //
 // Each phase passes the failpoint <name>/try, <name>/confirm or <name>/cancel before it begins.
 type Participant struct {
-	db     *sql.DB
-	keys   Keys
-	name   string
-	tracer trace.Tracer
-	phases metric.Float64Histogram
+	db            *sql.DB
+	keys          Keys
+	name, subject string
+	tracer        trace.Tracer
+	phases        metric.Float64Histogram
 }
 
 // NewParticipant makes the participant called name (a word for logs and metrics) over db, which holds the table barrier.
@@ -63,34 +68,29 @@ func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
 	if err != nil {
 		otel.Handle(err)
 	}
-	return &Participant{db, keys, name, otel.Tracer(scope), phases}
+	return &Participant{db: db, keys: keys, name: name, subject: "subject", tracer: otel.Tracer(scope), phases: phases}
 }
 
-// Phase is the effect of one phase, inside tx. gid names the global transaction.
-type Phase func(tx *sql.Tx, gid string) error
+// Effect is what a phase does, inside tx. gid names the global transaction.
+type Effect func(tx *sql.Tx, gid string) error
 
-// Try runs phase for orderID. A refusal by the business is an error of Kratos code 409; any other error means unknown.
-func (p *Participant) Try(ctx context.Context, orderID string, phase Phase) (*emptypb.Empty, error) {
-	return p.run(ctx, opTry, orderID, phase)
-}
-
-// Confirm runs phase for orderID. It must not refuse.
-func (p *Participant) Confirm(ctx context.Context, orderID string, phase Phase) (*emptypb.Empty, error) {
-	return p.run(ctx, opConfirm, orderID, phase)
-}
-
-// Cancel runs phase for orderID, only when the Try ran. It must not refuse.
-func (p *Participant) Cancel(ctx context.Context, orderID string, phase Phase) (*emptypb.Empty, error) {
-	return p.run(ctx, opCancel, orderID, phase)
-}
-
-func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) (*emptypb.Empty, error) {
+// Run runs effect as phase of a transaction about subject, which the call's MAC must name too (an order's id, say).
+func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effect Effect) (*emptypb.Empty, error) {
 	c := callFrom(ctx)
 	start := time.Now()
-	ctx, span := p.tracer.Start(ctx, p.name+" "+op, trace.WithAttributes(attribute.String("branch", c.branchID)))
+	ctx, span := p.tracer.Start(ctx, p.name+" "+string(phase), trace.WithAttributes(attribute.String("branch", c.branchID)))
 	defer span.End()
-	telemetry.Note(ctx, slog.String("order", orderID), slog.String("gid", c.gid))
-	err := p.apply(ctx, c, op, orderID, phase)
+	telemetry.Note(ctx, slog.String(p.subject, subject), slog.String("gid", c.gid))
+	err := p.admit(ctx, c, phase, subject)
+	if err == nil {
+		err = mysql.InTx(ctx, p.db, func(tx *sql.Tx) error {
+			run, err := pass(ctx, tx, c)
+			if err != nil || !run {
+				return err
+			}
+			return effect(tx, c.gid)
+		})
+	}
 	outcome := "done"
 	switch {
 	case err == nil:
@@ -99,14 +99,14 @@ func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) 
 		err = forged(err)
 	case errors.Is(err, ErrNotTried):
 		outcome = "not_tried"
-		err = kerrors.InternalServer("BRANCH_NOT_TRIED", fmt.Sprintf("%s of %s: %v", op, p.name, ErrNotTried)).WithCause(err)
-	case op == opTry && kerrors.IsConflict(err):
+		err = kerrors.InternalServer("BRANCH_NOT_TRIED", fmt.Sprintf("%s of %s: %v", phase, p.name, ErrNotTried)).WithCause(err)
+	case phase == Try && kerrors.IsConflict(err):
 		outcome = "refused"
 	default:
 		outcome = "error"
 	}
 	p.phases.Record(ctx, time.Since(start).Seconds(), metric.WithAttributes(
-		attribute.String("participant", p.name), attribute.String("phase", op), attribute.String("outcome", outcome)))
+		attribute.String("participant", p.name), attribute.String("phase", string(phase)), attribute.String("outcome", outcome)))
 	span.SetAttributes(attribute.String("outcome", outcome))
 	switch outcome {
 	case "done":
@@ -115,30 +115,22 @@ func (p *Participant) run(ctx context.Context, op, orderID string, phase Phase) 
 		return nil, err
 	}
 	span.SetStatus(otelcodes.Error, outcome)
-	slog.ErrorContext(ctx, "branch phase failed", "participant", p.name, "phase", op, "outcome", outcome, "err", err)
+	slog.ErrorContext(ctx, "branch phase failed", "participant", p.name, "phase", phase, "outcome", outcome, "err", err)
 	return nil, err
 }
 
-func (p *Participant) apply(ctx context.Context, c call, op, orderID string, phase Phase) error {
-	if c.op != op || c.gid == "" || c.branchID == "" || orderID == "" {
-		return fmt.Errorf("%w: %s called with op %q, gid %q, branch %q, order %q", ErrForged, op, c.op, c.gid, c.branchID, orderID)
+// admit fails with ErrForged when c is not a call of phase about subject by somebody who holds a key.
+func (p *Participant) admit(ctx context.Context, c call, phase Phase, subject string) error {
+	if c.phase != phase || c.gid == "" || c.branchID == "" || subject == "" {
+		return fmt.Errorf("%w: %s called as %q, gid %q, branch %q, subject %q", ErrForged, phase, c.phase, c.gid, c.branchID, subject)
 	}
 	if !fits(c.gid) || !fits(c.branchID) {
 		return fmt.Errorf("%w: gid and branch id have at most %d bytes, of ASCII", ErrForged, maxID)
 	}
-	if err := p.keys.Check(c.mac, c.gid, orderID); err != nil {
+	if err := p.keys.Check(c.mac, c.gid, subject); err != nil {
 		return err
 	}
-	if err := failpoint.Hit(ctx, p.name+"/"+op); err != nil {
-		return err
-	}
-	return mysql.InTx(ctx, p.db, func(tx *sql.Tx) error {
-		run, err := pass(ctx, tx, c)
-		if err != nil || !run {
-			return err
-		}
-		return phase(tx, c.gid)
-	})
+	return failpoint.Hit(ctx, p.name+"/"+string(phase))
 }
 
 // maxID is what the barrier's columns hold. A longer value would be cut by INSERT IGNORE and match the wrong row.
@@ -149,7 +141,10 @@ func fits(id string) bool {
 }
 
 // call is what the branch headers say.
-type call struct{ gid, branchID, op, mac string }
+type call struct {
+	gid, branchID, mac string
+	phase              Phase
+}
 
 // localCall is the context key of a call inside this process.
 type localCall struct{}
@@ -165,5 +160,5 @@ func callFrom(ctx context.Context) call {
 		}
 		return ""
 	}
-	return call{gid: get("dtm-gid"), branchID: get("dtm-branch_id"), op: get("dtm-op"), mac: get(macHeader)}
+	return call{gid: get("dtm-gid"), branchID: get("dtm-branch_id"), phase: Phase(get("dtm-op")), mac: get(macHeader)}
 }

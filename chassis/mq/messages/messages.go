@@ -14,6 +14,7 @@ import (
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/page"
 )
 
 // Server serves one service's dead letters, what its outbox and inbox know of the way of events, and its part of replays and resends.
@@ -39,22 +40,16 @@ func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersR
 	if token := req.GetPageToken(); token != "" {
 		var ok bool
 		if after, ok = number(token); !ok {
-			return nil, mqv1.ErrorMessagesInvalid("page_token: not one of ours: take next_page_token of the page before")
+			return nil, mqv1.ErrorMessagesInvalid("%v", page.BadToken(token))
 		}
 	}
-	size := int(req.GetPageSize())
-	if size <= 0 {
-		size = 20
-	}
-	letters, err := s.dead.List(ctx, req.GetGroup(), after, size+1)
+	size := page.Size(req.GetPageSize())
+	letters, err := s.dead.List(ctx, req.GetGroup(), after, int(size)+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &mqv1.ListDeadLettersReply{}
-	if len(letters) > size {
-		letters = letters[:size]
-		reply.NextPageToken = strconv.FormatInt(letters[size-1].ID, 10)
-	}
+	letters, reply.NextPageToken = page.Cut(letters, size, func(l mq.DeadLetter) string { return strconv.FormatInt(l.ID, 10) })
 	for _, l := range letters {
 		reply.DeadLetters = append(reply.DeadLetters, s.proto(l))
 	}

@@ -16,16 +16,15 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/rlog"
 
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/service"
 )
 
 // Config is what a service's config.yaml says about its messages.
 type Config struct {
 	mq.Config
 	// NameServers are host:port, separated by commas. A host that has no address yet is asked for again and again.
-	NameServers string `json:"name_servers"`
+	NameServers string `yaml:"name_servers"`
 	// Timeout bounds one send: 3s, which is also the most.
-	Timeout service.Duration `json:"timeout"`
+	Timeout time.Duration `yaml:"timeout"`
 }
 
 // Broker is a connection to RocketMQ for any number of goroutines, as one service.
@@ -49,16 +48,22 @@ var (
 
 var quiet sync.Once
 
+// minHalfGrace is transactionTimeOut and transactionCheckInterval of deploy/rocketmq/broker.conf, and some seconds.
+const minHalfGrace = 15 * time.Second
+
 // Dial prepares a connection of service, of which all instances have the same name. Nobody needs to answer yet: it fails only on
 // settings that can never work.
 func Dial(service string, cfg Config) (*Broker, error) {
 	quiet.Do(func() { rlog.SetLogger(clientLog{}) }) // the client has one logger a process
-	timeout := cfg.Timeout.D()
+	timeout := cfg.Timeout
 	if timeout <= 0 || timeout > 3*time.Second {
 		timeout = 3 * time.Second
 	}
 	if service == "" {
 		return nil, errors.New("rocketmq: the service has no name")
+	}
+	if cfg.HalfGrace != 0 && cfg.HalfGrace < minHalfGrace {
+		return nil, fmt.Errorf("half_grace is %s: at least %s, longer than the broker takes to ask back", cfg.HalfGrace, minHalfGrace)
 	}
 	names, err := parseNames(cfg.NameServers)
 	if err != nil {

@@ -1,22 +1,28 @@
-// Package servicetest has what a test needs to run a service: keys to sign tokens with, and an address to listen at.
+// Package servicetest has what a test needs to run a service: keys to sign tokens with, an address to listen at, the run itself and a
+// connection.
 package servicetest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/port"
 )
 
-// Keys gives a folder for identity_keys with one public key, and the signer that belongs to it.
+// Keys returns a folder for identity_keys with one public key, and the signer that belongs to it.
 func Keys(t testing.TB) (string, *identity.Signer) {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -37,4 +43,28 @@ func FreeAddr(t testing.TB) string {
 	require.NoError(t, err)
 	t.Cleanup(claim.Close)
 	return claim.Addr()
+}
+
+// Serve runs serve until the test ends, or until stop is called, which waits for it. That serve returned an error fails the test.
+func Serve(t testing.TB, serve func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	stopped := make(chan error, 1)
+	go func() { stopped <- serve(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		assert.NoError(t, <-stopped, "an orderly stop is no error")
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// Dial returns a connection to addr, whose calls wait until somebody serves there.
+func Dial(t testing.TB, addr string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }

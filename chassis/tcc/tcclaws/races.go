@@ -12,7 +12,7 @@ import (
 )
 
 // cancelWaitsForUncommittedTry: a Cancel that finds its Try neither done nor absent waits for it and then undoes it.
-func cancelWaitsForUncommittedTry(t *testing.T, s subject) {
+func cancelWaitsForUncommittedTry(t *testing.T, s branch) {
 	release := s.lock(t)
 	tried, canceled := make(chan error, 1), make(chan error, 1)
 	go func() { tried <- s.phase("try") }()
@@ -29,7 +29,7 @@ func cancelWaitsForUncommittedTry(t *testing.T, s subject) {
 
 // cancelsWaitForRefusedTry: two Cancels wait for a Try that then refuses, and deadlock over its place in the barrier. None may
 // count as done without having taken that place: a repeated Try would reserve what nobody releases.
-func cancelsWaitForRefusedTry(t *testing.T, s subject) {
+func cancelsWaitForRefusedTry(t *testing.T, s branch) {
 	// The Try, as far as the barrier sees it: its row, then a rollback.
 	try, err := s.DB.BeginTx(context.Background(), nil)
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func cancelsWaitForRefusedTry(t *testing.T, s subject) {
 }
 
 // lock holds a row that the Try needs, until release.
-func (s subject) lock(t *testing.T) (release func()) {
+func (s branch) lock(t *testing.T) (release func()) {
 	t.Helper()
 	tx, err := s.DB.BeginTx(context.Background(), nil)
 	require.NoError(t, err)
@@ -113,26 +113,26 @@ func lockWaits(t testing.TB, db *sql.DB) map[string]int {
 
 // races: three deliveries at once of each of two calls, and what the coordinator sends again behind them, end in one of the
 // states that the calls in turn could end in.
-func races(t *testing.T, newSubject func(t *testing.T) subject) {
+func races(t *testing.T, newBranch func(t *testing.T) branch) {
 	for _, r := range []struct {
 		before, a, b string
 		// again is delivered once more behind the race and must succeed then.
 		again []string
-		want  func(s subject) []string
+		want  func(s branch) []string
 	}{
-		{"", "try", "try", []string{"try"}, func(s subject) []string { return []string{s.Tried} }},
-		{"", "try", "cancel", []string{"try", "cancel"}, func(s subject) []string { return []string{s.Before, s.Canceled} }},
-		{"", "try", "confirm", []string{"try", "confirm"}, func(s subject) []string { return []string{s.Confirmed} }},
-		{"try", "confirm", "confirm", []string{"confirm"}, func(s subject) []string { return []string{s.Confirmed} }},
-		{"try", "cancel", "cancel", []string{"cancel"}, func(s subject) []string { return []string{s.Canceled} }},
+		{"", "try", "try", []string{"try"}, func(s branch) []string { return []string{s.Tried} }},
+		{"", "try", "cancel", []string{"try", "cancel"}, func(s branch) []string { return []string{s.Before, s.Canceled} }},
+		{"", "try", "confirm", []string{"try", "confirm"}, func(s branch) []string { return []string{s.Confirmed} }},
+		{"try", "confirm", "confirm", []string{"confirm"}, func(s branch) []string { return []string{s.Confirmed} }},
+		{"try", "cancel", "cancel", []string{"cancel"}, func(s branch) []string { return []string{s.Canceled} }},
 		// The coordinator never sends both. One of them wins, the other stays an error.
-		{"try", "confirm", "cancel", nil, func(s subject) []string { return []string{s.Confirmed, s.Canceled} }},
-		{"", "cancel", "cancel", []string{"cancel"}, func(s subject) []string { return []string{s.Before} }},
+		{"try", "confirm", "cancel", nil, func(s branch) []string { return []string{s.Confirmed, s.Canceled} }},
+		{"", "cancel", "cancel", []string{"cancel"}, func(s branch) []string { return []string{s.Before} }},
 	} {
 		t.Run(fmt.Sprintf("%s-%s-after-%s", r.a, r.b, r.before), func(t *testing.T) {
 			t.Parallel()
 			for round := range 3 {
-				s := newSubject(t)
+				s := newBranch(t)
 				if r.before != "" {
 					s.must(t, r.before)
 				}

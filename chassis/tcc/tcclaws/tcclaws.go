@@ -18,17 +18,18 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 )
 
-// Subject is a participant that is ready for the Try of one order.
-type Subject struct {
+// Branch is a participant that is ready for its Try.
+type Branch struct {
 	// Name is the participant's, as given to tcc.NewParticipant. No other test's: the laws count what is booked under it.
 	Name string
 	Keys tcc.Keys
 	DB   *sql.DB
-	// OrderID and GID are the transaction that the participant is ready for.
-	OrderID, GID string
+	// Subject and GID are the transaction that the participant is ready for.
+	Subject, GID string
 	// Calls call the handlers with the order's payload.
 	Calls
 	// Snapshot is everything the branch may change, as text: equal text, equal state.
@@ -43,18 +44,18 @@ type Subject struct {
 
 // Calls call the three handlers of a branch.
 type Calls struct {
-	Try, Confirm, Cancel func(ctx context.Context, orderID string) error
+	Try, Confirm, Cancel func(ctx context.Context, subject string) error
 }
 
-// Handlers calls a branch with the request that an order makes.
+// Handlers calls a branch with the request that a subject makes.
 func Handlers[R any](branch interface {
 	Try(context.Context, R) (*emptypb.Empty, error)
 	Confirm(context.Context, R) (*emptypb.Empty, error)
 	Cancel(context.Context, R) (*emptypb.Empty, error)
-}, request func(orderID string) R) Calls {
+}, request func(subject string) R) Calls {
 	call := func(phase func(context.Context, R) (*emptypb.Empty, error)) func(context.Context, string) error {
-		return func(ctx context.Context, orderID string) error {
-			_, err := phase(ctx, request(orderID))
+		return func(ctx context.Context, subject string) error {
+			_, err := phase(ctx, request(subject))
 			return err
 		}
 	}
@@ -62,28 +63,28 @@ func Handlers[R any](branch interface {
 }
 
 // Deliver calls one phase, "try", "confirm" or "cancel", as the coordinator would.
-func (c Calls) Deliver(ctx context.Context, keys tcc.Keys, op, gid, orderID string) error {
-	return c.deliver(ctx, op, op, gid, orderID, keys.Headers(gid, orderID))
+func (c Calls) Deliver(ctx context.Context, keys tcc.Keys, op, gid, subject string) error {
+	return c.deliver(ctx, op, op, gid, subject, keys.Headers(gid, subject))
 }
 
 // deliver calls the handler of op; the headers say headerOp.
-func (c Calls) deliver(ctx context.Context, op, headerOp, gid, orderID string, headers map[string]string) error {
+func (c Calls) deliver(ctx context.Context, op, headerOp, gid, subject string, headers map[string]string) error {
 	md := metadata.New(headers)
 	md.Set("dtm-gid", gid)
 	md.Set("dtm-trans_type", "tcc")
 	md.Set("dtm-branch_id", branchID)
 	md.Set("dtm-op", headerOp)
 	handlers := map[string]func(context.Context, string) error{"try": c.Try, "confirm": c.Confirm, "cancel": c.Cancel}
-	return handlers[op](metadata.NewIncomingContext(ctx, md), orderID)
+	return handlers[op](metadata.NewIncomingContext(ctx, md), subject)
 }
 
 // branchID is the branch's in every transaction of the laws.
 const branchID = "01"
 
-// Run checks every law, each on a new Subject with a database of its own.
-func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
+// Run checks every law, each on a new Branch with a database of its own.
+func Run(t *testing.T, newBranch func(t *testing.T) Branch) {
 	count := countPhases()
-	for name, law := range map[string]func(*testing.T, subject){
+	for name, law := range map[string]func(*testing.T, branch){
 		"TryThenConfirm":               tryThenConfirm,
 		"TryThenCancel":                tryThenCancel,
 		"RepeatedTry":                  repeatedTry,
@@ -100,47 +101,48 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		"WrongPhase":                   wrongPhase,
 		"CancelWaitsForUncommittedTry": cancelWaitsForUncommittedTry,
 		"CancelsWaitForRefusedTry":     cancelsWaitForRefusedTry,
+		"FewHops":                      fewHops,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			law(t, subject{newSubject(t), count})
+			law(t, branch{newBranch(t), count})
 		})
 	}
 	t.Run("Races", func(t *testing.T) {
 		t.Parallel()
-		races(t, func(t *testing.T) subject { return subject{newSubject(t), count} })
+		races(t, func(t *testing.T) branch { return branch{newBranch(t), count} })
 	})
 }
 
-// subject adds the calls that the laws are written in.
-type subject struct {
-	Subject
+// branch adds the calls that the laws are written in.
+type branch struct {
+	Branch
 	count func(t testing.TB, participant, phase, outcome string) int64
 }
 
 // phase calls one phase as the coordinator would.
-func (s subject) phase(op string) error {
-	return s.call(op, op, s.GID, s.Keys.Headers(s.GID, s.OrderID))
+func (s branch) phase(op string) error {
+	return s.call(op, op, s.GID, s.Keys.Headers(s.GID, s.Subject))
 }
 
 // call calls the handler of op with the headers given.
-func (s subject) call(op, headerOp, gid string, headers map[string]string) error {
+func (s branch) call(op, headerOp, gid string, headers map[string]string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return s.deliver(ctx, op, headerOp, gid, s.OrderID, headers)
+	return s.deliver(ctx, op, headerOp, gid, s.Subject, headers)
 }
 
-func (s subject) must(t testing.TB, op string) {
+func (s branch) must(t testing.TB, op string) {
 	t.Helper()
 	require.NoError(t, s.phase(op), op)
 }
 
-func (s subject) reads(t testing.TB, want, after string) {
+func (s branch) reads(t testing.TB, want, after string) {
 	t.Helper()
 	require.Equal(t, want, s.Snapshot(t), "after %s", after)
 }
 
-func tryThenConfirm(t *testing.T, s subject) {
+func tryThenConfirm(t *testing.T, s branch) {
 	s.reads(t, s.Before, "nothing")
 	s.must(t, "try")
 	s.reads(t, s.Tried, "Try")
@@ -148,19 +150,19 @@ func tryThenConfirm(t *testing.T, s subject) {
 	s.reads(t, s.Confirmed, "Confirm")
 }
 
-func tryThenCancel(t *testing.T, s subject) {
+func tryThenCancel(t *testing.T, s branch) {
 	s.must(t, "try")
 	s.must(t, "cancel")
 	s.reads(t, s.Canceled, "Cancel")
 }
 
-func repeatedTry(t *testing.T, s subject) {
+func repeatedTry(t *testing.T, s branch) {
 	s.must(t, "try")
 	s.must(t, "try")
 	s.reads(t, s.Tried, "a second Try")
 }
 
-func repeatedConfirm(t *testing.T, s subject) {
+func repeatedConfirm(t *testing.T, s branch) {
 	s.must(t, "try")
 	s.must(t, "confirm")
 	s.must(t, "confirm")
@@ -169,7 +171,7 @@ func repeatedConfirm(t *testing.T, s subject) {
 	s.reads(t, s.Confirmed, "a Try that came after all")
 }
 
-func repeatedCancel(t *testing.T, s subject) {
+func repeatedCancel(t *testing.T, s branch) {
 	s.must(t, "try")
 	s.must(t, "cancel")
 	s.must(t, "cancel")
@@ -177,13 +179,13 @@ func repeatedCancel(t *testing.T, s subject) {
 }
 
 // cancelWithoutTry: an empty rollback succeeds, else the coordinator would retry it for ever, and changes nothing.
-func cancelWithoutTry(t *testing.T, s subject) {
+func cancelWithoutTry(t *testing.T, s branch) {
 	s.must(t, "cancel")
 	s.reads(t, s.Before, "an empty Cancel")
 }
 
 // tryAfterCancel: a Try that hung in the network must not reserve what nobody will release.
-func tryAfterCancel(t *testing.T, s subject) {
+func tryAfterCancel(t *testing.T, s branch) {
 	s.must(t, "cancel")
 	s.must(t, "try")
 	s.reads(t, s.Before, "a Try behind its Cancel")
@@ -192,7 +194,7 @@ func tryAfterCancel(t *testing.T, s subject) {
 }
 
 // confirmWithoutTry: forged, or the row is lost. It is an error (never a refusal), changes nothing and is counted.
-func confirmWithoutTry(t *testing.T, s subject) {
+func confirmWithoutTry(t *testing.T, s branch) {
 	before := s.count(t, s.Name, "confirm", "not_tried")
 	err := s.phase("confirm")
 	require.Error(t, err)
@@ -207,7 +209,7 @@ func confirmWithoutTry(t *testing.T, s subject) {
 	s.reads(t, s.Confirmed, "the real Confirm")
 }
 
-func confirmAfterCancel(t *testing.T, s subject) {
+func confirmAfterCancel(t *testing.T, s branch) {
 	s.must(t, "try")
 	s.must(t, "cancel")
 	require.Error(t, s.phase("confirm"))
@@ -215,25 +217,25 @@ func confirmAfterCancel(t *testing.T, s subject) {
 }
 
 // anotherTransactionsCalls: what one gid tried, another, properly signed, neither confirms nor cancels.
-func anotherTransactionsCalls(t *testing.T, s subject) {
+func anotherTransactionsCalls(t *testing.T, s branch) {
 	s.must(t, "try")
 	other := "other-" + s.GID
-	headers := s.Keys.Headers(other, s.OrderID)
+	headers := s.Keys.Headers(other, s.Subject)
 	require.Error(t, s.call("confirm", "confirm", other, headers))
 	s.reads(t, s.Tried, "another transaction's Confirm")
 	require.NoError(t, s.call("cancel", "cancel", other, headers), "an empty rollback")
 	s.reads(t, s.Tried, "another transaction's Cancel")
-	require.Error(t, s.call("try", "try", other+"-2", s.Keys.Headers(other+"-2", s.OrderID)))
+	require.Error(t, s.call("try", "try", other+"-2", s.Keys.Headers(other+"-2", s.Subject)))
 	s.reads(t, s.Tried, "another transaction's Try")
 }
 
 // almostTheSameID: an id that differs by case or by a blank behind is another order's or another transaction's.
-func almostTheSameID(t *testing.T, s subject) {
+func almostTheSameID(t *testing.T, s branch) {
 	s.must(t, "try")
-	for _, id := range []string{strings.ToUpper(s.OrderID), s.OrderID + " "} {
-		require.NotEqual(t, s.OrderID, id)
+	for _, id := range []string{strings.ToUpper(s.Subject), s.Subject + " "} {
+		require.NotEqual(t, s.Subject, id)
 		other := s
-		other.OrderID = id
+		other.Subject = id
 		require.Error(t, other.phase("confirm"), "Confirm of order %q", id)
 		require.Error(t, other.phase("cancel"), "Cancel of order %q", id)
 		s.reads(t, s.Tried, fmt.Sprintf("calls for order %q", id))
@@ -252,7 +254,7 @@ func almostTheSameID(t *testing.T, s subject) {
 }
 
 // refusedTry: a refusal is gRPC Aborted with its reason, and leaves nothing behind.
-func refusedTry(t *testing.T, s subject) {
+func refusedTry(t *testing.T, s branch) {
 	reason := s.Refuse(t)
 	before := s.Snapshot(t)
 	err := s.phase("try")
@@ -264,18 +266,18 @@ func refusedTry(t *testing.T, s subject) {
 	s.reads(t, before, "the Cancel of a refused Try")
 }
 
-func wrongMAC(t *testing.T, s subject) {
+func wrongMAC(t *testing.T, s branch) {
 	stranger, err := tcc.ParseKeys("k1:ffffffffffffffffffffffffffffffff")
 	require.NoError(t, err)
 	s.must(t, "try")
 	for name, headers := range map[string]map[string]string{
 		"none":                    {},
-		"of another order":        s.Keys.Headers(s.GID, "another-"+s.OrderID),
-		"of another transaction":  s.Keys.Headers("another-"+s.GID, s.OrderID),
-		"by somebody else's key":  stranger.Headers(s.GID, s.OrderID),
+		"of another subject":      s.Keys.Headers(s.GID, "another-"+s.Subject),
+		"of another transaction":  s.Keys.Headers("another-"+s.GID, s.Subject),
+		"by somebody else's key":  stranger.Headers(s.GID, s.Subject),
 		"of a key nobody knows":   {"x-branch-mac": "k9.00"},
 		"that is not even hex":    {"x-branch-mac": "k1.zz"},
-		"with the parts run over": s.Keys.Headers(s.GID+s.OrderID[:1], s.OrderID[1:]),
+		"with the parts run over": s.Keys.Headers(s.GID+s.Subject[:1], s.Subject[1:]),
 	} {
 		for _, op := range []string{"try", "confirm", "cancel"} {
 			err := s.call(op, op, s.GID, headers)
@@ -286,17 +288,27 @@ func wrongMAC(t *testing.T, s subject) {
 }
 
 // wrongPhase: the headers' op must be the method's, else one phase's barrier row would be written by another.
-func wrongPhase(t *testing.T, s subject) {
+func wrongPhase(t *testing.T, s branch) {
 	for _, op := range []string{"try", "confirm", "cancel"} {
 		for _, said := range []string{"try", "confirm", "cancel", "action", ""} {
 			if op == said {
 				continue
 			}
-			err := s.call(op, said, s.GID, s.Keys.Headers(s.GID, s.OrderID))
+			err := s.call(op, said, s.GID, s.Keys.Headers(s.GID, s.Subject))
 			assert.Equal(t, 403, kerrors.Code(err), "%s called as %q: %v", op, said, err)
 		}
 	}
 	long := fmt.Sprintf("%065d", 1)
-	assert.Equal(t, 403, kerrors.Code(s.call("try", "try", long, s.Keys.Headers(long, s.OrderID))), "a gid that the barrier would cut")
+	assert.Equal(t, 403, kerrors.Code(s.call("try", "try", long, s.Keys.Headers(long, s.Subject))), "a gid that the barrier would cut")
 	s.reads(t, s.Before, "calls of the wrong phase")
+}
+
+// maxHops is how many functions lie between the call of a Try and the database at most: a reader has to go through all of them.
+const maxHops = 6
+
+func fewHops(t *testing.T, s branch) {
+	way := mysqltest.Hops(func() { s.must(t, "try") })
+	t.Log(strings.Join(way, " → "))
+	assert.NotEmpty(t, way)
+	assert.LessOrEqual(t, len(way), maxHops, "%q", way)
 }

@@ -38,21 +38,21 @@ func (d *Deduction) Try(ctx context.Context, req *creditv1.CreditDeductionReques
 	if err := account.CheckID("order_id", req.GetOrderId()); err != nil {
 		return nil, rpc.Error(err)
 	}
-	return d.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return d.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return rpc.Error(d.store.PrepareDeduct(ctx, tx, gid, req.GetOrderId()))
 	})
 }
 
 // Confirm drops the points that Try took, also when the account was frozen since.
 func (d *Deduction) Confirm(ctx context.Context, req *creditv1.CreditDeductionRequest) (*emptypb.Empty, error) {
-	return d.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return d.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return d.store.ConfirmDeduct(ctx, tx, gid, req.GetOrderId())
 	})
 }
 
 // Cancel gives back the points that Try took, also when the account was frozen since.
 func (d *Deduction) Cancel(ctx context.Context, req *creditv1.CreditDeductionRequest) (*emptypb.Empty, error) {
-	return d.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return d.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return d.store.CancelDeduct(ctx, tx, gid, req.GetOrderId())
 	})
 }

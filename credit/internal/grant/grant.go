@@ -38,21 +38,21 @@ func (g *Grant) Try(ctx context.Context, req *creditv1.CreditGrantRequest) (*emp
 	if err != nil {
 		return nil, rpc.Error(err)
 	}
-	return g.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return g.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return rpc.Error(g.store.PrepareAdd(ctx, tx, gid, entry))
 	})
 }
 
 // Confirm makes the points that Try promised spendable, also when the account was frozen since.
 func (g *Grant) Confirm(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
-	return g.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return g.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return g.store.ConfirmAdd(ctx, tx, gid, req.GetOrderId())
 	})
 }
 
 // Cancel drops the points that Try promised, also when the account was frozen since.
 func (g *Grant) Cancel(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
-	return g.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return g.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return g.store.CancelAdd(ctx, tx, gid, req.GetOrderId())
 	})
 }

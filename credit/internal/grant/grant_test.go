@@ -58,7 +58,7 @@ func (b branch) books(t testing.TB) string { return mysqltest.Dump(t, b.db, acco
 // TestLaws runs the laws of a participant with the numbers of the demo's first payment.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		b := newBranch(t)
 		_, added, err := b.store.Grant(t.Context(), account.Entry{Source: "seed:demo", MemberID: "demo", Points: 1190})
 		require.NoError(t, err)
@@ -66,8 +66,8 @@ func TestLaws(t *testing.T) {
 		request := func(orderID string) *creditv1.CreditGrantRequest {
 			return &creditv1.CreditGrantRequest{OrderId: orderID, MemberId: "demo", Points: 10}
 		}
-		return tcclaws.Subject{
-			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "gid-1",
+		return tcclaws.Branch{
+			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "gid-1",
 			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    "demo 1190 0 0\n--\nseed:demo demo 1190 ADDED\n--\n",

@@ -7,6 +7,7 @@ import (
 
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/credit/internal/account"
 	"example.com/fourfold/credit/internal/mysql"
 )
@@ -35,19 +36,13 @@ func (c *Credits) ListMyEntries(ctx context.Context, req *creditv1.ListMyEntries
 	if err != nil {
 		return nil, Error(err)
 	}
-	size := req.GetPageSize()
-	if size == 0 {
-		size = 20
-	}
+	size := page.Size(req.GetPageSize())
 	entries, err := c.store.Entries(ctx, identity.FromContext(ctx).MemberID, from, size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &creditv1.ListMyEntriesReply{}
-	if len(entries) > int(size) {
-		entries = entries[:size]
-		reply.NextPageToken = entries[size-1].Position().Token()
-	}
+	entries, reply.NextPageToken = page.Cut(entries, size, func(e account.Entry) string { return e.Position().Token() })
 	for _, e := range entries {
 		reply.Entries = append(reply.Entries, protoEntry(e))
 	}

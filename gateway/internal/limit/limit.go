@@ -14,25 +14,23 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"example.com/fourfold/chassis/service"
 )
 
 // Rate is PerSecond calls on average and Burst at once. PerSecond 0 means no limit.
 type Rate struct {
-	PerSecond int `json:"per_second"`
-	Burst     int `json:"burst"`
+	PerSecond int `yaml:"per_second"`
+	Burst     int `yaml:"burst"`
 }
 
 // Config says where Redis is, and how long a call waits for it before it passes uncounted.
 type Config struct {
-	Addr    string           `json:"addr"`
-	Timeout service.Duration `json:"timeout"`
+	Addr    string        `yaml:"addr"`
+	Timeout time.Duration `yaml:"timeout"`
 }
 
-// Open gives a client for Redis that gives up in time. It does not connect yet.
+// Open returns a client for Redis that gives up in time. It does not connect yet.
 func Open(cfg Config) *redis.Client {
-	patience := cfg.Timeout.D()
+	patience := cfg.Timeout
 	return redis.NewClient(&redis.Options{
 		Addr:                  cfg.Addr,
 		DialTimeout:           patience,

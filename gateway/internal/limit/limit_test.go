@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/limit/redistest"
 )
@@ -44,7 +43,7 @@ const patient = 5 * time.Second
 
 func open(t *testing.T, addr string, patience time.Duration) (*limit.Limiter, *record) {
 	t.Helper()
-	rdb := limit.Open(limit.Config{Addr: addr, Timeout: service.Duration(patience)})
+	rdb := limit.Open(limit.Config{Addr: addr, Timeout: (patience)})
 	t.Cleanup(func() { _ = rdb.Close() })
 	log := &record{}
 	return limit.New(rdb, slog.New(slog.NewTextHandler(log, nil))), log

@@ -28,14 +28,14 @@ const Path = "/v1/orders/{id}/events"
 // Config bounds the streams of one gateway.
 type Config struct {
 	// Backstop is how long a stream goes without reading its order though nothing woke it.
-	Backstop service.Duration `json:"backstop"`
+	Backstop time.Duration `yaml:"backstop"`
 	// Heartbeat is how often a stream says that it is there.
-	Heartbeat service.Duration `json:"heartbeat"`
+	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Patience bounds one reading of the order, and how long a client may take to take what it is sent.
-	Patience service.Duration `json:"patience"`
+	Patience time.Duration `yaml:"patience"`
 	// PerMember and Total bound how many are open at once.
-	PerMember int `json:"per_member"`
-	Total     int `json:"total"`
+	PerMember int `yaml:"per_member"`
+	Total     int `yaml:"total"`
 }
 
 // Streams serves Path.

@@ -91,8 +91,8 @@ type stage struct {
 
 func open(t *testing.T, change ...func(*live.Config)) *stage {
 	t.Helper()
-	cfg := live.Config{Backstop: service.Duration(time.Hour), Heartbeat: service.Duration(time.Hour),
-		Patience: service.Duration(5 * time.Second), PerMember: 5, Total: 8}
+	cfg := live.Config{Backstop: time.Hour, Heartbeat: time.Hour,
+		Patience: 5 * time.Second, PerMember: 5, Total: 8}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -251,7 +251,7 @@ func TestChangeDuringTheFirstReading(t *testing.T) {
 func TestBackstopAndHeartbeat(t *testing.T) {
 	t.Parallel()
 	s := open(t, func(c *live.Config) {
-		c.Backstop, c.Heartbeat = service.Duration(50*time.Millisecond), service.Duration(20*time.Millisecond)
+		c.Backstop, c.Heartbeat = 50*time.Millisecond, (20 * time.Millisecond)
 	})
 	p := s.watch(t)
 	require.Equal(t, "1 CREATED", p.next())
@@ -344,7 +344,7 @@ func TestStop(t *testing.T) {
 // A client that does not take what it is sent is dropped; nothing is kept for it.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	s := open(t, func(c *live.Config) { c.Patience = service.Duration(2 * time.Second) })
+	s := open(t, func(c *live.Config) { c.Patience = 2 * time.Second })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()

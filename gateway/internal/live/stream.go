@@ -40,7 +40,7 @@ func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 	if cause := s.show(first); cause != "" {
 		return cause
 	}
-	look, beat := time.NewTimer(s.pause()), time.NewTicker(s.cfg.Heartbeat.D())
+	look, beat := time.NewTimer(s.pause()), time.NewTicker(s.cfg.Heartbeat)
 	defer look.Stop()
 	defer beat.Stop()
 	for {
@@ -76,11 +76,11 @@ func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 	}
 }
 
-func (s *stream) pause() time.Duration { return jitter(s.cfg.Backstop.D(), rand.Float64()) }
+func (s *stream) pause() time.Duration { return jitter(s.cfg.Backstop, rand.Float64()) }
 
 // look reads the order again. It is no part of a trace: there would be no end of them.
 func (s *stream) look(ctx context.Context) (*orderv1.Order, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience.D())
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience)
 	defer cancel()
 	return read(trace.ContextWithSpanContext(ctx, trace.SpanContextFromContext(ctx).WithTraceFlags(0)), s.call)
 }
@@ -110,7 +110,7 @@ func (s *stream) end(reason, cause string) string {
 
 // write sends text. A client that does not take it in time has left.
 func (s *stream) write(text string) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(s.cfg.Patience.D())); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.cfg.Patience)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(s.out, text); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/page"
 )
 
 // ListDeadLetters merges a page of each service into one, oldest first. A service that does not answer keeps its place for the next page.
@@ -17,10 +18,7 @@ func (c *Conn) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersReq
 	if err != nil {
 		return nil, err
 	}
-	size := int(req.GetPageSize())
-	if size == 0 {
-		size = 20
-	}
+	size := int(page.Size(req.GetPageSize()))
 	replies, unreachable, err := all(ctx, c, func(ctx context.Context, p peer) (*mqv1.ListDeadLettersReply, error) {
 		r := &mqv1.ListDeadLettersRequest{Group: req.GetGroup(), PageSize: int32(size)}
 		if n := at[p.name]; n > 0 {
@@ -31,13 +29,13 @@ func (c *Conn) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersReq
 	if err != nil {
 		return nil, err
 	}
-	page, more := &mqv1.ListDeadLettersReply{Unreachable: unreachable}, false
+	merged, more := &mqv1.ListDeadLettersReply{Unreachable: unreachable}, false
 	rest := make([][]*mqv1.DeadLetter, len(replies))
 	for i, r := range replies {
 		rest[i] = r.GetDeadLetters()
 		more = more || r.GetNextPageToken() != ""
 	}
-	for len(page.DeadLetters) < size {
+	for len(merged.DeadLetters) < size {
 		oldest := -1
 		for i, letters := range rest {
 			if len(letters) > 0 && (oldest < 0 || letters[0].GetAt().AsTime().Before(rest[oldest][0].GetAt().AsTime())) {
@@ -49,15 +47,15 @@ func (c *Conn) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersReq
 		}
 		letter := rest[oldest][0]
 		rest[oldest] = rest[oldest][1:]
-		page.DeadLetters = append(page.DeadLetters, letter)
+		merged.DeadLetters = append(merged.DeadLetters, letter)
 		if _, n, ok := split(letter.GetId()); ok {
 			at[c.services[oldest].name] = n
 		}
 	}
 	if more || slices.ContainsFunc(rest, func(letters []*mqv1.DeadLetter) bool { return len(letters) > 0 }) {
-		page.NextPageToken = token(at, req.GetGroup())
+		merged.NextPageToken = token(at, req.GetGroup())
 	}
-	return page, nil
+	return merged, nil
 }
 
 // token writes down how far each service was read, with a sum over that and group: a token that was changed, or is given with another

@@ -17,10 +17,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-)
 
-// CodeHeader is the gRPC response header by which a service answers a success other than 200, such as 201 or 202.
-const CodeHeader = "x-http-code"
+	"example.com/fourfold/chassis/service"
+)
 
 // forwarded are the request's headers that reach the services, as metadata. No others do.
 var forwarded = []string{"authorization", "idempotency-key", "x-request-id"}
@@ -133,7 +132,7 @@ func forward(h http.Header) (metadata.MD, error) {
 }
 
 func successCode(header metadata.MD) int {
-	if v := header.Get(CodeHeader); len(v) == 1 {
+	if v := header.Get(service.CodeHeader); len(v) == 1 {
 		if code, err := strconv.Atoi(v[0]); err == nil && code >= 200 && code < 300 {
 			return code
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// service is a proto file of one service; rpc is the text of its methods.
-func service(name, rpcs string) string {
+// serviceFile is a proto file of one service; rpc is the text of its methods.
+func serviceFile(name, rpcs string) string {
 	return fmt.Sprintf(`
 		name: "transcodetest/%[1]s.proto" package: "transcodetest.%[1]s" syntax: "proto3"
 		dependency: ["google/api/annotations.proto", "access/v1/access.proto", "transcodetest/everything.proto"]
@@ -26,7 +26,7 @@ func rpc(name, level, http string) string {
 func TestRoutesInOrder(t *testing.T) {
 	t.Parallel()
 	register(t, everything)
-	file := register(t, service("ordered",
+	file := register(t, serviceFile("ordered",
 		rpc("Get", "MEMBER", `get: "/v1/members/{id}"`)+
 			rpc("Me", "MEMBER", `get: "/v1/members/me" additional_bindings { post: "/v1/me/{all.inner.sku}" body: "*" }`)+
 			rpc("Credit", "MEMBER", `put: "/v1/members/{id}/credit" body: "all"`)+
@@ -68,7 +68,7 @@ func TestRoutesRefuse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Routes(register(t, service(name, c.rpcs)))
+			_, err := Routes(register(t, serviceFile(name, c.rpcs)))
 			require.Error(t, err)
 			assert.Contains(t, err.Error(), c.want)
 		})

@@ -37,21 +37,21 @@ func (f *Freeze) Try(ctx context.Context, req *inventoryv1.StockFreezeRequest) (
 	if err != nil {
 		return nil, rpc.Error(err)
 	}
-	return f.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return f.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return rpc.Error(f.store.Freeze(ctx, tx, req.GetOrderId(), gid, lines))
 	})
 }
 
 // Confirm sells what Try set aside.
 func (f *Freeze) Confirm(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
-	return f.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return f.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return f.store.Deduct(ctx, tx, req.GetOrderId(), gid)
 	})
 }
 
 // Cancel gives back what Try set aside.
 func (f *Freeze) Cancel(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
-	return f.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return f.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return f.store.Release(ctx, tx, req.GetOrderId(), gid)
 	})
 }

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // TestLaws runs the laws of a participant with an order of two products, one of them on two lines.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		db := mysqltest.Open(t, migrations.FS, mq.Tables())
 		store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 		for _, sku := range []string{"apple", "pear"} {
@@ -39,8 +39,8 @@ func TestLaws(t *testing.T) {
 				{Sku: "pear", Quantity: 2}, {Sku: "apple", Quantity: 3}, {Sku: "pear", Quantity: 1},
 			}}
 		}
-		return tcclaws.Subject{
-			Name: t.Name(), Keys: keys, DB: db, OrderID: "order-1", GID: "gid-1",
+		return tcclaws.Branch{
+			Name: t.Name(), Keys: keys, DB: db, Subject: "order-1", GID: "gid-1",
 			Calls: tcclaws.Handlers(f, request),
 			Snapshot: func(t testing.TB) string {
 				return mysqltest.Dump(t, db, `

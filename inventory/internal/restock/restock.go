@@ -34,21 +34,21 @@ func New(branch *tcc.Participant, store *mysql.Store) *Restock {
 // Try holds what the order took. It refuses with STOCK_NOT_SOLD when that is nothing, also because another refund holds it
 // or gave it back.
 func (r *Restock) Try(ctx context.Context, req *inventoryv1.StockReturnRequest) (*emptypb.Empty, error) {
-	return r.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return r.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return rpc.Error(r.store.Return(ctx, tx, req.GetOrderId(), gid))
 	})
 }
 
 // Confirm makes the units sellable again.
 func (r *Restock) Confirm(ctx context.Context, req *inventoryv1.StockReturnRequest) (*emptypb.Empty, error) {
-	return r.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return r.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return r.store.ConfirmReturn(ctx, tx, req.GetOrderId(), gid)
 	})
 }
 
 // Cancel leaves the units sold.
 func (r *Restock) Cancel(ctx context.Context, req *inventoryv1.StockReturnRequest) (*emptypb.Empty, error) {
-	return r.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return r.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return r.store.CancelReturn(ctx, tx, req.GetOrderId(), gid)
 	})
 }

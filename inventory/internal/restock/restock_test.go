@@ -81,11 +81,11 @@ func (b branch) books(t testing.TB) string {
 // TestLaws runs the laws of a participant with a paid order of two products.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		b := newBranch(t)
 		b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 3}, stock.Line{SKU: "pear", Quantity: 2})
-		return tcclaws.Subject{
-			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
+		return tcclaws.Branch{
+			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "refund-1",
 			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    books("97 0 3", "98 0 2", "DEDUCTED"),

@@ -3,10 +3,11 @@ package rpc
 import (
 	"context"
 	"errors"
-
-	"github.com/go-kratos/kratos/v2/transport"
+	"net/http"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/page"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/inventory/internal/mysql"
 	"example.com/fourfold/inventory/internal/stock"
 )
@@ -22,19 +23,13 @@ func NewCatalogue(store *mysql.Store) *Catalogue { return &Catalogue{store: stor
 
 // ListProducts gives a page of products.
 func (c *Catalogue) ListProducts(ctx context.Context, req *inventoryv1.ListProductsRequest) (*inventoryv1.ListProductsReply, error) {
-	size := req.GetPageSize()
-	if size == 0 {
-		size = 20
-	}
+	size := page.Size(req.GetPageSize())
 	products, err := c.store.Search(ctx, req.GetQ(), req.GetPageToken(), size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &inventoryv1.ListProductsReply{}
-	if len(products) > int(size) {
-		products = products[:size]
-		reply.NextPageToken = products[size-1].SKU
-	}
+	products, reply.NextPageToken = page.Cut(products, size, func(p stock.Product) string { return p.SKU })
 	reply.Products = protoProducts(products)
 	return reply, nil
 }
@@ -63,9 +58,7 @@ func (c *Catalogue) CreateProduct(ctx context.Context, req *inventoryv1.CreatePr
 	if err := c.store.CreateProduct(ctx, p); err != nil {
 		return nil, Error(err)
 	}
-	if tr, ok := transport.FromServerContext(ctx); ok {
-		tr.ReplyHeader().Set("x-http-code", "201")
-	}
+	service.Code(ctx, http.StatusCreated)
 	return protoProduct(p), nil
 }
 

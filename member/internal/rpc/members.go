@@ -4,9 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net/http"
 	"time"
 
-	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -14,6 +14,7 @@ import (
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
@@ -59,9 +60,7 @@ func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*mem
 	if err != nil {
 		return nil, Error(err)
 	}
-	if tr, ok := transport.FromServerContext(ctx); ok {
-		tr.ReplyHeader().Set("x-http-code", "201")
-	}
+	service.Code(ctx, http.StatusCreated)
 	return &memberv1.SignUpReply{MemberId: m.ID}, nil
 }
 

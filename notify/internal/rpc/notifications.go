@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	notifyv1 "example.com/fourfold/api/notify/v1"
+	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/notification"
 )
@@ -25,25 +25,20 @@ func NewNotifications(store *mysql.Store) *Notifications { return &Notifications
 
 // ListNotifications gives a page of notifications, newest first.
 func (s *Notifications) ListNotifications(ctx context.Context, req *notifyv1.ListNotificationsRequest) (*notifyv1.ListNotificationsReply, error) {
-	if token := req.GetPageToken(); token != "" {
-		if id, err := uuid.Parse(token); err != nil || id.Version() != 7 || id.String() != token {
-			return nil, badToken(token)
-		}
+	if err := page.CheckID(req.GetPageToken()); err != nil {
+		return nil, Error(fmt.Errorf("%w %w", notification.ErrInvalid, err))
 	}
 	filter := mysql.Filter{To: req.GetTo(), EventID: req.GetEventId(), Before: req.GetPageToken()}
 	if req.GetState() != notifyv1.Notification_STATE_UNSPECIFIED {
 		filter.State = notification.State(req.GetState().String()) // the proto's states have the domain's names
 	}
-	size := pageSize(req.GetPageSize())
+	size := page.Size(req.GetPageSize())
 	found, err := s.store.Notifications(ctx, filter, size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &notifyv1.ListNotificationsReply{}
-	if len(found) > int(size) {
-		found = found[:size]
-		reply.NextPageToken = found[size-1].ID
-	}
+	found, reply.NextPageToken = page.Cut(found, size, func(n notification.Notification) string { return n.ID })
 	for _, n := range found {
 		reply.Notifications = append(reply.Notifications, protoNotification(n))
 	}
@@ -56,36 +51,22 @@ func (s *Notifications) ListInbox(ctx context.Context, req *notifyv1.ListInboxRe
 	if token := req.GetPageToken(); token != "" {
 		var err error
 		if before, err = strconv.ParseInt(token, 10, 64); err != nil || before < 1 || strconv.FormatInt(before, 10) != token {
-			return nil, badToken(token)
+			return nil, Error(fmt.Errorf("%w %w", notification.ErrInvalid, page.BadToken(token)))
 		}
 	}
-	size := pageSize(req.GetPageSize())
+	size := page.Size(req.GetPageSize())
 	found, err := s.store.Inbox(ctx, req.GetTo(), before, size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &notifyv1.ListInboxReply{}
-	if len(found) > int(size) {
-		found = found[:size]
-		reply.NextPageToken = strconv.FormatInt(found[size-1].No, 10)
-	}
+	found, reply.NextPageToken = page.Cut(found, size, func(m notification.Received) string { return strconv.FormatInt(m.No, 10) })
 	for _, m := range found {
 		reply.Messages = append(reply.Messages, &notifyv1.InboxMessage{
 			Id: m.ID, Channel: protoChannel(m.Channel), To: m.To, Subject: m.Subject, Text: m.Text, ReceivedAt: timestamppb.New(m.At),
 		})
 	}
 	return reply, nil
-}
-
-func pageSize(asked int32) int32 {
-	if asked == 0 {
-		return 20
-	}
-	return asked
-}
-
-func badToken(token string) error {
-	return Error(fmt.Errorf("%w page_token %.100q: send next_page_token of the page before, or none", notification.ErrInvalid, token))
 }
 
 func protoNotification(n notification.Notification) *notifyv1.Notification {

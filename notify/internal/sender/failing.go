@@ -2,12 +2,13 @@ package sender
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/loop"
 	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/notification"
 )
@@ -23,20 +24,9 @@ const (
 // Watch is background work that raises <channel>-failing while a provider does not take what it should, and clears it after. Any number
 // of processes may run it.
 func Watch(store *mysql.Store, alerts *alert.Alerts) func(context.Context) error {
-	return func(ctx context.Context) error {
-		for {
-			for _, channel := range []notification.Channel{notification.SMS, notification.Email} {
-				if err := look(ctx, store, alerts, channel); err != nil && ctx.Err() == nil {
-					slog.WarnContext(ctx, "look for notifications that fail", "channel", channel, "err", err)
-				}
-			}
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(watchEvery):
-			}
-		}
-	}
+	return loop.Every(watchEvery, watchEvery, "look for notifications that fail", func(ctx context.Context) error {
+		return errors.Join(look(ctx, store, alerts, notification.SMS), look(ctx, store, alerts, notification.Email))
+	})
 }
 
 func look(ctx context.Context, store *mysql.Store, alerts *alert.Alerts, channel notification.Channel) error {

@@ -33,15 +33,15 @@ type Provider interface {
 // Times are the sender's, those of rows by the database's clock.
 type Times struct {
 	// Every is the pause between two looks when nothing is due.
-	Every time.Duration
+	Every time.Duration `yaml:"every"`
 	// Call bounds a lease together with the provider's answer, and then the note of it.
-	Call time.Duration
+	Call time.Duration `yaml:"call"`
 	// Lease is how long a sender keeps a notification to itself, and so how late another takes over what a dead one had: more than 2 Call.
-	Lease time.Duration
+	Lease time.Duration `yaml:"lease"`
 	// LongestPause bounds the pauses behind failures, which double from 1 s.
-	LongestPause time.Duration
+	LongestPause time.Duration `yaml:"longest_pause"`
 	// GiveUp is how long a notification is tried.
-	GiveUp time.Duration
+	GiveUp time.Duration `yaml:"give_up"`
 }
 
 // Sender works for one channel, so that a provider that hangs holds up no other. Several may run: each takes leases on what it sends.

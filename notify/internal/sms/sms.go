@@ -18,9 +18,9 @@ import (
 // Config is where the provider listens.
 type Config struct {
 	// URL is https://…; http:// too, for a provider on this machine or in a private network.
-	URL string `json:"url"`
+	URL string `yaml:"url"`
 	// Token is sent as bearer.
-	Token string `json:"token"`
+	Token string `yaml:"token"`
 }
 
 // Provider posts {"to": "+86…", "text": "…"} with the notification's id as Idempotency-Key.

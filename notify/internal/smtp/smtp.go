@@ -25,14 +25,14 @@ import (
 // Config is the mail server.
 type Config struct {
 	// Addr is host:port. STARTTLS is used when the server offers it, and then its certificate must be the host's.
-	Addr string `json:"addr"`
+	Addr string `yaml:"addr"`
 	// From is an address, or Name <address>.
-	From string `json:"from"`
+	From string `yaml:"from"`
 	// Username and Password are for AUTH PLAIN, both or none. They are only sent under TLS, or on this machine.
-	Username string `json:"username"`
-	Password string `json:"password"`
+	Username string `yaml:"username"`
+	Password string `yaml:"password"`
 	// Roots are whose certificates are believed; the machine's when nil.
-	Roots *x509.CertPool `json:"-"`
+	Roots *x509.CertPool `yaml:"-"`
 }
 
 // Provider hands each mail over on a connection of its own.

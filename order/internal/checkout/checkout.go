@@ -12,26 +12,25 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/types/known/emptypb"
 
-	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/participant"
 	"example.com/fourfold/order/internal/payment"
 )
 
 // Times bound a payment. They must grow: one call < Deadline < TimeoutToFail.
 type Times struct {
 	// TimeoutToFail: the coordinator cancels what is not submitted by then. Whole seconds, below 10.
-	TimeoutToFail time.Duration
+	TimeoutToFail time.Duration `yaml:"timeout_to_fail"`
 	// Deadline: the initiator decides by then, counted from Prepare.
-	Deadline time.Duration
+	Deadline time.Duration `yaml:"deadline"`
 	// Wait is how long pay waits for the row behind the decision.
-	Wait time.Duration
+	Wait time.Duration `yaml:"wait"`
 	// Call bounds one call of a participant or of the coordinator.
-	Call time.Duration
+	Call time.Duration `yaml:"call"`
 }
 
 // scope names this package's spans and metrics.
@@ -39,99 +38,79 @@ const scope = "example.com/fourfold/order/internal/checkout"
 
 // Checkout is the initiator.
 type Checkout struct {
-	store           *mysql.Store
-	coordinator     *tcc.Coordinator
-	payment, refund flow
-	times           Times
-	tracer          trace.Tracer
+	store       *mysql.Store
+	coordinator *tcc.Coordinator
+	flows       map[order.Kind]flow
+	times       Times
+	tracer      trace.Tracer
 }
 
-// flow is one kind of transaction over the four services.
-type flow struct {
-	kind order.Kind
-	// name stands in front of its failpoints.
-	name string
-	// try is order's own Try.
-	try          func(ctx context.Context, orderID string) (*emptypb.Empty, error)
-	participants []participant
-}
-
-// New makes the initiator. own is the address where the coordinator reaches this service's Confirm and Cancel.
-func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, inventory, credit, wms Peer, times Times) *Checkout {
+// New makes the initiator of transactions over order, whose Confirm and Cancel the coordinator reaches at own, and others.
+func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, others participant.Peers, times Times) *Checkout {
 	return &Checkout{
 		store: store, coordinator: c, times: times, tracer: otel.Tracer(scope),
-		payment: flow{order.Payment, "checkout", p.Try, payers(own, inventory, credit, wms)},
-		refund:  flow{order.Refund, "refund", r.Try, refunders(own, inventory, credit, wms)},
+		flows: map[order.Kind]flow{
+			order.Payment: newFlow(order.Payment, "checkout", p.Try, ownPayment(own), others),
+			order.Refund:  newFlow(order.Refund, "refund", r.Try, ownRefund(own), others),
+		},
 	}
 }
 
-// Pay pays a member's order and returns when the order's row is final or Wait is over. It does not say how the payment
-// ended: the row does. PAID and CANCELED are final, UPDATING is still being decided, CREATED means nothing happened and the
-// order can be paid later. Of several calls at once one pays and the others wait for its outcome. ErrNotFound.
+// Run pays or refunds a member's order, as kind says, and returns when the order's row is final or Wait is over. It does not say how that
+// ended: the row does.
 //
-// The payment goes on when ctx ends: what was begun is brought to its decision.
-func (c *Checkout) Pay(ctx context.Context, memberID, orderID string) error {
-	return c.run(ctx, c.payment, memberID, orderID)
-}
-
-// Refund undoes a member's paid order in the same way: REFUNDED is final, REFUNDING is still being decided, PAID means it was
-// refused or nothing happened, as the last attempt tells. ErrNotFound.
-func (c *Checkout) Refund(ctx context.Context, memberID, orderID string) error {
-	return c.run(ctx, c.refund, memberID, orderID)
-}
-
-func (c *Checkout) run(ctx context.Context, f flow, memberID, orderID string) error {
+//   - Payment: PAID and CANCELED are final, UPDATING is still being decided, CREATED means that nothing happened and the order can be
+//     paid later.
+//   - Refund: REFUNDED is final, REFUNDING is still being decided, PAID means that it was refused or nothing happened, as the last
+//     attempt tells.
+//
+// Of several calls at once one does it and the others wait for its outcome. ErrNotFound. What was begun goes on to its decision when
+// ctx ends.
+func (c *Checkout) Run(ctx context.Context, kind order.Kind, memberID, orderID string) error {
+	f := c.flows[kind]
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
 	// Made here, new for each attempt: the coordinator takes a second Prepare of the same gid for the first.
 	gid := f.name + "-" + id.String()
-	opened, err := c.store.OpenAttempt(ctx, f.kind, memberID, orderID, gid)
+	opened, err := c.store.OpenAttempt(ctx, kind, memberID, orderID, gid)
 	if err != nil {
 		return err
 	}
 	if opened {
-		if err := c.begin(context.WithoutCancel(ctx), f, memberID, orderID, gid); err != nil {
+		ctx, span := c.tracer.Start(context.WithoutCancel(ctx), f.name) // the parent of all Tries, Confirms and Cancels
+		defer span.End()
+		telemetry.Note(ctx, slog.String("order", orderID), slog.String("gid", gid))
+		o, err := c.orderOf(ctx, memberID, orderID)
+		if err != nil {
 			return err // the sweeper gives the attempt up
+		}
+		if err := c.drive(ctx, f, o, gid); err != nil {
+			span.SetStatus(codes.Error, "not begun")
+			slog.WarnContext(ctx, "not begun", "kind", kind, "err", err)
 		}
 	}
 	return c.await(ctx, f, orderID)
 }
 
-// begin drives the attempt that is recorded as gid to its decision, or gives it up. Its span is the parent of all that the
-// transaction does, the Confirms and Cancels included.
-func (c *Checkout) begin(ctx context.Context, f flow, memberID, orderID, gid string) error {
-	ctx, span := c.tracer.Start(ctx, f.name)
-	defer span.End()
-	telemetry.Note(ctx, slog.String("order", orderID), slog.String("gid", gid))
-	var o order.Order
-	err := c.call(ctx, func(ctx context.Context) (err error) {
-		o, err = c.store.Order(ctx, memberID, orderID)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.attempt(ctx, f, o, gid); err != nil {
-		span.SetStatus(codes.Error, "not begun")
-		slog.WarnContext(ctx, "not begun", "kind", f.kind, "err", err)
-	}
-	return nil
-}
-
-// attempt opens the global transaction gid for o and submits or aborts it. An error means that the order was not
-// touched, as far as is known.
-func (c *Checkout) attempt(ctx context.Context, f flow, o order.Order, gid string) error {
-	if err := f.hit(ctx, "attempt-recorded"); err != nil {
+// drive takes the attempt gid of o to its decision, in the steps of docs/payment.md. Each step ends at a failpoint of its name. An error
+// means that the order was not touched, as far as is known.
+func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string) error {
+	if err := f.passed(ctx, "attempt-recorded"); err != nil {
 		return err
 	}
 	deadline, cancel := context.WithTimeout(ctx, c.times.Deadline)
 	defer cancel()
-
 	global, err := c.prepare(deadline, f, o, gid)
 	if err == nil {
-		err = c.tryOwn(deadline, f, global, o, gid)
+		err = c.register(deadline, f, o, global)
+	}
+	if err == nil {
+		// Order's own Try, first and alone: a quick refusal elsewhere would otherwise cancel order before its Try landed, the barrier would
+		// take that for an empty rollback, and the order would stay CREATED while the shopper hears CANCELED.
+		_, err = f.try(global.LocalTryContext(deadline, f.own.id), o.ID)
+		err = c.held(ctx, f, o.ID, gid, err)
 	} else {
 		_, abandonErr := c.abandon(ctx, f, o.ID, gid)
 		err = errors.Join(err, abandonErr)
@@ -140,68 +119,49 @@ func (c *Checkout) attempt(ctx context.Context, f flow, o order.Order, gid strin
 		c.abort(ctx, global, "order was not held: "+err.Error())
 		return err
 	}
-	if err := f.hit(ctx, "order-tried"); err != nil {
+	if err := f.passed(ctx, "order-tried"); err != nil {
 		return err
 	}
-
 	if reason := c.tryOthers(deadline, f, global, o); reason != "" {
-		if err := f.hit(ctx, "refused"); err != nil {
-			return err
-		}
-		err := c.call(ctx, func(ctx context.Context) error { return c.store.RecordReason(ctx, gid, reason) })
-		if err != nil {
-			// Cancel will say PAYMENT_TIMEOUT.
-			slog.WarnContext(ctx, "reason not recorded", "reason", reason, "err", err)
-		}
-		if err := f.hit(ctx, "reason-recorded"); err != nil {
-			return err
-		}
-		slog.InfoContext(ctx, "decided: abort", "kind", f.kind, "reason", reason)
-		c.abort(ctx, global, string(reason))
-		return f.hit(ctx, "aborted")
+		return c.refuse(ctx, f, global, gid, reason)
 	}
-	if err := f.hit(ctx, "all-tried"); err != nil {
+	if err := f.passed(ctx, "all-tried"); err != nil {
 		return err
 	}
-
-	slog.InfoContext(ctx, "decided: submit", "kind", f.kind)
-	c.submit(ctx, deadline, global)
-	return f.hit(ctx, "submitted")
+	return c.submit(ctx, deadline, f, global)
 }
 
-// prepare opens the transaction and registers all four branches, one after another. The transaction is never nil.
-func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid string) (*tcc.Transaction, error) {
-	var global *tcc.Transaction
-	err := c.call(ctx, func(ctx context.Context) (err error) {
+// prepare opens the transaction, which is never nil.
+func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid string) (global *tcc.Transaction, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
 		global, err = c.coordinator.Prepare(ctx, gid, o.ID, c.times.TimeoutToFail)
 		return err
 	})
 	if err == nil {
-		err = f.hit(ctx, "prepared")
-	}
-	for _, p := range f.participants {
-		if err != nil {
-			return global, err
-		}
-		err = c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, p.branch(o)) })
-	}
-	if err == nil {
-		err = f.hit(ctx, "registered")
+		err = f.passed(ctx, "prepared")
 	}
 	return global, err
 }
 
-// tryOwn runs order's own Try, first and alone: a quick refusal elsewhere would otherwise cancel order before its Try
-// landed, the barrier would take that for an empty rollback, and the order would stay CREATED while the shopper hears
-// CANCELED. It returns nil only when the row says that gid holds the order; else the attempt is abandoned.
-func (c *Checkout) tryOwn(ctx context.Context, f flow, global *tcc.Transaction, o order.Order, gid string) error {
-	_, tryErr := f.try(global.LocalTryContext(ctx, f.participants[0].branchID), o.ID)
-	after := context.WithoutCancel(ctx) // the deadline is for deciding, not for finding out
+// register adds all branches, one after another. The coordinator confirms and cancels in reverse, so order comes last.
+func (c *Checkout) register(ctx context.Context, f flow, o order.Order, global *tcc.Transaction) error {
+	for _, b := range append([]branch{f.own}, f.others...) {
+		err := c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, b.registration(o)) })
+		if err != nil {
+			return err
+		}
+	}
+	return f.passed(ctx, "registered")
+}
+
+// held finds out whether gid holds the order after its own Try answered tryErr, and abandons the attempt when not. It returns nil only
+// when the row says so. The deadline is for deciding, not for finding out: ctx is without it.
+func (c *Checkout) held(ctx context.Context, f flow, orderID, gid string, tryErr error) error {
 	if tryErr == nil {
 		// The barrier answers nil also for a Try that comes after its Cancel, when the coordinator timed out first.
 		var state mysql.State
-		err := c.call(after, func(ctx context.Context) (err error) {
-			state, err = c.store.State(ctx, o.ID)
+		err := c.call(ctx, func(ctx context.Context) (err error) {
+			state, err = c.store.State(ctx, orderID)
 			return err
 		})
 		if err == nil && state.GID == gid && state.Status == f.kind.Try().To {
@@ -209,7 +169,7 @@ func (c *Checkout) tryOwn(ctx context.Context, f flow, global *tcc.Transaction, 
 		}
 		tryErr = errors.Join(errors.New("the Try answered, but the row is not held"), err)
 	}
-	held, err := c.abandon(after, f, o.ID, gid)
+	held, err := c.abandon(ctx, f, orderID, gid)
 	if held {
 		return nil // the answer was lost, the Try was not
 	}
@@ -222,6 +182,14 @@ func (c *Checkout) abandon(ctx context.Context, f flow, orderID, gid string) (he
 		return err
 	})
 	return held, err
+}
+
+func (c *Checkout) orderOf(ctx context.Context, memberID, orderID string) (o order.Order, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		o, err = c.store.Order(ctx, memberID, orderID)
+		return err
+	})
+	return o, err
 }
 
 // call bounds one remote call.
@@ -253,9 +221,4 @@ func (c *Checkout) await(ctx context.Context, f flow, orderID string) error {
 		case <-time.After(pause):
 		}
 	}
-}
-
-// hit is a failpoint of the flow.
-func (f flow) hit(ctx context.Context, point string) error {
-	return failpoint.Hit(ctx, f.name+"/"+point)
 }

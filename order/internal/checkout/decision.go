@@ -13,23 +13,23 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// tryOthers runs the other three Tries in parallel and returns the first refusal's reason; PAYMENT_TIMEOUT when one is still
+// tryOthers runs the other Tries in parallel and returns the first refusal's reason; PAYMENT_TIMEOUT when one is still
 // unknown at ctx's deadline; "" when all are tried. An unknown Try is repeated, which the barrier makes harmless: a
 // participant's restart costs the shopper a second, not the order.
 func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction, o order.Order) order.Reason {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range f.participants[1:] {
+	for _, b := range f.others {
 		group.Go(func() error {
 			err := repeat(ctx, func() error {
-				return c.call(global.TryContext(ctx, p.branchID), func(ctx context.Context) error { return p.try(ctx, o) })
+				return c.call(global.TryContext(ctx, b.id), func(ctx context.Context) error { return b.Try(ctx, b.conn, o) })
 			})
 			switch {
 			case err == nil:
 				return nil
 			case tcc.Refused(err):
-				return refusal{p.reason(err)}
+				return refusal{b.reason(err)}
 			}
-			slog.WarnContext(ctx, "try given up", "branch", p.branchID, "err", err)
+			slog.WarnContext(ctx, "try given up", "branch", b.id, "err", err)
 			return refusal{order.PaymentTimeout}
 		})
 	}
@@ -45,18 +45,38 @@ type refusal struct{ reason order.Reason }
 
 func (r refusal) Error() string { return string(r.reason) }
 
-func (p participant) reason(err error) order.Reason {
-	switch r := order.Reason(kerrors.Reason(err)); r {
-	case order.StockNotEnough, order.ProductUnknown, order.CreditRefused, order.DeliveryRefused:
+// reason is why the branch's Try refused with err.
+func (b branch) reason(err error) order.Reason {
+	r := order.Reason(kerrors.Reason(err))
+	if _, known := b.Refusals[r]; known {
 		return r
 	}
-	return p.refusal
+	return b.Otherwise
+}
+
+// refuse notes why and asks for the Cancels.
+func (c *Checkout) refuse(ctx context.Context, f flow, global *tcc.Transaction, gid string, reason order.Reason) error {
+	if err := f.passed(ctx, "refused"); err != nil {
+		return err
+	}
+	err := c.call(ctx, func(ctx context.Context) error { return c.store.RecordReason(ctx, gid, reason) })
+	if err != nil {
+		// Cancel will say PAYMENT_TIMEOUT.
+		slog.WarnContext(ctx, "reason not recorded", "reason", reason, "err", err)
+	}
+	if err := f.passed(ctx, "reason-recorded"); err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "decided: abort", "kind", f.kind, "reason", reason)
+	c.abort(ctx, global, string(reason))
+	return f.passed(ctx, "aborted")
 }
 
 // submit asks for the Confirms, again and again while it is not known whether that was heard: a restart of the coordinator or a lost
 // answer costs the shopper a second, not the order. The last Submit is sent before the deadline, with the time of one call for its
 // answer. What came of it the row tells.
-func (c *Checkout) submit(ctx, deadline context.Context, global *tcc.Transaction) {
+func (c *Checkout) submit(ctx, deadline context.Context, f flow, global *tcc.Transaction) error {
+	slog.InfoContext(ctx, "decided: submit", "kind", f.kind)
 	err := repeat(deadline, func() error { return c.call(ctx, global.Submit) })
 	switch {
 	case tcc.Refused(err):
@@ -64,6 +84,7 @@ func (c *Checkout) submit(ctx, deadline context.Context, global *tcc.Transaction
 	case err != nil:
 		slog.WarnContext(ctx, "submit: outcome unknown, the row will tell", "err", err)
 	}
+	return f.passed(ctx, "submitted")
 }
 
 // abort asks for the Cancels. When the request is lost, the coordinator's time-out does the same.

@@ -28,6 +28,7 @@ import (
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/participant"
 	"example.com/fourfold/order/internal/payment"
 	"example.com/fourfold/order/migrations"
 )
@@ -181,7 +182,7 @@ func TestSubmit(t *testing.T) {
 			}
 			c := &coordinator{submit: tt.submit}
 			pay, store := initiator(t, c, times)
-			require.NoError(t, pay.Pay(t.Context(), "m", "o"))
+			require.NoError(t, pay.Run(t.Context(), order.Payment, "m", "o"))
 			state, err := store.State(t.Context(), "o")
 			require.NoError(t, err)
 			assert.Equal(t, tt.ends, state.Status)
@@ -215,7 +216,7 @@ func TestSubmitOverRestart(t *testing.T) {
 	}
 	pay, store := initiator(t, c, checkout.Times{
 		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 100 * time.Millisecond})
-	require.NoError(t, pay.Pay(t.Context(), "m", "o"))
+	require.NoError(t, pay.Run(t.Context(), order.Payment, "m", "o"))
 	require.NoError(t, <-back)
 	state, err := store.State(t.Context(), "o")
 	require.NoError(t, err)
@@ -242,8 +243,8 @@ func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Ch
 	global, err := tcc.Dial(c.addr, "http://127.0.0.1:1", keys)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = global.Close() })
-	peer, err := checkout.Dial(c.addr)
+	peers, err := participant.Dial(map[string]string{"inventory": c.addr, "credit": c.addr, "wms": c.addr})
 	require.NoError(t, err)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
-	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", peer, peer, peer, times), store
+	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", peers, times), store
 }

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/loop"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/order/internal/mysql"
@@ -33,11 +34,11 @@ type Sweeper struct {
 // SweepTimes are by the database's clock, in whole seconds, but for Every.
 type SweepTimes struct {
 	// Every is the pause between two sweeps.
-	Every time.Duration
+	Every time.Duration `yaml:"every"`
 	// OldEnough is when an attempt is looked at. More than the coordinator's time-out.
-	OldEnough time.Duration
+	OldEnough time.Duration `yaml:"old_enough"`
 	// Alert is when people are told that an attempt does not settle.
-	Alert time.Duration
+	Alert time.Duration `yaml:"alert"`
 }
 
 // NewSweeper makes a sweeper, which calls people through alerts; Run starts it.
@@ -59,20 +60,7 @@ const patience = lease - 500*time.Millisecond
 
 // Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.times.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			bounded, cancel := context.WithTimeout(ctx, patience)
-			if err := s.Sweep(bounded); err != nil && ctx.Err() == nil {
-				slog.WarnContext(ctx, "sweep", "err", err)
-			}
-			cancel()
-		}
-	}
+	return loop.Every(s.times.Every, patience, "sweep", s.Sweep)(ctx)
 }
 
 // lease is how long a sweeper keeps an attempt to itself; it is also the pause between two looks at the same attempt.

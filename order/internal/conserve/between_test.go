@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/books"
-	"example.com/fourfold/order/internal/conserve"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -105,7 +104,7 @@ func TestInBetween(t *testing.T) {
 			before, hooks := prepare(t)
 			before()
 			hooks.Ledger = s.ledger("inventory")
-			report, err := conserve.New(s.store, hooks, s.ledger("credit"), s.ledger("wms")).Run(t.Context(), time.Minute)
+			report, err := s.compared(hooks, s.ledger("credit"), s.ledger("wms")).Run(t.Context(), time.Minute)
 			require.NoError(t, err)
 			assert.Empty(t, broken(report), "%v", report.Checks)
 			_, err = s.order.ExecContext(t.Context(), "UPDATE orders SET updated_at = NOW(3)")
@@ -175,7 +174,7 @@ func TestLiveTraffic(t *testing.T) {
 	slow := func(name string) books.Ledger {
 		return hooked{Ledger: s.ledger(name), digest: lag, buckets: lag, orders: lag, end: lag}
 	}
-	comparator := conserve.New(s.store, slow("inventory"), slow("credit"), slow("wms"))
+	comparator := s.compared(slow("inventory"), slow("credit"), slow("wms"))
 	for i := range 200 {
 		report, err := comparator.Run(ctx, time.Minute)
 		require.NoError(t, err)

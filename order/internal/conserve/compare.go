@@ -5,40 +5,23 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"example.com/fourfold/chassis/books"
 	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/participant"
 )
 
-// peer is another service whose books order's are compared with.
-type peer struct {
-	name string
-	// settled is what its rows about a paid order read.
-	settled string
-	ledger  books.Ledger
-	// facts are what it should say about a paid order, sorted.
-	facts func(order.Record) []string
+// Peer is a participant whose books order's are compared with.
+type Peer struct {
+	participant.Participant
+	Ledger books.Ledger
 }
 
-func lines(r order.Record) []string {
-	facts := make([]string, len(r.Lines))
-	for i, l := range r.Lines {
-		facts[i] = l.SKU + "|" + strconv.FormatInt(l.Quantity, 10)
-	}
-	slices.Sort(facts)
-	return facts
-}
-
-func points(r order.Record) []string { return []string{strconv.FormatInt(r.Points, 10)} }
-
-func slip(order.Record) []string { return []string{""} }
-
-func (p peer) silent(err error) error {
+func (p Peer) silent(err error) error {
 	if err != nil {
-		return Silent{p.name, err}
+		return Silent{p.Name, err}
 	}
 	return nil
 }
@@ -55,7 +38,7 @@ const (
 )
 
 // judge compares one order with what p says about it.
-func (p peer) judge(r order.Record, facts []books.Fact, open time.Duration) verdict {
+func (p Peer) judge(r order.Record, facts []books.Fact, open time.Duration) verdict {
 	var settled []string
 	old := false
 	for _, f := range facts {
@@ -67,7 +50,7 @@ func (p peer) judge(r order.Record, facts []books.Fact, open time.Duration) verd
 	slices.Sort(settled)
 	switch {
 	case r.Status.Settled():
-		if !slices.Equal(settled, p.facts(r)) {
+		if !slices.Equal(settled, p.Facts(r)) {
 			return missing
 		}
 	case r.Status == order.Refunding: // taken back or not yet
@@ -80,21 +63,21 @@ func (p peer) judge(r order.Record, facts []books.Fact, open time.Duration) verd
 // comparison is the state of comparing with one peer.
 type comparison struct {
 	*Comparator
-	peer
+	Peer
 	open                time.Duration
 	paidMeans, meanPaid books.Check
 }
 
 // compare holds order's digest, read before, against p's and looks at every order of the buckets that differ.
-func (c *Comparator) compare(ctx context.Context, p peer, ours *books.Digest, settled int64, open time.Duration) ([]books.Check, error) {
-	theirs, err := p.ledger.Digest(ctx)
+func (c *Comparator) compare(ctx context.Context, p Peer, ours *books.Digest, settled int64, open time.Duration) ([]books.Check, error) {
+	theirs, err := p.Ledger.Digest(ctx)
 	if err != nil {
 		return nil, p.silent(err)
 	}
 	k := comparison{
-		Comparator: c, peer: p, open: open,
-		paidMeans: books.Check{Name: fmt.Sprintf("order and %s: PAID or later means %s", p.name, p.settled), Checked: settled},
-		meanPaid:  books.Check{Name: fmt.Sprintf("order and %s: %s means PAID or later", p.name, p.settled), Checked: theirs.Count()},
+		Comparator: c, Peer: p, open: open,
+		paidMeans: books.Check{Name: fmt.Sprintf("order and %s: PAID or later means %s", p.Name, p.Settled), Checked: settled},
+		meanPaid:  books.Check{Name: fmt.Sprintf("order and %s: %s means PAID or later", p.Name, p.Settled), Checked: theirs.Count()},
 	}
 	for differing := ours.Differing(theirs); len(differing) > 0; {
 		n := some(differing, ours, theirs)
@@ -141,7 +124,7 @@ func (k *comparison) suspects(ctx context.Context, buckets []int) (map[string]su
 	if err != nil {
 		return nil, err
 	}
-	list, err := k.ledger.OfBuckets(ctx, buckets)
+	list, err := k.Ledger.OfBuckets(ctx, buckets)
 	if err != nil {
 		return nil, k.silent(err)
 	}
@@ -167,7 +150,7 @@ func (k *comparison) suspects(ctx context.Context, buckets []int) (map[string]su
 // says the same before the peer was read and after, so it said so at that moment too.
 func (k *comparison) accuse(ctx context.Context, suspects map[string]suspect) error {
 	for ids := range slices.Chunk(slices.Sorted(maps.Keys(suspects)), books.MaxOrders) {
-		list, err := k.ledger.OfOrders(ctx, ids)
+		list, err := k.Ledger.OfOrders(ctx, ids)
 		if err != nil {
 			return k.silent(err)
 		}
@@ -183,10 +166,10 @@ func (k *comparison) accuse(ctx context.Context, suspects map[string]suspect) er
 			}
 			switch before.verdict {
 			case missing:
-				k.paidMeans.Violate("order %s: %s with %s; %s has %s", id, now.Status, k.expected(now), k.name, said(facts[id]))
+				k.paidMeans.Violate("order %s: %s with %s; %s has %s", id, now.Status, k.expected(now), k.Name, said(facts[id]))
 			case unpaid:
 				if now.Status == before.record.Status && now.GID == before.record.GID {
-					k.meanPaid.Violate("order %s: %s; %s has %s", id, standing(now.Status), k.name, said(facts[id]))
+					k.meanPaid.Violate("order %s: %s; %s has %s", id, standing(now.Status), k.Name, said(facts[id]))
 				}
 			}
 		}
@@ -203,8 +186,8 @@ func byOrder(facts []books.Fact) map[string][]books.Fact {
 }
 
 // expected and said are for people.
-func (p peer) expected(r order.Record) string {
-	if text := strings.Join(p.facts(r), ", "); text != "" {
+func (p Peer) expected(r order.Record) string {
+	if text := strings.Join(p.Facts(r), ", "); text != "" {
 		return text
 	}
 	return "a slip"

@@ -1,4 +1,4 @@
-// Package conserve checks that the books of all four services add up.
+// Package conserve checks that the books of order and of all participants add up.
 //
 // Each service holds its own rules against its own database. What one service says about an order is then compared with what
 // order says: by digests first, and where these differ row by row.
@@ -25,17 +25,13 @@ import (
 // Comparator checks the books. It makes one check at a time; further callers wait.
 type Comparator struct {
 	store *mysql.Store
-	peers [3]peer
+	peers []Peer
 	turn  chan struct{}
 }
 
-// New compares store with the books of the other three services.
-func New(store *mysql.Store, inventory, credit, wms books.Ledger) *Comparator {
-	return &Comparator{store, [3]peer{
-		{"inventory", "DEDUCTED", inventory, lines},
-		{"credit", "ADDED", credit, points},
-		{"wms", "CREATED or later", wms, slip},
-	}, make(chan struct{}, 1)}
+// New compares store with the books of peers.
+func New(store *mysql.Store, peers ...Peer) *Comparator {
+	return &Comparator{store, peers, make(chan struct{}, 1)}
 }
 
 // Report is what a check found.
@@ -78,7 +74,7 @@ func (c *Comparator) Run(ctx context.Context, open time.Duration) (Report, error
 
 	// Orders first. The others' own rules do not touch those, so they are checked in the same time.
 	var ours own
-	var theirs, between [len(c.peers)][]books.Check
+	theirs, between := make([][]books.Check, len(c.peers)), make([][]books.Check, len(c.peers))
 	group, at := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		ours, err = c.own(at, open)
@@ -86,7 +82,7 @@ func (c *Comparator) Run(ctx context.Context, open time.Duration) (Report, error
 	})
 	for i, p := range c.peers {
 		group.Go(func() (err error) {
-			theirs[i], err = p.ledger.Check(at, open)
+			theirs[i], err = p.Ledger.Check(at, open)
 			return p.silent(err)
 		})
 	}
@@ -106,7 +102,7 @@ func (c *Comparator) Run(ctx context.Context, open time.Duration) (Report, error
 	}
 
 	report := Report{Checks: ours.checks}
-	for _, checks := range slices.Concat(theirs[:], between[:]) {
+	for _, checks := range slices.Concat(theirs, between) {
 		report.Checks = append(report.Checks, checks...)
 	}
 	report.Took = time.Since(start)

@@ -15,17 +15,17 @@ type own struct {
 	// settled is how many orders are PAID or later.
 	settled int64
 	// digests are what each peer should say.
-	digests [3]books.Digest
+	digests []books.Digest
 }
 
 // own reads all orders.
 func (c *Comparator) own(ctx context.Context, open time.Duration) (own, error) {
 	attempts := books.Check{Name: "order: attempts fit the order's status"}
 	events := books.Check{Name: "order: events are numbered without gaps"}
-	var all own
+	all := own{digests: make([]books.Digest, len(c.peers))}
 	var mu sync.Mutex
 	err := c.store.Scan(ctx, func(records []order.Record) {
-		var part own
+		part := own{digests: make([]books.Digest, len(c.peers))}
 		for _, r := range records {
 			if r.Status.Settled() {
 				part.settled++
@@ -33,7 +33,7 @@ func (c *Comparator) own(ctx context.Context, open time.Duration) (own, error) {
 			// A refund that is under way may have taken back what it has, or not.
 			if r.Status.Settled() || r.Status == order.Refunding {
 				for i, p := range c.peers {
-					for _, fact := range p.facts(r) {
+					for _, fact := range p.Facts(r) {
 						part.digests[i].Add(r.ID, fact)
 					}
 				}

@@ -26,6 +26,7 @@ import (
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/conserve"
 	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/participant"
 	"example.com/fourfold/order/migrations"
 )
 
@@ -83,7 +84,16 @@ func openShop(t testing.TB) *shop {
 
 // comparator compares this shop's books.
 func (s *shop) comparator() *conserve.Comparator {
-	return conserve.New(s.store, s.ledger("inventory"), s.ledger("credit"), s.ledger("wms"))
+	return s.compared(s.ledger("inventory"), s.ledger("credit"), s.ledger("wms"))
+}
+
+// compared compares with these ledgers, in the order of participant.All.
+func (s *shop) compared(ledgers ...books.Ledger) *conserve.Comparator {
+	var peers []conserve.Peer
+	for i, p := range participant.All() {
+		peers = append(peers, conserve.Peer{Participant: p, Ledger: ledgers[i]})
+	}
+	return conserve.New(s.store, peers...)
 }
 
 func (s *shop) ledger(name string) books.Ledger { return books.NewClient(s.keys, s.peers[name].conn) }

@@ -59,7 +59,7 @@ func TestSilence(t *testing.T) {
 		s := openShop(t)
 		keys, err := tcc.ParseKeys("k2:ffeeddccbbaa99887766554433221100")
 		require.NoError(t, err)
-		requireSilent(t, conserve.New(s.store, s.ledger("inventory"), books.NewClient(keys, s.peers["credit"].conn), s.ledger("wms")), "credit")
+		requireSilent(t, s.compared(s.ledger("inventory"), books.NewClient(keys, s.peers["credit"].conn), s.ledger("wms")), "credit")
 	})
 	// The service goes away in the middle of a check, before each of the reads that a difference leads to.
 	t.Run("a service goes away", func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestSilence(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			hooks := h(cancel)
 			hooks.Ledger = s.ledger("wms")
-			report, err := conserve.New(s.store, s.ledger("inventory"), s.ledger("credit"), hooks).Run(ctx, time.Minute)
+			report, err := s.compared(s.ledger("inventory"), s.ledger("credit"), hooks).Run(ctx, time.Minute)
 			require.Error(t, err)
 			assert.Empty(t, report)
 		}
@@ -119,7 +119,7 @@ func TestOneAtATime(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	reached, goOn := make(chan struct{}), make(chan struct{})
-	c := conserve.New(s.store, s.ledger("inventory"), s.ledger("credit"),
+	c := s.compared(s.ledger("inventory"), s.ledger("credit"),
 		hooked{Ledger: s.ledger("wms"), digest: func() { reached <- struct{}{}; <-goOn }})
 	first := make(chan error, 1)
 	go func() {

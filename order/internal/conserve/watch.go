@@ -14,6 +14,7 @@ import (
 
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/loop"
 	"example.com/fourfold/order/internal/mysql"
 )
 
@@ -74,18 +75,7 @@ func (w *Watch) measure(meter metric.Meter) error {
 
 // Run watches until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
-	tick := time.NewTicker(max(w.every/12, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := w.look(ctx); err != nil && ctx.Err() == nil {
-				slog.WarnContext(ctx, "the books could not be checked", "err", err)
-			}
-		}
-	}
+	return loop.Every(w.every/12, patience, "the books could not be checked", w.look)(ctx)
 }
 
 // patience is more than the services give a call.
@@ -93,8 +83,6 @@ const patience = time.Minute
 
 // look checks when it is this instance's turn, and takes over what was found last, here or elsewhere.
 func (w *Watch) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	mine, err := w.store.ClaimCheck(ctx, w.every)
 	if err != nil {
 		return err

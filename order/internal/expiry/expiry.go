@@ -4,9 +4,9 @@ package expiry
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
+	"example.com/fourfold/chassis/loop"
 	"example.com/fourfold/order/internal/mysql"
 )
 
@@ -21,18 +21,7 @@ func New(store *mysql.Store, every time.Duration) *Sweep { return &Sweep{store, 
 
 // Run sweeps until ctx ends.
 func (s *Sweep) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := s.once(ctx); err != nil && ctx.Err() == nil {
-				slog.WarnContext(ctx, "expire orders", "err", err)
-			}
-		}
-	}
+	return loop.Every(s.every, patience, "expire orders", s.once)(ctx)
 }
 
 // patience bounds one sweep: a database that fell silent must not hold up the next one. What is left comes again.
@@ -42,8 +31,6 @@ const patience = 5 * time.Second
 const overdue = 5 * time.Second
 
 func (s *Sweep) once(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	ids, err := s.store.Expired(ctx, overdue, 500)
 	if err != nil {
 		return err

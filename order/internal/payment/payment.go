@@ -10,9 +10,9 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/answer"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
-	"example.com/fourfold/order/internal/rpc"
 )
 
 // Payment serves the branch.
@@ -39,21 +39,21 @@ func (p *Payment) Try(ctx context.Context, orderID string) (*emptypb.Empty, erro
 	if err := failpoint.Hit(ctx, "payment/try"); err != nil {
 		return nil, err
 	}
-	return p.branch.Try(ctx, orderID, func(tx *sql.Tx, gid string) error {
-		return rpc.Error(p.store.Hold(ctx, tx, order.Payment, orderID, gid))
+	return p.branch.Run(ctx, tcc.Try, orderID, func(tx *sql.Tx, gid string) error {
+		return answer.Error(p.store.Hold(ctx, tx, order.Payment, orderID, gid))
 	})
 }
 
 // Confirm makes the order PAID.
 func (p *Payment) Confirm(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
-	return p.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return p.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return p.store.ConfirmPayment(ctx, tx, req.GetOrderId(), gid)
 	})
 }
 
 // Cancel makes the order CANCELED.
 func (p *Payment) Cancel(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
-	return p.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return p.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return p.store.CancelPayment(ctx, tx, req.GetOrderId(), gid)
 	})
 }

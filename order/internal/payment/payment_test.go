@@ -27,13 +27,13 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	const id, gid, member = "0193b8f0-0000-7000-8000-000000000001", "pay-1", "member-1"
-	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		db, store := payable(t, id, member, gid)
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
 		p := payment.New(tcc.NewParticipant(t.Name(), db, keys), store)
-		return tcclaws.Subject{
-			Name: t.Name(), Keys: keys, DB: db, OrderID: id, GID: gid,
+		return tcclaws.Branch{
+			Name: t.Name(), Keys: keys, DB: db, Subject: id, GID: gid,
 			Calls: tcclaws.Calls{
 				Try: func(ctx context.Context, id string) error {
 					_, err := p.Try(ctx, id)
@@ -66,7 +66,7 @@ func TestLaws(t *testing.T) {
 func TestRefundLaws(t *testing.T) {
 	t.Parallel()
 	const id, pay, gid, member = "0193b8f0-0000-7000-8000-000000000001", "pay-1", "refund-1", "member-1"
-	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		db, store := payable(t, id, member, pay)
 		require.NoError(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error {
 			if err := store.Hold(t.Context(), tx, order.Payment, id, pay); err != nil {
@@ -80,8 +80,8 @@ func TestRefundLaws(t *testing.T) {
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
 		r := payment.NewRefund(tcc.NewParticipant(t.Name(), db, keys), store)
-		return tcclaws.Subject{
-			Name: t.Name(), Keys: keys, DB: db, OrderID: id, GID: gid,
+		return tcclaws.Branch{
+			Name: t.Name(), Keys: keys, DB: db, Subject: id, GID: gid,
 			Calls: tcclaws.Calls{
 				Try: func(ctx context.Context, id string) error {
 					_, err := r.Try(ctx, id)

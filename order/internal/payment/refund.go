@@ -9,9 +9,9 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/answer"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
-	"example.com/fourfold/order/internal/rpc"
 )
 
 // Refund is order's own branch of the refund transaction.
@@ -37,21 +37,21 @@ func (r *Refund) Try(ctx context.Context, orderID string) (*emptypb.Empty, error
 	if err := failpoint.Hit(ctx, "refund/try"); err != nil {
 		return nil, err
 	}
-	return r.branch.Try(ctx, orderID, func(tx *sql.Tx, gid string) error {
-		return rpc.Error(r.store.Hold(ctx, tx, order.Refund, orderID, gid))
+	return r.branch.Run(ctx, tcc.Try, orderID, func(tx *sql.Tx, gid string) error {
+		return answer.Error(r.store.Hold(ctx, tx, order.Refund, orderID, gid))
 	})
 }
 
 // Confirm makes the order REFUNDED.
 func (r *Refund) Confirm(ctx context.Context, req *orderv1.OrderRefundRequest) (*emptypb.Empty, error) {
-	return r.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return r.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return r.store.ConfirmRefund(ctx, tx, req.GetOrderId(), gid)
 	})
 }
 
 // Cancel makes the order PAID again.
 func (r *Refund) Cancel(ctx context.Context, req *orderv1.OrderRefundRequest) (*emptypb.Empty, error) {
-	return r.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return r.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return r.store.CancelRefund(ctx, tx, req.GetOrderId(), gid)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/order/internal/answer"
 	"example.com/fourfold/order/internal/conserve"
 )
 
@@ -35,9 +36,9 @@ func (s *Conservation) CheckConservation(ctx context.Context, req *orderv1.Check
 	var silent conserve.Silent
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, tryLater("the check takes longer than a call may; the metric conservation_violations tells what the regular one finds").(*kerrors.Error).WithCause(err)
+		return nil, answer.TryLater("the check takes longer than a call may; the metric conservation_violations tells what the regular one finds").(*kerrors.Error).WithCause(err)
 	case errors.As(err, &silent):
-		return nil, tryLater(silent.Service + " does not answer, so nothing can be said about the books").(*kerrors.Error).WithCause(err)
+		return nil, answer.TryLater(silent.Service + " does not answer, so nothing can be said about the books").(*kerrors.Error).WithCause(err)
 	case err != nil:
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
-	"strconv"
 	"strings"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
@@ -15,6 +14,7 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/order/internal/mysql"
 )
 
@@ -66,7 +66,7 @@ func (r repeatable) before(ctx context.Context) (*orderv1.Order, error) {
 	if err := proto.Unmarshal(a.Reply, o); err != nil {
 		return nil, err
 	}
-	status(ctx, strconv.Itoa(a.Code))
+	service.Code(ctx, a.Code)
 	return o, nil
 }
 

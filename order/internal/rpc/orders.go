@@ -7,36 +7,33 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/page"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/telemetry"
+	"example.com/fourfold/order/internal/answer"
+	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
-
-// Checkout pays and refunds: checkout.Checkout.
-type Checkout interface {
-	Pay(ctx context.Context, memberID, orderID string) error
-	Refund(ctx context.Context, memberID, orderID string) error
-}
 
 // Orders serves a member's own orders.
 type Orders struct {
 	orderv1.UnimplementedOrdersServer
 	store     *mysql.Store
 	catalogue inventoryv1.CatalogueClient
-	checkout  Checkout
+	checkout  *checkout.Checkout
 	ttl       time.Duration
 }
 
 // NewOrders prices new orders from store's copy of the catalogue, asks catalogue for what the copy does not have, and lets checkout pay
 // and refund them; an order can be paid for ttl.
-func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout Checkout, ttl time.Duration) *Orders {
+func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout *checkout.Checkout, ttl time.Duration) *Orders {
 	return &Orders{store: store, catalogue: catalogue, checkout: checkout, ttl: ttl}
 }
 
@@ -55,10 +52,10 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 		lines[i] = order.Line{SKU: l.GetSku(), Quantity: int64(l.GetQuantity())}
 	}
 	if lines, err = order.Merge(lines); err != nil {
-		return nil, Error(err)
+		return nil, answer.Error(err)
 	}
 	if lines, err = s.price(ctx, lines); err != nil {
-		return nil, Error(err)
+		return nil, answer.Error(err)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -66,7 +63,7 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	}
 	o, err := order.New(id.String(), identity.FromContext(ctx).MemberID, req.GetAddress(), lines)
 	if err != nil {
-		return nil, Error(err)
+		return nil, answer.Error(err)
 	}
 	note(ctx, o.ID)
 	var reply *orderv1.Order
@@ -80,28 +77,22 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	if err != nil {
 		return nil, err
 	}
-	status(ctx, "201")
+	service.Code(ctx, http.StatusCreated)
 	return reply, nil
 }
 
 // ListOrders gives a page of the caller's orders.
 func (s *Orders) ListOrders(ctx context.Context, req *orderv1.ListOrdersRequest) (*orderv1.ListOrdersReply, error) {
-	size := req.GetPageSize()
-	if size == 0 {
-		size = 20
+	if err := page.CheckID(req.GetPageToken()); err != nil {
+		return nil, orderv1.ErrorOrderInvalid("%v", err)
 	}
-	if token := req.GetPageToken(); token != "" && uuid.Validate(token) != nil {
-		return nil, orderv1.ErrorOrderInvalid("page_token: not one of ours: take next_page_token of the page before")
-	}
+	size := page.Size(req.GetPageSize())
 	orders, err := s.store.Orders(ctx, identity.FromContext(ctx).MemberID, req.GetPageToken(), size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &orderv1.ListOrdersReply{}
-	if len(orders) > int(size) {
-		orders = orders[:size]
-		reply.NextPageToken = orders[size-1].ID
-	}
+	orders, reply.NextPageToken = page.Cut(orders, size, func(o order.Order) string { return o.ID })
 	for _, o := range orders {
 		reply.Orders = append(reply.Orders, protoOrder(o))
 	}
@@ -111,7 +102,11 @@ func (s *Orders) ListOrders(ctx context.Context, req *orderv1.ListOrdersRequest)
 // GetOrder gives one of the caller's orders.
 func (s *Orders) GetOrder(ctx context.Context, req *orderv1.GetOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
-	return s.order(ctx, req.GetId())
+	o, err := s.store.Order(ctx, identity.FromContext(ctx).MemberID, req.GetId())
+	if err != nil {
+		return nil, answer.Error(err)
+	}
+	return protoOrder(o), nil
 }
 
 // PayOrder pays, and answers from the order's row only.
@@ -125,24 +120,24 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 		return o, err
 	}
 	memberID := identity.FromContext(ctx).MemberID
-	if err := s.checkout.Pay(ctx, memberID, req.GetId()); err != nil {
-		return nil, Error(err)
+	if err := s.checkout.Run(ctx, order.Payment, memberID, req.GetId()); err != nil {
+		return nil, answer.Error(err)
 	}
 	o, err := s.store.Order(ctx, memberID, req.GetId())
 	if err != nil {
-		return nil, Error(err)
+		return nil, answer.Error(err)
 	}
 	switch o.Status {
 	case order.Created:
 		return nil, s.notBegun(ctx, o.ID, "the payment could not be begun; the order can still be paid")
 	case order.Updating:
-		status(ctx, "202")
+		service.Code(ctx, http.StatusAccepted)
 		return protoOrder(o), nil
 	case order.Refunding, order.Refunded:
 		return nil, orderv1.ErrorOrderState("the order was paid and is %s", o.Status).
 			WithMetadata(map[string]string{"status": string(o.Status)})
 	case order.Canceled:
-		refusal := refused(o.Reason)
+		refusal := answer.Canceled(o.Reason)
 		call.keep(ctx, http.StatusConflict, &refusal.Status)
 		return nil, refusal
 	}
@@ -160,25 +155,25 @@ func (s *Orders) notBegun(ctx context.Context, id, message string) error {
 	if state.Busy {
 		message = "another call for this order is under way: look at the order, then ask again"
 	}
-	return tryLater(message)
+	return answer.TryLater(message)
 }
 
 // RefundOrder refunds, and answers from the order's row only; why a refund was refused, from its attempt's.
 func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
 	memberID := identity.FromContext(ctx).MemberID
-	if err := s.checkout.Refund(ctx, memberID, req.GetId()); err != nil {
-		return nil, Error(err)
+	if err := s.checkout.Run(ctx, order.Refund, memberID, req.GetId()); err != nil {
+		return nil, answer.Error(err)
 	}
 	o, err := s.store.Order(ctx, memberID, req.GetId())
 	if err != nil {
-		return nil, Error(err)
+		return nil, answer.Error(err)
 	}
 	switch o.Status {
 	case order.Refunded:
 		return protoOrder(o), nil
 	case order.Refunding:
-		status(ctx, "202")
+		service.Code(ctx, http.StatusAccepted)
 		return protoOrder(o), nil
 	case order.Paid:
 		attempt, reason, err := s.store.LastAttempt(ctx, order.Refund, o.ID)
@@ -186,7 +181,7 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 			return nil, err
 		}
 		if attempt == order.AttemptDone {
-			return nil, notRefunded(reason)
+			return nil, answer.NotRefunded(reason)
 		}
 		return nil, s.notBegun(ctx, o.ID, "the refund could not be begun; the order is paid as before")
 	}
@@ -202,7 +197,7 @@ func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderReques
 	o, getErr := s.store.Order(ctx, caller.MemberID, req.GetId())
 	switch {
 	case getErr != nil:
-		return nil, Error(getErr)
+		return nil, answer.Error(getErr)
 	case err != nil && o.Status != order.Canceled:
 		return nil, orderv1.ErrorOrderState("the order is %s and cannot be canceled", o.Status).
 			WithMetadata(map[string]string{"status": string(o.Status)})
@@ -210,23 +205,8 @@ func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderReques
 	return protoOrder(o), nil
 }
 
-func (s *Orders) order(ctx context.Context, id string) (*orderv1.Order, error) {
-	o, err := s.store.Order(ctx, identity.FromContext(ctx).MemberID, id)
-	if err != nil {
-		return nil, Error(err)
-	}
-	return protoOrder(o), nil
-}
-
 // note lets log lines and the trace say which order the call is about.
 func note(ctx context.Context, orderID string) { telemetry.Note(ctx, slog.String("order", orderID)) }
-
-// status tells the gateway which HTTP status to answer with instead of 200.
-func status(ctx context.Context, code string) {
-	if tr, ok := transport.FromServerContext(ctx); ok {
-		tr.ReplyHeader().Set("x-http-code", code)
-	}
-}
 
 func protoOrder(o order.Order) *orderv1.Order {
 	p := &orderv1.Order{

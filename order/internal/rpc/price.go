@@ -8,6 +8,7 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/order/internal/answer"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
@@ -52,7 +53,7 @@ func (s *Orders) ask(ctx context.Context, skus []string, products map[string]mys
 	defer cancel()
 	reply, err := s.catalogue.PriceProducts(ctx, &inventoryv1.PriceProductsRequest{Skus: missing})
 	if err != nil {
-		return tryLater("the catalogue does not answer").(*kerrors.Error).WithCause(err)
+		return answer.TryLater("the catalogue does not answer").(*kerrors.Error).WithCause(err)
 	}
 	for _, p := range reply.GetProducts() {
 		products[p.GetSku()] = mysql.Product{SKU: p.GetSku(), Name: p.GetName(), PriceCents: p.GetPriceCents()}

@@ -38,21 +38,21 @@ func (h *Hold) Try(ctx context.Context, req *wmsv1.SlipHoldRequest) (*emptypb.Em
 	if err := delivery.CheckID("order_id", req.GetOrderId()); err != nil {
 		return nil, rpc.Error(err)
 	}
-	return h.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return h.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return rpc.Error(h.store.Hold(ctx, tx, gid, req.GetOrderId()))
 	})
 }
 
 // Confirm voids the slip.
 func (h *Hold) Confirm(ctx context.Context, req *wmsv1.SlipHoldRequest) (*emptypb.Empty, error) {
-	return h.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return h.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return h.store.SettleHold(ctx, tx, gid, req.GetOrderId(), delivery.ConfirmHold)
 	})
 }
 
 // Cancel hands the slip back to the warehouse.
 func (h *Hold) Cancel(ctx context.Context, req *wmsv1.SlipHoldRequest) (*emptypb.Empty, error) {
-	return h.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return h.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return h.store.SettleHold(ctx, tx, gid, req.GetOrderId(), delivery.CancelHold)
 	})
 }

@@ -80,11 +80,11 @@ func (b branch) slips(t testing.TB) string {
 // TestLaws runs the laws of a participant with a paid order.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		b := newBranch(t)
 		id := b.pay(t, "order-1", delivery.Create)
-		return tcclaws.Subject{
-			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "refund-1",
+		return tcclaws.Branch{
+			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "refund-1",
 			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.slips(t) },
 			Before:    "order-1 CREATED\n--\n",

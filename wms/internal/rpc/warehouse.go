@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/wms/internal/delivery"
 	"example.com/fourfold/wms/internal/mysql"
 )
@@ -23,18 +23,15 @@ func NewWarehouse(store *mysql.Store) *Warehouse { return &Warehouse{store: stor
 
 // ListDeliveries gives a page of slips, newest first, never UNKNOWN ones.
 func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliveriesRequest) (*wmsv1.ListDeliveriesReply, error) {
-	if err := checkPageToken(req.GetPageToken()); err != nil {
-		return nil, Error(err)
+	if err := page.CheckID(req.GetPageToken()); err != nil {
+		return nil, Error(fmt.Errorf("%w %w", delivery.ErrInvalid, err))
 	}
 	if id := req.GetOrderId(); id != "" {
 		if err := delivery.CheckID("order_id", id); err != nil {
 			return nil, Error(err)
 		}
 	}
-	size := req.GetPageSize()
-	if size == 0 {
-		size = 20
-	}
+	size := page.Size(req.GetPageSize())
 	filter := mysql.Filter{OrderID: req.GetOrderId(), Before: req.GetPageToken()}
 	if req.GetStatus() != wmsv1.Delivery_STATUS_UNSPECIFIED {
 		filter.Status = delivery.Status(req.GetStatus().String()) // the proto's statuses have the domain's names
@@ -44,10 +41,7 @@ func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliverie
 		return nil, err
 	}
 	reply := &wmsv1.ListDeliveriesReply{}
-	if len(slips) > int(size) {
-		slips = slips[:size]
-		reply.NextPageToken = slips[size-1].ID
-	}
+	slips, reply.NextPageToken = page.Cut(slips, size, func(s delivery.Slip) string { return s.ID })
 	for _, s := range slips {
 		reply.Deliveries = append(reply.Deliveries, protoDelivery(s))
 	}
@@ -87,17 +81,6 @@ func (w *Warehouse) SetOpen(ctx context.Context, req *wmsv1.SetOpenRequest) (*wm
 		return nil, err
 	}
 	return &wmsv1.WarehouseState{Open: req.GetOpen()}, nil
-}
-
-// checkPageToken wants the id of a slip, as written, or nothing.
-func checkPageToken(token string) error {
-	if token == "" {
-		return nil
-	}
-	if id, err := uuid.Parse(token); err != nil || id.Version() != 7 || id.String() != token {
-		return fmt.Errorf("%w page_token %.100q: send next_page_token of the page before, or none", delivery.ErrInvalid, token)
-	}
-	return nil
 }
 
 func protoDelivery(s delivery.Slip) *wmsv1.Delivery {

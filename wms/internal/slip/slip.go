@@ -37,21 +37,21 @@ func (s *Slip) Try(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptyp
 	if err != nil {
 		return nil, rpc.Error(err)
 	}
-	return s.branch.Try(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return s.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return rpc.Error(s.store.Draft(ctx, tx, gid, slip))
 	})
 }
 
 // Confirm hands the slip to the warehouse, also when that was closed since.
 func (s *Slip) Confirm(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
-	return s.branch.Confirm(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return s.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return s.store.Settle(ctx, tx, gid, req.GetOrderId(), delivery.Create)
 	})
 }
 
 // Cancel voids the slip, also when the warehouse was closed since.
 func (s *Slip) Cancel(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
-	return s.branch.Cancel(ctx, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
+	return s.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return s.store.Settle(ctx, tx, gid, req.GetOrderId(), delivery.Cancel)
 	})
 }

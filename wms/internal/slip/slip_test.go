@@ -60,10 +60,10 @@ func (b branch) slips(t testing.TB) string {
 // TestLaws runs the laws of a participant.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tcclaws.Run(t, func(t *testing.T) tcclaws.Subject {
+	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		b := newBranch(t)
-		return tcclaws.Subject{
-			Name: t.Name(), Keys: b.keys, DB: b.db, OrderID: "order-1", GID: "gid-1",
+		return tcclaws.Branch{
+			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "gid-1",
 			Calls:     tcclaws.Handlers(b, request),
 			Snapshot:  func(t testing.TB) string { return b.slips(t) },
 			Before:    "--\n--\n",

@@ -1,0 +1,64 @@
+// Package messaging connects a service to the broker: how it publishes, consumes, and calls its operators.
+package messaging
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
+)
+
+// Messaging is one service's connection.
+type Messaging struct {
+	// Outbox publishes in local transactions.
+	Outbox *mq.Outbox
+	// Alerts call the operators.
+	Alerts *alert.Alerts
+
+	svc *service.Service
+	db  *sql.DB
+	bus *mq.Bus
+}
+
+// Tables are what messaging needs in the service's database.
+func Tables() []mysql.Part { return []mysql.Part{mq.Tables(), alert.Tables()} }
+
+// Open connects svc, whose database is db. From Run on, svc relays its outbox, raises an alert while one of its groups has dead
+// letters, answers its operators about messages, shows them as metrics, and deletes closed rows that are older than keep (mq.MinKeep at
+// least, 0 for never). The broker may be away. Open fails on settings that can never work.
+func Open(svc *service.Service, db *sql.DB, cfg rocketmq.Config, keep time.Duration) (*Messaging, error) {
+	old, err := mq.Retentions(keep)
+	if err != nil {
+		return nil, fmt.Errorf("keep.messages: %w", err)
+	}
+	broker, err := rocketmq.Dial(svc.Name(), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("mq: %w", err)
+	}
+	svc.OnClose(broker.Close)
+	bus := mq.NewBus(svc.Name(), broker, cfg.Config)
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace})
+	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus}
+	if err := mq.Observe(db); err != nil {
+		return nil, err
+	}
+	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer(svc.Name(), db, bus, outbox, keep))
+	svc.Go(outbox.Relay)
+	svc.Go(m.Alerts.Watch)
+	svc.Go(mysql.Retain(db, slices.Concat(old, alert.Retentions(keep))...))
+	return m, nil
+}
+
+// Consume lets handle have the events of s from Run on.
+func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
+	m.svc.Go(func(ctx context.Context) error { return m.bus.Consume(ctx, m.db, s, handle) })
+}

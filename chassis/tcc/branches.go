@@ -1,0 +1,51 @@
+package tcc
+
+import (
+	"database/sql"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/encoding"
+	encodingproto "google.golang.org/grpc/encoding/proto"
+
+	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/service"
+)
+
+// Branches are what one service has in global transactions: its participants share keys and the table barrier.
+type Branches struct {
+	Keys    Keys
+	db      *sql.DB
+	subject string
+}
+
+// OpenBranches reads keys as ParseKeys does, names what transactions are about subject in log lines and spans ("order", say), lets svc delete barrier rows of db that are older than keep (MinKeepBarrier at least, 0 for
+// never), and lets its gRPC server read the coordinator's calls.
+func OpenBranches(svc *service.Service, db *sql.DB, subject, keys string, keep time.Duration) (*Branches, error) {
+	parsed, err := ParseKeys(keys)
+	if err != nil {
+		return nil, fmt.Errorf("branch_keys: %w", err)
+	}
+	old, err := BarrierRetention(keep)
+	if err != nil {
+		return nil, fmt.Errorf("keep.barrier: %w", err)
+	}
+	registerCodec()
+	svc.Go(mysql.Retain(db, old))
+	return &Branches{Keys: parsed, db: db, subject: subject}, nil
+}
+
+// Participant makes the participant called name, a word for logs and metrics.
+func (b *Branches) Participant(name string) *Participant {
+	p := NewParticipant(name, b.db, b.Keys)
+	p.subject = b.subject
+	return p
+}
+
+// registerCodec lets this process' gRPC servers read the coordinator's calls: they come as content-subtype dtm_raw and are plain protobuf.
+var registerCodec = sync.OnceFunc(func() { encoding.RegisterCodecV2(rawCodec{encoding.GetCodecV2(encodingproto.Name)}) })
+
+type rawCodec struct{ encoding.CodecV2 }
+
+func (rawCodec) Name() string { return "dtm_raw" }

@@ -1,0 +1,57 @@
+// Package answer turns the domain's errors and outcomes into what callers read.
+package answer
+
+import (
+	"errors"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/participant"
+)
+
+// Error returns the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
+func Error(err error) error {
+	switch {
+	case errors.Is(err, order.ErrNotFound):
+		return orderv1.ErrorOrderNotFound("no such order")
+	case errors.Is(err, order.ErrState):
+		return orderv1.ErrorOrderState("%v", err)
+	case errors.Is(err, order.ErrInvalid):
+		return orderv1.ErrorOrderInvalid("%v", err)
+	}
+	return err
+}
+
+// Canceled is the answer for an order that is CANCELED: its reason, 409.
+func Canceled(reason order.Reason) *kerrors.Error {
+	why, refused := participant.Refusal(order.Payment, reason)
+	switch {
+	case refused:
+		why += "; nothing was charged"
+	case reason == order.PaymentTimeout:
+		why = "the payment took too long and was undone; nothing was charged"
+	case reason == order.Expired:
+		why = "the order was not paid in time"
+	case reason == order.ByMember:
+		why = "you canceled this order"
+	}
+	return kerrors.Conflict(string(reason), "the order is canceled: "+why).
+		WithMetadata(map[string]string{"status": string(order.Canceled)})
+}
+
+// NotRefunded is the answer when a refund was refused or undone: the order is PAID as before.
+func NotRefunded(reason order.Reason) error {
+	why, ok := participant.Refusal(order.Refund, reason)
+	if !ok {
+		reason, why = order.PaymentTimeout, "it took too long and was undone; you may ask again"
+	}
+	return kerrors.Conflict(string(reason), "the order is not refunded: "+why).
+		WithMetadata(map[string]string{"status": string(order.Paid)})
+}
+
+// TryLater is the answer when nothing happened.
+func TryLater(message string) error {
+	return orderv1.ErrorTryLater("%s", message).WithMetadata(map[string]string{"retry_after": "2"})
+}

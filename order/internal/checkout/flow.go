@@ -1,0 +1,72 @@
+package checkout
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/participant"
+)
+
+// flow is one kind of transaction over order and the other participants.
+type flow struct {
+	kind order.Kind
+	// name stands in front of its failpoints.
+	name string
+	// try is order's own Try.
+	try    func(ctx context.Context, orderID string) (*emptypb.Empty, error)
+	own    branch
+	others []branch
+}
+
+// branch is one branch of a transaction.
+type branch struct {
+	participant.Branch
+	id, addr string
+	conn     grpc.ClientConnInterface // nil of order's own
+}
+
+// newFlow numbers the branches in the order of their registration: 01 is order's own.
+func newFlow(kind order.Kind, name string, try func(context.Context, string) (*emptypb.Empty, error), own branch, others participant.Peers) flow {
+	own.id = "01"
+	f := flow{kind: kind, name: name, try: try, own: own}
+	for i, p := range others {
+		f.others = append(f.others, branch{Branch: p.Of(kind), id: fmt.Sprintf("%02d", i+2), addr: p.Addr, conn: p.Conn})
+	}
+	return f
+}
+
+// ownPayment is order's own branch of the payment, which the coordinator reaches at addr.
+func ownPayment(addr string) branch {
+	return branch{addr: addr, Branch: participant.Branch{
+		Confirm: orderv1.OrderPayment_Confirm_FullMethodName,
+		Cancel:  orderv1.OrderPayment_Cancel_FullMethodName,
+		Request: func(o order.Order) proto.Message { return &orderv1.OrderPaymentRequest{OrderId: o.ID} },
+	}}
+}
+
+// ownRefund is order's own branch of the refund.
+func ownRefund(addr string) branch {
+	return branch{addr: addr, Branch: participant.Branch{
+		Confirm: orderv1.OrderRefund_Confirm_FullMethodName,
+		Cancel:  orderv1.OrderRefund_Cancel_FullMethodName,
+		Request: func(o order.Order) proto.Message { return &orderv1.OrderRefundRequest{OrderId: o.ID} },
+	}}
+}
+
+// registration is the branch as the coordinator keeps it.
+func (b branch) registration(o order.Order) tcc.Branch {
+	return tcc.Branch{ID: b.id, Confirm: b.addr + b.Confirm, Cancel: b.addr + b.Cancel, Payload: b.Request(o)}
+}
+
+// passed is the failpoint after a step.
+func (f flow) passed(ctx context.Context, step string) error {
+	return failpoint.Hit(ctx, f.name+"/"+step)
+}

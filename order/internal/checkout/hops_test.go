@@ -1,0 +1,61 @@
+package checkout_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kratos/kratos/v2/transport"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/order/internal/checkout"
+	"example.com/fourfold/order/internal/rpc"
+)
+
+// TestFewHops counts the functions that a reader goes through from a call to the database.
+func TestFewHops(t *testing.T) {
+	t.Parallel()
+	c := &coordinator{submit: func(int) (string, error) { return "confirm", nil }}
+	initiator, store := initiator(t, c, checkout.Times{
+		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 10 * time.Second})
+	orders := rpc.NewOrders(store, nil, initiator, time.Hour)
+	ctx := identity.NewContext(t.Context(), identity.Caller{MemberID: "m", Role: identity.Shopper})
+	ctx = transport.NewServerContext(ctx, call{header: header{"idempotency-key": "k-1"}})
+
+	get := mysqltest.Hops(func() {
+		_, err := orders.GetOrder(ctx, &orderv1.GetOrderRequest{Id: "o"})
+		require.NoError(t, err)
+	})
+	t.Log(strings.Join(get, " → "))
+	assert.NotEmpty(t, get)
+	assert.LessOrEqual(t, len(get), 4, "%q", get)
+
+	pay := mysqltest.Hops(func() {
+		o, err := orders.PayOrder(ctx, &orderv1.PayOrderRequest{Id: "o"})
+		require.NoError(t, err)
+		require.Equal(t, orderv1.Order_PAID, o.GetStatus())
+	})
+	t.Log(strings.Join(pay, " → "))
+	assert.Contains(t, pay, "order/internal/payment.(*Payment).Try", "the longest way is that of order's own Try")
+	assert.LessOrEqual(t, len(pay), 8, "%q", pay)
+}
+
+// call is a call that came with headers.
+type call struct {
+	transport.Transporter
+	header header
+}
+
+func (c call) RequestHeader() transport.Header { return c.header }
+
+type header map[string]string
+
+func (h header) Get(key string) string      { return h[key] }
+func (h header) Set(key, value string)      { h[key] = value }
+func (h header) Add(key, value string)      { h[key] = value }
+func (h header) Keys() []string             { return nil }
+func (h header) Values(key string) []string { return []string{h[key]} }

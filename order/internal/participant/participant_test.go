@@ -1,0 +1,54 @@
+package participant_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/order/internal/order"
+	"example.com/fourfold/order/internal/participant"
+)
+
+// TestAll: every participant says all that checkout, reconciliation and the answers to shoppers need of it.
+func TestAll(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, p := range participant.All() {
+		assert.NotEmpty(t, p.Name)
+		assert.NotEmpty(t, p.Settled, p.Name)
+		assert.NotNil(t, p.Facts, p.Name)
+		for _, kind := range []order.Kind{order.Payment, order.Refund} {
+			b := p.Of(kind)
+			for _, method := range []string{b.Confirm, b.Cancel} {
+				assert.NotEmpty(t, method, "%s %s", p.Name, kind)
+				assert.False(t, seen[method], "%s is called twice", method)
+				seen[method] = true
+			}
+			require.NotNil(t, b.Request, "%s %s", p.Name, kind)
+			assert.NotNil(t, b.Request(order.Order{ID: "o"}), "%s %s", p.Name, kind)
+			assert.NotNil(t, b.Try, "%s %s", p.Name, kind)
+			assert.Contains(t, b.Refusals, b.Otherwise, "%s %s: the shopper reads why", p.Name, kind)
+		}
+	}
+}
+
+// TestDial: each participant needs an address, and nobody else has one.
+func TestDial(t *testing.T) {
+	t.Parallel()
+	addrs := map[string]string{}
+	for _, p := range participant.All() {
+		addrs[p.Name] = "127.0.0.1:1"
+	}
+	peers, err := participant.Dial(addrs)
+	require.NoError(t, err)
+	assert.Len(t, peers, len(participant.All()))
+	assert.NotNil(t, peers.Conn(participant.Inventory))
+	assert.Nil(t, peers.Conn("nobody"))
+
+	addrs["credti"] = addrs["credit"]
+	delete(addrs, "credit")
+	_, err = participant.Dial(addrs)
+	require.ErrorContains(t, err, "peers.credti: no participant has this name")
+	assert.ErrorContains(t, err, "peers.credit: ")
+}

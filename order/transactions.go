@@ -1,0 +1,43 @@
+package main
+
+import (
+	"cmp"
+
+	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/checkout"
+	"example.com/fourfold/order/internal/conserve"
+	store "example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/participant"
+	"example.com/fourfold/order/internal/payment"
+	"example.com/fourfold/order/internal/rpc"
+)
+
+// initiator makes what opens payments and refunds over peers, lets svc serve order's own branches, and sweeps what stays open.
+func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *store.Store, peers participant.Peers, alerts *alert.Alerts) (*checkout.Checkout, error) {
+	coordinator, err := tcc.Dial(c.Coordinator.GRPC, c.Coordinator.Admin, branches.Keys)
+	if err != nil {
+		return nil, err
+	}
+	svc.OnClose(func() { _ = coordinator.Close() })
+	pay := payment.New(branches.Participant("order"), orders)
+	refund := payment.NewRefund(branches.Participant("order-refund"), orders)
+	orderv1.RegisterOrderPaymentServer(svc.GRPC, pay)
+	orderv1.RegisterOrderRefundServer(svc.GRPC, refund)
+	svc.Go(checkout.NewSweeper(orders, coordinator, alerts, c.Sweep).Run)
+	return checkout.New(orders, coordinator, pay, refund, cmp.Or(c.OwnAddr, c.GRPC.Addr), peers, c.Payment), nil
+}
+
+// reconcile lets svc compare order's books with those of peers, when it is asked and regularly.
+func (c config) reconcile(svc *service.Service, branches *tcc.Branches, orders *store.Store, peers participant.Peers, alerts *alert.Alerts) {
+	var theirs []conserve.Peer
+	for _, p := range peers {
+		theirs = append(theirs, conserve.Peer{Participant: p.Participant, Ledger: books.NewClient(branches.Keys, p.Conn)})
+	}
+	comparator := conserve.New(orders, theirs...)
+	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
+	svc.Go(conserve.NewWatch(comparator, orders, alerts, c.Conservation.Every, c.Conservation.Open).Run)
+}
