@@ -70,8 +70,8 @@ million:
 	$(local) install
 	go test -timeout 60m -run xxx -bench Million -benchtime 3x ./order/internal/conserve
 
-## make check       before a commit: format, vet, lint, imports, docs, and the tests that need no server; a minute or two
-## make verify      format, vet, lint, generated code fresh, module files tidy, direction of imports, docs name what is there
+## make check       before a commit: format, vet, lint, imports, docs, licences, and the tests that need no server; a minute or two
+## make verify      format, vet, lint, generated code fresh, module files tidy, imports, docs, licences
 ## make generate    protos, SQL, OpenAPI
 .PHONY: check verify generate
 check: bin/buf bin/golangci-lint

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports, and that the
-# pages name what is there. `verify.sh quick` leaves out what takes long, and runs the tests that need no server. Both need the tools
-# in bin/: `make verify`, `make check`.
+# verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports, that the pages
+# name what is there, and that the work of others has its licence. `verify.sh quick` leaves out what takes long, and runs the tests that
+# need no server. Both need the tools in bin/: `make verify`, `make check`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -79,6 +79,7 @@ check "lint" lint
 check "lint of the protos" protos
 check "direction of imports" scripts/imports.sh
 check "pages name what is there" scripts/docs.sh
+check "licences of others' work" scripts/licences.sh
 case ${1:-} in
 quick) check "tests without servers" alone ;;
 *)
