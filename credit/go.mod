@@ -12,11 +12,12 @@ require (
 	pgregory.net/rapid v1.2.0
 )
 
+require github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
+
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260415201107-50325440f8f2.1 // indirect
 	buf.build/go/protovalidate v0.14.0 // indirect
 	cel.dev/expr v0.25.2 // indirect
-	dario.cat/mergo v1.0.0 // indirect
 	example.com/fourfold/deploy/rocketmq v0.0.0
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect

@@ -16,24 +16,6 @@ require (
 )
 
 require (
-	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260415201107-50325440f8f2.1 // indirect
-	buf.build/go/protovalidate v0.14.0 // indirect
-	cel.dev/expr v0.25.2 // indirect
-	dario.cat/mergo v1.0.0 // indirect
-	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
-	github.com/dtm-labs/client v1.17.3 // indirect
-	github.com/go-kratos/aegis v0.2.0 // indirect
-	github.com/go-kratos/kratos/contrib/middleware/validate/v2 v2.0.0-20260404020628-f149714c1d54 // indirect
-	github.com/go-kratos/kratos/v2 v2.9.2 // indirect
-	github.com/go-playground/form/v4 v4.2.0 // indirect
-	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
-	github.com/google/cel-go v0.25.0 // indirect
-	github.com/stoewer/go-strcase v1.3.0 // indirect
-	golang.org/x/exp v0.0.0-20260824195058-e88cd73687aa // indirect
-	gopkg.in/yaml.v3 v3.0.1 // indirect
-)
-
-require (
 	example.com/fourfold/deploy/rocketmq v0.0.0 // indirect
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/apache/rocketmq-client-go/v2 v2.1.3-0.20250427084711-67ec50b93040 // indirect

@@ -5,11 +5,13 @@
 package port
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // Ephemeral is the first port that Linux gives to outgoing connections unless net.ipv4.ip_local_port_range says otherwise. A
@@ -56,16 +58,19 @@ func (c *Claim) take(besides []int) error {
 	return nil
 }
 
-// free fails when somebody listens on the port. A process forked while it looks would hold the port open until it runs its program,
-// so none is.
+// free fails when somebody listens on the port. It connects instead of listening itself: a process forked meanwhile would hold the
+// listener open for a moment, and who is given the port could not have it. (Not every fork of Go's takes syscall.ForkLock.)
 func free(port int) error {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return err
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	switch {
+	case err == nil:
+		_ = conn.Close()
+		return fmt.Errorf("somebody listens on %s", addr)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil
 	}
-	return l.Close()
+	return err
 }
 
 // Addr is the port on 127.0.0.1 as host:port.

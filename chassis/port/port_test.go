@@ -33,9 +33,21 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestOtherProcess: a claim holds against other processes until it is closed.
-func TestOtherProcess(t *testing.T) {
+// TestTaken: a port on which somebody listens is nobody's, whoever that is and on whichever address.
+func TestTaken(t *testing.T) {
 	t.Parallel()
+	for _, host := range []string{"127.0.0.1", ""} {
+		l, err := net.Listen("tcp", host+":0")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		require.Error(t, port.Free(l.Addr().(*net.TCPAddr).Port))
+		require.NoError(t, l.Close())
+		require.NoError(t, port.Free(l.Addr().(*net.TCPAddr).Port))
+	}
+}
+
+// TestOtherProcess: a claim holds against other processes until it is closed. Not beside TestTake, which may take the port then.
+func TestOtherProcess(t *testing.T) {
 	if at := os.Getenv("CLAIMED"); at != "" { // the other process
 		_, err := net.Listen("unix", at)
 		require.Error(t, err)

@@ -1,0 +1,4 @@
+package port
+
+// Free is for the tests.
+var Free = free
