@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports, that the pages
+# verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports, that mutants compile, that the pages
 # name what is there, and that the work of others has its licence. `verify.sh quick` leaves out what takes long, and runs the tests that
 # need no server. Both need the tools in bin/: `make verify`, `make check`.
 set -uo pipefail
@@ -78,6 +78,7 @@ check "vet" vet
 check "lint" lint
 check "lint of the protos" protos
 check "direction of imports" scripts/imports.sh
+check "mutants fit the code" scripts/mutants-fit.sh
 check "pages name what is there" scripts/docs.sh
 check "licences of others' work" scripts/licences.sh
 case ${1:-} in

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# mutants-fit.sh checks that every mutant of scripts/mutants applies to the tree, compiles, and names a test that is there. It takes seconds,
+# where mutants.sh would find that out after its tests. Mutants of different lines are compiled together.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/goflags.sh
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git ls-files -co --exclude-standard -z | while IFS= read -rd '' file; do
+  [ ! -e "$file" ] || printf '%s\0' "$file"
+done | xargs -0 cp --parents -t "$copy"
+failed=0
+
+# compiles builds what patches touch, each package in its module; GOWORK=off for those outside of go.work.
+compiles() {
+  local in dirs
+  for in in . $(cat "$@" | sed -n 's/^in: *//p' | sort -u); do
+    dirs=$(for patch; do
+      [[ $(sed -n 's/^in: *//p' "$patch") == "${in#.}" ]] || continue
+      sed -n 's#^+++ b/##p' "$patch" | grep '\.go$' | xargs -r -n1 dirname |
+        grep -v '^deploy/dtm/dtmsvr$' # a part of DTM's own package: only deploy/dtm/build.sh can compile it
+    done | sort -u)
+    [[ -n $dirs ]] || continue
+    (cd "$copy/$in" && { [[ $in == . ]] || export GOWORK=off; } &&
+      go build $(for dir in $dirs; do realpath --relative-to=. "$copy/$dir" | sed 's#^#./#'; done)) || return
+  done
+}
+
+rest=(scripts/mutants/*.patch)
+for patch in "${rest[@]}"; do
+  name=$(basename -s .patch "$patch") red=$(sed -n 's/^red: //p' "$patch")
+  if ! grep -rqE --include='*_test.go' --include='*laws.go' "func ${red%%/*}\(" .; then
+    echo "$name: there is no test ${red%%/*}" && failed=1
+  fi
+done
+while [ ${#rest[@]} -gt 0 ]; do
+  round=() later=()
+  for patch in "${rest[@]}"; do
+    if (cd "$copy" && patch -sp1 --dry-run) <"$patch" >/dev/null; then
+      (cd "$copy" && patch -sp1) <"$patch"
+      round+=("$patch")
+    else
+      later+=("$patch")
+    fi
+  done
+  if [ ${#round[@]} -eq 0 ]; then
+    printf '%s does not apply: the code has changed, make the patch anew\n' "${later[@]}" && exit 1
+  fi
+  if ! said=$(compiles "${round[@]}" 2>&1); then
+    printf '%s\n' "of ${#round[@]} mutants at a time one does not compile:" "$said" && failed=1
+  fi
+  for patch in "${round[@]}"; do
+    (cd "$copy" && patch -sRp1) <"$patch"
+  done
+  rest=("${later[@]}")
+done
+exit $failed
