@@ -1,12 +1,12 @@
-// Package alert tells operators what a person must look at: once, and then at growing pauses for as long as it lasts.
+// Package alert tells operators what a person must look at: once, and then again at growing pauses for as long as it lasts.
 //
 //	           Raise                     Raise, the pause over
 //	(none) ------------> told once ----------------------------> told again, the pause grows
 //	   ^                    |                                        |
 //	   +------- Clear ------+------------------- Clear --------------+
 //
-// Each time is an event in alert-events, appended in the transaction that notes it, so that several instances that raise the same make
-// one event in all.
+// Each telling is an event in alert-events, appended in the transaction that records it, so several instances that raise the same alert make one
+// event in all.
 package alert
 
 import (
@@ -31,7 +31,7 @@ import (
 //go:embed schema/*.sql
 var schema embed.FS
 
-// Tables are the package's; it needs mq.Tables() too.
+// Tables returns the package's tables. It needs mq.Tables() too.
 func Tables() mysql.Part {
 	sub, err := fs.Sub(schema, "schema")
 	if err != nil {
@@ -40,21 +40,21 @@ func Tables() mysql.Part {
 	return mysql.Part{Name: "alert", Migrations: sub}
 }
 
-// Retentions deletes alerts that were cleared longer ago than keep, 0 for never.
+// Retentions returns the rule that deletes alerts cleared longer ago than keep, 0 for never.
 func Retentions(keep time.Duration) []mysql.Retention {
 	return []mysql.Retention{{Table: "alert", Column: "cleared_at", Keep: keep}}
 }
 
-// Alerts are one service's.
+// Alerts are the alerts of one service.
 type Alerts struct {
 	outbox  *mq.Outbox
 	db      *sql.DB
 	service string
-	// Pauses are between telling once and again; the last one stays: 5 min, 15 min, 1 h, 4 h, 24 h. Set it before the first use.
+	// Pauses lie between one telling and the next; the last one repeats: 5 min, 15 min, 1 h, 4 h, 24 h. Set them before the first use.
 	Pauses []time.Duration
 }
 
-// New is over db, which holds the tables of this package and of mq. outbox is over the same database, and its relay sends.
+// New returns the alerts of service. db holds the tables of this package and of mq; outbox uses the same database, and its relay sends.
 func New(outbox *mq.Outbox, db *sql.DB, service string) *Alerts {
 	return &Alerts{outbox: outbox, db: db, service: service,
 		Pauses: []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour}}
@@ -66,14 +66,15 @@ const (
 	maxDetail = 20000
 )
 
-// Raise tells operators about key, unless they were told and the pause is not over yet by the database's clock. key says what it is about,
-// the same as long as it lasts: payment/<gid>. summary is one line, detail what to look at or to do; both are cut at a length.
+// Raise tells operators about key, unless they were told before and the pause is not over yet by the database's clock. key says what the alert
+// is about and stays the same while it lasts: payment/<gid>. summary is one line, detail says what to look at or to do; both are cut to a
+// length.
 //
-// It is cheap while the pause lasts, so whoever looks regularly raises whenever he sees it. Any error means that nobody was told this time.
+// Raise is cheap while the pause lasts, so a periodic check may call it every time. Any error means that nobody was told this time.
 func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 	name := short(key)
 	var due bool
-	// Most times it is only this.
+	// Most calls end after this query.
 	err := a.db.QueryRowContext(ctx, `SELECT cleared_at IS NOT NULL OR next_at <= NOW(3) FROM alert WHERE name = ?`, name).Scan(&due)
 	switch {
 	case err == nil && !due:
@@ -90,7 +91,8 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 			since, now       time.Time
 			cleared, waiting bool
 		)
-		if err := tx.QueryRowContext(ctx, `SELECT times, since, NOW(3), cleared_at IS NOT NULL, next_at > NOW(3) FROM alert WHERE name = ? FOR UPDATE`,
+		if err := tx.QueryRowContext(ctx,
+			`SELECT times, since, NOW(3), cleared_at IS NOT NULL, next_at > NOW(3) FROM alert WHERE name = ? FOR UPDATE`,
 			name).Scan(&times, &since, &now, &cleared, &waiting); err != nil {
 			return err
 		}
@@ -101,7 +103,8 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 			return nil // another instance was quicker
 		}
 		times++
-		if _, err := tx.ExecContext(ctx, `UPDATE alert SET times = ?, since = ?, cleared_at = NULL, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3))
+		if _, err := tx.ExecContext(ctx,
+			`UPDATE alert SET times = ?, since = ?, cleared_at = NULL, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3))
 			WHERE name = ?`, times, since, a.pause(times).Microseconds(), name); err != nil {
 			return err
 		}
@@ -115,13 +118,13 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 	})
 }
 
-// Clear says that key is over: the next Raise is a first one. It may be called at any time.
+// Clear ends the alert key: the next Raise tells again at once. It may be called at any time, also when key was never raised.
 func (a *Alerts) Clear(ctx context.Context, key string) error {
 	_, err := a.db.ExecContext(ctx, `UPDATE alert SET cleared_at = NOW(3) WHERE name = ? AND cleared_at IS NULL`, short(key))
 	return err
 }
 
-// pause is behind having been told so many times.
+// pause returns how long to wait after the nth telling.
 func (a *Alerts) pause(times int) time.Duration {
 	if len(a.Pauses) == 0 {
 		return 24 * time.Hour
@@ -129,7 +132,7 @@ func (a *Alerts) pause(times int) time.Duration {
 	return a.Pauses[min(times, len(a.Pauses))-1]
 }
 
-// short gives key, or what stands for one that is too long.
+// short returns key, or a shorter name for one that is too long for the table.
 func short(key string) string {
 	if len(key) <= maxKey {
 		return key
@@ -138,7 +141,7 @@ func short(key string) string {
 	return fmt.Sprintf("%s~%s", cut(key, maxKey-17), hex.EncodeToString(sum[:8]))
 }
 
-// cut gives at most n bytes of text that are valid UTF-8, as a proto must be.
+// cut returns at most the first n bytes of text, without what is not valid UTF-8: a proto can carry nothing else.
 func cut(text string, n int) string {
 	if len(text) > n {
 		text = text[:n]

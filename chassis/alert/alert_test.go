@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// open gives a database and two instances of a service over it, whose events stay in the outbox.
+// open returns a database and the alerts of two instances of a service that share it. Their events stay in the outbox.
 func open(t *testing.T) (*sql.DB, [2]*alert.Alerts) {
 	db := mysqltest.Open(t, fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}, mq.Tables(), alert.Tables())
 	var instances [2]*alert.Alerts
@@ -34,7 +34,7 @@ func open(t *testing.T) (*sql.DB, [2]*alert.Alerts) {
 	return db, instances
 }
 
-// told gives what operators were told so far, a line each: key, times, summary.
+// told returns what operators were told so far, one line each: key, times, summary.
 func told(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), "SELECT topic, subject, event FROM mq_outbox ORDER BY id")
@@ -59,15 +59,16 @@ func told(t *testing.T, db *sql.DB) []string {
 	return lines
 }
 
-// pass lets d go by.
+// pass moves all alerts d into the past.
 func pass(t *testing.T, db *sql.DB, d time.Duration) {
 	t.Helper()
-	_, err := db.ExecContext(t.Context(), `UPDATE alert SET since = TIMESTAMPADD(MICROSECOND, ?, since), next_at = TIMESTAMPADD(MICROSECOND, ?, next_at),
+	_, err := db.ExecContext(t.Context(),
+		`UPDATE alert SET since = TIMESTAMPADD(MICROSECOND, ?, since), next_at = TIMESTAMPADD(MICROSECOND, ?, next_at),
 		cleared_at = TIMESTAMPADD(MICROSECOND, ?, cleared_at)`, -d.Microseconds(), -d.Microseconds(), -d.Microseconds())
 	require.NoError(t, err)
 }
 
-// TestPauses: told at once, and then 5 min, 15 min, 1 h, 4 h and then a day later each, however often it is raised; not before.
+// TestPauses: operators are told at once, then after 5 min, 15 min, 1 h, 4 h, and then once a day, however often an alert is raised.
 func TestPauses(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)
@@ -75,7 +76,8 @@ func TestPauses(t *testing.T) {
 	raise()
 	raise()
 	assert.Len(t, told(t, db), 1)
-	for i, pause := range []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour, 24 * time.Hour, 24 * time.Hour} {
+	for i, pause := range []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour, 24 * time.Hour,
+		24 * time.Hour} {
 		pass(t, db, pause-30*time.Second)
 		raise()
 		assert.Len(t, told(t, db), i+1, "%v are not over", pause)
@@ -87,7 +89,7 @@ func TestPauses(t *testing.T) {
 	assert.Equal(t, "k 8 s", told(t, db)[7])
 }
 
-// TestClear: what is over begins anew; other alerts go on. What is cleared is deleted in time.
+// TestClear: an alert that was cleared begins anew, and others go on. A cleared one is deleted in time.
 func TestClear(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)
@@ -108,10 +110,11 @@ func TestClear(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() { _ = mysql.Retain(db, alert.Retentions(time.Hour)...)(ctx) }()
-	require.Eventually(t, func() bool { return mysqltest.Dump(t, db, "SELECT name FROM alert") == "a\n--\n" }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return mysqltest.Dump(t, db, "SELECT name FROM alert") == "a\n--\n" }, 10*time.Second,
+		10*time.Millisecond)
 }
 
-// TestRacing: of many that raise the same at the same time, in two instances, one tells; and again one when the pause is over.
+// TestRacing: of many that raise the same alert at the same time, in two instances, one tells; and again one when the pause is over.
 func TestRacing(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)
@@ -133,7 +136,7 @@ func TestRacing(t *testing.T) {
 	}
 }
 
-// TestLongTexts: a key of any length is an alert of its own, under a subject that an event may have.
+// TestLongTexts: a key of any length is an alert of its own, with a subject that an event may have.
 func TestLongTexts(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)
@@ -147,7 +150,8 @@ func TestLongTexts(t *testing.T) {
 	require.Len(t, told(t, db), 3)
 }
 
-// TestWatch: a group's dead letters are raised with how many, since when, why and what to do, and cleared when there are none.
+// TestWatch: a group's dead letters raise an alert that says how many there are, since when, why, and what to do. It is cleared when there are
+// none.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)
@@ -168,10 +172,12 @@ func TestWatch(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return len(told(t, db)) == 3 }, 10*time.Second, 10*time.Millisecond)
 	lines := told(t, db)
-	assert.ElementsMatch(t, []string{"payment/g-1 1 not settled", "dead-letters/notify-email 1 1 event(s) of group notify-email were given up: no route to 100%",
-		"dead-letters/notify-sms 1 2 event(s) of group notify-sms were given up: the provider says no"}, lines)
+	assert.ElementsMatch(t,
+		[]string{"payment/g-1 1 not settled", "dead-letters/notify-email 1 1 event(s) of group notify-email were given up: no route to 100%",
+			"dead-letters/notify-sms 1 2 event(s) of group notify-sms were given up: the provider says no"}, lines)
 	detail := mysqltest.Dump(t, db, "SELECT event FROM mq_outbox WHERE subject = 'order/dead-letters/notify-sms'")
-	for _, part := range []string{"GET  /v1/ops/dead-letters?group=notify-sms", "POST /v1/ops/dead-letters/redrive", "order-1/redrive", "/order-1/discard", "at length"} {
+	for _, part := range []string{"GET  /v1/ops/dead-letters?group=notify-sms", "POST /v1/ops/dead-letters/redrive", "order-1/redrive",
+		"/order-1/discard", "at length"} {
 		assert.Contains(t, detail, part)
 	}
 
@@ -180,7 +186,8 @@ func TestWatch(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
 	require.Eventually(t, func() bool {
-		return mysqltest.Dump(t, db, "SELECT name FROM alert WHERE cleared_at IS NULL ORDER BY name") == "dead-letters/notify-sms\npayment/g-1\n--\n"
+		return mysqltest.Dump(t, db,
+			"SELECT name FROM alert WHERE cleared_at IS NULL ORDER BY name") == "dead-letters/notify-sms\npayment/g-1\n--\n"
 	}, 15*time.Second, 20*time.Millisecond)
 	assert.Equal(t, lines, told(t, db), "nobody is told what is over")
 }

@@ -2,10 +2,11 @@ package alert
 
 import "context"
 
-// Lasting gives the keys that begin with prefix and were raised and not cleared: for who must look himself whether it is over. Keys that
-// are too long for the table are not among them.
+// Lasting returns the keys that begin with prefix and were raised but not cleared, for callers that must check for themselves whether an alert
+// is over. Keys that are too long for the table are not among them.
 func (a *Alerts) Lasting(ctx context.Context, prefix string) ([]string, error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT name FROM alert WHERE cleared_at IS NULL AND LEFT(name, ?) = ? ORDER BY name`, len(prefix), prefix)
+	rows, err := a.db.QueryContext(ctx, `SELECT name FROM alert WHERE cleared_at IS NULL AND LEFT(name, ?) = ? ORDER BY name`,
+		len(prefix), prefix)
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,8 @@ const (
 	deadLetters = "dead-letters/"
 )
 
-// Watch is background work of a service that consumes: it raises dead-letters/<group> while a group has dead letters, and clears it
-// when there are none any more, until ctx ends. Any number of processes may run it.
+// Watch is background work of a service that consumes: until ctx ends it raises dead-letters/<group> while a group has dead letters, and clears
+// it when none is left. Any number of processes may run it.
 func (a *Alerts) Watch(ctx context.Context) error {
 	return loop.Every(watchEvery, time.Minute, "look for dead letters", a.look)(ctx)
 }
@@ -32,7 +32,8 @@ func (a *Alerts) look(ctx context.Context) error {
 			reason, typ, subject string
 			at                   time.Time
 		)
-		err := a.db.QueryRowContext(ctx, `SELECT last_error, type, subject, created_at FROM mq_inbox WHERE id = ? AND state = 'DEAD'`, h.oldest).Scan(
+		err := a.db.QueryRowContext(ctx, `SELECT last_error, type, subject, created_at FROM mq_inbox WHERE id = ? AND state = 'DEAD'`,
+			h.oldest).Scan(
 			&reason, &typ, &subject, &at)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue // redriven meanwhile
@@ -55,19 +56,20 @@ Do without its effect:   POST /v1/ops/dead-letters/%[2]s-%[7]d/discard
 			return err
 		}
 	}
-	// In one statement, so that what died since the look above keeps its alert. A group's name has at most 64 bytes, so it stands there whole.
+	// One statement, so that a group whose letters died since the query above keeps its alert. A group's name has at most 64 bytes, so the
+	// alert's name holds all of it.
 	_, err = a.db.ExecContext(ctx, `UPDATE alert SET cleared_at = NOW(3) WHERE name LIKE ? AND cleared_at IS NULL
 		AND NOT EXISTS (SELECT 1 FROM mq_inbox WHERE state = 'DEAD' AND grp = SUBSTRING(alert.name, ?))`, deadLetters+"%", len(deadLetters)+1)
 	return err
 }
 
-// heap is a group's dead letters.
+// heap is how many dead letters a group has, and the oldest one's row.
 type heap struct {
 	group         string
 	count, oldest int64
 }
 
-// heaps reads nothing but an index.
+// heaps returns the groups that have dead letters. It reads only an index.
 func (a *Alerts) heaps(ctx context.Context) ([]heap, error) {
 	rows, err := a.db.QueryContext(ctx, `SELECT grp, COUNT(*), MIN(id) FROM mq_inbox WHERE state = 'DEAD' GROUP BY grp`)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package backoff is how long to wait before the next try.
+// Package backoff says how long to wait before the next try.
 package backoff
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Pause returns first for the first time, doubled with each further one up to most, and up to a quarter more, so that many
-// do not come at once.
+// Pause returns how long to wait after so many failures: first after one, doubled with each further one up to most, plus up to a quarter at
+// random, so that many callers do not come at once.
 func Pause(times int, first, most time.Duration) time.Duration {
 	d := first << min(max(times-1, 0), 20)
 	if d > most || d <= 0 {

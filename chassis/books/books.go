@@ -1,5 +1,5 @@
-// Package books lets a service open its books to the conservation check: what is wrong within its own database, and what it
-// believes about settled orders, in a form in which two services compare a million of them by 4096 numbers.
+// Package books opens a service's books to the conservation check: what is wrong within its own database, and what it believes about settled
+// orders, in a form that lets two services compare a million orders by 4096 numbers.
 package books
 
 import (
@@ -11,61 +11,61 @@ import (
 	"time"
 )
 
-// Ledger is the books of one service: of its own database (NewServer serves it), or of another service (NewClient).
+// Ledger is the books of one service: read from its own database (NewServer serves it), or from another service (NewClient).
 type Ledger interface {
-	// Check holds the service's own rules against its database. What stays open for at least so long is a violation.
+	// Check checks the service's own rules against its database. What has been open for at least open is a violation.
 	Check(ctx context.Context, open time.Duration) ([]Check, error)
-	// Digest sums up the facts that are settled.
+	// Digest returns the sum of the settled facts.
 	Digest(ctx context.Context) (*Digest, error)
-	// OfBuckets gives the facts of all orders in buckets, by order id.
+	// OfBuckets returns the facts of all orders in buckets, by order id.
 	OfBuckets(ctx context.Context, buckets []int) ([]Fact, error)
-	// OfOrders gives the facts of up to MaxOrders orders, by order id.
+	// OfOrders returns the facts of up to MaxOrders orders, by order id.
 	OfOrders(ctx context.Context, ids []string) ([]Fact, error)
 }
 
 const (
-	// MaxViolations is how many rows a check names.
+	// MaxViolations is how many rows a check names at most.
 	MaxViolations = 100
-	// MaxOrders is how many orders OfOrders takes.
+	// MaxOrders is how many orders OfOrders takes at most.
 	MaxOrders = 1000
 )
 
 // Check is one rule and the rows that break it.
 type Check struct {
 	Name string
-	// Checked is how many rows the rule was held against.
+	// Checked is how many rows the rule was checked on.
 	Checked int64
-	// Violations name a row and what is wrong with it.
+	// Violations name one row each and what is wrong with it.
 	Violations []string
 }
 
-// Violate notes a row that breaks the rule; beyond MaxViolations none.
+// Violate records a row that breaks the rule. After MaxViolations it does nothing.
 func (c *Check) Violate(format string, args ...any) {
 	if !c.Full() {
 		c.Violations = append(c.Violations, fmt.Sprintf(format, args...))
 	}
 }
 
-// Full tells that the check names no further rows.
+// Full reports whether the check names no further rows.
 func (c *Check) Full() bool { return len(c.Violations) >= MaxViolations }
 
 // Fact is one row about an order, whatever its status.
 type Fact struct {
 	OrderID string
-	// Fact has to agree with the order: inventory "sku|quantity", credit the points, wms nothing.
+	// Fact must agree with the order: inventory "sku|quantity", credit the points, wms nothing.
 	Fact   string
 	Status string
-	// Settled: the row means that the order is paid and not refunded. It is in the digest.
+	// Settled says that the row means a paid and not refunded order. Only such facts are in the digest.
 	Settled bool
-	// Age is the time since the row changed last, by the database's clock, in whole seconds.
+	// Age is the time since the row last changed, by the database's clock, in whole seconds.
 	Age time.Duration
 }
 
 // Buckets is how many parts a digest has.
 const Buckets = 4096
 
-// Digest sums up facts by bucket of their order. Two that are equal were made of the same facts, whatever their sequence; that
-// they are not has a chance of 2^-64 a bucket.
+// Digest is the sum of facts by the bucket of their order. Equal digests were made of the same facts, in any sequence; the chance that they were
+// not is 2^-64 a bucket.
 type Digest [Buckets]Sum
 
 // Sum is one bucket of a digest.
@@ -75,16 +75,16 @@ type Sum struct {
 	Hash uint64
 }
 
-// Bucket gives the bucket of an order, in SQL:
+// Bucket returns the bucket of an order. In SQL it is
 //
 //	CRC32(order_id) & 4095
 func Bucket(orderID string) int { return int(crc32.ChecksumIEEE([]byte(orderID)) % Buckets) }
 
-// Add puts in a fact about an order. The hash is one that SQL knows, on MariaDB and on MySQL:
+// Add adds a fact about an order. Its hash can be computed in SQL too, on MariaDB and on MySQL:
 //
 //	BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT(order_id, '|', fact), 256), 16), 16, 10) AS UNSIGNED))
 //
-// Not CRC32: it is linear, so that two orders which exchange their quantities would cancel each other out.
+// It is not CRC32, which is linear: two orders that exchanged their quantities would cancel each other out.
 func (d *Digest) Add(orderID, fact string) {
 	b := make([]byte, 0, 128)
 	b = append(append(append(b, orderID...), '|'), fact...)
@@ -94,7 +94,7 @@ func (d *Digest) Add(orderID, fact string) {
 	s.Hash ^= binary.BigEndian.Uint64(sum[:])
 }
 
-// Merge adds all of other, whose facts are others.
+// Merge adds other, which must hold other facts than d.
 func (d *Digest) Merge(other *Digest) {
 	for i := range d {
 		d[i].Count += other[i].Count
@@ -102,7 +102,7 @@ func (d *Digest) Merge(other *Digest) {
 	}
 }
 
-// Count is how many facts went in.
+// Count returns how many facts were added.
 func (d *Digest) Count() (n int64) {
 	for _, s := range d {
 		n += s.Count
@@ -110,7 +110,7 @@ func (d *Digest) Count() (n int64) {
 	return n
 }
 
-// Differing gives the buckets in which d and other differ.
+// Differing returns the buckets in which d and other differ.
 func (d *Digest) Differing(other *Digest) []int {
 	var buckets []int
 	for i := range d {

@@ -71,7 +71,7 @@ func keys(t *testing.T, text string) tcc.Keys {
 	return k
 }
 
-// serve gives a connection to a server that serves facts.
+// serve returns a connection to a server of facts.
 func serve(t *testing.T, k tcc.Keys) *grpc.ClientConn {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -109,7 +109,7 @@ func TestSameBooksBehindTheWire(t *testing.T) {
 	assert.Equal(t, []books.Fact{facts[0]}, got)
 }
 
-// TestForged: who does not hold the key reads nothing, nor who saw another call's signature.
+// TestForged: a caller without the key reads nothing, nor does one that saw another call's signature.
 func TestForged(t *testing.T) {
 	t.Parallel()
 	k := keys(t, "k1:00112233445566778899aabbccddeeff")
@@ -151,14 +151,14 @@ func (s slow) Digest(ctx context.Context) (*books.Digest, error) {
 	}
 }
 
-// TestPatience: a reading outlives the time-out of the service, but not its caller, also when he leaves behind the time-out.
+// TestPatience: a reading outlives the time-out of the service, but not its caller, even one that leaves after the time-out.
 func TestPatience(t *testing.T) {
 	t.Parallel()
 	k := keys(t, "k1:00112233445566778899aabbccddeeff")
 	ledger := slow{facts, make(chan error, 1)}
 	server := books.NewServer(k, ledger)
 	req := &booksv1.DigestRequest{CallId: "c"}
-	// call is one whose caller leaves after a while, at a service whose time-out is a millisecond.
+	// call is a call whose caller leaves after a while, to a service whose time-out is a millisecond.
 	call := func(leaves time.Duration) (*booksv1.DigestReply, error) {
 		signed := metadata.NewIncomingContext(t.Context(), metadata.New(books.Headers(k, booksv1.Books_Digest_FullMethodName, req)))
 		caller, leave := context.WithTimeout(signed, leaves)
@@ -196,7 +196,7 @@ func TestDigest(t *testing.T) {
 	merged.Merge(sum("o-2", "b|1"))
 	assert.Equal(t, sum("o-1", "a|2", "o-2", "b|1"), merged)
 
-	// Two orders of a bucket exchange what they have. A sum that is linear in its bits, as of CRC32, would stay the same.
+	// Two orders of a bucket exchange what they have. A sum of hashes that are linear in their bits, as CRC32 is, would stay the same.
 	first, second := "order-0", ""
 	for i := 1; second == ""; i++ {
 		if id := fmt.Sprintf("order-%d", i); books.Bucket(id) == books.Bucket(first) {

@@ -17,39 +17,39 @@ import (
 	"example.com/fourfold/chassis/tcc"
 )
 
-// Server serves a Ledger to whoever holds a key of the branches; 403 to all others.
+// Server serves a Ledger to callers that hold a key of the branches. All others get 403.
 type Server struct {
 	booksv1.UnimplementedBooksServer
 	keys   tcc.Keys
 	ledger Ledger
 }
 
-// NewServer serves ledger to calls that are signed with one of keys.
+// NewServer returns a server of ledger for calls signed with one of keys.
 func NewServer(keys tcc.Keys, ledger Ledger) *Server { return &Server{keys: keys, ledger: ledger} }
 
-// patience bounds a call. All rows are read: that may take longer than the service gives to other calls.
+// patience bounds a call. It reads all rows, which may take longer than the service allows other calls.
 const patience = time.Minute
 
-// patient gives a context that outlives the service's time-out, but not the caller.
+// patient returns a context that outlives the service's time-out, but not the caller.
 func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	long, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	stop := context.AfterFunc(service.Arrival(ctx), cancel)
 	return long, func() { stop(); cancel() }
 }
 
-// Headers are those of a call of method: they prove that its sender holds a key and made this request.
+// Headers returns the headers of a call of method. They prove that its sender holds a key and made this request.
 func Headers(keys tcc.Keys, method string, req proto.Message) map[string]string {
 	return keys.CallHeaders(method, contents(req))
 }
 
-// contents is the part of a call's MAC that stands for its request.
+// contents returns the hash that stands for req in a call's MAC.
 func contents(req proto.Message) string {
 	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(req)
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
 
-// Check answers with the service's own checks.
+// Check returns the results of the service's own checks.
 func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1.CheckReply, error) {
 	if err := s.keys.CheckCall(ctx, booksv1.Books_Check_FullMethodName, contents(req)); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (s *Server) Check(ctx context.Context, req *booksv1.CheckRequest) (*booksv1
 	return reply, nil
 }
 
-// Digest answers with the settled facts, summed up.
+// Digest returns the sum of the settled facts.
 func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*booksv1.DigestReply, error) {
 	if err := s.keys.CheckCall(ctx, booksv1.Books_Digest_FullMethodName, contents(req)); err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (s *Server) Digest(ctx context.Context, req *booksv1.DigestRequest) (*books
 	return reply, nil
 }
 
-// Facts answers with the rows of the buckets, or else of the orders, that are asked for.
+// Facts returns the rows of the buckets asked for, or, when there are none, of the orders.
 func (s *Server) Facts(ctx context.Context, req *booksv1.FactsRequest) (*booksv1.FactsReply, error) {
 	if err := s.keys.CheckCall(ctx, booksv1.Books_Facts_FullMethodName, contents(req)); err != nil {
 		return nil, err
@@ -121,12 +121,12 @@ type Client struct {
 	books booksv1.BooksClient
 }
 
-// NewClient reads the books of the service behind conn, signing with the first of keys.
+// NewClient returns the Ledger of the service behind conn. Calls are signed with the first of keys.
 func NewClient(keys tcc.Keys, conn grpc.ClientConnInterface) *Client {
 	return &Client{keys, booksv1.NewBooksClient(conn)}
 }
 
-// Check asks for the service's own checks.
+// Check implements Ledger.
 func (c *Client) Check(ctx context.Context, open time.Duration) ([]Check, error) {
 	req := &booksv1.CheckRequest{CallId: rand.Text(), OpenSeconds: int64(open / time.Second)}
 	reply, err := c.books.Check(c.sign(ctx, booksv1.Books_Check_FullMethodName, req), req)
@@ -140,7 +140,7 @@ func (c *Client) Check(ctx context.Context, open time.Duration) ([]Check, error)
 	return checks, nil
 }
 
-// Digest asks for the settled facts, summed up.
+// Digest implements Ledger.
 func (c *Client) Digest(ctx context.Context) (*Digest, error) {
 	req := &booksv1.DigestRequest{CallId: rand.Text()}
 	reply, err := c.books.Digest(c.sign(ctx, booksv1.Books_Digest_FullMethodName, req), req)
@@ -157,7 +157,7 @@ func (c *Client) Digest(ctx context.Context) (*Digest, error) {
 	return &d, nil
 }
 
-// OfBuckets asks for all rows of buckets.
+// OfBuckets implements Ledger.
 func (c *Client) OfBuckets(ctx context.Context, buckets []int) ([]Fact, error) {
 	req := &booksv1.FactsRequest{}
 	for _, b := range buckets {
@@ -166,12 +166,12 @@ func (c *Client) OfBuckets(ctx context.Context, buckets []int) ([]Fact, error) {
 	return c.facts(ctx, req)
 }
 
-// OfOrders asks for all rows of orders.
+// OfOrders implements Ledger.
 func (c *Client) OfOrders(ctx context.Context, ids []string) ([]Fact, error) {
 	return c.facts(ctx, &booksv1.FactsRequest{OrderIds: ids})
 }
 
-// maxReply bounds what one call may bring: many times what a caller asks for at once.
+// maxReply bounds a reply's size: many times what a caller asks for at once.
 const maxReply = 64 << 20
 
 func (c *Client) facts(ctx context.Context, req *booksv1.FactsRequest) ([]Fact, error) {
@@ -187,7 +187,7 @@ func (c *Client) facts(ctx context.Context, req *booksv1.FactsRequest) ([]Fact, 
 	return facts, nil
 }
 
-// sign proves to the other service that a holder of the key calls this method with this request.
+// sign returns ctx with the headers that prove to the other service that a holder of the key calls this method with this request.
 func (c *Client) sign(ctx context.Context, method string, req proto.Message) context.Context {
 	for name, value := range Headers(c.keys, method, req) {
 		ctx = metadata.AppendToOutgoingContext(ctx, name, value)

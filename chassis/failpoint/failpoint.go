@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// ErrInjected is what a point set to "error" returns.
+// ErrInjected is the error of a point set to "error".
 var ErrInjected = errors.New("injected fault")
 
 var (
@@ -50,8 +50,8 @@ func Allow() { allowed.Store(true) }
 //	pause      Hit returns when the point is cleared
 //	(empty)    cleared
 //
-// "crash*1" and the like apply to the first hit only. It fails, and changes nothing, when faults are not allowed here or the
-// text is none of these.
+// "crash*1" and the like apply to the first hit only. Set fails, and changes nothing, when faults are not allowed in this process or text is
+// none of these.
 func Set(point, text string) error {
 	if !allowed.Load() {
 		return errors.New("faults are not allowed in this process: start it with FAULTS=true")
@@ -92,8 +92,8 @@ func parse(text string) (*action, error) {
 	return a, nil
 }
 
-// Hit does what point is set to, nothing by default. It returns ErrInjected, ctx's error when ctx ends during a delay
-// or a pause, or nil.
+// Hit does what point is set to, by default nothing. It returns ErrInjected for "error", ctx's error when ctx ends during a delay or a pause,
+// and else nil.
 func Hit(ctx context.Context, point string) error {
 	if !active.Load() {
 		return nil
@@ -133,8 +133,8 @@ func Hit(ctx context.Context, point string) error {
 	}
 }
 
-// Handler lists the set points on GET as {"points": {name: action}, "hits": {name: count}} and sets those in the body
-// {name: action} on PUT; an empty action clears.
+// Handler returns a handler that lists the set points on GET as {"points": {name: action}, "hits": {name: count}}, and on PUT sets those of the
+// body {name: action}; an empty action clears a point.
 func Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {

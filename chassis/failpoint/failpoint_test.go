@@ -21,7 +21,7 @@ import (
 	"example.com/fourfold/chassis/failpoint"
 )
 
-// TestMain is also the program that the tests start as a process of its own.
+// TestMain is also the program of the processes that the tests start.
 func TestMain(m *testing.M) {
 	switch action := os.Getenv("FAILPOINT_CHILD"); action {
 	case "":
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// child runs this binary again in the given role and gives what it printed and how it ended.
+// child runs this binary again in the given role and returns what it printed and how it ended.
 func child(t *testing.T, role string) (string, error) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -165,7 +165,7 @@ func pausedHit(ctx context.Context, t *testing.T, point string) <-chan error {
 	return got
 }
 
-// await gives what a hit returned that is to go on now.
+// await returns the result of a hit that must go on now.
 func await(t *testing.T, got <-chan error) error {
 	t.Helper()
 	select {

@@ -16,9 +16,8 @@ import (
 	accessv1 "example.com/fourfold/api/access/v1"
 )
 
-// Guard checks each call against the access level of its method: 401 without a valid token where one is needed, 403 for a
-// shopper at an operator's method. The handler finds the caller by FromContext. A token that is there but not valid is 401
-// also for a public method. The token travels as "authorization: Bearer …".
+// Guard returns a middleware that checks each call against the access level of its method, as Verifier.Admit does. The token travels as
+// "authorization: Bearer …". The handler finds the caller by FromContext.
 func Guard(v *Verifier) middleware.Middleware {
 	return func(next middleware.Handler) middleware.Handler {
 		return func(ctx context.Context, req any) (any, error) {
@@ -35,10 +34,9 @@ func Guard(v *Verifier) middleware.Middleware {
 	}
 }
 
-// Admit checks a call of operation ("/package.Service/Method") against the access level of its method: 401 without a valid
-// token where one is needed, 403 for a shopper at an operator's method; with the 403 it still says who called. A token
-// that is there but not valid is 401 also for a public method. A method without a level is 403 for everybody.
-// authorization is the header "Bearer …", or empty.
+// Admit checks a call of operation ("/package.Service/Method") against the access level of its method and returns who calls. authorization is
+// the header "Bearer …", or empty. The error is 401 where a token is needed and missing, and for every token that is not valid, even at a public
+// method; 403 for a shopper at an operator's method, and for everybody at a method without a level. With a 403 the caller is returned too.
 func (v *Verifier) Admit(operation, authorization string) (Caller, error) {
 	level := LevelOf(operation)
 	if level == accessv1.Level_BRANCH || ofFrame(strings.TrimPrefix(operation, "/")) {
@@ -64,7 +62,7 @@ func (v *Verifier) Admit(operation, authorization string) (Caller, error) {
 	return caller, nil
 }
 
-// LevelOf gives the access level of a method by its name "/package.Service/Method"; LEVEL_UNSPECIFIED when it has none.
+// LevelOf returns the access level of the method named "/package.Service/Method", LEVEL_UNSPECIFIED when it has none.
 func LevelOf(operation string) accessv1.Level {
 	name := strings.ReplaceAll(strings.TrimPrefix(operation, "/"), "/", ".")
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
@@ -79,7 +77,7 @@ func LevelOf(operation string) accessv1.Level {
 	return level
 }
 
-// CheckLevels fails when a method of services has no access level, or streams: Guard sees unary calls only. The frame's own
+// CheckLevels returns an error when a method of services has no access level, or streams: Guard sees unary calls only. The frame's own services
 // (health, reflection, metadata) are left out.
 func CheckLevels(services map[string]grpc.ServiceInfo) error {
 	for name, info := range services {
@@ -98,7 +96,7 @@ func CheckLevels(services map[string]grpc.ServiceInfo) error {
 	return nil
 }
 
-// ofFrame tells whether a service is the frame's own: health, reflection, metadata.
+// ofFrame reports whether a service is the frame's own: health, reflection, metadata.
 func ofFrame(name string) bool {
 	return strings.HasPrefix(name, "grpc.") || strings.HasPrefix(name, "kratos.api.")
 }

@@ -54,7 +54,7 @@ var unnamed = grpc.ServiceDesc{
 	}},
 }
 
-// serve starts a guarded server with services of every level and gives a connection to it.
+// serve starts a guarded server with services of every level and returns a connection to it.
 func serve(t *testing.T, v *identity.Verifier) *grpc.ClientConn {
 	t.Helper()
 	srv := kgrpc.NewServer(kgrpc.Address("127.0.0.1:0"), kgrpc.Middleware(identity.Guard(v)))

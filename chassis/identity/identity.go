@@ -1,5 +1,5 @@
-// Package identity says who calls: access tokens (EdDSA JWTs that name their key), and the guard that holds every RPC
-// to the access level written beside it in its proto.
+// Package identity establishes who calls: access tokens (EdDSA JWTs that name their key), and the guard that holds every RPC to the access level
+// written beside it in its proto.
 package identity
 
 import (
@@ -37,7 +37,7 @@ const (
 	audience = "fourfold"
 )
 
-// ErrToken is what Verify returns for every token it does not accept.
+// ErrToken is the error of Verify for every token it does not accept.
 var ErrToken = errors.New("the access token is not valid")
 
 type claims struct {
@@ -64,10 +64,10 @@ func LoadSigner(path string) (*Signer, error) {
 	return NewSigner(keyID(path), private), nil
 }
 
-// NewSigner signs with key under the name keyID.
+// NewSigner returns a Signer that signs with key and names it keyID.
 func NewSigner(keyID string, key ed25519.PrivateKey) *Signer { return &Signer{keyID, key} }
 
-// Sign makes a token for c that is good for ttl from now.
+// Sign returns a token for c that is valid for ttl from now.
 func (s *Signer) Sign(c Caller, now time.Time, ttl time.Duration) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{c.Role, jwt.RegisteredClaims{
 		Issuer:    issuer,
@@ -86,7 +86,7 @@ type Verifier struct {
 	parser *jwt.Parser
 }
 
-// LoadVerifier reads every <key id>.pem (PKIX public key) in dir. At least one must be there.
+// LoadVerifier reads every <key id>.pem (an Ed25519 public key, PKIX) in dir. There must be at least one.
 func LoadVerifier(dir string) (*Verifier, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.pem"))
 	if err != nil {
@@ -110,7 +110,7 @@ func LoadVerifier(dir string) (*Verifier, error) {
 	return NewVerifier(keys), nil
 }
 
-// NewVerifier accepts tokens signed by the private halves of keys, by key id.
+// NewVerifier returns a Verifier that accepts tokens signed by the private halves of keys, which are by key id.
 func NewVerifier(keys map[string]ed25519.PublicKey) *Verifier {
 	return &Verifier{keys, jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
@@ -120,7 +120,7 @@ func NewVerifier(keys map[string]ed25519.PublicKey) *Verifier {
 	)}
 }
 
-// Verify gives the caller that token names, or ErrToken.
+// Verify returns the caller that token names, or ErrToken.
 func (v *Verifier) Verify(token string) (Caller, error) {
 	var c claims
 	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
@@ -142,12 +142,12 @@ func (v *Verifier) Verify(token string) (Caller, error) {
 
 type callerKey struct{}
 
-// NewContext gives a context that carries c.
+// NewContext returns a context that carries c.
 func NewContext(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// FromContext gives the caller that Guard found; the zero Caller for nobody.
+// FromContext returns the caller that Guard found, the zero Caller when there is none.
 func FromContext(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c

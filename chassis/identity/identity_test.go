@@ -203,7 +203,7 @@ func ecKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// files gives the PEM form of both halves of key, which is a private key of any kind.
+// files returns the PEM form of both halves of a key of any kind.
 func files(t *testing.T, public, private any) (publicPEM, privatePEM []byte) {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(public)
@@ -236,7 +236,7 @@ func TestKeysFromFiles(t *testing.T) {
 	assert.Equal(t, shopper, got)
 }
 
-// TestBadKeyFiles: whoever starts a service with them is told which file it is and what to do.
+// TestBadKeyFiles: the error names the file and says what to do.
 func TestBadKeyFiles(t *testing.T) {
 	t.Parallel()
 	public, private := newKey(t)

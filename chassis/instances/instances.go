@@ -1,4 +1,4 @@
-// Package instances reaches a service that runs more than once: its address is a list, and calls go to all that live.
+// Package instances connects to a service that runs more than once: its address is a list, and calls go to all instances that are alive.
 package instances
 
 import (
@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/resolver"
 )
 
-// split gives the addresses of a list "host:port,host:port", or of one.
+// split returns the addresses of list, "host:port,host:port" or only one.
 func split(list string) ([]string, error) {
 	var addrs []string
 	for part := range strings.SplitSeq(list, ",") {
@@ -27,20 +27,21 @@ func split(list string) ([]string, error) {
 	return addrs, nil
 }
 
-// Target is what to give to grpc.NewClient for a list of addresses, together with Options. A list that is none is an error.
+// Target returns the target for grpc.NewClient of a list of addresses; use it together with Options. It fails when list is not addresses
+// separated by commas.
 func Target(list string) (string, error) {
 	_, err := split(list)
 	return Resolver{}.Scheme() + ":///" + list, err
 }
 
-// Options let a connection call all instances in turn and leave out those that are away. One that is back is found within
-// about a second, also while others answer; one that falls silent is left out after Alive's time. A call that was sent is not
+// Options returns the options with which a connection calls all instances in turn and leaves out those that are away. An instance that is back
+// is found within about a second, even while others answer; one that falls silent is left out after Alive's time. A call that was sent is not
 // repeated.
 func Options() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithResolvers(Resolver{}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			// gRPC's own pause grows to two minutes, and with it the time in which one instance carries the load of two.
+			// gRPC's own pause grows to two minutes, and so would the time in which one instance carries the load of two.
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 3 * time.Second,
 		}),
@@ -51,21 +52,21 @@ func Options() []grpc.DialOption {
 	}
 }
 
-// Alive lets a connection find out that its server has gone silent, frozen or cut off: in the midst of a call it asks after 10 s
-// (gRPC's least) without a word, and gives the server two more. The server must be made with Patient.
+// Alive returns the option with which a connection notices that its server is frozen or cut off: during a call, after 10 s without a word
+// (gRPC's least), it pings the server and waits 2 s for the answer. The server must be made with Patient.
 func Alive() grpc.DialOption {
 	return grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second})
 }
 
-// Patient lets a server answer the questions of Alive. Without it gRPC takes them for an attack.
+// Patient returns the option with which a server answers the pings of Alive. Without it gRPC takes them for an attack.
 func Patient() grpc.ServerOption {
 	return grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second})
 }
 
-// Resolver makes gRPC understand a list of addresses, and call them in turn. Names are looked up with each connection.
+// Resolver makes gRPC understand a list of addresses and call them in turn. Names are looked up anew with each connection.
 type Resolver struct{}
 
-// Scheme is that of the targets.
+// Scheme implements resolver.Builder.
 func (Resolver) Scheme() string { return "instances" }
 
 // Build implements resolver.Builder.
@@ -76,7 +77,7 @@ func (Resolver) Build(target resolver.Target, cc resolver.ClientConn, _ resolver
 	}
 	state := resolver.State{ServiceConfig: cc.ParseServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`)}
 	for _, addr := range addrs {
-		// An instance hears its own name, not the whole list.
+		// An instance is told its own name, not the whole list.
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr, ServerName: addr}}})
 	}
 	return fixed{}, cc.UpdateState(state)

@@ -15,10 +15,11 @@ import (
 // patience is how long a call waits for a connection.
 const patience = 250 * time.Millisecond
 
-// reconnect is a client interceptor: when nobody could be reached at the last attempt it tries to connect now before the call is
-// sent; gRPC would answer from its pause that the server is away although it is back. The same when the last living instance
-// went away before it got the call and another one is just back. No call that was sent is repeated.
-func reconnect(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// reconnect is a client interceptor. When the last attempt reached no instance, it connects before it sends the call: gRPC, in its pause, would
+// answer that the server is away although it is back. It does the same when the last living instance went away before it got the call, as
+// another one may be just back. No call that was sent is repeated.
+func reconnect(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+	opts ...grpc.CallOption) error {
 	if cc.GetState() == connectivity.TransientFailure && !Connected(ctx, cc) {
 		return invoke(ctx, method, req, reply, cc, opts...) // which says why
 	}
@@ -30,7 +31,7 @@ func reconnect(ctx context.Context, method string, req, reply any, cc *grpc.Clie
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
-// Connected connects now, whatever gRPC's pauses, and tells whether somebody can be called. It takes 250 ms at most.
+// Connected connects now, regardless of gRPC's pauses, and reports whether an instance can be called. It takes at most 250 ms.
 func Connected(ctx context.Context, cc *grpc.ClientConn) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -1,4 +1,4 @@
-// Package loop runs background work again and again.
+// Package loop runs periodic background work.
 package loop
 
 import (
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Every returns background work for service.Go: it calls do at once and then after each pause, until ctx ends. A call is canceled
-// after patience, so that a server that fell silent holds up one call only. An error is logged with name and ends nothing. Pauses
-// vary by a tenth, so that instances drift apart.
+// Every returns background work for service.Go that calls do at once and then after each pause, until ctx ends. Each call is canceled after
+// patience, so that a silent server holds up only one. An error is logged with name and ends nothing. Pauses are up to a tenth longer, at
+// random, so that instances drift apart.
 func Every(pause, patience time.Duration, name string, do func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {

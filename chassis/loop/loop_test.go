@@ -13,7 +13,7 @@ import (
 	"example.com/fourfold/chassis/loop"
 )
 
-// TestEvery: the first call comes at once, an error and a call that never ends by itself do not end the work, and ctx does.
+// TestEvery: the first call comes at once; neither an error nor a call that never ends by itself ends the work; ctx does.
 func TestEvery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -36,7 +36,8 @@ func TestEvery(t *testing.T) {
 		require.NoError(t, work(ctx))
 		require.Len(t, at, 4)
 		assert.Zero(t, at[0])
-		for i, between := range [][2]time.Duration{{10 * time.Second, 11 * time.Second}, {13 * time.Second, 14 * time.Second}, {10 * time.Second, 11 * time.Second}} {
+		for i, between := range [][2]time.Duration{{10 * time.Second, 11 * time.Second}, {13 * time.Second, 14 * time.Second},
+			{10 * time.Second, 11 * time.Second}} {
 			pause := at[i+1] - at[i]
 			assert.GreaterOrEqual(t, pause, between[0], "pause %d", i)
 			assert.LessOrEqual(t, pause, between[1], "pause %d", i)

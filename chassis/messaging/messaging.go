@@ -1,4 +1,4 @@
-// Package messaging connects a service to the broker: how it publishes, consumes, and calls its operators.
+// Package messaging connects a service to the broker: to publish, to consume, and to alert its operators.
 package messaging
 
 import (
@@ -21,7 +21,7 @@ import (
 type Messaging struct {
 	// Outbox publishes in local transactions.
 	Outbox *mq.Outbox
-	// Alerts call the operators.
+	// Alerts tell the operators.
 	Alerts *alert.Alerts
 
 	svc *service.Service
@@ -29,12 +29,12 @@ type Messaging struct {
 	bus *mq.Bus
 }
 
-// Tables are what messaging needs in the service's database.
+// Tables returns the tables that messaging needs in the service's database.
 func Tables() []mysql.Part { return []mysql.Part{mq.Tables(), alert.Tables()} }
 
-// Open connects svc, whose database is db. From Run on, svc relays its outbox, raises an alert while one of its groups has dead
-// letters, answers its operators about messages, shows them as metrics, and deletes closed rows that are older than keep (mq.MinKeep at
-// least, 0 for never). The broker may be away. Open fails on settings that can never work.
+// Open connects svc, whose database is db. From Run on, svc relays its outbox, raises an alert while one of its groups has dead letters, answers
+// its operators' questions about messages, exposes metrics of them, and deletes closed rows older than keep (at least mq.MinKeep, 0 for never).
+// The broker may be away. Open fails on settings that can never work.
 func Open(svc *service.Service, db *sql.DB, cfg rocketmq.Config, keep time.Duration) (*Messaging, error) {
 	old, err := mq.Retentions(keep)
 	if err != nil {
@@ -58,7 +58,7 @@ func Open(svc *service.Service, db *sql.DB, cfg rocketmq.Config, keep time.Durat
 	return m, nil
 }
 
-// Consume lets handle have the events of s from Run on.
+// Consume calls handle for the events of s, from Run on.
 func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
 	m.svc.Go(func(ctx context.Context) error { return m.bus.Consume(ctx, m.db, s, handle) })
 }

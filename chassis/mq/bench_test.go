@@ -14,8 +14,9 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// BenchmarkTrace: what the trace of messages costs where events are appended and consumed. Two databases with 130,000 old rows each, one
-// without what only the trace needs (the look-ups by subject, the inbox's key by event first, half_at), get one after the other; medians.
+// BenchmarkTrace measures what the trace of messages costs when events are appended and consumed. It works on two databases with 130,000 old
+// rows each in turn, one without what only the trace needs (the indexes by subject, the inbox's key by event first, half_at), and reports
+// medians.
 //
 //	go test ./chassis/mq -run xxx -bench Trace -benchtime 10000x
 func BenchmarkTrace(b *testing.B) {
@@ -53,10 +54,11 @@ func BenchmarkTrace(b *testing.B) {
 }
 
 func sample() Event {
-	return Event{ID: NewID(), Source: "/order", Type: "order.paid", Subject: "o-" + NewID()[20:], Sequence: 1, Data: []byte(`{"order_id":"1","status":"PAID"}`)}
+	return Event{ID: NewID(), Source: "/order", Type: "order.paid", Subject: "o-" + NewID()[20:], Sequence: 1,
+		Data: []byte(`{"order_id":"1","status":"PAID"}`)}
 }
 
-// interleaved runs op on both, and gives the medians.
+// interleaved runs op on both databases in turn and reports the medians.
 func interleaved(b *testing.B, both []*sql.DB, op func(context.Context, *sql.DB) error) {
 	took := [2][]time.Duration{}
 	for n := 0; b.Loop(); n++ {
@@ -76,7 +78,7 @@ func interleaved(b *testing.B, both []*sql.DB, op func(context.Context, *sql.DB)
 	b.ReportMetric(100*(with/without-1), "%more")
 }
 
-// fill puts old rows there.
+// fill inserts old rows.
 func fill(b *testing.B, db *sql.DB) {
 	for _, stmt := range []string{
 		`INSERT INTO mq_outbox (event_id, topic, subject, event, state, closed_at) VALUES (UUID(), 'order-events', UUID(), REPEAT('x', 300), 'SENT', NOW(3))`,

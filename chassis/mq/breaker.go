@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// breaker is what a Bus knows of its transport: whoever sends tells it the outcome, and who can do without a half message asks it
-// first. It tells topics apart, because one that nobody made fails alone.
+// breaker is what a Bus knows about its transport: every send reports its outcome to it, and PublishInTx, which can do without a half message,
+// asks it first. It keeps topics apart, because a topic that was never created fails alone.
 type breaker struct {
 	mu     sync.Mutex
 	topics map[string]circuit // those that fail
 }
 
-// circuit is a topic whose last send failed, or whose last half message did.
+// circuit is a topic whose last send or last half message failed.
 type circuit struct {
-	failed time.Time // the last failure, or when somebody was let through to try
+	failed time.Time // the last failure, or when a caller was let through to try
 	half   bool      // a half message failed: only another one shows that they work again
 }
 
-// told notes how a send to topic ended.
+// told records how a send to topic ended.
 func (b *breaker) told(topic string, half bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -34,8 +34,8 @@ func (b *breaker) told(topic string, half bool, err error) {
 	}
 }
 
-// admits reports whether to send a half message to topic: always while that works. After a failure one caller is let through when
-// nobody has failed for pause, and what comes of it decides about the others. While a relay fails more often than that, no caller is.
+// admits reports whether to send a half message to topic: always while that works. After a failure, one caller is let through once there was no
+// failure for pause, and its outcome decides for the others. While a relay fails more often than that, no caller is let through.
 func (b *breaker) admits(topic string, pause time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,7 +13,7 @@ func TestBreaker(t *testing.T) {
 	var b breaker
 	const half, plain = true, false
 	away := errors.New("away")
-	later := func(topic string) { // a minute passes
+	later := func(topic string) { // moves the last failure a minute back
 		c := b.topics[topic]
 		c.failed = c.failed.Add(-time.Minute)
 		b.topics[topic] = c

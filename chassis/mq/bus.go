@@ -14,16 +14,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Config is what a service's config.yaml says about messages, whatever transports them.
+// Config is the part of a service's config.yaml about messages that holds for every transport.
 type Config struct {
-	// Tries is how often a handler may fail before the event is dead, where a subscription does not say: 10.
+	// Tries is how often a handler may fail before the event is dead, unless the subscription says. Default 10.
 	Tries int `yaml:"tries"`
 	// HalfGrace is OutboxConfig's Grace.
 	HalfGrace time.Duration `yaml:"half_grace"`
 }
 
-// Bus is one service's end of a transport, for any number of goroutines: what it publishes carries its name, and whether the
-// transport takes events is known in one place.
+// Bus is one service's end of a transport. Events published through it carry the service's name, and it is the one place that knows whether the
+// transport takes events. Its methods may be called by any number of goroutines.
 type Bus struct {
 	service   string
 	tries     int
@@ -35,19 +35,18 @@ type Bus struct {
 	consumers map[string]*inbox // by group: those that run here
 }
 
-// NewBus is service's, of which all instances have the same name.
+// NewBus returns the Bus of service; all its instances use the same name.
 func NewBus(service string, t Transport, cfg Config) *Bus {
 	return &Bus{service: service, tries: cfg.Tries, transport: t, meter: newMeter(), consumers: map[string]*inbox{}}
 }
 
-// Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it. Any error is
-// ErrUnavailable or ErrRefused. Nothing is repeated here: an event that must not be lost goes through the Outbox.
+// Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it; any error is ErrUnavailable or
+// ErrRefused. Publish does not retry: an event that must not be lost goes through the Outbox.
 func (b *Bus) Publish(ctx context.Context, topic string, e Event) error {
 	return b.send(ctx, topic, b.complete(ctx, e), time.Time{})
 }
 
-// complete fills in what every event has and its publisher need not say: a new id, the service as its source, now as its time, and
-// ctx's span.
+// complete fills in what the publisher left empty: a new id, the service as the source, now as the time, and ctx's span.
 func (b *Bus) complete(ctx context.Context, e Event) Event {
 	if e.ID == "" {
 		e.ID = NewID()
@@ -64,7 +63,7 @@ func (b *Bus) complete(ctx context.Context, e Event) Event {
 	return e
 }
 
-// send lets the transport keep e until at, unless that is zero.
+// send sends e, to be delivered at at, at once when that is zero.
 func (b *Bus) send(ctx context.Context, topic string, e Event, at time.Time) error {
 	err := b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return b.transport.Send(ctx, topic, e, at) })
 	if ctx.Err() == nil && !errors.Is(err, ErrRefused) {
@@ -101,7 +100,7 @@ func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(cont
 	return err
 }
 
-// checkTopic returns an ErrRefused when no transport takes a topic of that name.
+// checkTopic returns an ErrRefused unless topic is a name that every transport takes.
 func checkTopic(topic string) error {
 	if topic == "" || len(topic) > maxTopic || strings.ContainsFunc(topic, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_%", r)
@@ -111,7 +110,7 @@ func checkTopic(topic string) error {
 	return nil
 }
 
-// traceParent is ctx's span as W3C has it, empty when there is none.
+// traceParent returns ctx's span as a W3C traceparent, empty when there is none.
 func traceParent(ctx context.Context) string {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)

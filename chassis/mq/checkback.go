@@ -12,8 +12,8 @@ import (
 	"example.com/fourfold/chassis/mysql"
 )
 
-// Answer is background work that lets the transport ask this process about half messages, also those that dead processes of the
-// service left, until ctx ends. Run it wherever PublishInTx is called. topic is any of the service's.
+// Answer returns background work that registers this process with the transport as one that can be asked about half messages, those of dead
+// instances included, until ctx ends. Run it wherever PublishInTx is called. Any topic of the service will do.
 func (o *Outbox) Answer(topic string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if o.halves == nil {
@@ -24,7 +24,7 @@ func (o *Outbox) Answer(topic string) func(context.Context) error {
 	}
 }
 
-// answer is the outbox's Check: in time and whatever happens, because a transport may ask about all messages in one goroutine.
+// answer is the outbox's Check. It returns in time whatever happens, because a transport may ask about all messages in one goroutine.
 func (o *Outbox) answer(topic, id string, born time.Time) Verdict {
 	ctx, cancel := context.WithTimeout(context.Background(), o.cfg.CheckTimeout)
 	defer cancel()
@@ -58,13 +58,14 @@ func (o *Outbox) answer(topic, id string, born time.Time) Verdict {
 	}
 }
 
-// check decides by the outbox row. One that is not there may still come, until the half is older than the longest local transaction: then
-// a tombstone takes its place, so that it never comes, and the half is rolled back.
+// check decides by the outbox row. A row that is not there may still come until the half message is older than the longest local transaction.
+// After that a tombstone takes its place, so that it cannot come any more, and the half message is rolled back.
 func (o *Outbox) check(ctx context.Context, topic, id string, born time.Time) (Verdict, error) {
 	state, err := o.stateOf(ctx, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		var age int64
-		if err := o.db.QueryRowContext(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) - ?", born.UnixMilli()).Scan(&age); err != nil {
+		if err := o.db.QueryRowContext(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) - ?",
+			born.UnixMilli()).Scan(&age); err != nil {
 			return Unknown, err
 		}
 		if time.Duration(age)*time.Millisecond <= o.cfg.LongestTx {

@@ -28,13 +28,14 @@ func TestCheckerContained(t *testing.T) {
 	assert.Less(t, time.Since(start), 2*time.Second)
 }
 
-// deaf is a way to a database that neither answers nor listens to who waits for it.
+// deaf is a connector to a database that neither answers nor heeds its context.
 type deaf chan struct{}
 
 func (d deaf) Connect(context.Context) (driver.Conn, error) { <-d; return nil, driver.ErrBadConn }
 func (d deaf) Driver() driver.Driver                        { return nil }
 
-// TestCheckerAnswers: by the row; without one only when the local transaction had its time, and then it can not come any more.
+// TestCheckerAnswers: the row decides. Without one the answer comes only when the local transaction's time is over, and then it cannot come any
+// more.
 func TestCheckerAnswers(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, Tables().Migrations)

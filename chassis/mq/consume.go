@@ -19,11 +19,11 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
-// Consume is work until ctx ends: it calls handle for each event of s and makes the effect happen once, whatever is delivered how often.
-// db holds the tables mq_inbox and mq_position. An event is acknowledged when its row is committed: as done, or as waiting for
-// another try. When ctx ends no handler is cut: Consume returns when those under way have ended.
+// Consume calls handle for each event of s until ctx ends. Each event has its effect once, however often it is delivered. db holds the tables
+// mq_inbox and mq_position. An event is acknowledged when its row is committed: as done, or as waiting for another try. When ctx ends, no
+// handler is interrupted: Consume returns after those under way have ended.
 //
-// It waits for a topic or a broker that is not there yet. It fails on a subscription that cannot work.
+// Consume waits for a topic or a broker that is not there yet. It returns an error for a subscription that cannot work.
 func (b *Bus) Consume(ctx context.Context, db *sql.DB, s Subscription, handle Handler) error {
 	in, err := b.inbox(db, s, handle)
 	if err != nil {
@@ -41,7 +41,7 @@ func (b *Bus) inbox(db *sql.DB, s Subscription, handle Handler) (*inbox, error) 
 
 func (b *Bus) consume(ctx context.Context, in *inbox) error {
 	ctx, cancel := context.WithCancel(ctx)
-	// What has begun is not cut, so the handlers' context lives longer than ctx.
+	// Handlers under way are not interrupted, so their context outlives ctx.
 	inner := context.WithoutCancel(ctx)
 	b.begin(in)
 	defer b.end(in)
@@ -52,7 +52,7 @@ func (b *Bus) consume(ctx context.Context, in *inbox) error {
 	return b.transport.Listen(ctx, in.s, func(d Delivery) bool { return in.take(ctx, inner, d) })
 }
 
-// begin notes that a group's consumer runs here, for who asks by its name.
+// begin records that the group's consumer runs here, so that Replay and Groups find it.
 func (b *Bus) begin(in *inbox) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,8 +67,8 @@ func (b *Bus) end(in *inbox) {
 	}
 }
 
-// take brings one delivery to a row. It reports false, and the message stays with the broker, only when ctx ended before the
-// database took it.
+// take turns one delivery into a committed row. It returns false, and the message stays with the broker, only when ctx ended before the database
+// took it.
 func (in *inbox) take(ctx, inner context.Context, d Delivery) bool {
 	for n := 1; ; n++ {
 		_, err := in.deliver(inner, d)
@@ -82,12 +82,12 @@ func (in *inbox) take(ctx, inner context.Context, d Delivery) bool {
 	}
 }
 
-// retryDue looks for waiting rows whose time has come, until ctx ends. Several processes may: who locks the row has it. A handler that
-// takes its time holds up nobody else.
+// retryDue retries waiting rows that are due, until ctx ends. Several processes may run it: the one that locks a row works on it. A slow handler
+// holds up no other row.
 func (in *inbox) retryDue(ctx, inner context.Context) {
 	var (
 		wg    sync.WaitGroup
-		at    sync.Map // rows that are being worked on here
+		at    sync.Map // rows that this process works on
 		slots = make(chan struct{}, in.s.Workers)
 	)
 	defer wg.Wait()
@@ -121,7 +121,7 @@ func (in *inbox) retryDue(ctx, inner context.Context) {
 	}
 }
 
-// span begins the work on e, as a part of the trace that published it.
+// span starts a span for the work on e, as part of the trace that published it.
 func (in *inbox) span(ctx context.Context, e Event) (context.Context, trace.Span) {
 	ctx = telemetry.Begin(ctx)
 	if e.TraceParent != "" {
@@ -132,7 +132,7 @@ func (in *inbox) span(ctx context.Context, e Event) (context.Context, trace.Span
 	return ctx, span
 }
 
-// ended counts how the work on an event ended.
+// ended records how the work on an event ended, in its span and in the metrics.
 func (in *inbox) ended(ctx context.Context, span trace.Span, start time.Time, outcome string, err error) {
 	span.SetAttributes(attribute.String("outcome", outcome))
 	if err != nil {
@@ -141,8 +141,8 @@ func (in *inbox) ended(ctx context.Context, span trace.Span, start time.Time, ou
 	in.meter.consumed(ctx, in.s.Group, outcome, time.Since(start))
 }
 
-// call runs the handler, bounded in time, its panics contained. A handler that does not listen to its context is left behind; its
-// transaction is rolled back, so it cannot do anything more.
+// call runs the handler, bounds its time and turns its panics into errors. A handler that ignores its context is abandoned; its transaction is
+// rolled back, so it cannot do anything more.
 func (in *inbox) call(ctx context.Context, tx *sql.Tx, e Event) error {
 	done := make(chan error, 1)
 	go func() {

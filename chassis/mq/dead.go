@@ -10,13 +10,13 @@ import (
 	"example.com/fourfold/chassis/mysql"
 )
 
-// ErrNoDeadLetter: there is no dead letter of that id; it may have been redriven.
+// ErrNoDeadLetter means that there is no dead letter with that id; it may have been redriven.
 var ErrNoDeadLetter = errors.New("no such dead letter")
 
-// ErrUnreadable: what came was no event, so it cannot be tried again, only discarded.
+// ErrUnreadable means that the message was not an event: it cannot be tried again, only discarded.
 var ErrUnreadable = errors.New("the dead letter is no event")
 
-// DeadLetter is an event that a group gave up.
+// DeadLetter is an event that a group has given up.
 type DeadLetter struct {
 	ID                                           int64
 	Group, Topic, Source, EventID, Type, Subject string
@@ -24,20 +24,20 @@ type DeadLetter struct {
 	Tries                                        int
 	Reason                                       string
 	At                                           time.Time
-	// History has a line a failure, oldest first, and Event the event as JSON. Only Read fills them in.
+	// History has one line for each failure, oldest first, and Event is the event as JSON. Only Read fills them in.
 	History string
 	Event   []byte
 }
 
-// DeadLetters is what all groups of a service gave up.
+// DeadLetters are the events that the groups of a service have given up.
 type DeadLetters struct{ db *sql.DB }
 
-// NewDeadLetters reads db.
+// NewDeadLetters returns the dead letters of the service whose database is db.
 func NewDeadLetters(db *sql.DB) *DeadLetters { return &DeadLetters{db} }
 
 const deadColumns = "id, grp, topic, source, event_id, type, subject, seq, tries, last_error, created_at"
 
-// List gives up to limit dead letters of group, of all groups when it is empty, with ids above after.
+// List returns up to limit dead letters of group, or of all groups when it is empty, with ids above after.
 func (d *DeadLetters) List(ctx context.Context, group string, after int64, limit int) ([]DeadLetter, error) {
 	rows, err := d.db.QueryContext(ctx, `SELECT `+deadColumns+` FROM mq_inbox
 		WHERE state = 'DEAD' AND id > ? AND (? = '' OR grp = ?) ORDER BY id LIMIT ?`, after, group, group, limit)
@@ -48,7 +48,8 @@ func (d *DeadLetters) List(ctx context.Context, group string, after int64, limit
 	var letters []DeadLetter
 	for rows.Next() {
 		var l DeadLetter
-		if err := rows.Scan(&l.ID, &l.Group, &l.Topic, &l.Source, &l.EventID, &l.Type, &l.Subject, &l.Sequence, &l.Tries, &l.Reason, &l.At); err != nil {
+		if err := rows.Scan(&l.ID, &l.Group, &l.Topic, &l.Source, &l.EventID, &l.Type, &l.Subject, &l.Sequence, &l.Tries, &l.Reason,
+			&l.At); err != nil {
 			return nil, err
 		}
 		letters = append(letters, l)
@@ -56,7 +57,7 @@ func (d *DeadLetters) List(ctx context.Context, group string, after int64, limit
 	return letters, rows.Err()
 }
 
-// Read gives one dead letter whole, or ErrNoDeadLetter.
+// Read returns one dead letter with History and Event, or ErrNoDeadLetter.
 func (d *DeadLetters) Read(ctx context.Context, id int64) (DeadLetter, error) {
 	var (
 		l       DeadLetter
@@ -71,16 +72,17 @@ func (d *DeadLetters) Read(ctx context.Context, id int64) (DeadLetter, error) {
 	return l, err
 }
 
-// pass moves a subject's position on to what will not have its effect any more. There is no row yet when that is the first.
+// pass moves a subject's position past an event that will not have its effect any more. It inserts the row when that event is the subject's
+// first.
 const pass = `INSERT INTO mq_position (grp, source, subject, seq) VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE seq = GREATEST(seq, VALUES(seq))`
 
-// revive gives a letter all its tries again, and keeps its history.
+// revive gives letters all their tries again and keeps their history.
 const revive = `UPDATE mq_inbox SET state = 'WAITING', tries = 0, waits = 0, next_at = NOW(3),
 	history = RIGHT(CONCAT(COALESCE(history, ''), DATE_FORMAT(NOW(3), '%Y-%m-%dT%H:%i:%s.%fZ '), 'redriven\n'), 8000)
 	WHERE state = 'DEAD' AND type <> '?' AND `
 
-// Redrive lets the group try one letter again, or gives ErrNoDeadLetter or ErrUnreadable. One that waited in vain for what is in front of
-// it does not wait any more.
+// Redrive lets the group try one letter again. It returns ErrNoDeadLetter or ErrUnreadable when that is not possible. A letter that was given up
+// waiting for the events before it does not wait for them any more.
 func (d *DeadLetters) Redrive(ctx context.Context, id int64) error {
 	_, err := d.redrive(ctx, "id = ?", id)
 	if !errors.Is(err, ErrNoDeadLetter) {
@@ -94,7 +96,7 @@ func (d *DeadLetters) Redrive(ctx context.Context, id int64) error {
 	return err
 }
 
-// RedriveAll lets group try all its letters again, and tells how many.
+// RedriveAll lets group try all its letters again and returns how many there were.
 func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (int64, error) {
 	n, err := d.redrive(ctx, "grp = ?", group)
 	if errors.Is(err, ErrNoDeadLetter) {
@@ -103,10 +105,10 @@ func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (int64, erro
 	return n, err
 }
 
-// redrive revives the letters that fit which, and tells how many; ErrNoDeadLetter when none does.
+// redrive revives the letters that match which and returns how many; ErrNoDeadLetter when none does.
 func (d *DeadLetters) redrive(ctx context.Context, which string, arg any) (n int64, err error) {
 	err = mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
-		// Those that never had a try waited for one in front: the person who redrives them says that it will not come.
+		// Letters that were never tried waited for an earlier event: whoever redrives them says that it will not come.
 		if _, err := tx.ExecContext(ctx, `INSERT INTO mq_position (grp, source, subject, seq)
 			SELECT grp, source, subject, MIN(seq) - 1 FROM mq_inbox WHERE state = 'DEAD' AND tries = 0 AND seq > 0 AND `+which+`
 			GROUP BY grp, source, subject ON DUPLICATE KEY UPDATE seq = GREATEST(mq_position.seq, VALUES(seq))`, arg); err != nil {
@@ -124,14 +126,16 @@ func (d *DeadLetters) redrive(ctx context.Context, which string, arg any) (n int
 	return n, err
 }
 
-// Discard lets the group do without the letter's effect, so that in strict order what waits behind it goes on. The letter is gone then.
+// Discard gives up the letter's effect for good, so that in strict order the events that wait for it go on. It returns ErrNoDeadLetter when
+// there is no such letter.
 func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
 	return mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
 		var (
 			group, source, subject, typ, event string
 			seq                                int64
 		)
-		err := tx.QueryRowContext(ctx, `SELECT grp, source, subject, seq, type, event_id FROM mq_inbox WHERE state = 'DEAD' AND id = ? FOR UPDATE`, id).Scan(
+		err := tx.QueryRowContext(ctx,
+			`SELECT grp, source, subject, seq, type, event_id FROM mq_inbox WHERE state = 'DEAD' AND id = ? FOR UPDATE`, id).Scan(
 			&group, &source, &subject, &seq, &typ, &event)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("%w: %d", ErrNoDeadLetter, id)

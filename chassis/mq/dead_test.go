@@ -19,7 +19,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// stage is a service with effects on a transport of its own.
+// stage is a service that writes effects, with a transport of its own.
 type stage struct {
 	transport *memory.Transport
 	bus       *mq.Bus
@@ -40,12 +40,12 @@ func background(t *testing.T, work func(context.Context) error) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-// group is a strict subscription that loses no time.
+// group returns a strict subscription with short pauses.
 func group(topic string) mq.Subscription {
 	return mq.Subscription{Group: "g-" + topic, Topic: topic, Order: mq.Strict, FirstPause: 50 * time.Millisecond, Poll: 50 * time.Millisecond}
 }
 
-// TestDeadLetters: they can be listed, read with reason and history, redriven one by one or all, and discarded; what waited behind one in
+// TestDeadLetters: dead letters can be listed, read with reason and history, redriven one by one or all, and discarded; what waited for one in
 // its subject follows.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
@@ -102,7 +102,7 @@ func TestDeadLetters(t *testing.T) {
 	mqlaws.Settled(t, s.db)
 }
 
-// TestPoison: what a handler calls poison is a dead letter after one try; for others the bus' Config says how many there are.
+// TestPoison: what a handler calls poison is a dead letter after one try; for other errors the bus' Config says after how many.
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -124,7 +124,7 @@ func TestPoison(t *testing.T) {
 	assert.Equal(t, "other 2\npoison 1\n--\n", mysqltest.Dump(t, s.db, "SELECT subject, tries FROM mq_inbox ORDER BY subject"))
 }
 
-// TestDiscardTheFirst: what comes behind a subject's first event goes on when that is discarded, also when it comes only then.
+// TestDiscardTheFirst: what follows a subject's first event goes on when that is discarded, even if it comes only then.
 func TestDiscardTheFirst(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -149,8 +149,8 @@ func TestDiscardTheFirst(t *testing.T) {
 	mqlaws.Settled(t, s.db)
 }
 
-// TestGap: an event that waits for long for what is in front of it is a dead letter, so that people hear of it. It goes on by itself when
-// that comes after all, and without it when a person redrives it.
+// TestGap: an event that has waited long for the events before it is a dead letter, so that people are told. It goes on by itself when they come
+// after all, and without them when a person redrives it.
 func TestGap(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

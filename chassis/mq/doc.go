@@ -1,5 +1,5 @@
-// Package mq is a service's messages as rows of its database: what follows a local transaction happens once in effect, whatever
-// dies, and whatever transports it.
+// Package mq keeps a service's messages as rows of its database: what follows from a local transaction happens once in effect, whichever process
+// dies and whatever the transport.
 //
 // An event leaves through an outbox row, which is written in the local transaction that makes the event true:
 //
@@ -12,7 +12,7 @@
 //	              SENT <---------------------------------+
 //	               \-- Resend --> READY
 //
-//	VOID: the broker asked about a local transaction that had not come in its time; with this row it cannot come any more.
+//	VOID: the broker asked about a local transaction whose time was over; because of this row it cannot happen any more.
 //
 // Every delivery ends in an inbox row, which is written in the local transaction of the effect:
 //
@@ -24,9 +24,9 @@
 //	    v  | Redrive
 //	  DEAD      failed as often as it may; Discard --> OLD
 //
-// The transport is acknowledged when the row is committed. So it is asked for nothing but what it is good at: to have an event on disk, and
-// to deliver it at least once. Twice, late and out of order are the inbox's business. transport.go says what it must promise; package
+// The message is acknowledged when the row is committed. So the transport need only do what brokers are good at: store an event, and deliver it
+// at least once. Events that come twice, late or out of order are the inbox's business. transport.go says what a transport must promise; package
 // rocketmq is one, and a Bus is a service's end of it.
 //
-// schema/0001_mq.sql has the tables; README.md says how a service begins.
+// schema/0001_mq.sql has the tables; README.md shows how a service uses the package.
 package mq

@@ -15,31 +15,31 @@ import (
 
 // Event is something that happened: a CloudEvent 1.0.
 type Event struct {
-	// ID and Source together name the event, for ever: an event that is sent twice has the same. Where they are empty, as is usual,
-	// whatever publishes the event fills them in: a new id, and "/" with the service's name. So it does with Time: now.
+	// ID and Source together identify the event for ever: an event that is sent twice has the same. They are usually left empty; publishing
+	// fills them in with a new id and "/" with the service's name, and an empty Time with now.
 	ID, Source string
-	// Type is what happened, such as order.paid. Subscriptions choose by it.
+	// Type says what happened, for example order.paid. Subscriptions select by it.
 	Type string
-	// Subject is what it happened to, such as an order's id. Events of one subject are kept in order.
+	// Subject says what it happened to, for example an order's id. Events of one subject are kept in order.
 	Subject string
 	Time    time.Time
-	// Sequence counts the events of one source and subject, from 1 and without gaps. 0 is an event without a number.
+	// Sequence numbers the events of one source and subject, from 1 and without gaps. 0 means that the event has no number.
 	Sequence int64
 	// Data is the payload, of ContentType; application/json when that is empty.
 	Data        []byte
 	ContentType string
-	// TraceParent is the span that published it, as W3C has it, and filled in as well.
+	// TraceParent is the span that published the event, as a W3C traceparent. Publishing fills it in too.
 	TraceParent string
-	// Attributes are more to filter by: names of a-z and 0-9, such as region.
+	// Attributes are further properties for filters. Names consist of a-z and 0-9, for example region.
 	Attributes map[string]string
 }
 
-// Data returns m as an event's data: JSON with the fields' names as in the proto.
+// Data returns m as an event's data: JSON with the field names of the proto.
 func Data(m proto.Message) ([]byte, error) {
 	return protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 }
 
-// Read reads the data into m. Fields that m does not know are of a newer publisher, and left out. It fails with ErrPoison: what
+// Read reads the data into m and ignores fields that m does not know, as a newer publisher may send them. Its error is ErrPoison: data that
 // cannot be read now cannot be read later.
 func (e Event) Read(m proto.Message) error {
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(e.Data, m); err != nil {
@@ -48,7 +48,7 @@ func (e Event) Read(m proto.Message) error {
 	return nil
 }
 
-// Properties are what a filter may ask for: id, source, type, subject, sequence and the attributes.
+// Properties returns what a filter may ask for: id, source, type, subject, sequence and the attributes.
 func (e Event) Properties() map[string]string {
 	p := map[string]string{"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject, "sequence": strconv.FormatInt(e.Sequence, 10)}
 	for name, value := range e.Attributes {
@@ -57,10 +57,10 @@ func (e Event) Properties() map[string]string {
 	return p
 }
 
-// NewID makes an id for an event.
+// NewID returns a new id for an event.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// What the tables hold.
+// Limits of the tables' columns.
 const (
 	maxID      = 64
 	maxType    = 64
@@ -124,13 +124,13 @@ func (e Event) isJSON() bool {
 	return err == nil && (t == "application/json" || strings.HasSuffix(t, "+json"))
 }
 
-// reserved are the members of the JSON form that are no attributes of the publisher's.
+// reserved are the members of the JSON form that are not attributes of the publisher.
 var reserved = map[string]struct{}{
 	"specversion": {}, "id": {}, "source": {}, "type": {}, "subject": {}, "time": {}, "sequence": {}, "sequencetype": {},
 	"datacontenttype": {}, "traceparent": {}, "data": {},
 }
 
-// MarshalJSON gives CloudEvents' structured form.
+// MarshalJSON returns the structured form of CloudEvents.
 func (e Event) MarshalJSON() ([]byte, error) {
 	m := map[string]any{"specversion": "1.0", "id": e.ID, "source": e.Source, "type": e.Type}
 	for name, value := range e.Attributes {
@@ -158,7 +158,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// UnmarshalJSON reads CloudEvents' structured form.
+// UnmarshalJSON reads the structured form of CloudEvents.
 func (e *Event) UnmarshalJSON(text []byte) error {
 	var known struct {
 		SpecVersion string          `json:"specversion"`

@@ -35,25 +35,25 @@ const (
 	retryBatch = 64
 )
 
-// errSeen says that the event has a row already, errTaken that somebody else is at the row or has been.
+// errSeen means that the event has a row already, errTaken that another process works on the row or has done so.
 var (
 	errSeen  = errors.New("seen before")
 	errTaken = errors.New("taken")
 )
 
-// What may come of working on an event once.
+// The possible outcomes of working on an event once.
 const (
 	outcomeDone      = "done"      // it had its effect
-	outcomeOld       = "old"       // a newer one of its subject had its effect before
-	outcomeEarly     = "early"     // it waits for one in front of it
+	outcomeOld       = "old"       // a newer event of its subject had its effect before
+	outcomeEarly     = "early"     // it waits for an earlier event of its subject
 	outcomeNotYet    = "not_yet"   // its handler cannot act yet
-	outcomeFailed    = "failed"    // it is tried again
-	outcomeDead      = "dead"      // it is given up
-	outcomeDuplicate = "duplicate" // it has a row, or somebody else is at it
+	outcomeFailed    = "failed"    // it will be tried again
+	outcomeDead      = "dead"      // it was given up
+	outcomeDuplicate = "duplicate" // it has a row, or another process works on it
 	outcomeError     = "error"     // the database did not say
 )
 
-// deliver works on what the transport delivered. Without an error there is a committed row, and the outcome says of what kind.
+// deliver works on what the transport delivered. When err is nil, there is a committed row, and outcome says what became of the event.
 func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err error) {
 	if d.Broken != nil {
 		return outcomeDead, in.bury(ctx, d)
@@ -84,7 +84,7 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 		default:
 			err = in.effect(ctx, tx, e)
 			if err == nil && in.ordered(e) {
-				// The row was written before the wait for those in front: without this it would read as if it had come before them.
+				// The row was written before the wait for earlier events: without this it would look as if it had been handled before them.
 				_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET closed_at = NOW(3) WHERE `+byEvent, in.s.Group, e.Source, e.ID)
 			}
 		}
@@ -99,8 +99,8 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 	return in.settle(ctx, span, start, e, state, err)
 }
 
-// keep lets the closed row of e stay as long as if it had been closed now: an event that was sent again may be delivered again for as long
-// as a new one. What lies close together, as the repetitions of one sending, costs no write.
+// keep extends the life of the closed row of e as if it had been closed now: an event that was sent again may be delivered again for as long as
+// a new one. Repetitions within an hour cost no write.
 func (in *inbox) keep(ctx context.Context, e Event) error {
 	_, err := in.db.ExecContext(ctx, `UPDATE mq_inbox SET closed_at = NOW(3) WHERE `+byEvent+` AND closed_at < NOW(3) - INTERVAL 1 HOUR`,
 		in.s.Group, e.Source, e.ID)
@@ -109,7 +109,7 @@ func (in *inbox) keep(ctx context.Context, e Event) error {
 
 const byEvent = "grp = ? AND source = ? AND event_id = ?"
 
-// settle does what follows the transaction of e: the next of its subject when it went well, a row that waits when it did not.
+// settle does what follows the transaction of e: it wakes the next event of the subject when err is nil, and else records the failure.
 func (in *inbox) settle(ctx context.Context, span trace.Span, start time.Time, e Event, state string, err error) (outcome string, failed error) {
 	switch {
 	case err == nil:
@@ -131,7 +131,7 @@ func (in *inbox) settle(ctx context.Context, span trace.Span, start time.Time, e
 	return outcome, failed
 }
 
-// inTx runs fn within the time that a handler has; again when it was the victim of a deadlock.
+// inTx runs fn in a transaction, within the time that a handler has. The victim of a deadlock is run again.
 func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, in.s.Timeout)
 	defer cancel()
@@ -141,8 +141,8 @@ func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) err
 // ordered reports whether e must wait for its turn: the group is ordered, and e has a number.
 func (in *inbox) ordered(e Event) bool { return in.s.Order != Unordered && e.Sequence > 0 }
 
-// turn says whether it is e's turn: DONE when it is, OLD when it never will be again, WAITING when something is missing. It
-// locks the subject's position, so that the events of a subject wait for each other.
+// turn returns DONE when it is e's turn, OLD when its turn is over, and WAITING when an earlier event is missing. It locks the subject's
+// position, so that the events of a subject wait for each other.
 func (in *inbox) turn(ctx context.Context, tx *sql.Tx, e Event) (string, error) {
 	if !in.ordered(e) {
 		return stateDone, nil
@@ -186,14 +186,14 @@ func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
 }
 
 const (
-	// earlyPause is when an early event looks again by itself: its predecessor wakes it, unless the process died in between.
+	// earlyPause is when an early event is looked at again by itself: usually its predecessor wakes it, unless the process died in between.
 	earlyPause = 2 * time.Second // doubled each time, up to a minute
-	// longestGap is how long an early event waits for what is in front of it before it is a dead letter, so that people hear of it. It
-	// goes on by itself when that comes after all.
+	// longestGap is how long an early event waits for the events before it until it becomes a dead letter, so that people are told. It still
+	// goes on by itself when they come after all.
 	longestGap = time.Hour
 )
 
-// hold lets an early event wait in its row.
+// hold makes an early event wait in its row, or makes it a dead letter after longestGap.
 func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -207,7 +207,7 @@ func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 	return err
 }
 
-// bury stores what is no event as a dead letter, under an id made of its content.
+// bury stores a message that is not an event as a dead letter, under an id made of its content.
 func (in *inbox) bury(ctx context.Context, d Delivery) error {
 	sum := sha256.Sum256(d.Body)
 	why := cut("not an event: "+d.Broken.Error(), 2000)

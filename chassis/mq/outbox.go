@@ -11,20 +11,21 @@ import (
 	"example.com/fourfold/chassis/mysql"
 )
 
-// OutboxConfig is how patient an outbox is. Zero values are the defaults.
+// OutboxConfig holds the times of an outbox. Zero values mean the defaults.
 type OutboxConfig struct {
-	// Poll is how often the relay looks without being told to: 500 ms.
+	// Poll is how often the relay looks without being told to. Default 500 ms.
 	Poll time.Duration
-	// Grace is how long a half message may take to be known as delivered before the relay sends its event plainly: 60 s. It must be longer
-	// than the broker takes to ask back.
+	// Grace is how long a half message may take to be known as delivered before the relay sends its event plainly. It must be longer than the
+	// broker takes to ask back. Default 60 s.
 	Grace time.Duration
-	// LongestTx bounds the local transaction of PublishInTx: 10 s. Of a transaction that is not there after that, the check-back says
-	// that it will not come.
+	// LongestTx bounds the local transaction of PublishInTx. About a transaction that is not there after that, the check-back says that it will
+	// not come. Default 10 s.
 	LongestTx time.Duration
-	// HalfTimeout bounds the sending of a half message: 1 s. After one that the broker did not take, the others do without until
-	// the relay's sends succeed, or nobody has tried for HalfPause, 5 s: a frozen broker costs one call its time, not each.
+	// HalfTimeout bounds the sending of a half message. After one that the broker did not take, calls do without half messages until there was
+	// no failure for HalfPause; then one call tries, and its outcome decides for the others. So a frozen broker delays one call at a time, not
+	// each. Defaults 1 s and 5 s.
 	HalfTimeout, HalfPause time.Duration
-	// CheckTimeout bounds an answer to a check-back; none means "not known yet": 2 s.
+	// CheckTimeout bounds the answer to a check-back; after it the answer is "not known yet". Default 2 s.
 	CheckTimeout time.Duration
 }
 
@@ -38,7 +39,7 @@ type Outbox struct {
 	ended  ended
 }
 
-// NewOutbox is over db, which holds the table mq_outbox.
+// NewOutbox returns an Outbox whose table mq_outbox is in db, and which sends through b.
 func NewOutbox(db *sql.DB, b *Bus, cfg OutboxConfig) *Outbox {
 	orElse(&cfg.Poll, 500*time.Millisecond)
 	orElse(&cfg.Grace, time.Minute)
@@ -59,8 +60,8 @@ func orElse(d *time.Duration, byDefault time.Duration) {
 	}
 }
 
-// Append writes e into tx, to be sent once tx is committed, and after all events of its subject that were appended before. Id, source
-// and time of e are filled in where they are empty. ErrRefused says that it could never be sent; roll back then. The caller's span goes with it.
+// Append writes e in tx. The relay sends it once tx is committed, after all events of its subject that were appended before. Id, source and time
+// of e are filled in where they are empty, and it carries ctx's span. ErrRefused means that e could never be sent; roll back then.
 func (o *Outbox) Append(ctx context.Context, tx *sql.Tx, topic string, e Event) error {
 	return o.append(ctx, tx, topic, o.bus.complete(ctx, e), stateReady, time.Time{})
 }
@@ -94,7 +95,7 @@ func (o *Outbox) append(ctx context.Context, tx *sql.Tx, topic string, e Event, 
 	return err
 }
 
-// soon lets this process' relay look at once for what is about to be committed.
+// soon makes this process' relay look at once for what is about to be committed.
 func (o *Outbox) soon() {
 	select {
 	case o.nudge <- struct{}{}:
@@ -102,7 +103,7 @@ func (o *Outbox) soon() {
 	}
 }
 
-// row is what a relay has leased.
+// row is a row that a relay has leased.
 type row struct {
 	id        int64
 	topic     string
@@ -114,11 +115,11 @@ type row struct {
 	tries     int
 }
 
-// lease takes up to limit rows that are due: of each topic and subject only the first, and none that another lease or a pause keeps.
-// Times are by the database's clock. A row of an open transaction is not seen, so nothing is waited for.
+// lease takes rows that are due, up to limit of each state: of each topic and subject only the first, and none that another relay has leased or
+// that pauses. Times are by the database's clock. It does not see rows of open transactions, so it never waits for one.
 func (o *Outbox) lease(ctx context.Context, owner string, limit int) ([]row, error) {
-	// Each state for itself, in the order of the index: whatever lies there, no more than limit rows are looked at, but those that wait
-	// behind others of their subject.
+	// One SELECT per state, so that each follows the index: at most limit rows are read, besides rows that wait for an earlier one of their
+	// subject.
 	ids, err := mysql.IDs(ctx, o.db, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
 			AND (o.subject = '' OR NOT EXISTS (SELECT 1 FROM mq_outbox p
 				WHERE p.state = 'READY' AND p.topic = o.topic AND p.subject = o.subject AND p.id < o.id))
@@ -130,7 +131,7 @@ func (o *Outbox) lease(ctx context.Context, owner string, limit int) ([]row, err
 	return o.take(ctx, owner, ids)
 }
 
-// leaseNext takes the next row of the subject of r, if it is due.
+// leaseNext takes the next row of r's subject, if it is due.
 func (o *Outbox) leaseNext(ctx context.Context, owner string, r row) ([]row, error) {
 	if r.subject == "" || r.state != stateReady {
 		return nil, nil
@@ -146,7 +147,7 @@ func (o *Outbox) leaseNext(ctx context.Context, owner string, r row) ([]row, err
 // leaseFor is longer than a send may take.
 const leaseFor = 15 * time.Second
 
-// take leases those of ids that nobody else has taken meanwhile.
+// take leases those of ids that no other relay has taken meanwhile.
 func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -178,15 +179,15 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	return taken, rows.Err()
 }
 
-// sent notes that the broker has a row's event, also when the lease is over, unless somebody else leased the row or wants it sent again:
-// then the broker has the event twice.
+// sent records that the broker has a row's event, even after the lease is over, unless another relay has leased the row or it is to be sent
+// again: then the broker gets the event twice.
 func (o *Outbox) sent(ctx context.Context, owner string, id int64) error {
 	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3), last_error = ''
 		WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`, id, owner)
 	return err
 }
 
-// postpone ends the lease of r and lets nobody take it for pause.
+// postpone ends the lease of r and lets no relay take it for pause.
 func (o *Outbox) postpone(ctx context.Context, owner string, r row, pause time.Duration, why error) error {
 	text := why.Error()
 	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)), last_error = ?
@@ -194,7 +195,7 @@ func (o *Outbox) postpone(ctx context.Context, owner string, r row, pause time.D
 	return err
 }
 
-// cut gives at most n bytes of text that are valid UTF-8.
+// cut returns at most the first n bytes of text, without a broken character at the end.
 func cut(text string, n int) string {
 	if len(text) <= n {
 		return text
@@ -205,7 +206,7 @@ func cut(text string, n int) string {
 	return text[:n]
 }
 
-// InTx runs fn in a local transaction of the outbox's database, as mysql.InTx does, and lets the relay look as soon as it is committed.
+// InTx runs fn in a local transaction of the outbox's database, as mysql.InTx does, and makes the relay look as soon as it is committed.
 func (o *Outbox) InTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
 	err := mysql.InTx(ctx, o.db, fn)
 	o.soon()

@@ -21,9 +21,9 @@ const (
 	relayWorkers = 8
 )
 
-// Relay is background work that sends what the outbox holds, until ctx ends; several processes may run it. A row is marked as sent
-// only after the broker has it, so a relay that dies in between sends it twice. An event that cannot be sent holds up its own subject
-// and nothing else; its pauses grow to a minute. While the broker is away, all wait.
+// Relay sends what the outbox holds until ctx ends; several processes may run it. A row is marked as sent only after the broker has it, so when
+// a relay dies in between the event is sent twice. An event that cannot be sent holds up only its own subject; its pauses grow to a minute.
+// While the broker is away, all events wait.
 func (o *Outbox) Relay(ctx context.Context) error {
 	owner := NewID()
 	away := 0 // rounds in a row in which the transport took nothing
@@ -57,15 +57,16 @@ func (o *Outbox) idle(ctx context.Context) {
 	case <-o.nudge:
 		for _, pause := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond} {
 			backoff.Sleep(ctx, pause)
-			if ids, err := mysql.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil || len(ids) > 0 {
+			if ids, err := mysql.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil ||
+				len(ids) > 0 {
 				return
 			}
 		}
 	}
 }
 
-// round leases what is due and sends it, each subject in order. It tells how many rows it took, and ErrUnavailable when the broker
-// took none. A topic that fails, as one that nobody made, is left for this round; the others go on.
+// round leases what is due and sends it, each subject in order. It returns how many rows it took, and ErrUnavailable when the broker took none
+// of them. A topic that fails, for example one that was never created, is skipped for this round; the others go on.
 func (o *Outbox) round(ctx context.Context, owner string) (int, error) {
 	heads, err := o.lease(ctx, owner, relayBatch)
 	if err != nil {
@@ -106,8 +107,8 @@ func (o *Outbox) round(ctx context.Context, owner string) (int, error) {
 	return len(heads), nil
 }
 
-// sendSubject sends r and what follows it in its subject, up to a limit that lets others have their turn, and tells how many it sent. stop
-// says why nothing more is to be sent to a topic.
+// sendSubject sends r and what follows it in its subject, up to a limit so that other subjects have their turn, and returns how many it sent.
+// stop returns why nothing more is to be sent to a topic, or nil.
 func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func(topic string) error) (sent int, err error) {
 	for sent < relayBatch {
 		if why := stop(r.topic); why != nil {
@@ -126,8 +127,8 @@ func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func
 	return sent, o.postpone(ctx, owner, r, 0, errors.New("other subjects' turn"))
 }
 
-// send hands one row to the broker. It returns ErrUnavailable when nothing more is to be tried now; what is wrong with the row alone is
-// noted there.
+// send hands one row to the broker. It returns ErrUnavailable when nothing more is to be tried now; an error of this row alone is recorded in
+// the row.
 func (o *Outbox) send(ctx context.Context, owner string, r row) error {
 	err := json.Unmarshal(r.text, &r.event)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// without is a transport that lacks a topic, and takes half messages only as it is told.
+// without is a transport that lacks a topic, and takes half messages only when told to.
 type without struct {
 	*memory.Transport
 	topic string
@@ -37,7 +37,7 @@ func (w without) Half(context.Context, string, mq.Event, time.Time, func() mq.Ve
 
 func (without) Answer(ctx context.Context, _ string) error { <-ctx.Done(); return nil }
 
-// TestQuietBesideMissingTopic: events for a topic that nobody made do not make the few others wait.
+// TestQuietBesideMissingTopic: events for a topic that was never created do not make the few others wait.
 func TestQuietBesideMissingTopic(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -58,7 +58,7 @@ func TestQuietBesideMissingTopic(t *testing.T) {
 	assert.Less(t, time.Since(began), 8*time.Second)
 }
 
-// TestHalvesFailAlone: where plain sends work and half messages do not, one call a pause finds that out and the others do without.
+// TestHalvesFailAlone: where plain sends work and half messages do not, one call per pause finds that out and the others do without.
 func TestHalvesFailAlone(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -73,7 +73,7 @@ func TestHalvesFailAlone(t *testing.T) {
 	assert.Equal(t, 1, tried)
 }
 
-// TestPublishedBefore: an event whose id the caller gave and gave before.
+// TestPublishedBefore: an event whose id the caller gave before is refused with ErrPublished.
 func TestPublishedBefore(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -13,35 +13,35 @@ import (
 )
 
 var (
-	// ErrNoConsumer: no consumer of that group runs in this process.
+	// ErrNoConsumer means that no consumer of that group runs in this process.
 	ErrNoConsumer = errors.New("the group is not consumed here")
-	// ErrNoHistory: the transport keeps nothing that could be replayed.
+	// ErrNoHistory means that the transport keeps nothing that could be replayed.
 	ErrNoHistory = errors.New("the transport keeps no history")
 )
 
-// Span is a part of what a topic took, to be offered once more to a group that subscribes to it.
+// Span is a part of a topic's history that is to be offered once more to a group that subscribes to the topic.
 type Span struct {
 	Group, Topic string
 	From, To     time.Time
-	// Position is where an earlier call stopped, empty to begin at From.
+	// Position is where an earlier call stopped. Empty means to begin at From.
 	Position string
 }
 
-// Replayed says what became of the events that were offered.
+// Replayed says what became of the events that were offered to a group.
 type Replayed struct {
-	// Offered is how many the group wants. Of these, Effects had their effect now, Waiting wait for their turn or another try,
-	// Known had a row already, and Dropped are dead letters or came after a newer one of their subject.
+	// Offered is how many events the group wants. Of these, Effects had their effect now, Waiting wait for their turn or another try, Known had
+	// a row already, and Dropped are dead letters or came after a newer event of their subject.
 	Offered, Effects, Waiting, Known, Dropped int64
-	// Next is the position to go on at, empty at the end.
+	// Next is the position to continue at, empty at the end.
 	Next string
 }
 
-// Replay hands up to limit messages to s.Group as if they had just been delivered: what the group had has no second effect, and what
-// it missed has its effect now. It returns early when ctx ends, with what was done until then. Events older than the group's closed rows
-// are kept must not be replayed: nothing would tell that they had their effect.
+// Replay hands up to limit messages to s.Group as if they had just been delivered: events that the group had have no second effect, and those it
+// missed have their effect now. When ctx ends, it returns early with what was done until then. Events older than the group keeps its closed rows
+// must not be replayed: nothing would show that they had their effect.
 //
-// ErrNoConsumer, ErrNoHistory, ErrRefused when the topic is not the group's or the position not the topic's, ErrUnavailable, or
-// the database's error; Replayed.Next is where to go on in any case.
+// The error is ErrNoConsumer, ErrNoHistory, ErrRefused when the topic is not the group's or the position not the topic's, ErrUnavailable, or an
+// error of the database. Replayed.Next is where to continue in any case.
 func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 	done := Replayed{Next: s.Position}
 	b.mu.Lock()
@@ -64,11 +64,11 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 			return errEnough
 		}
 		wanted, err := in.s.Wants(d.Event)
-		if d.Broken != nil { // by its tag the broker would keep it from a group that wants some types only
+		if d.Broken != nil { // the broker, which filters by tag, would not deliver it to a group that wants only some types
 			wanted = len(in.s.Types) == 0 && in.s.Filter == ""
 		}
 		if err == nil && wanted {
-			// What has begun is not cut, as in Consume.
+			// A handler under way is not interrupted, as in Consume.
 			err = done.count(in.deliver(context.WithoutCancel(ctx), d))
 		}
 		if err == nil {
@@ -77,7 +77,7 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 		return err
 	})
 	done.Next = next
-	// Without a position ctx ended before anything was read, and no error would say that all is done.
+	// Without a position ctx ended before anything was read: returning no error would mean that all is done.
 	if errors.Is(err, errEnough) || ctx.Err() != nil && next != "" {
 		err = nil
 	}
@@ -94,7 +94,7 @@ func (b *Bus) Groups() []string {
 // errEnough ends a replay before its end.
 var errEnough = errors.New("enough")
 
-// count notes the outcome of one event.
+// count counts the outcome of one event.
 func (r *Replayed) count(outcome string, err error) error {
 	if err != nil {
 		return err
@@ -113,18 +113,18 @@ func (r *Replayed) count(outcome string, err error) error {
 	return nil
 }
 
-// Resent says how far a resend has come.
+// Resent is the result of one part of a resend.
 type Resent struct {
 	Events int64
-	// Until is the end of the span: the database's time at the first call. To go on, pass it to the next one.
+	// Until is the end of the span: the database's time at the first call. Pass it to the next call to continue.
 	Until time.Time
-	// More reports whether there is more to be sent again.
+	// More says that there is more to be sent again.
 	More bool
 }
 
-// Resend lets the relay send again up to limit events that the transport took since since and until until, in the order in which they
-// were appended; of one topic, of all when it is empty. until is now when zero; events that are sent again are of a later time, so repeated calls with
-// the first one's Until come to an end. Groups that had an event do nothing the second time.
+// Resend makes the relay send again up to limit events of topic, or of all topics when it is empty, that the transport took between since and
+// until, in the order in which they were appended. A zero until means now. Events that are sent again get a later time, so repeated calls with
+// the first call's Until come to an end. Groups that had an event do nothing the second time.
 func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Time, limit int) (Resent, error) {
 	r := Resent{Until: until}
 	if limit < 1 {
@@ -143,7 +143,7 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 	r.More = len(ids) > limit
 	in, args := mysql.In(ids[:min(limit, len(ids))])
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
-		// Its time is empty as that of every row that is to be sent: only what is closed may be deleted.
+		// closed_at is NULL in every row that is to be sent: only closed rows may be deleted.
 		res, err := tx.ExecContext(ctx, `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, next_at = NOW(3), owner = '', tries = 0
 			WHERE id IN (`+in+`) AND `+sent, append(args, since, r.Until, topic, topic)...)
 		if err == nil {

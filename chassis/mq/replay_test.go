@@ -18,7 +18,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// replayed calls until the end and adds up.
+// replayed calls Replay until the end and adds up the results.
 func replayed(t *testing.T, b *mq.Bus, s mq.Span, limit int) (sum mq.Replayed, calls int) {
 	t.Helper()
 	for {
@@ -37,7 +37,7 @@ func replayed(t *testing.T, b *mq.Bus, s mq.Span, limit int) (sum mq.Replayed, c
 	}
 }
 
-// TestReplay: a group that lost some of what it had, as by a restored backup, gets it again; what it still knows has no second effect.
+// TestReplay: a group that lost some of its events, as by a restored backup, gets them again; what it still knows has no second effect.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -61,7 +61,8 @@ func TestReplay(t *testing.T) {
 	all, calls := replayed(t, s.bus, span, 7)
 	assert.Equal(t, mq.Replayed{Offered: 20, Known: 20}, all)
 	assert.Equal(t, 9, calls, "60 messages, 7 a call")
-	for _, stmt := range []string{"DELETE FROM effect WHERE subject IN ('s3', 's4', 's5')", "DELETE FROM mq_inbox WHERE subject IN ('s3', 's4', 's5')"} {
+	for _, stmt := range []string{"DELETE FROM effect WHERE subject IN ('s3', 's4', 's5')",
+		"DELETE FROM mq_inbox WHERE subject IN ('s3', 's4', 's5')"} {
 		_, err := s.db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
@@ -75,7 +76,7 @@ func TestReplay(t *testing.T) {
 	assert.Equal(t, mq.Replayed{}, none)
 }
 
-// TestReplayOutcomes: an event whose turn has not come waits, one that fails too, and one that is too old is dropped.
+// TestReplayOutcomes: an event whose turn has not come waits, as does one that fails; one that is too old is dropped.
 func TestReplayOutcomes(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -105,7 +106,7 @@ func TestReplayOutcomes(t *testing.T) {
 	assert.Equal(t, "2\n3\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
 }
 
-// TestDeliveredAgainIsRemembered: the row of what is delivered again, days after its effect, is kept as long as that of a new event.
+// TestDeliveredAgainIsRemembered: the row of an event that is delivered again, days after its effect, is kept as long as that of a new event.
 func TestDeliveredAgainIsRemembered(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -124,7 +125,7 @@ func TestDeliveredAgainIsRemembered(t *testing.T) {
 	mqlaws.Settled(t, s.db)
 }
 
-// stuck is a history that does not come to read before ctx ends.
+// stuck is a history that reads nothing before ctx ends.
 type stuck struct{ *memory.Transport }
 
 func (stuck) Replay(ctx context.Context, _ string, _, _ time.Time, position string, _ func(mq.Delivery) error) (string, error) {
@@ -132,7 +133,7 @@ func (stuck) Replay(ctx context.Context, _ string, _, _ time.Time, position stri
 	return position, ctx.Err()
 }
 
-// TestReplayNotBegun: a call whose time ends before anything was read does not look like the end.
+// TestReplayNotBegun: the result of a call whose time is over before anything was read does not look like the end.
 func TestReplayNotBegun(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -172,7 +173,7 @@ func TestReplayRefuses(t *testing.T) {
 	}, 20*time.Second, time.Millisecond)
 }
 
-// TestResend: what was sent since a time is sent again, once, in order; nobody has a second effect, and a new group has its first.
+// TestResend: what was sent since a time is sent again, once, in order; no group has a second effect, and a new group has its first.
 func TestResend(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -13,13 +13,13 @@ import (
 	"example.com/fourfold/chassis/mysql"
 )
 
-// due gives waiting rows whose time has come.
+// due returns the waiting rows that are due.
 func (in *inbox) due(ctx context.Context) ([]int64, error) {
 	return mysql.IDs(ctx, in.db, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
 		in.s.Group, retryBatch)
 }
 
-// retry works on a waiting row once more. Whatever comes of it stands in the row; a database that is away leaves it as it is.
+// retry works on a waiting row once more and records the outcome in the row. When the database is away, the row stays as it is.
 func (in *inbox) retry(ctx context.Context, id int64) {
 	var (
 		text  []byte
@@ -66,12 +66,11 @@ func (in *inbox) retry(ctx context.Context, id int64) {
 	}
 }
 
-// wake lets what waits for its turn, also in vain by now, look at once. One that failed has a pause to keep; nothing moved the position past
-// it meanwhile.
+// wake makes a subject's next event due now, whether it waits for its turn or was given up waiting. Events that failed keep their pause.
 const wake = `UPDATE mq_inbox SET state = 'WAITING', next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
 	AND state IN ('WAITING', 'DEAD') AND tries = 0`
 
-// wakeNext lets the successor of e have its turn now, if it waits.
+// wakeNext makes the successor of e due now, if it waits.
 func (in *inbox) wakeNext(ctx context.Context, e Event) {
 	if in.s.Order != Strict || e.Sequence == 0 {
 		return
@@ -89,8 +88,8 @@ func (in *inbox) wakeNext(ctx context.Context, e Event) {
 	}
 }
 
-// fail notes that the effect of e failed: the row waits for the next try, or is dead. It returns the outcome, and an error when
-// even that could not be written.
+// fail records that the effect of e failed: the row waits for the next try, or is dead. It returns the outcome, or an error when even that could
+// not be written.
 func (in *inbox) fail(ctx context.Context, e Event, cause error) (outcome string, err error) {
 	counts := !errors.Is(cause, ErrNotYet) && !mysql.Unavailable(cause)
 	text, err := json.Marshal(e)
@@ -103,7 +102,7 @@ func (in *inbox) fail(ctx context.Context, e Event, cause error) (outcome string
 			tries, waits int
 		)
 		outcome = outcomeFailed
-		// When the commit only seemed to fail, or somebody else was quicker, the row is DONE, and stays so.
+		// When the commit only seemed to fail, or another process was quicker, the row is DONE and stays so.
 		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event)
 			VALUES (?, ?, ?, ?, ?, ?, ?, 'WAITING', ?) ON DUPLICATE KEY UPDATE id = id`,
 			in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Sequence, text)
@@ -131,7 +130,8 @@ func (in *inbox) fail(ctx context.Context, e Event, cause error) (outcome string
 		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, tries = ?, waits = ?, last_error = ?,
 			next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)),
 			history = RIGHT(CONCAT(COALESCE(history, ''), DATE_FORMAT(NOW(3), '%Y-%m-%dT%H:%i:%s.%fZ '), ?, '\n'), 8000) WHERE `+byEvent,
-			state, tries, waits, cut(cause.Error(), 2000), pause, cut(fmt.Sprintf("%s, try %d: %v", outcome, tries, cause), 500), in.s.Group, e.Source, e.ID)
+			state, tries, waits, cut(cause.Error(), 2000), pause, cut(fmt.Sprintf("%s, try %d: %v", outcome, tries, cause), 500), in.s.Group,
+			e.Source, e.ID)
 		return err
 	})
 	if err != nil {

@@ -17,7 +17,7 @@ type Rows struct {
 	Oldest            time.Duration
 }
 
-// OpenRows counts what is open in db. What is closed is history, and may be millions.
+// OpenRows counts the open rows in db. Closed rows are history, and may be millions.
 func OpenRows(ctx context.Context, db *sql.DB) ([]Rows, error) {
 	rows, err := db.QueryContext(ctx, `
 		SELECT 'outbox', '', state, COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(created_at), NOW(3)) FROM mq_outbox
@@ -44,8 +44,8 @@ func OpenRows(ctx context.Context, db *sql.DB) ([]Rows, error) {
 	return all, rows.Err()
 }
 
-// Observe offers db's open rows as metrics, looked up whenever they are read: mq_outbox_rows and mq_outbox_oldest_seconds by state,
-// mq_inbox_rows and mq_inbox_oldest_seconds by group and state.
+// Observe registers metrics of db's open rows, which are counted whenever the metrics are read: mq_outbox_rows and mq_outbox_oldest_seconds by
+// state, mq_inbox_rows and mq_inbox_oldest_seconds by group and state.
 func Observe(db *sql.DB) error {
 	m := otel.Meter(scope)
 	counts, ages := map[string]metric.Int64ObservableGauge{}, map[string]metric.Float64ObservableGauge{}
@@ -55,7 +55,8 @@ func Observe(db *sql.DB) error {
 		if err != nil {
 			return err
 		}
-		age, err := m.Float64ObservableGauge("mq_"+box+"_oldest", metric.WithUnit("s"), metric.WithDescription("Age of the oldest open row of the "+box+"."))
+		age, err := m.Float64ObservableGauge("mq_"+box+"_oldest", metric.WithUnit("s"),
+			metric.WithDescription("Age of the oldest open row of the "+box+"."))
 		if err != nil {
 			return err
 		}

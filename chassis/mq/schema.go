@@ -12,8 +12,8 @@ import (
 //go:embed schema/*.sql
 var schema embed.FS
 
-// Tables are the package's: mysql.Migrate(ctx, db, migrations.FS, mq.Tables()). Those who only publish, or only consume, need
-// them too.
+// Tables returns the package's tables: mysql.Migrate(ctx, db, migrations.FS, mq.Tables()). A service that only publishes, or only consumes,
+// needs them too.
 func Tables() mysql.Part {
 	sub, err := fs.Sub(schema, "schema")
 	if err != nil {
@@ -22,14 +22,15 @@ func Tables() mysql.Part {
 	return mysql.Part{Name: "mq", Migrations: sub}
 }
 
-// MinKeep is the least time that closed rows are kept: the broker keeps messages for six days (fileReservedTime) and may deliver any of them again,
-// and only the row tells that it had its effect.
+// MinKeep is the least time for which closed rows are kept: the broker keeps messages for six days (fileReservedTime) and may deliver any of
+// them again, and only the row shows that it had its effect.
 const MinKeep = 7 * 24 * time.Hour
 
-// Retentions deletes closed rows older than keep, 0 for never. It fails when keep is less than MinKeep.
+// Retentions returns the rules that delete closed rows older than keep, 0 for never. It fails when keep is not 0 and less than MinKeep.
 func Retentions(keep time.Duration) ([]mysql.Retention, error) {
 	if keep != 0 && keep < MinKeep {
-		return nil, fmt.Errorf("messages' rows kept for %v: at least %v, longer than the broker keeps messages; 0 keeps them for ever", keep, MinKeep)
+		return nil, fmt.Errorf("messages' rows kept for %v: at least %v, longer than the broker keeps messages; 0 keeps them for ever",
+			keep, MinKeep)
 	}
 	return []mysql.Retention{
 		{Table: "mq_outbox", Column: "closed_at", Keep: keep},

@@ -17,48 +17,49 @@ import (
 type Order int
 
 const (
-	// Unordered: each event has its effect once, in any order.
+	// Unordered means that each event has its effect once, in any order.
 	Unordered Order = iota
-	// Newest: an event that is older than one that had its effect is dropped. Gaps are not waited for, so this goes with a filter.
+	// Newest drops an event that is older than one that had its effect. It does not wait for gaps, so it works with a filter.
 	Newest
-	// Strict: one after another without gaps. Older ones are dropped, early ones wait. The subscription must see all events of the
-	// subject, so it has no filter.
+	// Strict takes events one after another without gaps: older ones are dropped, early ones wait. The subscription must see all events of a
+	// subject, so it cannot have a filter.
 	Strict
 )
 
-// Subscription is what a group wants to have delivered. All its instances must say the same.
+// Subscription says what is delivered to a group. All instances of the group must use the same.
 type Subscription struct {
-	// Group names the consumer: each event has its effect once a group.
+	// Group names the consumer: each event has its effect once in each group.
 	Group, Topic string
-	// Types are the event types wanted; all when empty.
+	// Types are the event types wanted, all when empty.
 	Types []string
-	// Filter is SQL92 over id, type, source, subject, sequence and the attributes, such as region = 'eu' AND type <> 'x'; all when empty.
+	// Filter is an SQL92 condition on id, type, source, subject, sequence and the attributes, for example region = 'eu' AND type <> 'x'. Empty
+	// means all events.
 	Filter string
 	Order  Order
-	// Workers is how many handlers run at a time in this process: 16.
+	// Workers is how many handlers run at a time in this process. Default 16.
 	Workers int
-	// Timeout bounds one call of the handler: 10 s.
+	// Timeout bounds one call of the handler. Default 10 s.
 	Timeout time.Duration
-	// Tries is how often a handler may fail before the event is dead: as the broker's Config says.
+	// Tries is how often a handler may fail before the event is dead. The default is Config.Tries.
 	Tries int
-	// FirstPause is before the second try, and doubles up to LongestPause: 1 s, 1 min.
+	// FirstPause is the pause before the second try; it doubles up to LongestPause. Defaults 1 s and 1 min.
 	FirstPause, LongestPause time.Duration
-	// Poll is how often waiting events are looked for: 500 ms.
+	// Poll is how often waiting events are looked for. Default 500 ms.
 	Poll time.Duration
 
-	parsed *filter.Filter // of Filter, once it is complete
+	parsed *filter.Filter // Filter, set by complete
 }
 
 var (
-	// ErrNotYet is what a handler returns that cannot act yet: it is called again later, for as long as it takes.
+	// ErrNotYet is returned by a handler that cannot act yet: it is called again later, for as long as it takes.
 	ErrNotYet = errors.New("not yet")
-	// ErrPoison is what a handler returns for an event that can never have an effect, such as one that it cannot read: it is a dead letter
-	// at once.
+	// ErrPoison is returned by a handler for an event that can never have an effect, for example one that it cannot read. The event becomes a
+	// dead letter at once.
 	ErrPoison = errors.New("poison message")
 )
 
-// Handler makes an event's effect inside tx. It is committed together with the row that says that the event had its effect, or not at
-// all. An error, a panic or a time-out rolls back; the event is tried again later.
+// Handler makes an event's effect in tx. The effect is committed together with the row that says that the event had it, or not at all. An error,
+// a panic or a time-out rolls back; the event is tried again later.
 type Handler func(ctx context.Context, tx *sql.Tx, e Event) error
 
 func (s *Subscription) complete(tries int) error {
@@ -76,7 +77,8 @@ func (s *Subscription) complete(tries int) error {
 	case s.Group == "" || len(s.Group) > maxID || s.Topic == "":
 		return fmt.Errorf("mq: group %q, topic %q: both are needed, the group with at most %d bytes", s.Group, s.Topic, maxID)
 	case s.Order == Strict && (len(s.Types) > 0 || s.Filter != ""):
-		return fmt.Errorf("mq: group %s: strict order waits for each event of a subject, and a filter keeps some away: filter in the handler, or use Newest",
+		return fmt.Errorf(
+			"mq: group %s: strict order waits for each event of a subject, and a filter keeps some away: filter in the handler, or use Newest",
 			s.Group)
 	}
 	if s.Filter != "" {
@@ -94,7 +96,8 @@ func (s *Subscription) complete(tries int) error {
 	return nil
 }
 
-// Wants reports whether the subscription is for e, by its types and its filter: for transports that do not filter themselves.
+// Wants reports whether the subscription's types and filter select e, for transports that do not filter themselves. It fails when the filter is
+// not valid.
 func (s Subscription) Wants(e Event) (bool, error) {
 	if len(s.Types) > 0 && !slices.Contains(s.Types, e.Type) {
 		return false, nil

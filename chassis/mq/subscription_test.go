@@ -9,7 +9,7 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// TestWants: by type and by filter, over whatever an event has.
+// TestWants: types and filter select by everything an event has.
 func TestWants(t *testing.T) {
 	t.Parallel()
 	e := mq.Event{ID: "e1", Source: "/order", Type: "order.paid", Subject: "o-1", Sequence: 7, Attributes: map[string]string{"region": "eu"}}

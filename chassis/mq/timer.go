@@ -13,38 +13,39 @@ import (
 	"example.com/fourfold/chassis/backoff"
 )
 
-// Timers do something at a later time: they call a handler in the local transaction that marks the timer as fired. A row decides, so a
-// canceled timer has no effect; an event that the broker keeps until then only makes this service look at the row, to the second. A sweep
-// looks at what nobody woke, and at what lies further ahead than a transport can wait.
+// Timers call a handler at a later time, in the local transaction that marks the timer as fired. A row decides, so a canceled timer has no
+// effect. An event that the broker holds back until the timer is due only makes this service look at the row, to the second. A sweep looks at
+// timers that no event woke, and at those that lie further ahead than a transport can wait.
 //
 //	ARMED --due, handler--> FIRED
 //	     \--Cancel--------> CANCELED
 //
-// A handler that fails is called again as any consumer's, and at last the timer is a dead letter of the group <service>-timers; others go on.
+// A handler that fails is called again, as that of any consumer, and at last the timer is a dead letter of the group <service>-timers. Other
+// timers go on.
 type Timers struct {
 	outbox *Outbox
 	topic  string
 	handle Handler
-	// Tries, FirstPause and LongestPause are a Subscription's, about a handler that fails: 16, 100 ms, 1 min. Set them before Run.
+	// Tries, FirstPause and LongestPause are those of Subscription. Defaults 16, 100 ms and 1 min. Set them before Run.
 	Tries                    int
 	FirstPause, LongestPause time.Duration
 }
 
-// NewTimers are woken through topic, which is the service's own. handle is called for each that is due, with the event that it was
-// armed with: it writes in the tx that it is given, and nothing else. To publish, it appends to the outbox.
+// NewTimers returns timers that are woken through topic, a topic of the service's own. handle is called for each timer that is due, with the
+// event that it was armed with. It writes in the tx that it is given, and does nothing else; to publish, it appends to the outbox.
 func NewTimers(o *Outbox, topic string, handle Handler) *Timers {
 	return &Timers{outbox: o, topic: topic, handle: handle, Tries: 16, FirstPause: 100 * time.Millisecond, LongestPause: time.Minute}
 }
 
 const (
-	longestWait = MaxAhead - time.Hour // of a wake-up with the transport; clocks differ
-	sweepSlack  = 3 * time.Second      // what is on its way has this long
+	longestWait = MaxAhead - time.Hour // of a wake-up in the transport; clocks differ
+	sweepSlack  = 3 * time.Second      // a wake-up may be so late
 	sweepEvery  = time.Second
 	sweepBatch  = 100
 )
 
-// At arms a timer, once tx is committed: e is handed to the handler when it is due, at once if that is past. Id, source
-// and time of e are filled in where they are empty. id names the timer, for ever: a second one of that id fails with a duplicate key.
+// At arms a timer in tx: at when, or at once if that is past, the handler is called with e. Id, source and time of e are filled in where they
+// are empty. id names the timer for ever: a second timer with that id fails with a duplicate key. ErrRefused means that id or e is not valid.
 func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, e Event) error {
 	if id == "" || len(id) > 128 {
 		return fmt.Errorf("%w: the timer's id has %d bytes, 1 to 128", ErrRefused, len(id))
@@ -64,12 +65,12 @@ func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, 
 		return err
 	}
 	if time.Until(when) > longestWait {
-		return nil // the sweep's
+		return nil // too far ahead: the sweep wakes it
 	}
 	return t.outbox.append(ctx, tx, t.topic, wake, stateReady, when)
 }
 
-// wake is the event that makes a process look at the timer id. It carries what the timer was armed with.
+// wake returns the event that makes a process look at the timer id. It carries the event that the timer was armed with.
 func (t *Timers) wake(eventID, id string, when time.Time, e Event, text []byte) Event {
 	return Event{ID: eventID, Source: "/" + t.outbox.bus.service + "/timers", Type: typeWake, Subject: e.Subject, Time: when,
 		TraceParent: e.TraceParent, Attributes: map[string]string{"timer": id}, Data: text}
@@ -77,7 +78,7 @@ func (t *Timers) wake(eventID, id string, when time.Time, e Event, text []byte) 
 
 const typeWake = "timer.due"
 
-// Cancel lets the timer have no effect, once tx is committed. It tells false when there is none, or it is fired or canceled already.
+// Cancel cancels the timer in tx. It returns false when there is no such timer, or it has fired or was canceled already.
 func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
 	res, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'CANCELED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED'`, id)
 	if err != nil {
@@ -87,7 +88,7 @@ func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error
 	return n == 1, err
 }
 
-// Run is background work that fires timers until ctx ends; several processes may run it. The outbox's relay must run too.
+// Run fires timers until ctx ends; several processes may run it. The outbox's relay must run too.
 func (t *Timers) Run(ctx context.Context) error {
 	s := Subscription{Group: t.outbox.bus.service + "-timers", Topic: t.topic,
 		Tries: t.Tries, FirstPause: t.FirstPause, LongestPause: t.LongestPause, Poll: 200 * time.Millisecond}
@@ -101,8 +102,9 @@ func (t *Timers) Run(ctx context.Context) error {
 	return t.outbox.bus.consume(ctx, in)
 }
 
-// fire calls the handler for an armed timer that is due, and marks it: in this order, so that the handler's rows are locked before the
-// timer's, as by one who changes the same rows and then cancels. One that is not due gives ErrNotYet, one that is not armed nothing.
+// fire calls the handler of an armed timer that is due, and then marks the timer. The order matters: the handler's rows are locked before the
+// timer's, as by a caller that changes the same rows and then cancels. fire returns ErrNotYet when the timer is not due, and nil without an
+// effect when it is not armed.
 func (t *Timers) fire(ctx context.Context, tx *sql.Tx, wake Event) error {
 	id := wake.Attributes["timer"]
 	var (
@@ -131,7 +133,7 @@ func (t *Timers) fire(ctx context.Context, tx *sql.Tx, wake Event) error {
 	if n, err := res.RowsAffected(); err != nil || n == 1 {
 		return err
 	}
-	return fmt.Errorf("canceled meanwhile: %w", ErrNotYet) // rolls back; the next look finds it canceled
+	return fmt.Errorf("canceled meanwhile: %w", ErrNotYet) // rolls back; the next try finds it canceled
 }
 
 // sweep fires what is overdue.
@@ -147,8 +149,8 @@ func (t *Timers) sweep(ctx context.Context, in *inbox) {
 	}
 }
 
-// sweepOnce delivers, as if the broker had, what wakes the timers that are overdue and have no row in the inbox: those that have one
-// are tried again there, or are dead letters. It tells how many there were.
+// sweepOnce delivers the wake-ups of overdue timers that have no row in the inbox, as if the broker had: those with a row are tried again there,
+// or are dead letters. It returns how many it delivered.
 func (t *Timers) sweepOnce(ctx context.Context, in *inbox) (n int, err error) {
 	wakes, err := t.overdue(ctx, in.s.Group)
 	if err != nil {

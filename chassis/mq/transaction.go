@@ -13,13 +13,13 @@ import (
 	"example.com/fourfold/chassis/mysql"
 )
 
-// ErrLate: the broker asked about the local transaction, and was told that it would not come any more. Nothing was done.
+// ErrLate means that the broker asked about the local transaction and was told that it would not come any more. Nothing was done.
 var ErrLate = errors.New("the local transaction came too late")
 
-// ErrPublished: an event of that id was published before. Nothing was done this time.
+// ErrPublished means that an event with that id was published before. Nothing was done this time.
 var ErrPublished = errors.New("the event was published before")
 
-// ended are the events whose end message has left, oldest first. It is sent without an answer, so their rows stay HALF for now.
+// ended are the events whose end message was sent, oldest first. The broker does not answer it, so their rows stay HALF for now.
 type ended struct {
 	mu     sync.Mutex
 	events []endedEvent
@@ -48,18 +48,18 @@ func (e *ended) takeOlder(age time.Duration, limit int) []string {
 	return ids
 }
 
-// PublishInTx makes local's change and publishes e, both or neither: half message, local transaction, end message. The local transaction
-// also writes the outbox row by which the transport is answered when it asks back. Id, source and time of e are filled in where they
-// are empty, the id anew for each try after a deadlock. ErrPublished when the id is given and known.
+// PublishInTx makes local's change and publishes e, both or neither: half message, local transaction, end message. The local transaction also
+// writes the outbox row that decides the answer when the transport asks back. Id, source and time of e are filled in where they are empty, the
+// id anew for each try after a deadlock. It returns ErrPublished when the id is given and known.
 //
-// nil says that the local transaction is committed and e will be delivered; an error of local is returned as it is, and e never will
-// be. Another error, such as one of the commit, leaves open which; then both happened or neither. When the broker is away, the local
-// transaction happens all the same, without a half message, and the relay sends e later.
+// nil means that the local transaction is committed and e will be delivered. An error of local is returned as it is, and e will never be
+// delivered. Any other error, for example of the commit, leaves open whether both happened or neither. When the broker is away, the local
+// transaction happens without a half message, and the relay sends e later.
 //
-// No order is promised between e and events that go through Append, except by sequence numbers.
+// Only sequence numbers order e and events that go through Append.
 func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		// Without an id of the caller's each attempt has its own: a tombstone of the last one must not stop this one.
+		// When the caller gave no id, each attempt has its own: a tombstone of the last attempt must not stop this one.
 		err := o.publishInTx(ctx, topic, o.bus.complete(ctx, e), local)
 		if attempt == 4 || !mysql.Deadlock(err) {
 			return err
@@ -71,7 +71,7 @@ func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local f
 	if o.halves == nil || !o.bus.breaker.admits(topic, o.cfg.HalfPause) {
 		return o.local(ctx, topic, e, stateReady, local)
 	}
-	// The age of the half by the database's clock, which is what a check-back is decided by. And no database, no half.
+	// A check-back is decided by the half message's age by the database's clock. And without a database there is no half message.
 	var born int64
 	if err := o.db.QueryRowContext(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)").Scan(&born); err != nil {
 		return err
@@ -114,12 +114,12 @@ func (o *Outbox) publishInTx(ctx context.Context, topic string, e Event, local f
 	if ctx.Err() == nil {
 		o.bus.breaker.told(topic, half, err)
 	}
-	// The broker is away, or has the half and did not say so in time: then the same event may come both ways, and the inboxes absorb it.
+	// The broker is away, or has the half message and did not say so in time: then the same event may come both ways, and the inboxes absorb it.
 	slog.WarnContext(ctx, "no half message; the relay will send the event", "event", e.ID, "topic", topic, "err", err)
 	return o.local(ctx, topic, e, stateReady, local)
 }
 
-// taken says why there is a row of that id already.
+// taken returns the error that says why there is a row with that id already: ErrLate or ErrPublished.
 func (o *Outbox) taken(ctx context.Context, id string) error {
 	state, err := o.stateOf(ctx, id)
 	switch {
@@ -131,10 +131,10 @@ func (o *Outbox) taken(ctx context.Context, id string) error {
 	return fmt.Errorf("%w: %s", ErrPublished, id)
 }
 
-// errCommit marks an error of the commit itself: the transaction may have happened.
+// errCommit marks an error of the commit itself: the transaction may be committed.
 var errCommit = errors.New("commit")
 
-// local runs the local transaction once, with the outbox row.
+// local runs the local transaction once, together with the outbox row.
 func (o *Outbox) local(ctx context.Context, topic string, e Event, state string, local func(tx *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.LongestTx)
 	defer cancel()
@@ -143,7 +143,7 @@ func (o *Outbox) local(ctx context.Context, topic string, e Event, state string,
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
-	// The row first: when a check-back has put a tombstone in its place, nothing is done.
+	// The row is first: when a check-back has put a tombstone in its place, nothing is done.
 	if err := o.append(ctx, tx, topic, e, state, time.Time{}); mysql.Duplicate(err) {
 		return o.taken(ctx, e.ID)
 	} else if err != nil {
@@ -158,18 +158,19 @@ func (o *Outbox) local(ctx context.Context, topic string, e Event, state string,
 	return nil
 }
 
-// confirm closes the rows whose end message left half a grace ago, on trust: nothing says that the broker has read it. That is safe while
-// anybody of the service lives, because the broker does not forget a half message that it has no end of. It asks back, again and again,
-// and is answered from the row, which says commit when it is SENT as when it is HALF, and is kept for days. (TestEndMessageLost.)
-// Half a grace is for the case that this process dies: rows that are HALF then are sent once more by the relay of another, and the
-// inboxes absorb it. It is also longer than the broker takes to ask for the first time, so that most losses show in that time.
+// confirm closes the rows whose end message was sent half a grace ago. It does so on trust: nothing says that the broker has read the message.
+// That is safe while any instance of the service lives, because the broker does not forget a half message whose end it does not know. It asks
+// again and again, and is answered from the row, which says commit both as SENT and as HALF, and is kept for days (TestEndMessageLost). Half a
+// grace is for the case that this process dies: rows that are still HALF are sent once more by the relay of another instance, and the inboxes
+// absorb it. It is also longer than the broker takes to ask for the first time, so that most losses show within it.
 func (o *Outbox) confirm(ctx context.Context) {
 	events := o.ended.takeOlder(o.cfg.Grace/2, 500)
 	if len(events) == 0 {
 		return
 	}
 	in, args := mysql.In(events)
-	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
+	_, err := o.db.ExecContext(ctx,
+		`UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
 	if err != nil {
 		slog.WarnContext(ctx, "confirm transactional messages; the relay will send them again", "rows", len(events), "err", err)
 	}

@@ -8,32 +8,33 @@ import (
 )
 
 var (
-	// ErrUnavailable: the transport did not say that it has the event. It may have it all the same; sending it again, with the
-	// same id, is harmless.
+	// ErrUnavailable means that the transport did not say that it has the event. It may have it nevertheless; sending it again with the same id
+	// is harmless.
 	ErrUnavailable = errors.New("the broker is not available")
-	// ErrRefused: the event or its topic is wrong, and will be the next time.
+	// ErrRefused means that the event or its topic is not valid: sending it again fails too.
 	ErrRefused = errors.New("the event is refused")
 )
 
-// MaxAhead is how far ahead a transport must be able to deliver; what is due later is not sent yet.
+// MaxAhead is how long a transport must be able to hold an event back; what is due later is not sent yet.
 const MaxAhead = 72 * time.Hour
 
-// Transport moves events from those who publish to the groups that subscribe. It may deliver an event twice, late and out of
-// order: that is the inbox's business. It must not lose one that Send said it has. Package mqlaws is what each must pass.
+// Transport moves events from publishers to the groups that subscribe. It may deliver an event twice, late or out of order: that is the inbox's
+// business. It must not lose an event for which Send returned nil. Every transport must pass package mqlaws.
 //
 // Its methods may be called by any number of goroutines.
 type Transport interface {
-	// Send hands e over; at is when it may be delivered, at once when zero, at most MaxAhead from now. nil says that e is stored and will
-	// be delivered to every group of topic. Any error is ErrUnavailable or ErrRefused. Nothing is repeated here. ctx bounds the call.
+	// Send hands e to the transport. e may be delivered from at on, at once when at is zero; at is at most MaxAhead from now. nil means that e
+	// is stored and will be delivered to every group of topic. Any error is ErrUnavailable or ErrRefused. Send does not retry. ctx bounds the
+	// call.
 	Send(ctx context.Context, topic string, e Event, at time.Time) error
-	// Listen calls take for each message to s.Group that s wants, until ctx ends; then it returns, after every take has. Up to
-	// s.Workers are under way at a time, those of a subject one after another. take reports whether the message is settled:
-	// what is not is delivered again, here or to another instance of the group. Listen waits for a topic or a broker that
-	// is not there yet; it fails only on a subscription that can never work.
+	// Listen calls take for each message to s.Group that s wants, until ctx ends; it returns after every take has returned. Up to s.Workers
+	// calls are under way at a time, those of a subject one after another. take reports whether the message is settled; one that is not is
+	// delivered again, here or to another instance of the group. Listen waits for a topic or a broker that is not there yet; it fails only on a
+	// subscription that can never work.
 	Listen(ctx context.Context, s Subscription, take func(Delivery) bool) error
-	// Tail calls f for each event of topic from now on until ctx ends, in every process that calls it, those of a subject one
-	// after another. types are the events wanted, all when empty. It keeps no account: what comes while nobody looks is missed, so it is
-	// for what a process shows, not for what it does. Like Listen it waits for a topic that is not there.
+	// Tail calls f for each event of topic from now until ctx ends, in every process that calls it, those of a subject one after another. types
+	// are the event types wanted, all when empty. Tail remembers nothing: what comes while no process looks is missed, so it is for what a
+	// process shows, not for what it does. Like Listen it waits for a topic that is not there yet.
 	Tail(ctx context.Context, topic string, types []string, f func(context.Context, Event)) error
 }
 
@@ -47,16 +48,16 @@ type Halves interface {
 
 // Transactions sends half messages.
 type Transactions interface {
-	// Half stores e as a half message, then calls local in the same goroutine and ends the message as local says. Unknown, or
-	// an end that is lost, is asked about later. born is the database's time before the local transaction, and comes back with
-	// that question. An error is ErrUnavailable or ErrRefused, and says that local was not called. ctx bounds the storing only.
+	// Half stores e as a half message, then calls local in the same goroutine and ends the message as local returns. After Unknown, or when the
+	// end is lost, the transport asks later. born is the database's time before the local transaction, and comes back with that question. An
+	// error is ErrUnavailable or ErrRefused, and means that local was not called. ctx bounds only the storing.
 	Half(ctx context.Context, topic string, e Event, born time.Time, local func() Verdict) error
-	// Answer lets the transport ask this process about the half messages that other processes of the service left, until ctx
-	// ends. topic is any of the service's.
+	// Answer registers this process with the transport as one that can be asked about the half messages that other processes of the service
+	// left, until ctx ends. Any topic of the service will do.
 	Answer(ctx context.Context, topic string) error
 }
 
-// Check says what became of the local transaction of the event id, which goes to topic.
+// Check returns what became of the local transaction of the event id, which goes to topic.
 type Check func(topic, id string, born time.Time) Verdict
 
 // Verdict is how a half message ends.
@@ -65,33 +66,33 @@ type Verdict int
 const (
 	// Unknown leaves the message as it is: the transport asks again.
 	Unknown Verdict = iota
-	// Commit delivers it.
+	// Commit delivers the message.
 	Commit
-	// Rollback forgets it.
+	// Rollback drops the message.
 	Rollback
 )
 
 // History is a Transport that keeps for a while what it delivered.
 type History interface {
 	Transport
-	// Replay calls f for each message that topic took from from until to and still has, those of a subject in order, until f
-	// fails or ctx ends. It begins at position, at the beginning when that is empty, and returns the position to go on at, which
-	// is empty when there is no more. Consumers are not touched. A message that f failed on comes again at the position
-	// returned, with f's error. ErrRefused: the position is not one of this topic.
+	// Replay calls f for each message that topic took between from and to and still has, those of a subject in order, until f fails or ctx ends.
+	// It begins at position, or at the beginning when that is empty, and returns the position to continue at, which is empty when there is no
+	// more. When f fails, Replay returns f's error, and the message comes again at the position returned. Consumers are not affected. ErrRefused
+	// means that position is not one of this topic.
 	Replay(ctx context.Context, topic string, from, to time.Time, position string, f func(Delivery) error) (next string, err error)
 }
 
 // Delivery is a message as it came.
 type Delivery struct {
 	Event Event
-	// Broken says why the body is no event; ID and Body are then what there is.
+	// Broken says why the body is not an event, nil when it is one. Then only ID and Body are meaningful.
 	Broken error
 	// ID is the transport's own, for its log.
 	ID   string
 	Body []byte
 }
 
-// Received reads a message's body.
+// Received returns the Delivery of a message with that body.
 func Received(id string, body []byte) Delivery {
 	d := Delivery{ID: id, Body: body}
 	d.Broken = json.Unmarshal(body, &d.Event)

@@ -24,7 +24,7 @@ func IDs(ctx context.Context, db *sql.DB, query string, args ...any) ([]int64, e
 	return all, rows.Err()
 }
 
-// In returns ?,?,… for IN (…), and the values as its arguments. No values make NULL, which is in nothing.
+// In returns ?,?,… for IN (…), and the values as its arguments. Without values it returns NULL, which no row matches.
 func In[T any](values []T) (string, []any) {
 	if len(values) == 0 {
 		return "NULL", nil

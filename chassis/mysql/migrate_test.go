@@ -11,7 +11,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// TestMigrationMayTakeLong: longer than any statement of a call, as on a big table.
+// TestMigrationMayTakeLong: a migration may take longer than any statement of a call, as on a big table.
 func TestMigrationMayTakeLong(t *testing.T) {
 	t.Parallel()
 	db, err := mysql.Open(mysql.Config{DSN: mysqltest.DSN(t) + "?readTimeout=1s"})

@@ -20,15 +20,15 @@ import (
 
 // Config is the database part of a service's config.yaml.
 type Config struct {
-	// DSN is user:password@tcp(host:port)/database. Options that correctness depends on are added by Open. readTimeout, 30 s, may be chosen.
+	// DSN is user:password@tcp(host:port)/database. Open adds the options that correctness depends on. Only readTimeout may be set; its default
+	// is 30 s.
 	DSN string `yaml:"dsn"`
-	// MaxConns bounds the pool; idle connections are kept up to the same number. 20 when 0.
+	// MaxConns bounds the pool; as many idle connections are kept. Default 20.
 	MaxConns int `yaml:"max_conns"`
 }
 
-// Open makes a pool whose sessions read committed rows (so that a guard in an UPDATE sees the newest row), wait at most
-// 2 s for a lock (less than the coordinator's 3 s of patience), speak UTC and count matched rows as affected. It does not connect
-// yet.
+// Open returns a pool whose sessions read committed rows (so that a guard in an UPDATE sees the newest row), wait at most 2 s for a lock (less
+// than the coordinator's 3 s of patience), use UTC and count matched rows as affected. It does not connect yet.
 func Open(cfg Config) (*sql.DB, error) {
 	c, err := mysql.ParseDSN(cfg.DSN)
 	if err != nil {
@@ -39,7 +39,7 @@ func Open(cfg Config) (*sql.DB, error) {
 	c.InterpolateParams = true
 	c.ClientFoundRows = true
 	c.Timeout = 2 * time.Second
-	// A frozen server must not hold a call for ever; no statement of a call takes this long.
+	// A frozen server must not block a call for ever; no statement of a call takes this long.
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, 30*time.Second)
 	c.WriteTimeout = 10 * time.Second
 	if c.Params == nil {
@@ -90,16 +90,15 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	return s, nil
 }
 
-// Part is the tables of a package that services share, beside their own: goose files, and the name under which it is remembered
-// how far they came.
+// Part is the tables of a package that services share, next to a service's own: goose files, and the name under which their version is kept.
 type Part struct {
 	Name       string
 	Migrations fs.FS
 }
 
-// Migrate brings the database up to the newest of the parts and of the service's own migrations (goose files), in this order.
-// Instances that start at the same time wait for each other. It waits up to 30 s for the server to answer, and then as long as
-// the migrations take: on a big table that may be minutes, and one that is given up on goes on in the server.
+// Migrate migrates the database to the newest version of parts and then of the service's own migrations (goose files). Instances that start at
+// the same time wait for each other. Migrate waits up to 30 s for the server to answer, and then as long as the migrations take: on a big table
+// that may be minutes, and an abandoned one would go on in the server.
 func Migrate(ctx context.Context, db *sql.DB, own fs.FS, parts ...Part) error {
 	if err := await(ctx, db); err != nil {
 		return err
@@ -135,7 +134,7 @@ func Migrate(ctx context.Context, db *sql.DB, own fs.FS, parts ...Part) error {
 	return up(ctx, db, own, goose.DefaultTablename)
 }
 
-// up runs what versions, a table, does not name as done.
+// up runs the migrations that the table versions does not record as done.
 func up(ctx context.Context, db *sql.DB, migrations fs.FS, versions string) error {
 	store, err := database.NewStore(database.DialectMySQL, versions)
 	if err != nil {
@@ -151,7 +150,7 @@ func up(ctx context.Context, db *sql.DB, migrations fs.FS, versions string) erro
 	return nil
 }
 
-// unbounded gives a pool like db, which was made by Open, but without the bounds of time that calls have.
+// unbounded returns a pool like db, which was made by Open, but without the time limits of calls.
 func unbounded(ctx context.Context, db *sql.DB) (*sql.DB, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -191,8 +190,8 @@ func await(ctx context.Context, db *sql.DB) error {
 	}
 }
 
-// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run again, up to
-// four times in all, so fn sets what it reports anew each time. A commit's error is ambiguous.
+// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run again, up to four times in
+// all, so fn must set its results anew each time. An error of the commit is ambiguous.
 func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 	once := func() error {
 		tx, err := db.BeginTx(ctx, nil)
@@ -213,20 +212,19 @@ func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 	}
 }
 
-// Duplicate tells whether err says that a unique key is taken.
+// Duplicate reports whether err means that a unique key is taken.
 func Duplicate(err error) bool {
 	var me *mysql.MySQLError
 	return errors.As(err, &me) && me.Number == 1062
 }
 
-// Deadlock tells whether err says that the transaction was the victim of a deadlock: it is rolled back as a whole.
+// Deadlock reports whether err means that the transaction was the victim of a deadlock: it is rolled back as a whole.
 func Deadlock(err error) bool {
 	var me *mysql.MySQLError
 	return errors.As(err, &me) && me.Number == 1213
 }
 
-// Unavailable tells whether err says that the server could not be reached or gave the statement up, not that the statement
-// was wrong.
+// Unavailable reports whether err means that the server could not be reached or gave up the statement, and not that the statement was wrong.
 func Unavailable(err error) bool {
 	var me *mysql.MySQLError
 	if errors.As(err, &me) {

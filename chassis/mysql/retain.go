@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Retention is how long rows of a table are kept. Table, Column and Where are SQL from the program, never input.
+// Retention says how long rows of a table are kept. Table, Column and Where are SQL of the program, never input.
 type Retention struct {
 	Table string
-	// Where limits it to some of the rows; all when empty.
+	// Where selects the rows it is for, all when empty.
 	Where string
-	// Column is the row's time.
+	// Column holds the row's time.
 	Column string
-	// Keep of 0 keeps for ever.
+	// Keep 0 keeps rows for ever.
 	Keep time.Duration
 }
 
@@ -26,8 +26,8 @@ const (
 	retainPause = 50 * time.Millisecond
 )
 
-// Retain is background work that deletes what is older than rules keep, by the database's clock, in small batches with
-// pauses, so that it never holds up a call. Several instances may run it.
+// Retain returns background work that deletes rows older than rules keep them, by the database's clock, in small batches with pauses, so that it
+// never holds up a call. Several instances may run it.
 func Retain(db *sql.DB, rules ...Retention) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {
@@ -47,7 +47,7 @@ func Retain(db *sql.DB, rules ...Retention) func(context.Context) error {
 	}
 }
 
-// apply deletes all rows that are due and tells how many.
+// apply deletes all rows that are due and returns how many.
 func (r Retention) apply(ctx context.Context, db *sql.DB) (total int64, err error) {
 	if r.Keep <= 0 {
 		return 0, nil

@@ -9,16 +9,16 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// session is a connection whose COMMIT and ROLLBACK are not waited for without end. The driver bounds every statement by its
-// context but these two: while it waits for a server that has gone silent, the rows of the transaction stay locked there.
+// session is a connection whose COMMIT and ROLLBACK have a deadline. The driver bounds every statement but these two by its context: while it
+// waits for a server that has gone silent, the rows of the transaction stay locked there.
 type session struct {
 	conn
 	config *mysql.Config
-	// spent: the transaction may be open still. The connection is not used again.
+	// spent says that a transaction may still be open. The connection is not used again.
 	spent bool
 }
 
-// conn is what the driver's connection offers to database/sql.
+// conn is the methods that the driver's connection has for database/sql.
 type conn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -31,7 +31,7 @@ type conn interface {
 	driver.Validator
 }
 
-// endPatience bounds the end of a transaction, in which nothing waits for a lock.
+// endPatience bounds COMMIT and ROLLBACK, which wait for no lock.
 const endPatience = 3 * time.Second
 
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
@@ -43,14 +43,14 @@ func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx
 
 func (s *session) IsValid() bool { return !s.spent && s.conn.IsValid() }
 
-// transaction ends by the statements that the driver would send.
+// transaction ends with the statements that the driver would send.
 type transaction struct {
 	s   *session
 	ctx context.Context
 }
 
-// Commit waits until the transaction's deadline, not longer than endPatience. That the caller left does not end it: the
-// outcome would be unknown for nothing.
+// Commit waits until the transaction's deadline, at most endPatience. It goes on when the caller leaves: otherwise the outcome would be unknown
+// without need.
 func (t transaction) Commit() error {
 	until := time.Now().Add(endPatience)
 	if deadline, ok := t.ctx.Deadline(); ok && deadline.Before(until) {
@@ -67,7 +67,7 @@ func (t transaction) end(statement string, until time.Time) error {
 	_, err := t.s.conn.ExecContext(ctx, statement, nil)
 	t.s.spent = t.s.spent || err != nil
 	if errors.Is(err, driver.ErrBadConn) {
-		return mysql.ErrInvalidConn // ErrBadConn would say that it may simply be done again
+		return mysql.ErrInvalidConn // ErrBadConn would say that it may be repeated
 	}
 	return err
 }

@@ -20,8 +20,8 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// atCommit is a database that can be reached in two ways: direct, and by way of a network that calls meet before it passes a
-// COMMIT on; it passes nothing more on that connection when meet returns false.
+// atCommit returns a database that is reached in two ways: directly, and through a network that calls meet before it passes on a COMMIT. When
+// meet returns false, it passes on nothing more on that connection.
 func atCommit(t *testing.T, meet func() bool) (via, direct *sql.DB) {
 	t.Helper()
 	dsn := mysqltest.DSN(t)
@@ -47,7 +47,8 @@ func atCommit(t *testing.T, meet func() bool) (via, direct *sql.DB) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _, _ = via.Close(), direct.Close() })
 	require.NoError(t, mysql.Migrate(t.Context(), direct, fstest.MapFS{
-		"0001_counter.sql": {Data: []byte("-- +goose Up\nCREATE TABLE counter (id INT PRIMARY KEY, n INT NOT NULL);\nINSERT INTO counter VALUES (1, 0);")},
+		"0001_counter.sql": {Data: []byte(
+			"-- +goose Up\nCREATE TABLE counter (id INT PRIMARY KEY, n INT NOT NULL);\nINSERT INTO counter VALUES (1, 0);")},
 	}))
 	return via, direct
 }
@@ -85,8 +86,8 @@ func count(ctx context.Context, db *sql.DB) error {
 	})
 }
 
-// TestSilentAtCommit: a server that does not answer a COMMIT is not waited for beyond the deadline, with none a few seconds, and
-// the rows are free again then.
+// TestSilentAtCommit: a COMMIT that the server does not answer ends at the deadline, or after a few seconds when there is none, and then the
+// rows are free again.
 func TestSilentAtCommit(t *testing.T) {
 	t.Parallel()
 	for name, limits := range map[string]struct{ deadline, most time.Duration }{
@@ -118,14 +119,14 @@ func TestCallerLeavesAtCommit(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	via, _ := atCommit(t, func() bool {
 		leave()
-		time.Sleep(100 * time.Millisecond) // the answer comes a while behind
+		time.Sleep(100 * time.Millisecond) // the answer comes a while later
 		return true
 	})
 	require.NoError(t, count(ctx, via))
 	require.ErrorIs(t, ctx.Err(), context.Canceled)
 }
 
-// TestUnsentCommit: a connection whose transaction may be open is not used again: the next BEGIN would commit it.
+// TestUnsentCommit: a connection whose transaction may still be open is not used again: the next BEGIN would commit it.
 func TestUnsentCommit(t *testing.T) {
 	t.Parallel()
 	_, db := atCommit(t, nil)

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Size is how many rows a page has: as many as asked for, 20 where nobody asked. The most is the request's rule.
+// Size returns how many rows a page has: as many as asked for, or 20 when asked is 0. The upper limit is in the request's validation rule.
 func Size(asked int32) int32 {
 	if asked <= 0 {
 		return 20
@@ -15,7 +15,7 @@ func Size(asked int32) int32 {
 	return asked
 }
 
-// Cut makes a page of rows, which were read with a limit of size + 1, and the next page's token, empty when this page is the last.
+// Cut returns a page of rows, which were read with a limit of size + 1, and the next page's token, which is empty when this page is the last.
 func Cut[T any](rows []T, size int32, token func(T) string) ([]T, string) {
 	if len(rows) <= int(size) {
 		return rows, ""
@@ -24,12 +24,12 @@ func Cut[T any](rows []T, size int32, token func(T) string) ([]T, string) {
 	return rows, token(rows[size-1])
 }
 
-// BadToken is the error for a token that no page had.
+// BadToken returns the error for a token that no page returned.
 func BadToken(token string) error {
 	return fmt.Errorf("page_token %.100q: send next_page_token of the page before, or none", token)
 }
 
-// CheckID fails with BadToken unless token is empty or the id of a row (UUID version 7) as it is written there.
+// CheckID returns BadToken unless token is empty or a row's id (a UUID of version 7) in its canonical form.
 func CheckID(token string) error {
 	if token == "" {
 		return nil

@@ -23,7 +23,7 @@ func TestCut(t *testing.T) {
 	assert.EqualValues(t, 7, page.Size(7))
 }
 
-// TestCheckID: another spelling of an id would be another place in the list, or none.
+// TestCheckID: another spelling of an id would be another place in the list, or no place.
 func TestCheckID(t *testing.T) {
 	t.Parallel()
 	id, err := uuid.NewV7()

@@ -1,4 +1,4 @@
 package port
 
-// Free is for the tests.
+// Free exports free for the tests.
 var Free = free

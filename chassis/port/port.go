@@ -1,7 +1,7 @@
 // Package port chooses ports on 127.0.0.1 for servers that may be killed and started again.
 //
-// A port that the kernel chooses (":0") will not do for those: it is one of those that outgoing connections take, so that while
-// the server is away a client, even its own, can have it.
+// A port that the kernel chooses (":0") will not do for them: it is one of those that outgoing connections take, so while the server is down a
+// client, even its own, may get it.
 package port
 
 import (
@@ -23,14 +23,14 @@ const (
 	count  = 12000
 )
 
-// A Claim keeps a port from everyone else who chooses one by this package, in any process.
+// A Claim keeps a port from everyone else who chooses one with this package, in any process.
 type Claim struct {
 	Port int
 	held []net.Listener
 }
 
-// Take chooses a port on which nobody listens. The ports that lie so far above (below, when negative) it are free and claimed too.
-// The claim holds until it is closed or the process ends, however it ends; nobody listens on the port meanwhile.
+// Take chooses a port on which nobody listens. The ports at the offsets besides from it, which may be negative, are free and claimed too. The
+// claim holds until it is closed or the process ends, however it ends. Take itself does not listen on the port.
 func Take(besides ...int) (*Claim, error) {
 	var last error
 	for range 1000 {
@@ -58,8 +58,8 @@ func (c *Claim) take(besides []int) error {
 	return nil
 }
 
-// free fails when somebody listens on the port. It connects instead of listening itself: a process forked meanwhile would hold the
-// listener open for a moment, and who is given the port could not have it. (Not every fork of Go's takes syscall.ForkLock.)
+// free returns an error when somebody listens on the port. It connects instead of listening itself: a process forked meanwhile would hold the
+// listener open for a moment, and the caller could not listen on its port. (Not every fork in Go takes syscall.ForkLock.)
 func free(port int) error {
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
@@ -73,10 +73,10 @@ func free(port int) error {
 	return err
 }
 
-// Addr is the port on 127.0.0.1 as host:port.
+// Addr returns 127.0.0.1 and the port as host:port.
 func (c *Claim) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)) }
 
-// Close lets others choose the port. A second time it does nothing.
+// Close lets others choose the port. A second call does nothing.
 func (c *Claim) Close() {
 	for _, l := range c.held {
 		_ = l.Close()

@@ -14,7 +14,7 @@ import (
 	"example.com/fourfold/chassis/port"
 )
 
-// TestTake: the ports are below those of outgoing connections, can be listened on, and nobody is given one twice.
+// TestTake: the ports are below those of outgoing connections, can be listened on, and none is chosen twice.
 func TestTake(t *testing.T) {
 	t.Parallel()
 	taken := map[int]bool{}
@@ -33,7 +33,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestTaken: a port on which somebody listens is nobody's, whoever that is and on whichever address.
+// TestTaken: a port on which somebody listens is not chosen, on whichever address.
 func TestTaken(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", ""} {
@@ -46,7 +46,8 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// TestOtherProcess: a claim holds against other processes until it is closed. Not beside TestTake, which may take the port then.
+// TestOtherProcess: a claim holds against other processes until it is closed. It does not run in parallel with TestTake, which might take the
+// port.
 func TestOtherProcess(t *testing.T) {
 	if at := os.Getenv("CLAIMED"); at != "" { // the other process
 		_, err := net.Listen("unix", at)

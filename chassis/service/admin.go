@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/chassis/failpoint"
 )
 
-// admin is the private port of a service: its probes, and the faults.
+// admin serves the private port of a service: its probes, metrics and faults.
 type admin struct {
 	*http.ServeMux
 	probes *http.ServeMux
@@ -41,8 +41,7 @@ func (a *admin) ready(name string, run func(context.Context) error) {
 	a.checks = append(a.checks, check{name, run})
 }
 
-// readyz answers 200, or 503 with the checks that failed and why. The checks run at once, so that a slow one does not make the
-// others late.
+// readyz answers 200, or 503 with the checks that failed and why. The checks run concurrently, so that a slow one does not delay the others.
 func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()

@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Config is what every service's config.yaml has besides its own keys.
+// Config is the part of config.yaml that every service has besides its own keys.
 type Config struct {
 	GRPC struct {
 		// Addr is host:port; port 0 takes a free one.
@@ -25,7 +25,7 @@ type Config struct {
 		Timeout time.Duration `yaml:"timeout"`
 	} `yaml:"grpc"`
 	Admin struct {
-		// Addr is host:port of /healthz, /readyz, /metrics and /faults. It has no authentication: keep it private.
+		// Addr is host:port of /healthz, /readyz, /metrics and /faults. There is no authentication: keep it private.
 		Addr string `yaml:"addr"`
 	} `yaml:"admin"`
 	Log struct {
@@ -38,9 +38,9 @@ type Config struct {
 	IdentityKeys string `yaml:"identity_keys"`
 }
 
-// Load reads the configuration into cfg, a pointer to a struct with yaml tags: the file at path, or defaults when path is empty. A
-// value that is written as ${NAME:default} is the environment variable NAME, or default (which may hold colons) when that is unset or
-// empty. A time.Duration reads "3s". Load fails and names the keys when one has no field in cfg, or a value does not fit its field.
+// Load reads the configuration into cfg, a pointer to a struct with yaml tags: the file at path, or defaults when path is empty. A value written
+// as ${NAME:default} is the environment variable NAME, or default (which may hold colons) when that is unset or empty. A time.Duration is
+// written as "3s". When a key has no field in cfg, or a value does not fit its field, Load returns an error that names the keys.
 func Load(path string, defaults []byte, cfg any) error {
 	data := defaults
 	if path != "" {
@@ -56,8 +56,9 @@ func Load(path string, defaults []byte, cfg any) error {
 	var seen mapstructure.Metadata
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result: cfg, Metadata: &seen, TagName: "yaml", Squash: true,
-		MatchName:  func(key, field string) bool { return key == field },
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(exact, mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToBasicTypeHookFunc()),
+		MatchName: func(key, field string) bool { return key == field },
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(exact, mapstructure.StringToTimeDurationHookFunc(),
+			mapstructure.StringToBasicTypeHookFunc()),
 	})
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func Load(path string, defaults []byte, cfg any) error {
 	return nil
 }
 
-// in names the file at path in an error; the built-in configuration has none.
+// in returns a space and path for an error, or nothing for the built-in configuration.
 func in(path string) string {
 	if path == "" {
 		return ""
@@ -80,7 +81,8 @@ func in(path string) string {
 	return " " + path
 }
 
-// exact refuses what would be read as something else: a number where a duration belongs is nanoseconds, a fraction loses its digits.
+// exact refuses values that would be read as something else: a number for a duration would be nanoseconds, a fraction for an integer would lose
+// its digits.
 func exact(from, to reflect.Type, value any) (any, error) {
 	switch {
 	case to == reflect.TypeFor[time.Duration]() && from.Kind() != reflect.String:
@@ -91,7 +93,7 @@ func exact(from, to reflect.Type, value any) (any, error) {
 	return value, nil
 }
 
-// resolved returns v with the environment put into its texts.
+// resolved returns v with the environment's values in its strings.
 func resolved(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -36,7 +36,7 @@ mysql:
 `
 
 func TestLoadTakesDefaults(t *testing.T) {
-	t.Setenv("FAULTS", "") // set but empty is as unset
+	t.Setenv("FAULTS", "") // set but empty counts as unset
 	var cfg settings
 	require.NoError(t, service.Load("", []byte(defaults), &cfg))
 	assert.Equal(t, "127.0.0.1:9005", cfg.GRPC.Addr)
@@ -78,13 +78,13 @@ func TestLoadReadsTheFileInPlaceOfDefaults(t *testing.T) {
 	})
 }
 
-// TestLoadIsSilent: a process whose configuration is fine says nothing about it. Kratos would, before the logger is set.
+// TestLoadIsSilent: Load logs nothing about a configuration that is fine. Kratos would, before the logger is set.
 func TestLoadIsSilent(t *testing.T) {
 	if os.Getenv("LOAD_AND_EXIT") != "" {
 		if err := service.Load("", []byte(defaults), new(settings)); err != nil {
 			panic(err)
 		}
-		time.Sleep(50 * time.Millisecond) // its watcher speaks when it ends
+		time.Sleep(50 * time.Millisecond) // its watcher logs when it ends
 		os.Exit(0)
 	}
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
@@ -94,7 +94,7 @@ func TestLoadIsSilent(t *testing.T) {
 	assert.Empty(t, string(said))
 }
 
-// TestLoadIsStrict: a key that nobody reads, and a value that would be read as something else, are refused by name.
+// TestLoadIsStrict: an unknown key, and a value that would be read as something else, are refused by name.
 func TestLoadIsStrict(t *testing.T) {
 	type part struct {
 		Timeout time.Duration `yaml:"timeout"`
@@ -133,7 +133,8 @@ func TestLoadIsStrict(t *testing.T) {
 		require.ErrorContains(t, service.Load("", []byte(text), new(strict)), want, text)
 	}
 	var cfg strict
-	require.NoError(t, service.Load("", []byte("part: {timeout: 1m30s, tries: '3', name: '${STRICT_NAME:}', on: '${ABSENT:true}'}\naddrs: {any: {}}"), &cfg))
+	require.NoError(t, service.Load("",
+		[]byte("part: {timeout: 1m30s, tries: '3', name: '${STRICT_NAME:}', on: '${ABSENT:true}'}\naddrs: {any: {}}"), &cfg))
 	assert.Equal(t, part{Timeout: 90 * time.Second, Tries: 3, Name: "007", On: true}, cfg.Part)
 	require.NoError(t, service.Load("", nil, &cfg), "an empty file")
 }

@@ -10,9 +10,8 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
-// Dial prepares a connection to another service at host:port, or to its instances at host:port,host:port, which are called in
-// turn; it connects with the first call. A service that is back is used at once instead of after gRPC's growing pause. A call that
-// was sent is not repeated.
+// Dial prepares a connection to another service at host:port, or to its instances at host:port,host:port, which are called in turn. It connects
+// with the first call. A service that is back is used at once, not after gRPC's growing pause. A call that was sent is not repeated.
 func Dial(addr string) (*grpc.ClientConn, error) {
 	target, err := instances.Target(addr)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"example.com/fourfold/chassis/service/servicetest"
 )
 
-// instance is one of a service, which can die and come back at its address.
+// instance is an instance of a service that can die and come back at its address.
 type instance struct {
 	healthv1.UnimplementedHealthServer
 	addr   string
@@ -52,7 +52,7 @@ func newInstance(t *testing.T) *instance {
 	return i
 }
 
-// dial gives a call over a connection to addr.
+// dial returns a function that makes one call over a connection to addr.
 func dial(t *testing.T, addr string) func() error {
 	t.Helper()
 	conn, err := service.Dial(addr)
@@ -85,8 +85,8 @@ func used(t *testing.T, call func() error, all ...*instance) {
 	}, 3*time.Second, 5*time.Millisecond)
 }
 
-// usedAtOnce calls an instance that is back, once more if need be: a call dials by itself and waits a quarter of a second, which a busy
-// machine may exceed; gRPC alone would dial up to a second later.
+// usedAtOnce calls an instance that is back, a second time if the first call fails: a call connects by itself and waits a quarter of a second
+// for that, which may not be enough on a busy machine; gRPC alone would connect up to a second later.
 func usedAtOnce(t *testing.T, call func() error) {
 	t.Helper()
 	if err := call(); err != nil {
@@ -159,7 +159,7 @@ func TestRollingRestart(t *testing.T) {
 	for n := range 12 {
 		i := all[n%2]
 		i.server.GracefulStop()
-		time.Sleep(100 * time.Millisecond) // what a start takes
+		time.Sleep(100 * time.Millisecond) // as long as a start takes
 		i.start(t)
 	}
 	close(stop)
@@ -193,7 +193,7 @@ func TestUnansweredCallIsNotRepeated(t *testing.T) {
 	require.NoError(t, call(), "there was another one")
 }
 
-// TestFrozenInstance: one that says nothing any more, though its connection stands, is left out before long.
+// TestFrozenInstance: an instance that has gone silent, though its connection stands, is soon left out.
 func TestFrozenInstance(t *testing.T) {
 	t.Parallel()
 	one, two := newInstance(t), newInstance(t)

@@ -11,8 +11,8 @@ import (
 	"example.com/fourfold/chassis/mysql"
 )
 
-// hideFaults gives an error that no handler named its place in the API: 503 to be repeated after metadata.retry_after
-// seconds when the database or the time is gone, else 500. The cause goes to the log, not to the caller.
+// hideFaults turns an error that no handler named into one of the API: 503, to be repeated after metadata.retry_after seconds, when the database
+// is away or the time is over, else 500. The cause goes to the log, not to the caller.
 func hideFaults(next middleware.Handler) middleware.Handler {
 	return func(ctx context.Context, req any) (any, error) {
 		reply, err := next(ctx, req)

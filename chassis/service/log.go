@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
-// newLogger writes JSON lines, each with the service's name, its trace and what was noted about the call.
+// newLogger returns a logger that writes JSON lines, each with the service's name, its trace and what was noted about the call.
 func newLogger(w io.Writer, level, name string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -42,7 +42,7 @@ func (l kratosLog) Log(level klog.Level, kv ...any) error {
 	return nil
 }
 
-// logCalls logs each call that failed for a reason the caller cannot know (5xx) as a warning, the others at debug.
+// logCalls logs each call: one that failed for a reason the caller cannot know (5xx) as a warning, the others at debug.
 func logCalls(log *slog.Logger) middleware.Middleware {
 	return func(next middleware.Handler) middleware.Handler {
 		return func(ctx context.Context, req any) (any, error) {

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// Command is what the program of a service does besides serving.
+// Command is something that the program of a service does besides serving.
 type Command[C any] struct {
 	// Name is the word on the command line.
 	Name string
-	// Run gets what follows the name.
+	// Run is called with the arguments that follow the name.
 	Run func(ctx context.Context, cfg C, args []string) error
 }
 
@@ -22,7 +22,7 @@ type Command[C any] struct {
 //	name [-conf FILE]                  serves, until it is told to stop
 //	name [-conf FILE] COMMAND …        runs one of commands
 //
-// defaults is the configuration when there is no FILE. An error is written to stderr, and the exit code is 1.
+// defaults is the configuration when there is no FILE. An error is written to stderr, and the program exits with code 1.
 func Main[C any](name string, defaults []byte, serve func(context.Context, C) error, commands ...Command[C]) {
 	if err := command(context.Background(), name, os.Args[1:], defaults, serve, commands); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
@@ -30,7 +30,8 @@ func Main[C any](name string, defaults []byte, serve func(context.Context, C) er
 	}
 }
 
-func command[C any](ctx context.Context, name string, args []string, defaults []byte, serve func(context.Context, C) error, commands []Command[C]) error {
+func command[C any](ctx context.Context, name string, args []string, defaults []byte, serve func(context.Context, C) error,
+	commands []Command[C]) error {
 	flags := flag.NewFlagSet(name, flag.ExitOnError)
 	conf := flags.String("conf", "", "configuration file; the built-in one when empty")
 	_ = flags.Parse(args) // exits on an error

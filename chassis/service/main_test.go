@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCommand: without a word the program serves; a word is one of its commands, which gets what follows; any other is refused.
+// TestCommand: without arguments the program serves; a word names a command, which gets the arguments that follow; any other word is refused.
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	type config struct {

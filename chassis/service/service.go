@@ -30,9 +30,9 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
-// Service is one running service. Register the gRPC services on GRPC, add readiness checks and background work, Run.
+// Service is one running service. Register the gRPC services on GRPC, add readiness checks and background work, then call Run.
 type Service struct {
-	// GRPC is where the service registers its RPCs; nil for a service without (the gateway).
+	// GRPC is the server on which the service registers its RPCs, nil for a service without any (the gateway).
 	GRPC *grpc.Server
 	Log  *slog.Logger
 
@@ -43,15 +43,15 @@ type Service struct {
 	work    []func(context.Context) error
 	closers []func()
 	migrate func(context.Context) error
-	flush   func(context.Context) error // of the last spans
+	flush   func(context.Context) error // exports the last spans
 
 	stopping atomic.Bool
 	told     chan struct{} // closed when stopping
 	lameDuck time.Duration
 }
 
-// New makes a service called name with a gRPC server that recovers from panics, checks who may call (access.v1.level of
-// each method) and validates requests. It reads the public keys from cfg.IdentityKeys.
+// New returns a service called name with a gRPC server that recovers from panics, checks who may call (access.v1.level of each method) and
+// validates requests. It reads the public keys from cfg.IdentityKeys.
 func New(name string, cfg Config) (*Service, error) {
 	s, err := NewBare(name, cfg)
 	if err != nil {
@@ -77,7 +77,7 @@ func New(name string, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// NewBare makes a service without a gRPC server: add what it serves with Serve.
+// NewBare returns a service without a gRPC server. Add what it serves with Serve.
 func NewBare(name string, cfg Config) (*Service, error) {
 	log, err := newLogger(os.Stderr, cfg.Log.Level, name)
 	if err != nil {
@@ -100,7 +100,7 @@ func NewBare(name string, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// Name is what New was told.
+// Name returns the name given to New.
 func (s *Service) Name() string { return s.name }
 
 // Serve adds a server that starts and stops with the service.
@@ -109,14 +109,14 @@ func (s *Service) Serve(srv transport.Server) { s.servers = append(s.servers, sr
 // Ready adds a check to /readyz. It must answer within two seconds.
 func (s *Service) Ready(name string, check func(context.Context) error) { s.admin.ready(name, check) }
 
-// Probes serves /healthz, /readyz and /metrics, as the admin port does, for a service that answers them on another port too.
+// Probes returns a handler of /healthz, /readyz and /metrics, as the admin port has, for a service that answers them on another port too.
 func (s *Service) Probes() http.Handler { return s.admin.probes }
 
-// Go adds background work that runs until its context ends. An error of it stops the service.
+// Go adds background work that runs until its context ends. If it returns an error, the service stops.
 func (s *Service) Go(work func(context.Context) error) { s.work = append(s.work, work) }
 
-// Database prepares a pool for the service's own database, which the service is ready only with. Run brings it up to the newest of parts
-// and of the service's own migrations before anything is served; Close closes it.
+// Database prepares a pool for the service's own database, without which the service is not ready. Run migrates it to the newest version of
+// parts and of the service's own migrations before anything is served; Close closes it.
 func (s *Service) Database(cfg mysql.Config, own fs.FS, parts ...mysql.Part) (*sql.DB, error) {
 	db, err := mysql.Open(cfg)
 	if err != nil {
@@ -128,31 +128,31 @@ func (s *Service) Database(cfg mysql.Config, own fs.FS, parts ...mysql.Part) (*s
 	return db, nil
 }
 
-// OnClose adds what Close does, before what was added earlier.
+// OnClose adds a function that Close calls, before those that were added earlier.
 func (s *Service) OnClose(f func()) { s.closers = append(s.closers, f) }
 
-// Close ends what the service holds. Call it when Run has returned, or is not going to be called.
+// Close releases what the service holds. Call it after Run has returned, or when Run will not be called.
 func (s *Service) Close() {
 	for _, f := range slices.Backward(s.closers) {
 		f()
 	}
 }
 
-// LameDuck lets the service go on serving for d when it is told to stop, not ready any more, so that a load balancer finds that
-// out before calls are refused. A server of gRPC needs none: it tells its clients itself.
+// LameDuck sets how long the service goes on serving after it is told to stop. It is not ready in that time, so that a load balancer notices
+// before calls are refused. A gRPC server does not need it: it tells its clients itself.
 func (s *Service) LameDuck(d time.Duration) { s.lameDuck = d }
 
-// Stopping tells whether the service was told to stop.
+// Stopping reports whether the service was told to stop.
 func (s *Service) Stopping() bool { return s.stopping.Load() }
 
-// Told is closed when the service is told to stop: for calls that have no end of their own.
+// Told returns a channel that is closed when the service is told to stop, for calls that have no end of their own.
 func (s *Service) Told() <-chan struct{} { return s.told }
 
-// stopTimeout bounds how long the calls under way may take to end when the service stops.
+// stopTimeout bounds how long the calls under way may take when the service stops.
 const stopTimeout = 15 * time.Second
 
-// Run migrates the database and serves until ctx ends or SIGTERM or SIGINT comes, then finishes the calls under way and returns. It
-// refuses to start when an RPC has no access level.
+// Run migrates the database and serves until ctx ends or SIGTERM or SIGINT comes, then finishes the calls under way and returns. It returns an
+// error without serving when an RPC has no access level.
 func (s *Service) Run(ctx context.Context) error {
 	if s.GRPC != nil {
 		if err := identity.CheckLevels(s.GRPC.GetServiceInfo()); err != nil {
@@ -177,7 +177,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 	})
 	app := kratos.New(
-		kratos.Context(context.WithoutCancel(ctx)), // the calls' parent: they end in their answer
+		kratos.Context(context.WithoutCancel(ctx)), // the calls' parent: they are answered, not canceled
 		kratos.Name(s.name),
 		kratos.BeforeStop(func(context.Context) error {
 			retire()

@@ -31,8 +31,8 @@ func (slowShop) GetProduct(context.Context, *inventoryv1.GetProductRequest) (*in
 	return &inventoryv1.Product{Sku: "tea"}, err
 }
 
-// TestStopAnswersTheCallUnderWay: a service that is told to stop takes no new call, answers the one that it has, goes on with its
-// background work until then, and ends well.
+// TestStopAnswersTheCallUnderWay: a service that is told to stop takes no new call, answers the one under way, goes on with its background work
+// until then, and ends without an error.
 func TestStopAnswersTheCallUnderWay(t *testing.T) {
 	const mark = "STOPPED_SERVICE"
 	if addr := os.Getenv(mark); addr != "" {
@@ -99,7 +99,7 @@ func TestStopAnswersTheCallUnderWay(t *testing.T) {
 	assert.NoError(t, child.Wait())
 }
 
-// stopped is the service, in a process of its own.
+// stopped is the service's program, run in a process of its own.
 func stopped(where string) int {
 	var cfg service.Config
 	parts := strings.Split(where, ",")

@@ -5,12 +5,12 @@ import (
 	"database/sql"
 )
 
-// pass writes the phase's barrier row in tx and tells whether the phase is to run. The rows and their meaning are DTM's (its
-// client's table barrier and reasons), so its tools read them.
+// pass writes the phase's barrier row in tx and reports whether the phase must run. The rows have the meaning that DTM's client gives them
+// (table barrier, column reason), so DTM's tools can read them.
 //
-// A Cancel first takes the place of its Try: when that row was not there, the Try never ran (empty rollback) and will find
-// its place taken when it comes (hanging). It stops at the first error: behind a deadlock the session is outside
-// the transaction, and a second INSERT would commit on its own.
+// A Cancel first takes the place of its Try: when that row was not there, the Try never ran (empty rollback) and will find its place taken when
+// it comes (hanging). pass stops at the first error: after a deadlock the session is outside the transaction, and a second INSERT would commit
+// on its own.
 func pass(ctx context.Context, tx *sql.Tx, c call) (bool, error) {
 	if c.phase == Cancel {
 		empty, err := take(ctx, tx, c, Try)
@@ -25,7 +25,7 @@ func pass(ctx context.Context, tx *sql.Tx, c call) (bool, error) {
 	return take(ctx, tx, c, c.phase)
 }
 
-// take inserts the row of a phase and tells whether it was not there.
+// take inserts the row of a phase and reports whether it was new.
 func take(ctx context.Context, tx *sql.Tx, c call, of Phase) (bool, error) {
 	res, err := tx.ExecContext(ctx,
 		"INSERT IGNORE INTO barrier (trans_type, gid, branch_id, op, barrier_id, reason) VALUES ('tcc', ?, ?, ?, '01', ?)",

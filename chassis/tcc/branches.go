@@ -13,15 +13,16 @@ import (
 	"example.com/fourfold/chassis/service"
 )
 
-// Branches are what one service has in global transactions: its participants share keys and the table barrier.
+// Branches are one service's part in global transactions. Its participants share keys and the table barrier.
 type Branches struct {
 	Keys    Keys
 	db      *sql.DB
 	subject string
 }
 
-// OpenBranches reads keys as ParseKeys does, names what transactions are about subject in log lines and spans ("order", say), lets svc delete barrier rows of db that are older than keep (MinKeepBarrier at least, 0 for
-// never), and lets its gRPC server read the coordinator's calls.
+// OpenBranches returns the branches of svc, whose database is db. keys is parsed by ParseKeys; subject names what transactions are about in log
+// lines and spans, "order" for example. From Run on, svc deletes barrier rows older than keep (at least MinKeepBarrier, 0 for never). Its gRPC
+// server can read the coordinator's calls.
 func OpenBranches(svc *service.Service, db *sql.DB, subject, keys string, keep time.Duration) (*Branches, error) {
 	parsed, err := ParseKeys(keys)
 	if err != nil {
@@ -36,14 +37,15 @@ func OpenBranches(svc *service.Service, db *sql.DB, subject, keys string, keep t
 	return &Branches{Keys: parsed, db: db, subject: subject}, nil
 }
 
-// Participant makes the participant called name, a word for logs and metrics.
+// Participant returns the participant called name, a word for logs and metrics.
 func (b *Branches) Participant(name string) *Participant {
 	p := NewParticipant(name, b.db, b.Keys)
 	p.subject = b.subject
 	return p
 }
 
-// registerCodec lets this process' gRPC servers read the coordinator's calls: they come as content-subtype dtm_raw and are plain protobuf.
+// registerCodec enables this process' gRPC servers to read the coordinator's calls: they come with content-subtype dtm_raw and are plain
+// protobuf.
 var registerCodec = sync.OnceFunc(func() { encoding.RegisterCodecV2(rawCodec{encoding.GetCodecV2(encodingproto.Name)}) })
 
 type rawCodec struct{ encoding.CodecV2 }

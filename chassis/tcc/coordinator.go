@@ -31,10 +31,10 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
-// Status is where the coordinator has a global transaction.
+// Status is the state of a global transaction at the coordinator.
 type Status string
 
-// The coordinator's own words, and Unknown for a gid it has no record of.
+// The statuses in the coordinator's own words, and Unknown for a gid it has no record of.
 const (
 	Unknown   Status = "unknown"
 	Prepared  Status = "prepared"
@@ -44,21 +44,20 @@ const (
 	Failed    Status = "failed"
 )
 
-// Coordinator talks to the DTM server. Its methods may be called concurrently; every error but those documented is
-// ambiguous: the coordinator may have done what was asked.
+// Coordinator is a client of the DTM server. Its methods may be called concurrently. Errors are ambiguous unless documented otherwise: the
+// coordinator may have done what was asked.
 type Coordinator struct {
 	conn   *grpc.ClientConn
 	dtm    dtmgpb.DtmClient
 	admins []string
-	// answered is which of the admins did last.
+	// answered is the index of the admin that answered last.
 	answered atomic.Int32
 	keys     Keys
 	http     http.Client
 }
 
-// Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be
-// a list of several instances with commas between; they work on one log, so any of them can take any call. It does not connect
-// yet.
+// Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be a list of several
+// instances, separated by commas; they work on one log, so any of them can take any call. Dial does not connect yet.
 func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
 	target, err := instances.Target(addr)
 	if err != nil {
@@ -124,8 +123,7 @@ func (c *Coordinator) Prepare(ctx context.Context, gid, subject string, timeoutT
 	return t, err
 }
 
-// Register adds a branch, so that it will be confirmed or canceled whatever happens. Register one after another: the order
-// counts.
+// Register adds a branch, so that it will be confirmed or canceled whatever happens. Call it for one branch after another: the order matters.
 func (t *Transaction) Register(ctx context.Context, b Branch) error {
 	payload, err := proto.Marshal(b.Payload)
 	if err != nil {
@@ -141,7 +139,7 @@ func (t *Transaction) Register(ctx context.Context, b Branch) error {
 	return err
 }
 
-// TryContext is the context to call branchID's Try of another service with.
+// TryContext returns the context for a call of branchID's Try in another service.
 func (t *Transaction) TryContext(ctx context.Context, branchID string) context.Context {
 	pairs := []string{"dtm-gid", t.gid, "dtm-trans_type", "tcc", "dtm-branch_id", branchID, "dtm-op", string(Try)}
 	for k, v := range t.headers {
@@ -150,22 +148,22 @@ func (t *Transaction) TryContext(ctx context.Context, branchID string) context.C
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
 }
 
-// LocalTryContext is the context to call branchID's Try of this very process with.
+// LocalTryContext returns the context for a call of branchID's Try in this process.
 func (t *Transaction) LocalTryContext(ctx context.Context, branchID string) context.Context {
 	return context.WithValue(ctx, localCall{}, call{gid: t.gid, branchID: branchID, phase: Try, mac: t.headers[macHeader]})
 }
 
-// Submit asks to confirm all branches. It may be repeated, also while another one is under way: the coordinator (deploy/dtm; not DTM's
-// own server, which would lose the Confirms) confirms once and answers the others alike. nil means decided: every branch
-// will be confirmed. An error that is Refused is final: the coordinator cancels the transaction, or does not know it. After every other
-// error it may or may not be decided.
+// Submit asks to confirm all branches. It may be repeated, even while another Submit is under way: the coordinator (deploy/dtm; not DTM's own
+// server, which would lose the Confirms) confirms once and gives all the same answer. nil means that the transaction is decided: every branch
+// will be confirmed. An error for which Refused returns true is final: the coordinator cancels the transaction, or does not know it. After any
+// other error the transaction may or may not be decided.
 func (t *Transaction) Submit(ctx context.Context) error {
 	_, err := t.c.dtm.Submit(ctx, t.request)
 	return err
 }
 
-// Abort asks to cancel all branches. reason is kept by the coordinator for people, cut to 200 bytes. The answer is a hint, and
-// a lost Abort is made up for by the time-out.
+// Abort asks to cancel all branches. The coordinator keeps reason, cut to 200 bytes, for people to read. The answer is only a hint: if the Abort
+// is lost, the time-out cancels the transaction.
 func (t *Transaction) Abort(ctx context.Context, reason string) error {
 	req := proto.CloneOf(t.request)
 	req.RollbackReason = reason[:min(len(reason), 200)]
@@ -173,7 +171,7 @@ func (t *Transaction) Abort(ctx context.Context, reason string) error {
 	return err
 }
 
-// Status asks where gid stands. Unlike the other calls an error here says nothing was learnt.
+// Status returns the status of gid. Unlike with the other calls, an error means only that nothing was learnt.
 func (c *Coordinator) Status(ctx context.Context, gid string) (Status, error) {
 	var reply struct {
 		Transaction *struct {
@@ -193,8 +191,8 @@ func (c *Coordinator) Status(ctx context.Context, gid string) (Status, error) {
 	return reply.Transaction.Status, nil
 }
 
-// Hasten makes the coordinator retry gid now instead of after its growing pause. Only for a submitted or aborting
-// transaction: on a prepared one it would delay the time-out.
+// Hasten makes the coordinator retry gid now instead of after its growing pause. Call it only for a submitted or aborting transaction: for a
+// prepared one it would delay the time-out.
 func (c *Coordinator) Hasten(ctx context.Context, gid string) error {
 	body, err := json.Marshal(map[string]string{"gid": gid})
 	if err == nil {
@@ -203,8 +201,8 @@ func (c *Coordinator) Hasten(ctx context.Context, gid string) error {
 	return err
 }
 
-// adminCall asks the instance that answered last, then the others: one that cannot read the log (500) is as good as silent. What
-// it asks for may be asked twice.
+// adminCall asks the instance that answered last, then the others: one that cannot read the log (500) counts as silent. So a call may reach two
+// instances.
 func (c *Coordinator) adminCall(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	var silent error
 	for i, first := 0, int(c.answered.Load()); i < len(c.admins); i++ {

@@ -54,7 +54,7 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// TestSeveralCoordinators: calls go to all, and on when one is away; questions go to one that answers.
+// TestSeveralCoordinators: calls are spread over all, and go on when one is away; questions go to one that answers.
 func TestSeveralCoordinators(t *testing.T) {
 	t.Parallel()
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
@@ -109,7 +109,7 @@ func TestDialRefusesWhatIsNoAdmin(t *testing.T) {
 	}
 }
 
-// TestSilentCoordinator: one that accepts questions and does not answer them holds nobody for long, and only once.
+// TestSilentCoordinator: an instance that accepts questions and does not answer delays only the first, and not for long.
 func TestSilentCoordinator(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

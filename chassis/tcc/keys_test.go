@@ -12,8 +12,7 @@ import (
 	"example.com/fourfold/chassis/tcc"
 )
 
-// TestCheckCall: what CallHeaders puts into a call's metadata is accepted for that method and those parts, under an older key too,
-// and nothing else is.
+// TestCheckCall: the headers of CallHeaders are accepted for that method and those parts, also with an older key, and nothing else is.
 func TestCheckCall(t *testing.T) {
 	t.Parallel()
 	const old, current = "k1:00112233445566778899aabbccddeeff", "k2:ffeeddccbbaa99887766554433221100"
@@ -45,7 +44,8 @@ func TestCheckCall(t *testing.T) {
 			"no MAC":          check(nil, "/a/B", "event-1", "order-1", "7"),
 			"no metadata":     receiver.CheckCall(t.Context(), "/a/B", "event-1", "order-1", "7"),
 			"unknown key":     parse("k3:00112233445566778899aabbccddeeff").CheckCall(with(headers), "/a/B", "event-1", "order-1", "7"),
-			"a wrong key":     parse("k1:ff112233445566778899aabbccddeeff,k2:00eeddccbbaa99887766554433221100").CheckCall(with(headers), "/a/B", "event-1", "order-1", "7"),
+			"a wrong key": parse("k1:ff112233445566778899aabbccddeeff,k2:00eeddccbbaa99887766554433221100").CheckCall(with(headers), "/a/B",
+				"event-1", "order-1", "7"),
 		} {
 			assert.Equal(t, 403, kerrors.Code(err), name)
 			assert.ErrorIs(t, err, tcc.ErrForged, name)

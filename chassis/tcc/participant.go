@@ -26,8 +26,8 @@ import (
 // Phase is one of the three calls of a branch.
 type Phase string
 
-// The phases, as the coordinator names them. Try may refuse: an error of Kratos code 409 is the business' refusal, any other means that it
-// is unknown whether the phase had its effect. Confirm and Cancel must not refuse.
+// The phases, as the coordinator names them. Try may refuse: a Kratos error with code 409 is a refusal by the business. Any other error means
+// that it is unknown whether the phase had its effect. Confirm and Cancel must not refuse.
 const (
 	Try     Phase = "try"
 	Confirm Phase = "confirm"
@@ -35,22 +35,21 @@ const (
 )
 
 var (
-	// ErrForged: the call does not come from an initiator that holds a key, or its headers do not fit its method. 403.
+	// ErrForged means that the call does not come from a holder of a key, or that its headers do not fit its method. The caller gets 403.
 	ErrForged = errors.New("not a call of this transaction")
-	// ErrNotTried is what a Confirm or Cancel returns that finds no row which this gid's Try left: forged, or the row was
-	// lost. Nothing was changed. It is an error, so the coordinator keeps retrying and people are alarmed.
+	// ErrNotTried is returned by a Confirm or Cancel that finds no row left by this gid's Try: the call is forged, or the row was lost. Nothing
+	// was changed. It is an error, so the coordinator keeps retrying and people are alerted.
 	ErrNotTried = errors.New("no tried row of this transaction")
 )
 
-// Participant runs the phases of one branch in the service's own database. Every phase is one local transaction together
-// with its barrier row (table barrier), which makes these hold: a repeated call runs once; a Cancel without Try
-// changes nothing; a Try after its Cancel changes nothing; racing deliveries wait for each other. In all these cases
-// the phase answers nil without running.
+// Participant runs the phases of one branch in the service's own database. Every phase is one local transaction together with its barrier row
+// (table barrier). The barrier ensures that a repeated call runs once, a Cancel without its Try changes nothing, a Try after its Cancel changes
+// nothing, and racing deliveries wait for each other. In all these cases Run returns no error without running the phase.
 //
-// The barrier does not know whether a Confirm's Try ever ran: the phase must demand the tried row itself and return
-// ErrNotTried.
+// The barrier does not know whether a Confirm's Try ever ran: the effect must check for the tried row itself and return ErrNotTried when there
+// is none.
 //
-// Each phase passes the failpoint <name>/try, <name>/confirm or <name>/cancel before it begins.
+// Each phase hits the failpoint <name>/try, <name>/confirm or <name>/cancel before it begins.
 type Participant struct {
 	db            *sql.DB
 	keys          Keys
@@ -59,7 +58,7 @@ type Participant struct {
 	phases        metric.Float64Histogram
 }
 
-// NewParticipant makes the participant called name (a word for logs and metrics) over db, which holds the table barrier.
+// NewParticipant returns the participant called name, a word for logs and metrics. db holds the table barrier.
 func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
 	const scope = "example.com/fourfold/chassis/tcc"
 	phases, err := otel.Meter(scope).Float64Histogram("tcc_branch_phase_duration", metric.WithUnit("s"),
@@ -71,10 +70,10 @@ func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
 	return &Participant{db: db, keys: keys, name: name, subject: "subject", tracer: otel.Tracer(scope), phases: phases}
 }
 
-// Effect is what a phase does, inside tx. gid names the global transaction.
+// Effect does the work of a phase in tx. gid names the global transaction.
 type Effect func(tx *sql.Tx, gid string) error
 
-// Run runs effect as phase of a transaction about subject, which the call's MAC must name too (an order's id, say).
+// Run runs effect as phase of a transaction about subject, for example an order's id; the call's MAC must be over the same subject.
 func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effect Effect) (*emptypb.Empty, error) {
 	c := callFrom(ctx)
 	start := time.Now()
@@ -119,7 +118,7 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 	return nil, err
 }
 
-// admit fails with ErrForged when c is not a call of phase about subject by somebody who holds a key.
+// admit returns ErrForged unless c is a call of phase about subject by a holder of a key. It also hits the phase's failpoint.
 func (p *Participant) admit(ctx context.Context, c call, phase Phase, subject string) error {
 	if c.phase != phase || c.gid == "" || c.branchID == "" || subject == "" {
 		return fmt.Errorf("%w: %s called as %q, gid %q, branch %q, subject %q", ErrForged, phase, c.phase, c.gid, c.branchID, subject)
@@ -133,14 +132,14 @@ func (p *Participant) admit(ctx context.Context, c call, phase Phase, subject st
 	return failpoint.Hit(ctx, p.name+"/"+string(phase))
 }
 
-// maxID is what the barrier's columns hold. A longer value would be cut by INSERT IGNORE and match the wrong row.
+// maxID is the size of the barrier's columns. INSERT IGNORE would cut a longer value, and it would match the wrong row.
 const maxID = 64
 
 func fits(id string) bool {
 	return len(id) <= maxID && !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// call is what the branch headers say.
+// call is the contents of the branch headers.
 type call struct {
 	gid, branchID, mac string
 	phase              Phase

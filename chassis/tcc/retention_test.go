@@ -10,7 +10,7 @@ import (
 	"example.com/fourfold/chassis/tcc"
 )
 
-// TestBarrierRetention: the barrier outlives the longest retry, whatever the configuration says.
+// TestBarrierRetention: a configuration under which barrier rows would be deleted too early is refused.
 func TestBarrierRetention(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []time.Duration{0, tcc.MinKeepBarrier, 30 * 24 * time.Hour} {

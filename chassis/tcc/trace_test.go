@@ -18,7 +18,7 @@ import (
 	"example.com/fourfold/chassis/tcc"
 )
 
-// listener keeps what Prepare said.
+// listener keeps the request of Prepare.
 type listener struct {
 	dtmgpb.UnimplementedDtmServer
 	said chan *dtmgpb.DtmRequest
@@ -29,8 +29,8 @@ func (l listener) Prepare(_ context.Context, req *dtmgpb.DtmRequest) (*emptypb.E
 	return &emptypb.Empty{}, nil
 }
 
-// TestTraceStaysWithTheTransaction: the coordinator is handed the caller's span among the branch headers, beside the MAC, to call
-// every Confirm and Cancel with.
+// TestTraceStaysWithTheTransaction: the branch headers that the coordinator gets, and calls every Confirm and Cancel with, hold the caller's
+// span beside the MAC.
 func TestTraceStaysWithTheTransaction(t *testing.T) {
 	otel.SetTextMapPropagator(propagation.TraceContext{})
 	lis, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// scope is what has been noted about one piece of work.
+// scope holds what has been noted about one piece of work.
 type scope struct {
 	mu    sync.Mutex
 	attrs []slog.Attr
@@ -18,13 +18,13 @@ type scope struct {
 
 type scopeKey struct{}
 
-// Begin starts a piece of work, such as a call: what is noted with the context it returns, or with one that was made of it,
-// stands in all of its later log lines, also in those of the caller who began it.
+// Begin starts a piece of work, for example a call. What is noted with the returned context, or with one derived from it, stands in all later
+// log lines of the work, including those of the caller of Begin.
 func Begin(ctx context.Context) context.Context {
 	return context.WithValue(ctx, scopeKey{}, &scope{})
 }
 
-// Note adds attributes to the work that ctx is part of and to its span. A key that is there already gets the new value.
+// Note adds attributes to the work that ctx is part of, and to its span. A new value replaces the old one of the same key.
 func Note(ctx context.Context, attrs ...slog.Attr) {
 	span := trace.SpanFromContext(ctx)
 	for _, a := range attrs {
@@ -42,7 +42,7 @@ func Note(ctx context.Context, attrs ...slog.Attr) {
 	}
 }
 
-// noted gives what was noted about the work that ctx is part of.
+// noted returns what was noted about the work that ctx is part of.
 func noted(ctx context.Context) []slog.Attr {
 	s, ok := ctx.Value(scopeKey{}).(*scope)
 	if !ok {
@@ -53,7 +53,7 @@ func noted(ctx context.Context) []slog.Attr {
 	return slices.Clone(s.attrs)
 }
 
-// Handler adds to each line that is logged with a context its trace and what was noted, unless the line has that key itself.
+// Handler returns a handler that adds, to each line logged with a context, its trace and what was noted, unless the line has that key itself.
 func Handler(next slog.Handler) slog.Handler { return handler{next} }
 
 type handler struct{ slog.Handler }

@@ -1,5 +1,5 @@
-// Package telemetry makes a process observable: traces over OTLP, metrics for Prometheus, and log lines that carry the ids by
-// which they are found: trace, and whatever a request's code notes about it, such as order and gid.
+// Package telemetry makes a process observable: traces over OTLP, metrics for Prometheus, and log lines that carry the ids by which they are
+// found: the trace, and what a request's code notes about it, for example order and gid.
 package telemetry
 
 import (
@@ -22,12 +22,12 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Setup installs what the process' code gets from package otel. Metrics go to Prometheus' default registry. Spans are exported
-// by OTLP over HTTP when OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says where to (such as
-// http://127.0.0.1:4318; the SDK's other variables, such as OTEL_TRACES_SAMPLER, count too). Without, nothing is recorded,
-// but there are trace ids all the same, so that log lines of all services can be joined.
+// Setup installs the global providers of package otel. Metrics go to Prometheus' default registry. Spans are exported by OTLP over HTTP when
+// OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set, for example to http://127.0.0.1:4318; the SDK's other variables,
+// OTEL_TRACES_SAMPLER among them, count too. Without an endpoint nothing is recorded, but there still are trace ids, so that log lines of all
+// services can be joined.
 //
-// shutdown sends what is not sent yet. It is never nil.
+// shutdown exports the remaining spans. It is never nil.
 func Setup(ctx context.Context, name string) (shutdown func(context.Context) error, err error) {
 	exporter, err := prometheus.New()
 	if err != nil {
@@ -58,13 +58,13 @@ func Setup(ctx context.Context, name string) (shutdown func(context.Context) err
 
 func none(context.Context) error { return nil }
 
-// Server lets a gRPC server take up the trace of each call and count it (rpc_server_call_duration_seconds by method and
-// status). Health checks are left out.
+// Server returns the option with which a gRPC server continues the trace of each call and counts it (rpc_server_call_duration_seconds by method
+// and status). Health checks are left out.
 func Server() grpc.ServerOption {
 	return grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck()))))
 }
 
-// Client hands the trace on with each call of a connection and counts it (rpc_client_call_duration_seconds).
+// Client returns the option with which a connection passes on the trace with each call and counts it (rpc_client_call_duration_seconds).
 func Client() grpc.DialOption {
 	return grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck()))))
 }

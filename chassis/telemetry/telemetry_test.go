@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
-// logged is what the handler makes of one line.
+// logged returns one line as the handler writes it.
 func logged(t *testing.T, write func(*slog.Logger)) map[string]any {
 	t.Helper()
 	var out bytes.Buffer
@@ -26,7 +26,7 @@ func logged(t *testing.T, write func(*slog.Logger)) map[string]any {
 	return line
 }
 
-// TestLines: a line has its trace and what was noted, deeper down too, once each.
+// TestLines: a line has its trace and what was noted, also by nested calls, once each.
 func TestLines(t *testing.T) {
 	t.Parallel()
 	recorder := tracetest.NewSpanRecorder()

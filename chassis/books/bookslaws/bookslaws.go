@@ -1,4 +1,4 @@
-// Package bookslaws holds what every service's books.Ledger promises.
+// Package bookslaws holds the laws of every service's books.Ledger.
 package bookslaws
 
 import (
@@ -13,9 +13,8 @@ import (
 	"example.com/fourfold/chassis/books"
 )
 
-// Run checks that the ledger's digest is the sum of its settled facts, as books.Digest makes it, and that the facts of an order
-// are the same by its bucket and by its id. want lists all facts, "order id|fact status", with a "*" behind those that are
-// settled.
+// Run checks that the ledger's digest is the sum of its settled facts, as books.Digest makes it, and that the facts of an order are the same by
+// its bucket and by its id. want lists all facts as "order id|fact status", settled ones with a "*" at the end.
 func Run(t *testing.T, ledger books.Ledger, want ...string) {
 	t.Helper()
 	all := make([]int, books.Buckets)
@@ -60,7 +59,7 @@ func Run(t *testing.T, ledger books.Ledger, want ...string) {
 	assert.Empty(t, none)
 }
 
-// Broken runs the ledger's checks and gives the names of those that find something.
+// Broken runs the ledger's checks and returns the names of those that find a violation.
 func Broken(t *testing.T, ledger books.Ledger, open time.Duration) []string {
 	t.Helper()
 	checks, err := ledger.Check(t.Context(), open)

@@ -1,4 +1,4 @@
-// Package filter reads conditions over an event's properties, in the part of SQL92 that brokers understand.
+// Package filter parses and evaluates conditions on an event's properties, in the part of SQL92 that brokers understand.
 package filter
 
 import (
@@ -12,10 +12,10 @@ import (
 // Filter is a parsed condition.
 type Filter struct{ is predicate }
 
-// Matches reports whether the condition is true for properties. About one that is not there nothing is true, nor its contrary.
+// Matches reports whether the condition is true for properties. A comparison with a missing property is neither true nor false.
 func (f Filter) Matches(properties map[string]string) bool { return f.is(properties) == yes }
 
-// truth is SQL's: what is said about a property that is not there is neither true nor false.
+// truth is a truth value of SQL: a comparison with a missing property is neither true nor false.
 type truth int
 
 const (
@@ -34,8 +34,8 @@ func truthOf(b bool) truth {
 // predicate is a parsed filter.
 type predicate func(properties map[string]string) truth
 
-// Parse reads AND, OR, NOT, parentheses, =, <>, <, <=, >, >=, [NOT] BETWEEN, [NOT] IN and IS [NOT] NULL, over properties, 'strings'
-// and numbers. A property is compared with a number as one. An error says what is wrong with text.
+// Parse reads AND, OR, NOT, parentheses, =, <>, <, <=, >, >=, [NOT] BETWEEN, [NOT] IN and IS [NOT] NULL, over properties, 'strings' and numbers.
+// A property that is compared with a number is read as a number. The error says what is wrong with text.
 func Parse(text string) (Filter, error) {
 	p := &parser{}
 	if err := p.split(text); err != nil {
@@ -105,7 +105,7 @@ func (p *parser) peek() string {
 	return p.tokens[0]
 }
 
-// accept takes the next words if they are those.
+// accept consumes the next words if they are words.
 func (p *parser) accept(words ...string) bool {
 	if len(p.tokens) < len(words) {
 		return false
@@ -133,7 +133,7 @@ func (p *parser) and() (predicate, error) {
 	return p.joined("AND", p.not, func(a, b truth) truth { return min(a, b) })
 }
 
-// joined reads operands with word between them.
+// joined parses operands with word between them.
 func (p *parser) joined(word string, operand func() (predicate, error), join func(a, b truth) truth) (predicate, error) {
 	is, err := operand()
 	for err == nil && p.accept(word) {
@@ -218,10 +218,10 @@ func (p *parser) in(x operand) (predicate, error) {
 	}, errors.Join(err, p.need(")"))
 }
 
-// operand is a property, or a value that is always the same.
+// operand is a property or a constant.
 type operand struct {
 	property, value string
-	number          bool // an unquoted number: what it is compared with is one too, or nothing is known
+	number          bool // an unquoted number: the other operand must be one too, else the comparison is unknown
 }
 
 func (x operand) of(properties map[string]string) (value string, there bool) {
@@ -254,11 +254,11 @@ func (p *parser) operand() (operand, error) {
 	return operand{property: token}, nil
 }
 
-// reserved are the words that are no property's name.
+// reserved are the words that cannot be a property's name.
 var reserved = map[string]bool{"AND": true, "OR": true, "NOT": true, "IN": true, "BETWEEN": true, "IS": true, "NULL": true, "LIKE": true,
 	"CONTAINS": true, "STARTSWITH": true, "ENDSWITH": true}
 
-// compared is how two operands stand: as numbers when one of them is written as one, else as strings, which are equal or not.
+// compared compares two operands: as numbers when one of them is written as a number, else as strings, which are only equal or not.
 func compared(operator string, a, b operand) predicate {
 	return func(properties map[string]string) truth {
 		x, there := a.of(properties)

@@ -11,7 +11,8 @@ import (
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	event := map[string]string{"id": "e1", "type": "order.paid", "sequence": "7", "region": "eu", "amount": "20", "name": "it's", "flag": "true", "inf": "x"}
+	event := map[string]string{"id": "e1", "type": "order.paid", "sequence": "7", "region": "eu", "amount": "20", "name": "it's",
+		"flag": "true", "inf": "x"}
 	for text, want := range map[string]bool{
 		"region = 'eu'":                       true,
 		"region = 'us'":                       false,
@@ -26,7 +27,7 @@ func TestFilter(t *testing.T) {
 		"flag = TRUE":                         true,
 		"flag = false":                        false,
 		"inf = 'x' AND inf IS NOT NULL":       true,
-		"region > 1":                          false, // no number, so nothing is known
+		"region > 1":                          false, // not a number, so the result is unknown
 		"NOT region > 1":                      false,
 		"amount BETWEEN 10 AND 20":            true,
 		"amount NOT BETWEEN 10 AND 20":        false,
@@ -42,7 +43,7 @@ func TestFilter(t *testing.T) {
 		"missing IS NULL":                     true,
 		"region IS NULL":                      false,
 		"region IS NOT NULL":                  true,
-		// About what is not there nothing is true, nor its contrary.
+		// A comparison with a missing property is neither true nor false.
 		"missing = 'x'":                   false,
 		"missing <> 'x'":                  false,
 		"NOT missing = 'x'":               false,
@@ -56,7 +57,8 @@ func TestFilter(t *testing.T) {
 		assert.Equal(t, want, f.Matches(event), text)
 	}
 	for _, text := range []string{" ", "region", "region =", "= 'eu'", "region = 'eu", "region = 'eu' AND", "(region = 'eu'", "region = 'eu')",
-		"region IN", "region IN ()", "region IN ('a'", "amount BETWEEN 1", "amount BETWEEN 1 OR 2", "region LIKE 'e%'", "region == 'eu'", "AND = 1", "region = NULL", "region = <= 1", "region = 1x", "NOT", "a = 1; b = 2"} {
+		"region IN", "region IN ()", "region IN ('a'", "amount BETWEEN 1", "amount BETWEEN 1 OR 2", "region LIKE 'e%'", "region == 'eu'",
+		"AND = 1", "region = NULL", "region = <= 1", "region = 1x", "NOT", "a = 1; b = 2"} {
 		_, err := filter.Parse(text)
 		assert.ErrorContains(t, err, "filter", text)
 	}

@@ -1,5 +1,5 @@
-// Package memory is a transport within one process, without a disk and without half messages: for tests, and to show how little a
-// transport has to promise. It passes the laws of package mqlaws.
+// Package memory is a transport within one process, without a disk and without half messages. It is for tests, and shows how little a transport
+// has to promise. It passes the laws of package mqlaws.
 package memory
 
 import (
@@ -23,14 +23,14 @@ type Transport struct {
 
 var _ mq.History = (*Transport)(nil)
 
-// New returns a transport whose topics are there when they are named.
+// New returns a transport that makes a topic when it is first named.
 func New() *Transport { return &Transport{topics: map[string]*topic{}} }
 
-// topic is a log of messages, and how far each group is.
+// topic is a log of messages, and what each group has settled.
 type topic struct {
 	log    []message
 	groups map[string]*group
-	grown  chan struct{} // closed and made anew when something may have changed for those who wait
+	grown  chan struct{} // closed and made anew when waiting listeners should look again
 }
 
 type message struct {
@@ -38,7 +38,7 @@ type message struct {
 	at, due time.Time
 }
 
-// group is what one group has had, whichever instance took it.
+// group is what one group has settled, whichever instance took it.
 type group struct {
 	settled map[int]bool
 	busy    map[string]bool // subjects that are being taken
@@ -70,7 +70,7 @@ func (t *Transport) Send(ctx context.Context, name string, e mq.Event, at time.T
 	return nil
 }
 
-// Listen takes what its group has not settled, the oldest of each subject first.
+// Listen calls take for what the group has not settled, the oldest of each subject first.
 func (t *Transport) Listen(ctx context.Context, s mq.Subscription, take func(mq.Delivery) bool) error {
 	if _, err := s.Wants(mq.Event{}); err != nil {
 		return fmt.Errorf("mq: group %s: %w", s.Group, err)
@@ -98,7 +98,8 @@ func (t *Transport) Listen(ctx context.Context, s mq.Subscription, take func(mq.
 	return nil
 }
 
-// next marks the next message of s as being taken; -1 when there is none, and then what is closed when there may be.
+// next marks the next message of s as being taken and returns it. When there is none, it returns -1 and a channel that is closed when there may
+// be one.
 func (t *Transport) next(s mq.Subscription) (int, mq.Delivery, chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,7 +110,7 @@ func (t *Transport) next(s mq.Subscription) (int, mq.Delivery, chan struct{}) {
 		tp.groups[s.Group] = g
 	}
 	for i, m := range tp.log {
-		wanted, _ := s.Wants(m.Event) // its filter is right: Listen has tried it
+		wanted, _ := s.Wants(m.Event) // no error: Listen has tried the filter
 		if g.settled[i] || m.due.After(time.Now()) || g.busy[key(i, m.Delivery)] || m.Broken == nil && !wanted {
 			continue
 		}
@@ -129,7 +130,7 @@ func (t *Transport) done(s mq.Subscription, i int, d mq.Delivery, settled bool) 
 	tp.wake()
 }
 
-// key names the messages that must not overtake each other.
+// key returns the same for messages that must not overtake each other.
 func key(i int, d mq.Delivery) string {
 	if d.Event.Subject == "" {
 		return "\x00" + strconv.Itoa(i)
@@ -137,7 +138,7 @@ func key(i int, d mq.Delivery) string {
 	return d.Event.Subject
 }
 
-// Tail looks at the log from its end on.
+// Tail follows the log from its end.
 func (t *Transport) Tail(ctx context.Context, name string, types []string, f func(context.Context, mq.Event)) error {
 	next := -1
 	for ctx.Err() == nil {

@@ -1,5 +1,4 @@
-// Package messages lets operators look into one service's messages and move them: what was given up, the way of each event, and what is to be
-// delivered or sent once more.
+// Package messages lets operators inspect one service's messages and act on them: dead letters, the way of each event, replays and resends.
 package messages
 
 import (
@@ -17,7 +16,7 @@ import (
 	"example.com/fourfold/chassis/page"
 )
 
-// Server serves one service's dead letters, what its outbox and inbox know of the way of events, and its part of replays and resends.
+// Server serves one service's dead letters, what its outbox and inbox know about the way of events, and its part of replays and resends.
 type Server struct {
 	mqv1.UnimplementedMessagesServer
 	service string
@@ -28,13 +27,13 @@ type Server struct {
 	keep    time.Duration
 }
 
-// NewServer is over db, which holds the tables of package mq and keeps their closed rows for keep, 0 for ever. Replays go to the groups
-// that bus consumes, resends come from outbox.
+// NewServer returns a Server of service. db holds the tables of package mq and keeps their closed rows for keep, 0 for ever. Replays go to the
+// groups that bus consumes, resends come from outbox.
 func NewServer(service string, db *sql.DB, bus *mq.Bus, outbox *mq.Outbox, keep time.Duration) *Server {
 	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db), bus: bus, outbox: outbox, keep: keep}
 }
 
-// ListDeadLetters gives a page, oldest first.
+// ListDeadLetters returns a page of dead letters, oldest first.
 func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersRequest) (*mqv1.ListDeadLettersReply, error) {
 	after := int64(0)
 	if token := req.GetPageToken(); token != "" {
@@ -56,7 +55,7 @@ func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersR
 	return reply, nil
 }
 
-// GetDeadLetter gives one whole.
+// GetDeadLetter returns one dead letter with its event and its history.
 func (s *Server) GetDeadLetter(ctx context.Context, req *mqv1.GetDeadLetterRequest) (*mqv1.DeadLetter, error) {
 	id, err := s.row(req.GetId())
 	if err != nil {
@@ -69,7 +68,7 @@ func (s *Server) GetDeadLetter(ctx context.Context, req *mqv1.GetDeadLetterReque
 	return s.proto(l), nil
 }
 
-// RedriveDeadLetter gives one all its tries again.
+// RedriveDeadLetter gives one dead letter all its tries again.
 func (s *Server) RedriveDeadLetter(ctx context.Context, req *mqv1.RedriveDeadLetterRequest) (*mqv1.RedriveReply, error) {
 	id, err := s.row(req.GetId())
 	if err != nil {
@@ -81,7 +80,7 @@ func (s *Server) RedriveDeadLetter(ctx context.Context, req *mqv1.RedriveDeadLet
 	return &mqv1.RedriveReply{Redriven: 1}, nil
 }
 
-// RedriveDeadLetters does so with all of a group's. A group that is not of this service has none.
+// RedriveDeadLetters gives all dead letters of a group their tries again. A group of another service has none here.
 func (s *Server) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLettersRequest) (*mqv1.RedriveReply, error) {
 	if req.GetGroup() == "" {
 		return nil, mqv1.ErrorMessagesInvalid("group: say whose dead letters are to be tried again")
@@ -93,7 +92,7 @@ func (s *Server) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLe
 	return &mqv1.RedriveReply{Redriven: n}, nil
 }
 
-// DiscardDeadLetter does without the effect of one.
+// DiscardDeadLetter gives up the effect of one dead letter.
 func (s *Server) DiscardDeadLetter(ctx context.Context, req *mqv1.DiscardDeadLetterRequest) (*mqv1.DiscardReply, error) {
 	id, err := s.row(req.GetId())
 	if err != nil {
@@ -105,7 +104,7 @@ func (s *Server) DiscardDeadLetter(ctx context.Context, req *mqv1.DiscardDeadLet
 	return &mqv1.DiscardReply{}, nil
 }
 
-// row gives the row that id names, if it is of this service.
+// row returns the row that id names, or an error when id is not of this service.
 func (s *Server) row(id string) (int64, error) {
 	if rest, ok := strings.CutPrefix(id, s.service+"-"); ok {
 		if n, ok := number(rest); ok {
@@ -115,7 +114,7 @@ func (s *Server) row(id string) (int64, error) {
 	return 0, refusal(id, mq.ErrNoDeadLetter)
 }
 
-// number reads what strconv.FormatInt writes of a row's id.
+// number parses a row's id. It accepts only what strconv.FormatInt writes.
 func number(text string) (int64, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
@@ -139,7 +138,7 @@ func (s *Server) proto(l mq.DeadLetter) *mqv1.DeadLetter {
 	}
 }
 
-// text gives what a proto can carry: a message that is no event may hold anything, and a history is cut at its front.
+// text returns s as a proto can carry it: a message that is not an event may hold anything, and a history is cut at its front.
 func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 func lines(history string) []string {

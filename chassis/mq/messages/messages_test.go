@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// open is notify's part, without a broker.
+// open returns notify's database and server, without a broker.
 func open(t *testing.T) (*sql.DB, *messages.Server) {
 	db := tables(t)
 	bus := mq.NewBus("notify", mqtest.Away{}, mq.Config{})
@@ -32,16 +32,17 @@ func tables(t *testing.T) *sql.DB {
 	return mysqltest.Open(t, fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}, mq.Tables())
 }
 
-// dead puts a dead letter there.
+// dead inserts a dead letter.
 func dead(t *testing.T, db *sql.DB, group, id, typ string) {
 	t.Helper()
-	_, err := db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, tries, event, last_error, history)
+	_, err := db.ExecContext(t.Context(),
+		`INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, tries, event, last_error, history)
 		VALUES (?, '/member', ?, 'member-events', ?, 'm-1', 3, 'DEAD', 10, ?, 'no such address', 'try 9: no such address\ntry 10: no such address\n')`,
 		group, id, typ, "{\"id\":\"x\xff\"}")
 	require.NoError(t, err)
 }
 
-// TestDeadLetters: by pages, one whole, redriven, discarded; each id that is not there is refused as such.
+// TestDeadLetters: dead letters are listed by pages, read, redriven and discarded; an unknown id is refused as such.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	db, s := open(t)
@@ -69,8 +70,9 @@ func TestDeadLetters(t *testing.T) {
 
 	l, err := s.GetDeadLetter(t.Context(), &mqv1.GetDeadLetterRequest{Id: "notify-2"})
 	require.NoError(t, err)
-	assert.Equal(t, "notify-2 notify notify-email member-events 1 /member member.registered m-1 3 10 no such address", fmt.Sprint(l.GetId(), " ", l.GetService(), " ",
-		l.GetGroup(), " ", l.GetTopic(), " ", l.GetEventId(), " ", l.GetSource(), " ", l.GetType(), " ", l.GetSubject(), " ", l.GetSequence(), " ", l.GetTries(), " ", l.GetReason()))
+	assert.Equal(t, "notify-2 notify notify-email member-events 1 /member member.registered m-1 3 10 no such address",
+		fmt.Sprint(l.GetId(), " ", l.GetService(), " ", l.GetGroup(), " ", l.GetTopic(), " ", l.GetEventId(), " ", l.GetSource(), " ",
+			l.GetType(), " ", l.GetSubject(), " ", l.GetSequence(), " ", l.GetTries(), " ", l.GetReason()))
 	assert.Equal(t, []string{"try 9: no such address", "try 10: no such address"}, l.GetHistory())
 	assert.Equal(t, "{\"id\":\"x\uFFFD\"}", l.GetEvent())
 
@@ -87,7 +89,8 @@ func TestDeadLetters(t *testing.T) {
 
 	_, err = s.RedriveDeadLetter(t.Context(), &mqv1.RedriveDeadLetterRequest{Id: "notify-6"})
 	assert.True(t, mqv1.IsDeadLetterUnreadable(err), "%v", err)
-	for _, id := range []string{"notify-1", "notify-3", "notify-7", "order-5", "notify", "notify-", "notify-05", "notify- 5", "notify-5x", "5", "notify-99999999999999999999", "notify--5"} {
+	for _, id := range []string{"notify-1", "notify-3", "notify-7", "order-5", "notify", "notify-", "notify-05", "notify- 5", "notify-5x", "5",
+		"notify-99999999999999999999", "notify--5"} {
 		_, get := s.GetDeadLetter(t.Context(), &mqv1.GetDeadLetterRequest{Id: id})
 		_, redrive := s.RedriveDeadLetter(t.Context(), &mqv1.RedriveDeadLetterRequest{Id: id})
 		_, discard := s.DiscardDeadLetter(t.Context(), &mqv1.DiscardDeadLetterRequest{Id: id})
@@ -104,7 +107,7 @@ func TestDeadLetters(t *testing.T) {
 	assert.True(t, mqv1.IsMessagesInvalid(err), "%v", err)
 }
 
-// TestTrace: the way of an event, and of all events of a subject; those of other services with what the groups here did.
+// TestTrace: the trace shows the way of an event, and of all events of a subject; those of other services with what the groups here did.
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	db, s := open(t)
@@ -129,19 +132,20 @@ func TestTrace(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, reply.GetMessages(), 2)
 	foreign, own := reply.GetMessages()[0], reply.GetMessages()[1]
-	assert.Equal(t, []any{"e1", "/order", "order.created", "o-1", int64(1), "", "", 1}, []any{foreign.GetEventId(), foreign.GetSource(), foreign.GetType(),
-		foreign.GetSubject(), foreign.GetSequence(), foreign.GetService(), foreign.GetState(), len(foreign.GetConsumptions())})
+	assert.Equal(t, []any{"e1", "/order", "order.created", "o-1", int64(1), "", "", 1},
+		[]any{foreign.GetEventId(), foreign.GetSource(), foreign.GetType(), foreign.GetSubject(), foreign.GetSequence(),
+			foreign.GetService(), foreign.GetState(), len(foreign.GetConsumptions())})
 	assert.Nil(t, foreign.GetBornAt())
-	assert.Equal(t, []any{"e1", "/notify", "order.paid", "o-1", int64(2), "notify", "SENT", int32(1), "away", "00-aa-bb-01", "order-events"}, []any{own.GetEventId(),
-		own.GetSource(), own.GetType(), own.GetSubject(), own.GetSequence(), own.GetService(), own.GetState(), own.GetTries(), own.GetLastError(),
-		own.GetTraceParent(), own.GetTopic()})
+	assert.Equal(t, []any{"e1", "/notify", "order.paid", "o-1", int64(2), "notify", "SENT", int32(1), "away", "00-aa-bb-01", "order-events"},
+		[]any{own.GetEventId(), own.GetSource(), own.GetType(), own.GetSubject(), own.GetSequence(), own.GetService(), own.GetState(),
+			own.GetTries(), own.GetLastError(), own.GetTraceParent(), own.GetTopic()})
 	assert.Equal(t, "2026-01-02 03:04:05.678 +0000 UTC", own.GetBornAt().AsTime().String())
 	assert.Equal(t, own.GetBornAt().AsTime(), own.GetHalfAt().AsTime())
 	require.Len(t, own.GetConsumptions(), 2)
 	assert.Equal(t, "early DONE", own.GetConsumptions()[0].GetGroup()+" "+own.GetConsumptions()[0].GetState())
 	late := own.GetConsumptions()[1]
-	assert.Equal(t, []any{"notify", "late", "WAITING", int32(3), int32(1), "no", []string{"a", "b"}}, []any{late.GetService(), late.GetGroup(), late.GetState(),
-		late.GetTries(), late.GetWaits(), late.GetLastError(), late.GetHistory()})
+	assert.Equal(t, []any{"notify", "late", "WAITING", int32(3), int32(1), "no", []string{"a", "b"}},
+		[]any{late.GetService(), late.GetGroup(), late.GetState(), late.GetTries(), late.GetWaits(), late.GetLastError(), late.GetHistory()})
 	assert.Nil(t, late.GetClosedAt())
 
 	for _, c := range []struct {
@@ -166,7 +170,7 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// TestTraceBounded: of a subject with very many events the newest 200 are given.
+// TestTraceBounded: of a subject with very many events the newest 200 are returned.
 func TestTraceBounded(t *testing.T) {
 	t.Parallel()
 	db, s := open(t)
@@ -175,7 +179,8 @@ func TestTraceBounded(t *testing.T) {
 		for i := range 100 {
 			values = append(values, fmt.Sprintf("('e%d', 't', 'sku', '{}', 'SENT', '2026-01-01' + INTERVAL %[1]d SECOND, NOW(3))", 100*n+i))
 		}
-		_, err := db.ExecContext(t.Context(), "INSERT INTO mq_outbox (event_id, topic, subject, event, state, created_at, closed_at) VALUES "+strings.Join(values, ","))
+		_, err := db.ExecContext(t.Context(),
+			"INSERT INTO mq_outbox (event_id, topic, subject, event, state, created_at, closed_at) VALUES "+strings.Join(values, ","))
 		require.NoError(t, err)
 	}
 	reply, err := s.TraceMessages(t.Context(), &mqv1.TraceMessagesRequest{Subject: "sku"})

@@ -17,18 +17,18 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// One call does at most so much, and ends well before its caller gives up on it: whoever wants more calls again.
+// Limits of one call, so that it ends well before its caller gives up. A caller that wants more calls again.
 const (
 	partMessages = 500
 	partTime     = 3 * time.Second
 )
 
-// spare is how long before its row is deleted an event stops counting as remembered. It covers clocks that differ, a row that was closed
-// before the broker's or the outbox' own time of its event, a broker that is away for some hours, and the calls that follow.
+// spare is how long before its row is deleted an event stops counting as remembered. It covers clocks that differ, a row that was closed before
+// the time that the broker or the outbox has for its event, a broker that is away for some hours, and the calls that follow.
 const spare = 23 * time.Hour
 
-// ReplayMessages does one part of a replay to a group that this service consumes. GROUP_NOT_FOUND when it does not;
-// MESSAGES_INVALID names the field; TRY_LATER when the broker does not answer.
+// ReplayMessages does one part of a replay to a group that this service consumes. The error is GROUP_NOT_FOUND when this service does not
+// consume the group, MESSAGES_INVALID with the name of a bad field, or TRY_LATER when the broker does not answer.
 func (s *Server) ReplayMessages(ctx context.Context, req *mqv1.ReplayMessagesRequest) (*mqv1.ReplayMessagesReply, error) {
 	if !slices.Contains(s.bus.Groups(), req.GetGroup()) {
 		return nil, s.noGroup(req.GetGroup())
@@ -44,7 +44,7 @@ func (s *Server) ReplayMessages(ctx context.Context, req *mqv1.ReplayMessagesReq
 	part, cancel := context.WithTimeout(ctx, partTime)
 	defer cancel()
 	done, err := s.bus.Replay(part, span, partMessages)
-	// What was done before an error is told; the next call meets the error again, if it lasts.
+	// What was done before an error is reported as a success; the next call meets the error again, if it lasts.
 	if err != nil && (done.Offered == 0 || done.Next == "") {
 		return nil, s.replayRefusal(span, err)
 	}
@@ -54,13 +54,13 @@ func (s *Server) ReplayMessages(ctx context.Context, req *mqv1.ReplayMessagesReq
 	}, nil
 }
 
-// ResendMessages does one part of a resend of this service's outbox. SERVICE_NOT_FOUND when another one is meant; MESSAGES_INVALID names
-// the field.
+// ResendMessages does one part of a resend of this service's outbox. The error is SERVICE_NOT_FOUND when the request names another service, or
+// MESSAGES_INVALID with the name of a bad field.
 func (s *Server) ResendMessages(ctx context.Context, req *mqv1.ResendMessagesRequest) (*mqv1.ResendMessagesReply, error) {
 	if req.GetService() != s.service {
 		return nil, mqv1.ErrorServiceNotFound("this is %s, not %s", s.service, req.GetService())
 	}
-	// The groups that had the events are anywhere: none remembers for less than the least.
+	// The groups that had the events may belong to any service. None remembers for less than mq.MinKeep.
 	since, until, err := s.span(ctx, bound{"since", req.GetSince()}, bound{"until", req.GetUntil()}, mq.MinKeep)
 	if err != nil {
 		return nil, err
@@ -72,20 +72,20 @@ func (s *Server) ResendMessages(ctx context.Context, req *mqv1.ResendMessagesReq
 	return &mqv1.ResendMessagesReply{Events: sent.Events, Until: timestamppb.New(sent.Until), More: sent.More}, nil
 }
 
-// bound is one end of a span of time as a request has it.
+// bound is one end of a span of time, as the request gives it.
 type bound struct {
 	field string
 	at    *timestamppb.Timestamp
 }
 
-// span reads a span of time by the database's clock, as rows are deleted by it: to is now when absent. It refuses a from of which rows may
-// be gone that are kept for keep, 0 for ever.
+// span reads a span of time by the database's clock, as that is what rows are deleted by. An absent to means now. It refuses a from so old that
+// rows, which are kept for keep (0 for ever), may be gone.
 func (s *Server) span(ctx context.Context, from, to bound, keep time.Duration) (begin, end time.Time, err error) {
 	var now time.Time
 	if err := s.db.QueryRowContext(ctx, "SELECT NOW(3)").Scan(&now); err != nil {
 		return begin, end, err
 	}
-	oldest := time.Unix(0, 0) // no broker stored anything before
+	oldest := time.Unix(0, 0) // no broker stored anything before that
 	if keep > 0 {
 		oldest = now.Add(spare - keep)
 	}
@@ -95,11 +95,13 @@ func (s *Server) span(ctx context.Context, from, to bound, keep time.Duration) (
 	}
 	switch {
 	case begin.Before(oldest):
-		// An hour later than is refused, so that it still is good when the last call comes.
-		return begin, end, mqv1.ErrorMessagesInvalid("%s: at the earliest %s: of older events it may be forgotten that they had their effect, and they would have it again",
+		// An hour later than the bound, so that it is still accepted in the last call.
+		return begin, end, mqv1.ErrorMessagesInvalid(
+			"%s: at the earliest %s: of older events it may be forgotten that they had their effect, and they would have it again",
 			from.field, oldest.Add(time.Hour).UTC().Format(time.RFC3339))
 	case end.After(now):
-		return begin, end, mqv1.ErrorMessagesInvalid("%s: lies in the future, it is %s: leave it out for now", to.field, now.Format(time.RFC3339Nano))
+		return begin, end, mqv1.ErrorMessagesInvalid("%s: lies in the future, it is %s: leave it out for now", to.field,
+			now.Format(time.RFC3339Nano))
 	case begin.After(end):
 		return begin, end, mqv1.ErrorMessagesInvalid("%s: lies after %s, %s", from.field, to.field, end.Format(time.RFC3339Nano))
 	}
@@ -118,12 +120,13 @@ func (s *Server) replayRefusal(span mq.Span, err error) error {
 		field = "position"
 	}
 	switch {
-	case errors.Is(err, mq.ErrNoConsumer): // it has ended just now
+	case errors.Is(err, mq.ErrNoConsumer): // its consumer has just ended
 		return s.noGroup(span.Group)
 	case errors.Is(err, mq.ErrRefused):
 		return mqv1.ErrorMessagesInvalid("%s: %s", field, strings.TrimPrefix(err.Error(), mq.ErrRefused.Error()+": ")).WithCause(err)
 	case errors.Is(err, mq.ErrNoHistory):
-		return mqv1.ErrorMessagesInvalid("topic: its messages are not kept by what transports them here: send them again from the outbox of who published them")
+		return mqv1.ErrorMessagesInvalid(
+			"topic: its messages are not kept by what transports them here: send them again from the outbox of who published them")
 	case errors.Is(err, mq.ErrUnavailable):
 		return kerrors.ServiceUnavailable("TRY_LATER", s.service+" does not get an answer from the broker: call again, which is harmless").
 			WithMetadata(map[string]string{"retry_after": "2"}).WithCause(err)
@@ -131,8 +134,8 @@ func (s *Server) replayRefusal(span mq.Span, err error) error {
 	return err
 }
 
-// seal makes the position of a replay of span to be given back: with a sum over both, so that one that was changed, or comes with another
-// span, is seen. The end stays empty.
+// seal returns position, of a replay of span, as a token for the caller. A sum over both shows when the token was changed or comes with another
+// span. An empty position, the end, stays empty.
 func seal(position string, span mq.Span) string {
 	if position == "" {
 		return ""
@@ -140,7 +143,7 @@ func seal(position string, span mq.Span) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(position + "," + sum(position, span)))
 }
 
-// unseal reads what seal made.
+// unseal returns the position in a token of seal.
 func unseal(token string, span mq.Span) (string, error) {
 	if token == "" {
 		return "", nil
@@ -151,7 +154,8 @@ func unseal(token string, span mq.Span) (string, error) {
 		position, given = position[:i], position[i+1:]
 	}
 	if err != nil || position == "" || given != sum(position, span) {
-		return "", mqv1.ErrorMessagesInvalid("position: not one of this replay: give that of the reply before, with its to and the same topic, group and from")
+		return "", mqv1.ErrorMessagesInvalid(
+			"position: not one of this replay: give that of the reply before, with its to and the same topic, group and from")
 	}
 	return position, nil
 }

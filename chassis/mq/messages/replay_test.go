@@ -22,10 +22,10 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// group is what notify consumes here: the things that happened.
+// group is the subscription of notify here: things that happened.
 var group = mq.Subscription{Group: "notify-things", Topic: "things", Types: []string{"thing.happened"}}
 
-// consuming is notify with a transport of its own, whose group writes effects.
+// consuming returns notify with a transport of its own; its group writes effects.
 func consuming(t *testing.T, transport mq.Transport, keep time.Duration) (*sql.DB, *mq.Bus, *messages.Server) {
 	db := mysqltest.Open(t, mqlaws.Migrations, mq.Tables())
 	bus := mq.NewBus("notify", transport, mq.Config{})
@@ -37,7 +37,7 @@ func consuming(t *testing.T, transport mq.Transport, keep time.Duration) (*sql.D
 	return db, bus, messages.NewServer("notify", db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), keep)
 }
 
-// replayed calls until the end and adds up.
+// replayed calls ReplayMessages until the end and adds up the replies.
 func replayed(t *testing.T, s *messages.Server, req *mqv1.ReplayMessagesRequest) (sum *mqv1.ReplayMessagesReply, calls int) {
 	t.Helper()
 	sum = &mqv1.ReplayMessagesReply{}
@@ -59,7 +59,7 @@ func replayed(t *testing.T, s *messages.Server, req *mqv1.ReplayMessagesRequest)
 
 func ago(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(time.Now().Add(-d)) }
 
-// TestReplayMessages: part by part from the begin to the end, which stays where it was at the first call.
+// TestReplayMessages: a replay goes part by part from the beginning to the end, which stays where it was at the first call.
 func TestReplayMessages(t *testing.T) {
 	t.Parallel()
 	transport := memory.New()
@@ -78,7 +78,8 @@ func TestReplayMessages(t *testing.T) {
 	assert.Equal(t, []int64{60, 0, 60}, []int64{all.GetOffered(), all.GetEffects(), all.GetKnown()})
 	assert.Equal(t, 3, calls, "1200 messages, 500 a call")
 
-	for _, stmt := range []string{"DELETE FROM effect WHERE subject IN ('s0', 's600', 's1180')", "DELETE FROM mq_inbox WHERE subject IN ('s0', 's600', 's1180')"} {
+	for _, stmt := range []string{"DELETE FROM effect WHERE subject IN ('s0', 's600', 's1180')",
+		"DELETE FROM mq_inbox WHERE subject IN ('s0', 's600', 's1180')"} {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
@@ -94,7 +95,7 @@ func TestReplayMessages(t *testing.T) {
 func TestReplayRefuses(t *testing.T) {
 	t.Parallel()
 	_, bus, s := consuming(t, memory.New(), mq.MinKeep)
-	for range 1000 { // of no type that the group wants
+	for range 1000 { // of a type that the group does not want
 		require.NoError(t, bus.Publish(t.Context(), group.Topic, mq.Event{Type: "thing.else"}))
 	}
 	good := &mqv1.ReplayMessagesRequest{Topic: group.Topic, Group: group.Group, From: ago(time.Minute)}
@@ -110,10 +111,13 @@ func TestReplayRefuses(t *testing.T) {
 		change func(*mqv1.ReplayMessagesRequest)
 		says   string
 	}{
-		"another topic":           {func(r *mqv1.ReplayMessagesRequest) { r.Position, r.Topic = "", "others" }, "topic: group notify-things consumes topic things, not others"},
-		"forgotten":               {func(r *mqv1.ReplayMessagesRequest) { r.From = ago(mq.MinKeep) }, "from: at the earliest "},
-		"almost forgotten":        {func(r *mqv1.ReplayMessagesRequest) { r.From = ago(mq.MinKeep - 23*time.Hour + time.Minute) }, "from: at the earliest "},
-		"before any time":         {func(r *mqv1.ReplayMessagesRequest) { r.From = &timestamppb.Timestamp{Seconds: -62135596800} }, "from: at the earliest "},
+		"another topic": {func(r *mqv1.ReplayMessagesRequest) { r.Position, r.Topic = "", "others" },
+			"topic: group notify-things consumes topic things, not others"},
+		"forgotten": {func(r *mqv1.ReplayMessagesRequest) { r.From = ago(mq.MinKeep) }, "from: at the earliest "},
+		"almost forgotten": {func(r *mqv1.ReplayMessagesRequest) { r.From = ago(mq.MinKeep - 23*time.Hour + time.Minute) },
+			"from: at the earliest "},
+		"before any time": {func(r *mqv1.ReplayMessagesRequest) { r.From = &timestamppb.Timestamp{Seconds: -62135596800} },
+			"from: at the earliest "},
 		"the future":              {func(r *mqv1.ReplayMessagesRequest) { r.To = ago(-time.Hour) }, "to: lies in the future"},
 		"after its end":           {func(r *mqv1.ReplayMessagesRequest) { r.To = ago(2 * time.Minute) }, "from: lies after to"},
 		"position with its topic": {func(r *mqv1.ReplayMessagesRequest) { r.Topic = "others" }, "position: "},
@@ -137,7 +141,8 @@ func TestReplayRefuses(t *testing.T) {
 	}
 }
 
-// TestReplayFromTheEarliest: the time that a refusal names is taken, also when the last call comes later; what is kept for ever has no earliest.
+// TestReplayFromTheEarliest: the time that a refusal names is accepted, even when the last call comes later; when rows are kept for ever there
+// is no earliest time.
 func TestReplayFromTheEarliest(t *testing.T) {
 	t.Parallel()
 	_, _, s := consuming(t, memory.New(), mq.MinKeep)
@@ -177,7 +182,7 @@ func (l lost) Replay(ctx context.Context, topic string, from, to time.Time, posi
 	return next, err
 }
 
-// TestReplayWithoutBroker: what was done is told, and the same call goes on when the broker is back.
+// TestReplayWithoutBroker: what was done is reported, and the same call goes on when the broker is back.
 func TestReplayWithoutBroker(t *testing.T) {
 	t.Parallel()
 	transport := memory.New()
@@ -202,7 +207,7 @@ func TestReplayWithoutBroker(t *testing.T) {
 	assert.True(t, mqv1.IsMessagesInvalid(err), "%v", err)
 }
 
-// TestResendMessages: part by part, each event once, though what is sent again is soon a sent one too.
+// TestResendMessages: a resend goes part by part and sends each event once, though an event that is sent again soon counts as sent too.
 func TestResendMessages(t *testing.T) {
 	t.Parallel()
 	db, s := open(t)
@@ -234,7 +239,7 @@ func TestResendMessages(t *testing.T) {
 	assert.True(t, all.GetMore())
 }
 
-// TestResendRefuses: that no group remembers less than the least counts for services too that keep their own rows longer.
+// TestResendRefuses: the bound is mq.MinKeep even for a service that keeps its own rows longer, because other groups may not.
 func TestResendRefuses(t *testing.T) {
 	t.Parallel()
 	_, _, s := consuming(t, memory.New(), 0)

@@ -16,12 +16,12 @@ import (
 
 const (
 	maxMessages = 200
-	// An event has a row in the inbox for each group of a service.
+	// An event has one inbox row for each group of a service.
 	maxRows = 5 * maxMessages
 )
 
-// TraceMessages joins what the outbox and the inbox know of an event, or of the newest of a subject. An event of another service
-// comes with what the groups here did with it, and nothing else.
+// TraceMessages joins what the outbox and the inbox know about an event, or about the newest events of a subject. For an event of another
+// service it returns only what the groups here did with it.
 func (s *Server) TraceMessages(ctx context.Context, req *mqv1.TraceMessagesRequest) (*mqv1.TraceMessagesReply, error) {
 	where, value := "", ""
 	for _, by := range []struct{ where, value string }{
@@ -48,7 +48,7 @@ func (s *Server) TraceMessages(ctx context.Context, req *mqv1.TraceMessagesReque
 	return &mqv1.TraceMessagesReply{Messages: t.sorted()}, nil
 }
 
-// key is what names an event for ever.
+// key identifies an event.
 type key struct{ source, id string }
 
 type trace struct {
@@ -56,7 +56,7 @@ type trace struct {
 	of      map[key]*mqv1.Message
 }
 
-// published takes in the outbox.
+// published adds what the outbox knows.
 func (t trace) published(ctx context.Context, db *sql.DB, where, value string) error {
 	rows, err := db.QueryContext(ctx, `SELECT event_id, topic, subject, event, state, created_at, half_at, closed_at, tries, last_error
 		FROM mq_outbox WHERE `+where+` ORDER BY id DESC LIMIT ?`, value, maxMessages)
@@ -75,7 +75,7 @@ func (t trace) published(ctx context.Context, db *sql.DB, where, value string) e
 		if err := rows.Scan(&m.EventId, &m.Topic, &m.Subject, &body, &m.State, &born, &half, &closed, &m.Tries, &m.LastError); err != nil {
 			return err
 		}
-		// A tombstone has no event: nothing is known of it but that it never came.
+		// A tombstone has no event: all that is known is that it never came.
 		if json.Unmarshal(body, &e) == nil {
 			m.Source, m.Type, m.Sequence, m.TraceParent = e.Source, e.Type, e.Sequence, e.TraceParent
 		} else {
@@ -87,7 +87,7 @@ func (t trace) published(ctx context.Context, db *sql.DB, where, value string) e
 	return rows.Err()
 }
 
-// consumed takes in the inbox.
+// consumed adds what the inbox knows.
 func (t trace) consumed(ctx context.Context, db *sql.DB, where, value string) error {
 	rows, err := db.QueryContext(ctx, `SELECT event_id, source, type, subject, seq, topic, grp, state, tries, waits, created_at, next_at,
 		closed_at, last_error, COALESCE(history, '') FROM mq_inbox WHERE `+where+` ORDER BY id DESC LIMIT ?`, value, maxRows)
@@ -118,7 +118,7 @@ func (t trace) consumed(ctx context.Context, db *sql.DB, where, value string) er
 	return rows.Err()
 }
 
-// sorted gives the newest messages, oldest first, and the groups of each by time.
+// sorted returns the newest messages, oldest first, with the groups of each by time.
 func (t trace) sorted() []*mqv1.Message {
 	all := make([]*mqv1.Message, 0, len(t.of))
 	for _, m := range t.of {
@@ -133,7 +133,7 @@ func (t trace) sorted() []*mqv1.Message {
 	return all[max(0, len(all)-maxMessages):]
 }
 
-// begun is when m was born, or first came here.
+// begun returns when m was published, or first came here.
 func begun(m *mqv1.Message) time.Time {
 	if m.GetBornAt() != nil {
 		return m.GetBornAt().AsTime()

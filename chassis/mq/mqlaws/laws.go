@@ -47,7 +47,7 @@ func rolledBackNever(t *testing.T, w *world) {
 	Settled(t, w.db)
 }
 
-// twice: events without any order, so that nothing but the inbox tells that they were there before.
+// twice: events without any order, so that only the inbox knows that they were there before.
 func twice(t *testing.T, w *world) {
 	w.consume(t, w.subscription("a", mq.Unordered), Effect("a"))
 	for n := range 10 {
@@ -113,7 +113,7 @@ func poisonInFront(t *testing.T, w *world) {
 	Settled(t, w.db)
 }
 
-// poisonHoldsItsSubject: in strict order nothing of a subject overtakes what failed; when it works at last, all follow.
+// poisonHoldsItsSubject: in strict order no event of a subject overtakes one that failed; when that works at last, all follow.
 func poisonHoldsItsSubject(t *testing.T, w *world) {
 	var broken atomic.Bool
 	broken.Store(true)
@@ -136,7 +136,7 @@ func poisonHoldsItsSubject(t *testing.T, w *world) {
 	Settled(t, w.db)
 }
 
-// panicAndHang: neither ends the consumer, neither leaves an effect.
+// panicAndHang: neither ends the consumer, and neither leaves an effect.
 func panicAndHang(t *testing.T, w *world) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -159,7 +159,7 @@ func panicAndHang(t *testing.T, w *world) {
 	Settled(t, w.db)
 }
 
-// effectRolledBack: what a failed try wrote is gone.
+// effectRolledBack: what a failed try wrote is rolled back.
 func effectRolledBack(t *testing.T, w *world) {
 	var calls atomic.Int64
 	w.consume(t, w.subscription("a", mq.Strict), func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
@@ -221,7 +221,7 @@ func filterBySQL(t *testing.T, w *world) {
 	Settled(t, w.db)
 }
 
-// drainCutsNoHandler: a consumer that is told to stop lets its handlers end, and what it had not begun is the next one's.
+// drainCutsNoHandler: a consumer that is told to stop lets its handlers end, and leaves what it had not begun to the next one.
 func drainCutsNoHandler(t *testing.T, w *world) {
 	begun, let := make(chan struct{}, 100), make(chan struct{})
 	s := w.subscription("a", mq.Unordered)

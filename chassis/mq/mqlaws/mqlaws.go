@@ -1,6 +1,6 @@
-// Package mqlaws holds the laws of a way of transport: whatever is delivered twice, late or not at all, and whoever fails, each event
-// that was committed has its effect once in each group, one that was rolled back has none, and the effects of a subject never go
-// backwards. Every transport runs the whole suite on a real database.
+// Package mqlaws holds the laws of a transport: whatever is delivered twice, late or not at all, and whichever process fails, each event that
+// was committed has its effect once in each group, one that was rolled back has none, and the effects of a subject never go backwards. Every
+// transport runs the whole suite on a real database.
 package mqlaws
 
 import (
@@ -20,7 +20,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// Run checks every law, each on a new transport and topic, which nobody else uses, with a database of its own.
+// Run checks every law, each with a database of its own, on what open returns: a new transport and a topic that nobody else uses.
 func Run(t *testing.T, open func(t *testing.T) (transport mq.Transport, topic string)) {
 	for name, law := range map[string]func(*testing.T, *world){
 		"CommittedOnce":         committedOnce,
@@ -49,7 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) (transport mq.Transport, topic st
 	}
 }
 
-// world is a transport, a database with a table of effects, and the relay and consumers that run.
+// world is a transport, a database with a table of effects, and a relay that runs.
 type world struct {
 	topic     string
 	transport mq.Transport
@@ -58,7 +58,7 @@ type world struct {
 	outbox    *mq.Outbox
 }
 
-// Migrations make a table of effects, which takes any number for an event.
+// Migrations make a table of effects, which can hold any number of them for one event.
 var Migrations = fstest.MapFS{"0001_effect.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE effect (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, grp VARBINARY(64) NOT NULL, event_id VARBINARY(64) NOT NULL,
   subject VARBINARY(128) NOT NULL, seq BIGINT NOT NULL, at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3), KEY (event_id));`)}}
@@ -71,13 +71,13 @@ func newWorld(t *testing.T, transport mq.Transport, topic string) *world {
 	return w
 }
 
-// deliver sends e past the outbox.
+// deliver sends e without the outbox.
 func (w *world) deliver(t *testing.T, e mq.Event) {
 	t.Helper()
 	require.NoError(t, w.transport.Send(t.Context(), w.topic, e, time.Time{}))
 }
 
-// background runs work until the test ends, and waits for its end.
+// background runs work until the test ends or stop is called, and waits for its end.
 func background(t *testing.T, work func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -98,7 +98,7 @@ func background(t *testing.T, work func(context.Context) error) (stop func()) {
 	return stop
 }
 
-// Subscription is one that loses no time.
+// subscription returns a subscription with short pauses.
 func (w *world) subscription(group string, order mq.Order) mq.Subscription {
 	return mq.Subscription{Group: group + "-" + w.topic, Topic: w.topic, Order: order, Tries: 3,
 		FirstPause: 20 * time.Millisecond, LongestPause: 100 * time.Millisecond, Poll: 50 * time.Millisecond}
@@ -109,7 +109,7 @@ func (w *world) consume(t *testing.T, s mq.Subscription, h mq.Handler) (stop fun
 	return background(t, func(ctx context.Context) error { return w.bus.Consume(ctx, w.db, s, h) })
 }
 
-// Effect is a handler whose effect is a row.
+// Effect returns a handler whose effect is a row.
 func Effect(group string) mq.Handler {
 	return func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO effect (grp, event_id, subject, seq) VALUES (?, ?, ?, ?)", group, e.ID, e.Subject, e.Sequence)
@@ -117,7 +117,7 @@ func Effect(group string) mq.Handler {
 	}
 }
 
-// New makes an event.
+// New returns a new event.
 func New(subject string, sequence int64) mq.Event {
 	return mq.Event{ID: mq.NewID(), Source: "/laws", Type: "thing.happened", Subject: subject, Sequence: sequence, Time: time.Now(),
 		Data: []byte(fmt.Sprintf(`{"sequence":%d}`, sequence))}
@@ -139,7 +139,7 @@ func (w *world) awaitEffects(t *testing.T, n int) {
 	AwaitCount(t, w.db, n, "SELECT COUNT(*) FROM effect")
 }
 
-// AwaitCount waits until query gives n.
+// AwaitCount waits until query returns n.
 func AwaitCount(t testing.TB, db *sql.DB, n int, query string) {
 	t.Helper()
 	got := -1
@@ -155,8 +155,8 @@ func AwaitCount(t testing.TB, db *sql.DB, n int, query string) {
 	}
 }
 
-// Settled checks what must hold at the end: one effect for each event that committed, none twice, in the order of their numbers, and
-// nothing open in outbox and inbox.
+// Settled checks what must hold at the end: one effect for each event that was committed, in the order of their numbers, and nothing open in
+// outbox and inbox.
 func Settled(t testing.TB, db *sql.DB) {
 	t.Helper()
 	const open = "SELECT (SELECT COUNT(*) FROM mq_outbox WHERE state IN ('READY', 'HALF')) + (SELECT COUNT(*) FROM mq_inbox WHERE state = 'WAITING')"

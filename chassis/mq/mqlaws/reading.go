@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// notBefore: an event that is sent for later has its effect then, and others do not wait for it.
+// notBefore: an event that is sent for later has its effect at that time, and others do not wait for it.
 func notBefore(t *testing.T, w *world) {
 	w.consume(t, w.subscription("a", mq.Unordered), Effect("a"))
 	w.deliver(t, New("first", 0))
@@ -29,7 +29,7 @@ func notBefore(t *testing.T, w *world) {
 	Settled(t, w.db)
 }
 
-// tailTellsAll: everybody who looks is told each event of the wanted types from then on, those of a subject in order, and none from before.
+// tailTellsAll: every Tail gets each event of the wanted types that comes after it began, those of a subject in order, and none from before.
 func tailTellsAll(t *testing.T, w *world) {
 	w.deliver(t, New("before", 1))
 	var (
@@ -55,7 +55,7 @@ func tailTellsAll(t *testing.T, w *world) {
 		}
 		return all
 	}
-	for i := range told { // events from before it looks are not its own, so it looks when it is told of one
+	for i := range told { // a Tail skips what came before it looked, so wait until it got one
 		require.Eventually(t, func() bool {
 			w.deliver(t, New("ready", 0))
 			mu.Lock()
@@ -82,7 +82,7 @@ func tailTellsAll(t *testing.T, w *world) {
 func replayByParts(t *testing.T, w *world) {
 	history, ok := w.transport.(mq.History)
 	if !ok {
-		return // it keeps none, and does not say so
+		return // it keeps no history, and does not claim to
 	}
 	send := func(from, to int64) {
 		for n := from; n <= to; n++ {

@@ -10,14 +10,14 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// Absent returns service's outbox over db, with a broker that is not there: what is appended stays in its table. Tests that only look
-// at what a service writes need no more.
+// Absent returns service's outbox over db, with a broker that is not there: what is appended stays in its table. That is enough for tests of
+// what a service writes.
 func Absent(t testing.TB, db *sql.DB, service string) *mq.Outbox {
 	t.Helper()
 	return mq.NewOutbox(db, mq.NewBus(service, Away{}, mq.Config{}), mq.OutboxConfig{})
 }
 
-// Away is a transport that is not there.
+// Away is a transport whose broker is not there.
 type Away struct{}
 
 // Send fails with ErrUnavailable.

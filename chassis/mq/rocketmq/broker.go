@@ -1,5 +1,6 @@
-// Package rocketmq is the transport by RocketMQ, and the only one that knows its client. The client's types and traps stay inside: one instance a client, no retries of its
-// own, subjects kept in one queue, handlers drained, and no consumer that is made before there is a topic for it.
+// Package rocketmq is the transport by RocketMQ, and the only package that knows its client. The client's types and traps stay inside: each
+// client has an instance name of its own, does not retry, keeps a subject in one queue and drains its handlers, and no consumer is made before
+// there is a topic for it.
 package rocketmq
 
 import (
@@ -18,16 +19,16 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// Config is what a service's config.yaml says about its messages.
+// Config is the part of a service's config.yaml about its messages.
 type Config struct {
 	mq.Config
-	// NameServers are host:port, separated by commas. A host that has no address yet is asked for again and again.
+	// NameServers are host:port, separated by commas. A host without an address is looked up again and again.
 	NameServers string `yaml:"name_servers"`
-	// Timeout bounds one send: 3s, which is also the most.
+	// Timeout bounds one send. Default 3 s, which is also the most.
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-// Broker is a connection to RocketMQ for any number of goroutines, as one service.
+// Broker is one service's connection to RocketMQ. Its methods may be called by any number of goroutines.
 type Broker struct {
 	service string
 	timeout time.Duration
@@ -48,13 +49,13 @@ var (
 
 var quiet sync.Once
 
-// minHalfGrace is transactionTimeOut and transactionCheckInterval of deploy/rocketmq/broker.conf, and some seconds.
+// minHalfGrace is transactionTimeOut plus transactionCheckInterval of deploy/rocketmq/broker.conf, plus some seconds.
 const minHalfGrace = 15 * time.Second
 
-// Dial prepares a connection of service, of which all instances have the same name. Nobody needs to answer yet: it fails only on
-// settings that can never work.
+// Dial prepares a connection of service; all its instances use the same name. No server needs to answer yet: Dial fails only on settings that
+// can never work.
 func Dial(service string, cfg Config) (*Broker, error) {
-	quiet.Do(func() { rlog.SetLogger(clientLog{}) }) // the client has one logger a process
+	quiet.Do(func() { rlog.SetLogger(clientLog{}) }) // the client has one logger per process
 	timeout := cfg.Timeout
 	if timeout <= 0 || timeout > 3*time.Second {
 		timeout = 3 * time.Second
@@ -85,7 +86,7 @@ func Dial(service string, cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-// Close ends the connection. What listens and answers has ended before.
+// Close ends the connection. End Listen, Tail and Answer before.
 func (b *Broker) Close() {
 	b.plain.stop()
 	b.end()
@@ -99,7 +100,7 @@ func (b *Broker) Close() {
 	b.readers = nil
 }
 
-// resolved fails with an ErrUnavailable while no name server has an address: the client would not even be made.
+// resolved returns an ErrUnavailable while no name server has an address: no client could be made.
 func (b *Broker) resolved() error {
 	if len(b.names.Resolve()) == 0 {
 		return fmt.Errorf("%w: none of the %s has an address", mq.ErrUnavailable, b.names.Description())
@@ -107,7 +108,7 @@ func (b *Broker) resolved() error {
 	return nil
 }
 
-// instance returns a client's own name: clients of the same name share a connection, and handlers of the first only are called.
+// instance returns a name for one client: clients of the same name share a connection, and only the handlers of the first are called.
 func (b *Broker) instance(kind string) string {
 	return fmt.Sprintf("%s-%s-%d-%d-%s", b.service, kind, os.Getpid(), b.made.Add(1), mq.NewID()[28:])
 }
@@ -117,7 +118,7 @@ func (b *Broker) producerOptions(kind string) []producer.Option {
 		producer.WithNsResolver(b.names),
 		producer.WithGroupName(b.service + "-" + kind),
 		producer.WithInstanceName(b.instance(kind)),
-		producer.WithRetry(0), // each would write again; retries are the relay's
+		producer.WithRetry(0), // each would store the message again; the relay retries
 		producer.WithSendMsgTimeout(b.timeout),
 		producer.WithQueueSelector(bySubject{}),
 	}

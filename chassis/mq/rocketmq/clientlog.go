@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// clientLog takes what the client has to say. It warns of every retry that we make ourselves, so its warnings are for debugging.
+// clientLog is the client's logger. The client warns of every failure that we retry ourselves, so its warnings are logged at debug.
 type clientLog struct{}
 
 func (clientLog) Debug(string, map[string]any)              {}

@@ -38,13 +38,13 @@ func (b *Broker) CommittedHalves(ctx context.Context, topic string) (ids []strin
 	return ids, nil
 }
 
-// Names are the name servers.
+// Names exports names.
 type Names = names
 
-// ParseNames reads host:port,….
+// ParseNames parses host:port,….
 func ParseNames(list string) (*Names, error) { return parseNames(list) }
 
-// ParseMovingNames reads host:port,…; each host has the address that lookup returns.
+// ParseMovingNames parses host:port,…; each host has the address that lookup returns.
 func ParseMovingNames(list string, lookup func() (net.IP, error)) (*Names, error) {
 	n, err := parseNames(list)
 	n.lookup = func(context.Context, string, string) ([]net.IP, error) {
@@ -56,8 +56,9 @@ func ParseMovingNames(list string, lookup func() (net.IP, error)) (*Names, error
 
 func soon(tried func(error)) wait { return wait{longest: 100 * time.Millisecond, tried: tried} }
 
-// StartPush starts a consumer of topic that tells heard each message.
-func StartPush(ctx context.Context, n *Names, topic, group string, tried func(error), heard func(body string), options ...consumer.Option) (rocketmq.PushConsumer, error) {
+// StartPush starts a consumer of topic that calls heard for each message.
+func StartPush(ctx context.Context, n *Names, topic, group string, tried func(error), heard func(body string),
+	options ...consumer.Option) (rocketmq.PushConsumer, error) {
 	handle := func(_ context.Context, ms ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		for _, m := range ms {
 			heard(string(m.Body))

@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// bornProperty is when a half message was made, in milliseconds of the database's clock.
+// bornProperty holds when a half message was made, in milliseconds of the database's clock.
 const bornProperty = "born"
 
 // transactions sends the half messages of one outbox.
@@ -23,7 +23,7 @@ type transactions struct {
 	broker   *Broker
 	check    mq.Check
 	producer lazy[rocketmq.TransactionProducer]
-	locals   sync.Map // event id to func() mq.Verdict: what the client calls between half and end
+	locals   sync.Map // event id to func() mq.Verdict, which the client calls between half and end message
 }
 
 // Transactions returns a sender with a producer of its own, which connects when it is first used.
@@ -34,7 +34,7 @@ func (b *Broker) Transactions(check mq.Check) mq.Transactions {
 	return t
 }
 
-// start returns a started producer of the service's half messages; any of them can be asked about all.
+// start returns a started producer of the service's half messages. The broker may ask any of them about all.
 func (t *transactions) start() (rocketmq.TransactionProducer, error) {
 	if err := t.broker.resolved(); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (t *transactions) start() (rocketmq.TransactionProducer, error) {
 	return p, err
 }
 
-// Half sends e as a half message, and local decides about it.
+// Half implements mq.Transactions.
 func (t *transactions) Half(ctx context.Context, topic string, e mq.Event, born time.Time, local func() mq.Verdict) error {
 	m, err := message(topic, e)
 	if err != nil {
@@ -70,7 +70,7 @@ func send(ctx context.Context, p rocketmq.TransactionProducer, m *primitive.Mess
 	return outcome(result.SendResult, nil)
 }
 
-// Answer lets the broker ask, by a producer of its own: it asks only those who have told it, by a heartbeat, that they are there.
+// Answer implements mq.Transactions by a producer of its own: the broker asks only producers that have sent it a heartbeat.
 func (t *transactions) Answer(ctx context.Context, topic string) error {
 	defer t.producer.stop()
 	if p := t.heard(ctx, topic); p != nil {
@@ -80,14 +80,14 @@ func (t *transactions) Answer(ctx context.Context, topic string) error {
 	return nil
 }
 
-// The client's heartbeats go to the brokers that it knows by then: the first a second after its start, the next 30 s later.
+// The client sends heartbeats to the brokers that it knows by then: the first a second after its start, the next 30 s later.
 const beforeHeartbeat = 800 * time.Millisecond
 
-// heard returns a started producer whose first heartbeat reaches the broker; nil when ctx ended before. The producer learns of the broker by
-// sending something, and one that took too long for that is replaced: else a half message of a dead process might wait for half a
-// minute to be asked about.
+// heard returns a started producer whose first heartbeat reaches the broker, nil when ctx ended before. A producer learns of the broker by
+// sending something, and one that took too long for that is replaced: otherwise the broker might ask about a dead process' half message only
+// half a minute later.
 func (t *transactions) heard(ctx context.Context, topic string) rocketmq.TransactionProducer {
-	const most = 5 // replaced, each leaves a goroutine behind
+	const most = 5 // each that is replaced leaves a goroutine behind
 	for n := 1; ctx.Err() == nil; n++ {
 		if t.broker.names.await(ctx, patience(ctx, "who answers for half messages waits for their topic", topic), topic) != nil {
 			break
@@ -106,7 +106,7 @@ func (t *transactions) heard(ctx context.Context, topic string) rocketmq.Transac
 	return nil
 }
 
-// announceUntil announces p to the broker, again and again until that works or ctx ends, and returns how long it took.
+// announceUntil announces p to the broker until that succeeds or ctx ends, and returns how long it took.
 func (t *transactions) announceUntil(ctx context.Context, p rocketmq.TransactionProducer, topic string) time.Duration {
 	began := time.Now()
 	for n := 1; ctx.Err() == nil; n++ {
@@ -127,10 +127,10 @@ func (t *transactions) announce(ctx context.Context, p rocketmq.TransactionProdu
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.broker.timeout)
 	defer cancel()
-	return send(ctx, p, m) // nobody wants it: without a local transaction it is rolled back
+	return send(ctx, p, m) // it has no local transaction, so it is rolled back
 }
 
-// ExecuteLocalTransaction is what the client calls in the goroutine that sends, after the half message.
+// ExecuteLocalTransaction is called by the client in the goroutine that sends, after the half message.
 func (t *transactions) ExecuteLocalTransaction(m *primitive.Message) primitive.LocalTransactionState {
 	local, ok := t.locals.Load(m.GetProperty("id"))
 	if !ok {
@@ -139,7 +139,7 @@ func (t *transactions) ExecuteLocalTransaction(m *primitive.Message) primitive.L
 	return state(local.(func() mq.Verdict)())
 }
 
-// CheckLocalTransaction is what the client calls when the broker asks, one message after another.
+// CheckLocalTransaction is called by the client when the broker asks, for one message after another.
 func (t *transactions) CheckLocalTransaction(m *primitive.MessageExt) primitive.LocalTransactionState {
 	id := m.GetProperty("id")
 	born, err := strconv.ParseInt(m.GetProperty(bornProperty), 10, 64)
@@ -149,7 +149,7 @@ func (t *transactions) CheckLocalTransaction(m *primitive.MessageExt) primitive.
 	return state(t.check(m.Topic, id, time.UnixMilli(born)))
 }
 
-// state is v in the client's words.
+// state returns v as the client's type.
 func state(v mq.Verdict) primitive.LocalTransactionState {
 	switch v {
 	case mq.Commit:
@@ -160,5 +160,5 @@ func state(v mq.Verdict) primitive.LocalTransactionState {
 	return primitive.UnkonwnState
 }
 
-// unavailable is an ErrUnavailable with its cause.
+// unavailable returns an ErrUnavailable that wraps err.
 func unavailable(err error) error { return fmt.Errorf("%w: %w", mq.ErrUnavailable, err) }

@@ -22,8 +22,8 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// TestBrokerFrozen: while the broker neither answers nor refuses, local transactions happen, one call now and then waits for it and the
-// others do not; when it goes on, each event has one effect, also those whose half message it had taken without saying so.
+// TestBrokerFrozen: while the broker neither answers nor refuses, local transactions happen; one call now and then waits for it, and the others
+// do not. When it goes on, each event has one effect, including those whose half message it had taken without saying so.
 func TestBrokerFrozen(t *testing.T) {
 	t.Parallel()
 	server, err := rocketmqtest.Start()
@@ -33,7 +33,8 @@ func TestBrokerFrozen(t *testing.T) {
 	b := s.dial(t)
 	s.consume(t, b)
 	const halfTimeout, halfPause = time.Second, 3 * time.Second
-	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Grace: 12 * time.Second, LongestTx: 5 * time.Second, HalfTimeout: halfTimeout, HalfPause: halfPause})
+	o := mq.NewOutbox(s.db, b,
+		mq.OutboxConfig{Grace: 12 * time.Second, LongestTx: 5 * time.Second, HalfTimeout: halfTimeout, HalfPause: halfPause})
 	background(t, o.Relay)
 	background(t, o.Answer(s.topic))
 	made := 0
@@ -42,7 +43,8 @@ func TestBrokerFrozen(t *testing.T) {
 		subject := fmt.Sprintf("s%d", made)
 		made++
 		start := time.Now()
-		require.NoError(t, o.PublishInTx(t.Context(), s.topic, anonymous(subject), func(tx *sql.Tx) error { return fact(t.Context(), tx, subject) }))
+		require.NoError(t, o.PublishInTx(t.Context(), s.topic, anonymous(subject),
+			func(tx *sql.Tx) error { return fact(t.Context(), tx, subject) }))
 		return time.Since(start)
 	}
 	halves := func() int {
@@ -80,7 +82,8 @@ func TestBrokerFrozen(t *testing.T) {
 
 	require.NoError(t, server.Thaw())
 	thawed = true
-	require.Eventually(t, func() bool { publish(); return halves() > before }, 30*time.Second, 100*time.Millisecond, "half messages are sent again")
+	require.Eventually(t, func() bool { publish(); return halves() > before }, 30*time.Second, 100*time.Millisecond,
+		"half messages are sent again")
 	mqlaws.AwaitCount(t, s.db, made, "SELECT COUNT(*) FROM effect")
 	require.Eventually(t, func() bool { return s.askedAbout(t) > 0 }, time.Minute, 200*time.Millisecond,
 		"the broker took no half message without saying so, or did not ask about it")
@@ -88,8 +91,8 @@ func TestBrokerFrozen(t *testing.T) {
 	s.told(t)
 }
 
-// askedAbout counts the half messages that the broker took without saying so and has delivered all the same: their rows know of no half
-// message, so nobody sent the end of one, and the broker was told to deliver it when it asked.
+// askedAbout counts the half messages that the broker took without saying so and delivered nevertheless: their rows know of no half message, so
+// no end message was sent, and the broker was told to deliver them when it asked.
 func (s stage) askedAbout(t *testing.T) (n int) {
 	t.Helper()
 	ids, err := s.Broker(t, s.service).CommittedHalves(t.Context(), s.topic)
@@ -103,7 +106,7 @@ func (s stage) askedAbout(t *testing.T) (n int) {
 	return n
 }
 
-// TestEndMessageLost: the broker has no answer until the row is SENT, on trust; then it asks again, and is answered from the row.
+// TestEndMessageLost: the broker gets no answer until the row is SENT, on trust; then it asks again, and is answered from the row.
 func TestEndMessageLost(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -121,8 +124,7 @@ func TestEndMessageLost(t *testing.T) {
 	s.told(t)
 }
 
-// failing is a way to a database that panics for the first who wants to connect, hangs for the second without listening to him, and works
-// after that.
+// failing is a connector to a database: the first call panics, the second hangs and ignores its context, and later ones work.
 type failing struct {
 	driver.Connector
 	asked atomic.Int64
@@ -160,8 +162,8 @@ func TestCheckerFails(t *testing.T) {
 	s.told(t)
 }
 
-// TestLateAnnouncement: a process that finds the broker only after the client's first heartbeat is asked all the same, and not only after
-// the next, half a minute later.
+// TestLateAnnouncement: a process that finds the broker only after the client's first heartbeat can be asked at once, not only after the next
+// heartbeat half a minute later.
 func TestLateAnnouncement(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -171,7 +173,7 @@ func TestLateAnnouncement(t *testing.T) {
 	broker, err := rocketmq.Dial(s.service, rocketmq.Config{NameServers: door.addr})
 	require.NoError(t, err)
 	t.Cleanup(broker.Close)
-	door.once() // the question for the topic
+	door.once() // ask whether the topic exists
 	background(t, mq.NewOutbox(s.db, mq.NewBus(s.service, broker, mq.Config{}), mq.OutboxConfig{}).Answer(s.topic))
 	require.Eventually(t, door.used, 20*time.Second, time.Millisecond)
 	time.Sleep(2 * time.Second) // the first heartbeat goes nowhere

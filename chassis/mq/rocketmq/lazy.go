@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// lazy is a client that is started when it is first needed, and again after it was stopped.
+// lazy is a client that is started when it is first needed, and anew after it was stopped.
 type lazy[C any] struct {
 	start    func() (C, error)
 	shutdown func(C)
@@ -19,10 +19,10 @@ type lazy[C any] struct {
 	at       time.Time     // when that was
 }
 
-// again is how long a start that failed stands for the next ones: it may have waited for a name that cannot be looked up.
+// again is how long after a failed start get returns its error instead of starting anew: a start may wait for a name that cannot be looked up.
 const again = time.Second
 
-// get returns the started client, or an ErrUnavailable: when it cannot be started now, or not before ctx ends.
+// get returns the started client, or an ErrUnavailable when it cannot be started now or before ctx ends.
 func (l *lazy[C]) get(ctx context.Context) (C, error) {
 	var none C
 	l.mu.Lock()

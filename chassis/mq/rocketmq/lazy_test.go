@@ -14,7 +14,8 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// TestLazy: one start for all who need the client, whom it holds up no longer than they have time; a failure stands for a moment.
+// TestLazy: there is one start for all callers that need the client, and none waits longer than its context allows; after a failure there is no
+// new start for a moment.
 func TestLazy(t *testing.T) {
 	t.Parallel()
 	var starts, ends atomic.Int64

@@ -21,9 +21,9 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// TestOutageLeaksNothing: consumers that run, and consumers that wait for their topic, cost no more goroutines the longer the broker and
-// its name server are away; when they are back all consume, and those that waited cost what those cost that had not to. It is alone in
-// its process: it counts goroutines.
+// TestOutageLeaksNothing: neither consumers that run nor consumers that wait for their topic cost more goroutines the longer the broker and its
+// name server are away. When they are back all consume, and those that waited cost as many goroutines as those that did not. The test is alone
+// in its process, because it counts goroutines.
 func TestOutageLeaksNothing(t *testing.T) {
 	t.Parallel()
 	const alone = "MQ_ALONE"
@@ -68,7 +68,7 @@ func TestOutageLeaksNothing(t *testing.T) {
 	late.wait(t, 120)
 	require.LessOrEqual(t, level(atFirst+slack), atFirst+slack, "50 tries without the topic: %s", where())
 
-	// What runs does something every 20 s to a minute: by now, each of that more than once.
+	// The client's periodic work runs every 20 s to a minute: after this time all of it has run more than once.
 	time.Sleep(time.Until(away.Add(75 * time.Second)))
 	require.LessOrEqual(t, level(atFirst+slack), atFirst+slack, "75 s of outage: %s", where())
 
@@ -81,7 +81,7 @@ func TestOutageLeaksNothing(t *testing.T) {
 	t.Logf("idle %d, each set %d, at the end %d", idle, each, len(clients()))
 }
 
-// slack is for connections and queues that come and go. 50 tries of which each leaves a consumer behind are some two thousand.
+// slack allows for connections and queues that come and go. 50 tries that each left a consumer behind would be some two thousand goroutines.
 const slack = 30
 
 // set is a few consumers and a reader.
@@ -158,7 +158,7 @@ func (s *set) ready(t *testing.T) {
 	require.Eventually(t, s.reads.Load, 2*time.Minute, 20*time.Millisecond)
 }
 
-// level is the lowest number of the client's goroutines within three seconds, sooner when it is down to enough.
+// level returns the lowest number of the client's goroutines within three seconds, and returns sooner when it is down to enough.
 func level(enough int) int {
 	low := len(clients())
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && low > enough; time.Sleep(50 * time.Millisecond) {
@@ -167,8 +167,8 @@ func level(enough int) int {
 	return low
 }
 
-// clients returns where each goroutine of the client's was started: those of the test's own server, of the test and of what else
-// runs in the process are not counted.
+// clients returns where each goroutine of the client was started. It leaves out goroutines of the test, of its own server and of whatever else
+// runs in the process.
 func clients() []string {
 	buf := make([]byte, 8<<20)
 	var started []string
@@ -182,7 +182,7 @@ func clients() []string {
 	return started
 }
 
-// where says how many of the client's goroutines each line of it started.
+// where returns, for each line of the client, how many of its goroutines it started.
 func where() string {
 	count := map[string]int{}
 	for _, line := range clients() {

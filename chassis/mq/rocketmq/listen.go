@@ -16,13 +16,14 @@ import (
 
 const pullBatch = 32
 
-// Listen starts a consumer of s.Group as soon as there is a topic, and stops it in an orderly way when ctx ends.
+// Listen implements mq.Transport. It starts a consumer of s.Group as soon as the topic exists, and stops it in an orderly way when ctx ends.
 func (b *Broker) Listen(ctx context.Context, s mq.Subscription, take func(mq.Delivery) bool) error {
 	l := &listener{}
 	slots := make(chan struct{}, s.Workers)
 	c, err := startPush(ctx, b.names, patience(ctx, "consumer waits for its topic", s.Topic, "group", s.Group), s.Topic, selector(s),
 		func(_ context.Context, ms ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
-			// Neither of the client's answers leaves a message as it is. A goroutine that ends does, and the client clears up after it.
+			// Neither result that a handler can return leaves the message as it is. Ending the goroutine does, and the client cleans up after
+			// it.
 			if !l.enter() {
 				runtime.Goexit()
 			}
@@ -52,21 +53,21 @@ func (b *Broker) Listen(ctx context.Context, s mq.Subscription, take func(mq.Del
 	return nil
 }
 
-// patience is how long consumers and readers wait for their topic, and what they say meanwhile.
+// patience returns how long consumers and readers wait for their topic, and what they log meanwhile.
 func patience(ctx context.Context, what, topic string, more ...any) wait {
 	return wait{longest: 5 * time.Second, tried: func(err error) {
 		slog.WarnContext(ctx, what, append([]any{"topic", topic, "err", err}, more...)...)
 	}}
 }
 
-// listener lets deliveries in until it is closed. The client may deliver any message again, in any order.
+// listener admits deliveries until it is closed. The client may deliver any message again, in any order.
 type listener struct {
 	mu     sync.Mutex
 	closed bool
 	inside sync.WaitGroup
 }
 
-// takeAll takes the messages of a subject in their order, those of different ones at the same time. It reports whether all are settled.
+// takeAll takes the messages of each subject in order, and different subjects at the same time. It reports whether all are settled.
 func takeAll(ms []*primitive.MessageExt, slots chan struct{}, take func(mq.Delivery) bool) bool {
 	var subjects []string
 	bySubject := map[string][]mq.Delivery{}
@@ -113,7 +114,7 @@ func (l *listener) enter() bool {
 	return true
 }
 
-// close lets no delivery begin and waits for those under way.
+// close admits no more deliveries and waits for those under way.
 func (l *listener) close() {
 	l.mu.Lock()
 	l.closed = true
@@ -121,7 +122,7 @@ func (l *listener) close() {
 	l.inside.Wait()
 }
 
-// selector is what the broker filters by.
+// selector returns what the broker filters by.
 func selector(s mq.Subscription) consumer.MessageSelector {
 	tags := strings.Join(s.Types, " || ")
 	switch {

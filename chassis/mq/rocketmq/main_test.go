@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 	rocketmqtest.Main(m)
 }
 
-// child is another process of a service: one that is killed at the failpoint MQ_CRASH; or, as "survivor", one whose end message is lost,
-// that answers the broker when its row is SENT, and lives until its standard input ends; or, as "stopped", a relay that waits at the
-// failpoint until its standard input ends, and is told to stop then.
+// child is another process of a service. It is killed at the failpoint MQ_CRASH. As "survivor" its end message is lost; it answers the broker
+// when its row is SENT, and lives until its standard input ends. As "stopped" it is a relay that waits at the failpoint until its standard input
+// ends, and is told to stop then.
 func child() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -103,7 +103,7 @@ func group(topic string) mq.Subscription {
 	return mq.Subscription{Group: "g-" + topic, Topic: topic, Order: mq.Strict, FirstPause: 50 * time.Millisecond, Poll: 50 * time.Millisecond}
 }
 
-// fact is the local change that the event tells.
+// fact makes the local change that the event announces.
 func fact(ctx context.Context, tx *sql.Tx, subject string) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO fact (subject) VALUES (?)", subject)
 	return err

@@ -15,8 +15,8 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// message returns e as it is on the wire: CloudEvents' JSON as the body, the type as tag, subject and id as keys, and what filters may
-// ask for as properties.
+// message returns e as a message: the JSON of CloudEvents as the body, the type as tag, subject and id as keys, and what filters may ask for as
+// properties.
 func message(topic string, e mq.Event) (*primitive.Message, error) {
 	body, err := json.Marshal(e)
 	if err != nil {
@@ -24,7 +24,7 @@ func message(topic string, e mq.Event) (*primitive.Message, error) {
 	}
 	m := primitive.NewMessage(topic, body).WithTag(e.Type)
 	keys := []string{e.ID}
-	if e.Subject != "" && !strings.Contains(e.Subject, " ") { // the broker separates keys by blanks
+	if e.Subject != "" && !strings.Contains(e.Subject, " ") { // the broker separates keys by spaces
 		keys = append(keys, e.Subject)
 	}
 	m.WithKeys(keys)
@@ -35,12 +35,12 @@ func message(topic string, e mq.Event) (*primitive.Message, error) {
 	return m, nil
 }
 
-// deliverAt lets the broker keep m until then: at most three days, to the second.
+// deliverAt makes the broker hold m back until at: at most three days, to the second.
 func deliverAt(m *primitive.Message, at time.Time) {
 	m.WithProperty(primitive.PropertyTimerDeliverMS, strconv.FormatInt(at.UnixMilli(), 10))
 }
 
-// bySubject puts all events of a subject into the same queue, whatever order the client has the queues in.
+// bySubject puts all events of a subject into the same queue, in whatever order the client has the queues.
 type bySubject struct{}
 
 func (bySubject) Select(m *primitive.Message, queues []*primitive.MessageQueue, _ string) *primitive.MessageQueue {
@@ -54,7 +54,7 @@ func (bySubject) Select(m *primitive.Message, queues []*primitive.MessageQueue, 
 	return sorted[h.Sum32()%uint32(len(sorted))]
 }
 
-// inOrder returns queues in the one order that everybody has them in.
+// inOrder returns queues in an order that is the same in every process.
 func inOrder(queues []*primitive.MessageQueue) []*primitive.MessageQueue {
 	return slices.SortedFunc(slices.Values(queues), func(a, b *primitive.MessageQueue) int {
 		return cmp.Or(cmp.Compare(a.BrokerName, b.BrokerName), cmp.Compare(a.QueueId, b.QueueId))

@@ -24,14 +24,14 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// TestMetrics: what Prometheus reads: sends by topic and outcome, deliveries by group and outcome, open rows with the age of the oldest.
+// TestMetrics: Prometheus reads sends by topic and outcome, deliveries by group and outcome, and open rows with the age of the oldest.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
 	require.NoError(t, err)
 	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(exporter)))
-	// read gives the lines of /metrics that name one of names, behind them their values.
+	// read returns the lines of /metrics that name one of names, mapped to their values.
 	read := func(names ...string) map[string]string {
 		w := httptest.NewRecorder()
 		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
@@ -41,7 +41,8 @@ func TestMetrics(t *testing.T) {
 		for line := range strings.Lines(string(text)) {
 			at := strings.LastIndex(line, " ")
 			for _, name := range names {
-				if strings.Contains(line, name) && !strings.HasPrefix(line, "#") && !strings.Contains(line, "_bucket{") && !strings.Contains(line, "_sum{") {
+				if strings.Contains(line, name) && !strings.HasPrefix(line, "#") && !strings.Contains(line, "_bucket{") &&
+					!strings.Contains(line, "_sum{") {
 					values[line[:at]] = strings.TrimSpace(line[at:])
 				}
 			}
@@ -73,7 +74,8 @@ func TestMetrics(t *testing.T) {
 		return `mq_consume_duration_seconds_count{group="` + group(s.topic).Group + `",outcome="` + outcome + `"}`
 	}
 	assert.Equal(t, map[string]string{sends("sent"): "3", sends("refused"): "1"}, read(`topic="`+s.topic+`"`))
-	assert.Equal(t, map[string]string{`mq_publish_duration_seconds_count{outcome="unavailable",topic="` + s.topic + `-absent"}`: "1"}, read(s.topic+`-absent"`))
+	assert.Equal(t, map[string]string{`mq_publish_duration_seconds_count{outcome="unavailable",topic="` + s.topic + `-absent"}`: "1"},
+		read(s.topic+`-absent"`))
 	want := map[string]string{taken("done"): "2", taken("failed"): "1", taken("duplicate"): "1"}
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, want, read("mq_consume_duration_seconds_count{group=\""+group(s.topic).Group+`"`))
@@ -82,7 +84,8 @@ func TestMetrics(t *testing.T) {
 	_, err = s.db.ExecContext(t.Context(), `INSERT INTO mq_outbox (event_id, topic, subject, event, state, created_at, next_at) VALUES
 		('1', 't', '', '', 'READY', NOW(3) - INTERVAL 1000 SECOND, NOW(3)), ('2', 't', '', '', 'READY', NOW(3), NOW(3)), ('3', 't', '', '', 'HALF', NOW(3), NOW(3))`)
 	require.NoError(t, err)
-	_, err = s.db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state) VALUES ('g', 's', '1', 't', 'x', '', 0, 'DEAD')`)
+	_, err = s.db.ExecContext(t.Context(),
+		`INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state) VALUES ('g', 's', '1', 't', 'x', '', 0, 'DEAD')`)
 	require.NoError(t, err)
 	rows := read("mq_outbox_rows", "mq_inbox_rows")
 	assert.Equal(t, map[string]string{`mq_outbox_rows{group="",state="READY"}`: "2", `mq_outbox_rows{group="",state="HALF"}`: "1",

@@ -16,26 +16,26 @@ import (
 	"example.com/fourfold/chassis/backoff"
 )
 
-// errNoRoute is why a client cannot begin yet: no name server answers, or none knows the topic.
+// errNoRoute says why a client cannot start yet: no name server answers, or none knows the topic.
 var errNoRoute = errors.New("no name server knows the topic")
 
-// lookupTimeout bounds one lookup: the client looks up the addresses with a lock held that its requests wait for.
+// lookupTimeout bounds one lookup: the client looks up the addresses while it holds a lock that its requests wait for.
 const lookupTimeout = 2 * time.Second
 
-// names are the name servers of a broker, by host name: a resolver for the client, which takes only addresses. A running client asks it
-// 10 s after its start and every two minutes from then on; told none, it goes on with the addresses it has. Told others, it sends its next
-// question there.
+// names are the name servers of a broker, by host name: a resolver for the client, which takes only addresses. A running client asks it 10 s
+// after its start and then every two minutes. When it returns none, the client goes on with the addresses it has; when it returns others, the
+// client sends its next request there.
 type names struct {
 	servers []server
 	lookup  func(ctx context.Context, network, host string) ([]net.IP, error)
 
 	mu    sync.Mutex
-	found map[string][]net.IP // by host: the addresses that were found last
+	found map[string][]net.IP // by host: the addresses found last
 }
 
 type server struct{ host, port string }
 
-// parseNames reads host:port,… and looks nothing up.
+// parseNames parses host:port,… It looks up nothing.
 func parseNames(list string) (*names, error) {
 	n := &names{lookup: net.DefaultResolver.LookupIP, found: map[string][]net.IP{}}
 	for one := range strings.SplitSeq(list, ",") {
@@ -48,8 +48,8 @@ func parseNames(list string) (*names, error) {
 	return n, nil
 }
 
-// Resolve returns the addresses that the hosts have now; for one that cannot be looked up, those it had before. It returns none while none
-// has been found, and then no client can be made.
+// Resolve returns the addresses that the hosts have now, and for a host that cannot be looked up those it had before. While none has been found
+// it returns none, and no client can be made.
 func (n *names) Resolve() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
@@ -80,16 +80,16 @@ func (n *names) addresses(ctx context.Context, host string) []net.IP {
 	return n.found[host]
 }
 
-// Description is for the client's log.
+// Description names the resolver in the client's log.
 func (n *names) Description() string { return fmt.Sprint("name servers ", n.servers) }
 
-// wait is how to wait for a topic.
+// wait says how to wait for a topic.
 type wait struct {
-	longest time.Duration // the pause between two questions; the first are sooner
-	tried   func(error)   // is told after each question why the wait goes on
+	longest time.Duration // the longest pause between two questions; the first are shorter
+	tried   func(error)   // is called after each question with the reason why the wait goes on
 }
 
-// await returns when a name server knows topic, and sooner, with its error, when ctx ends.
+// await returns nil when a name server knows topic, or ctx's error when ctx ends before.
 func (n *names) await(ctx context.Context, w wait, topic string) error {
 	for pause := w.longest / 32; ; pause = min(2*pause, w.longest) {
 		err := n.ask(ctx, topic)
@@ -105,14 +105,14 @@ func (n *names) await(ctx context.Context, w wait, topic string) error {
 	}
 }
 
-// ask fails with errNoRoute unless a name server knows topic. Nothing of the question stays in the process: the client that asks has no
-// background work, and its connection ends with it. It asks for the list of topics: after a question for the route of one, the client
-// keeps the connection for two minutes, and the answer for ever.
+// ask returns errNoRoute unless a name server knows topic. Nothing of the question stays in the process: the client that asks has no background
+// work, and its connection ends with it. It asks for the list of topics, because after a question for one topic's route the client keeps the
+// connection for two minutes, and the answer for ever.
 func (n *names) ask(ctx context.Context, topic string) error {
 	err := errors.New("no address of theirs is known")
 	for _, addr := range n.Resolve() {
 		var a admin.Admin
-		// Of several addresses it would ask only the first.
+		// Of several addresses the client would ask only the first.
 		if a, err = admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver([]string{addr}))); err != nil {
 			continue
 		}

@@ -31,7 +31,8 @@ func TestRelayKeepsWhatTheBrokerDidNotTake(t *testing.T) {
 	s.consume(t, b)
 	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Poll: 50 * time.Millisecond})
 	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
-		return errors.Join(o.Append(t.Context(), tx, "not-made-yet-"+s.topic, mqlaws.New("stuck", 1)), o.Append(t.Context(), tx, s.topic, mqlaws.New("s", 1)))
+		return errors.Join(o.Append(t.Context(), tx, "not-made-yet-"+s.topic, mqlaws.New("stuck", 1)),
+			o.Append(t.Context(), tx, s.topic, mqlaws.New("s", 1)))
 	}))
 	background(t, o.Relay)
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
@@ -45,8 +46,8 @@ func TestRelayKeepsWhatTheBrokerDidNotTake(t *testing.T) {
 	}, 30*time.Second, 50*time.Millisecond)
 }
 
-// TestRelayKilledBehindSend: killed when the broker has the first event of a subject and its row does not say so. The next relay sends
-// it again, then the others, and it has its effect once.
+// TestRelayKilledBehindSend: a relay is killed when the broker has the first event of a subject and its row does not say so yet. The next relay
+// sends it again, then the others, and it has its effect once.
 func TestRelayKilledBehindSend(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -77,7 +78,7 @@ func TestRelayKilledBehindSend(t *testing.T) {
 	assert.Equal(t, []int64{1, 1, 2, 3}, sent)
 }
 
-// TestRelayToldToStop: while an event is on its way. The relay ends when its row says that the broker has it.
+// TestRelayToldToStop: a relay that is told to stop while it sends an event ends after the row says that the broker has it.
 func TestRelayToldToStop(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -142,7 +143,7 @@ func TestTrace(t *testing.T) {
 	assert.Equal(t, map[string]string{"request": "", publish: "request", consume: publish}, parents)
 }
 
-// TestRows: what is open is counted, with the age of the oldest.
+// TestRows: open rows are counted, with the age of the oldest.
 func TestRows(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -161,7 +162,7 @@ func TestRows(t *testing.T) {
 	assert.InDelta(t, 50, rows[1].Oldest.Seconds(), 20)
 }
 
-// TestMissingTopic: events for a topic that nobody made hold up no others.
+// TestMissingTopic: events for a topic that was never created hold up no others.
 func TestMissingTopic(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -181,7 +182,7 @@ func TestMissingTopic(t *testing.T) {
 	assert.Equal(t, "200\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY'"))
 }
 
-// TestTopicThatIsThereStays: as many queues as it has, whoever changed that.
+// TestTopicThatIsThereStays: an existing topic keeps its number of queues, whoever set it.
 func TestTopicThatIsThereStays(t *testing.T) {
 	t.Parallel()
 	server := rocketmqtest.Shared(t)
@@ -190,7 +191,7 @@ func TestTopicThatIsThereStays(t *testing.T) {
 	a, err := admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver([]string{server.NameServer})))
 	require.NoError(t, err)
 	defer func() { _ = a.Close() }()
-	// The broker tells the name server at once what it was asked to change.
+	// The broker reports a change to the name server at once.
 	require.Never(t, func() bool {
 		queues, err := a.FetchPublishMessageQueues(t.Context(), topic)
 		return err == nil && len(queues) != 4

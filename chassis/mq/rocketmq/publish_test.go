@@ -15,13 +15,13 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// event makes a well-formed event of a subject.
+// event returns a well-formed event of a subject.
 func event(subject string, sequence int64) mq.Event {
 	return mq.Event{ID: mq.NewID(), Source: "/test", Type: "thing.happened", Subject: subject, Sequence: sequence,
 		Time: time.Now(), Data: []byte(`{"n":1}`)}
 }
 
-// TestPublishTellsRefusedFromUnavailable: what will never work is told from what may work later.
+// TestPublishTellsRefusedFromUnavailable: the errors distinguish what will never work from what may work later.
 func TestPublishTellsRefusedFromUnavailable(t *testing.T) {
 	t.Parallel()
 	s := rocketmqtest.Shared(t)
@@ -89,7 +89,7 @@ func TestLoopbackOnly(t *testing.T) {
 	}
 }
 
-// TestNameWithoutAddress: a name server that has no address stops no start; what is sent meanwhile is unavailable, and what listens waits.
+// TestNameWithoutAddress: a name server without an address prevents no start; meanwhile sends are unavailable, and listeners wait.
 func TestNameWithoutAddress(t *testing.T) {
 	t.Parallel()
 	b, err := rocketmq.Dial("nobody", rocketmq.Config{NameServers: "nobody.invalid:9876"})

@@ -12,13 +12,13 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// reader reads the queues of a topic where it is told to, and leaves no trace of what it has read.
+// reader reads the queues of a topic at given offsets, and leaves no trace of what it has read.
 type reader struct {
 	consumer rocketmq.PullConsumer
 	queues   []*primitive.MessageQueue // inOrder
 }
 
-// reader starts one as soon as there is a topic; nil when ctx ended before.
+// reader starts a reader as soon as the topic exists. It returns nil when ctx ended before.
 func (b *Broker) reader(ctx context.Context, topic string) (*reader, error) {
 	c, queues, err := startPull(ctx, b.names, patience(ctx, "reader waits for its topic", topic), topic,
 		consumer.WithGroupName(b.service+"-reader"), consumer.WithInstance(b.instance("reader")))
@@ -31,15 +31,15 @@ func (b *Broker) reader(ctx context.Context, topic string) (*reader, error) {
 	return &reader{c, inOrder(queues)}, nil
 }
 
-// sharedReader is the reader of a topic that all replays use, one after another: one that was made for each would leave goroutines behind.
+// sharedReader is the reader of a topic that all replays use, one after another: a reader for each would leave goroutines behind.
 type sharedReader struct {
 	ready  chan struct{} // closed when reader is set; it is nil when the Broker was closed before
 	reader *reader
-	busy   chan struct{} // holds whoever reads
+	busy   chan struct{} // full while a replay reads
 }
 
-// shared returns the reader of topic, with the queues that the topic has now, and how to let the next one have it. ErrUnavailable when that
-// takes longer than a send may, as while there is no topic.
+// shared returns the reader of topic, with the queues that the topic has now, and a function that releases it to the next caller. It returns
+// ErrUnavailable when that takes longer than a send may, for example while the topic does not exist.
 func (b *Broker) shared(ctx context.Context, topic string) (r *reader, release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -65,7 +65,7 @@ func (b *Broker) shared(ctx context.Context, topic string) (r *reader, release f
 	return &reader{s.reader.consumer, inOrder(queues)}, func() { <-s.busy }, nil
 }
 
-// share returns topic's, which somebody is making, or has made, for as long as the Broker lives.
+// share returns the sharedReader of topic, which lives as long as the Broker, and starts it when it is first asked for.
 func (b *Broker) share(topic string) *sharedReader {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,7 +78,7 @@ func (b *Broker) share(topic string) *sharedReader {
 				s.reader = r
 			}
 		}()
-		if b.readers != nil { // else it is closed, and s too in a moment
+		if b.readers != nil { // else the Broker is closed, and s will be too in a moment
 			b.readers[topic] = s
 		}
 	}
@@ -92,7 +92,7 @@ func (r *reader) end(q *primitive.MessageQueue) (int64, error) {
 	return r.offset(q, time.Now().Add(24*time.Hour))
 }
 
-// offset returns that of the first message of q that was stored at at or later.
+// offset returns the offset of the first message of q that was stored at at or later.
 func (r *reader) offset(q *primitive.MessageQueue, at time.Time) (int64, error) {
 	offset, err := r.consumer.OffsetForTimestamp(q, at.UnixMilli())
 	if err != nil {
@@ -101,7 +101,7 @@ func (r *reader) offset(q *primitive.MessageQueue, at time.Time) (int64, error) 
 	return max(offset, 0), nil
 }
 
-// pull reads what stands at an offset of q that is not its end. It returns the offset to go on at.
+// pull reads messages of q from the offset at, which is not its end, and returns the offset to continue at.
 func (r *reader) pull(ctx context.Context, q *primitive.MessageQueue, at int64) ([]*primitive.MessageExt, int64, error) {
 	result, err := r.consumer.PullFrom(ctx, q, at, pullBatch)
 	switch {

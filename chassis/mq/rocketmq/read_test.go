@@ -49,7 +49,7 @@ func TestTail(t *testing.T) {
 			return b.Tail(ctx, topic, []string{"thing.happened"}, func(_ context.Context, e mq.Event) { instances[i].add(e) })
 		})
 	}
-	// Events before it listens are not its own, so it is ready when it hears one.
+	// A Tail skips events from before it listens, so it is ready when it hears one.
 	for i := range instances {
 		require.Eventually(t, func() bool {
 			require.NoError(t, first.Publish(t.Context(), topic, mqlaws.New("ready", 1)))
@@ -79,7 +79,7 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// TestReplay: what the topic took in a span of time, each subject in order.
+// TestReplay returns what the topic took in a span of time, each subject in order.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	s := rocketmqtest.Shared(t)
@@ -126,7 +126,8 @@ func TestReplay(t *testing.T) {
 	assert.Equal(t, map[string][]int64{"a": count(51, 100), "b": count(1, 10)}, read(from, to))
 	assert.Equal(t, map[string][]int64{"a": count(1, 110), "b": count(1, 10)}, read(time.Time{}.AddDate(2000, 0, 0), time.Now()))
 	assert.Empty(t, read(time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)))
-	for _, position := range []string{"x", "0", "broker-a/0/1", topic + "/broker-a/9/1", topic + "/broker-a/0/x", topic + "/broker-a/0/-2", topic + "/another/0/1",
+	for _, position := range []string{"x", "0", "broker-a/0/1", topic + "/broker-a/9/1", topic + "/broker-a/0/x", topic + "/broker-a/0/-2",
+		topic + "/another/0/1",
 		"other/broker-a/0/1", topic + "/broker-a/0/01"} {
 		_, err := b.Replay(t.Context(), topic, from, to, position, func(mq.Delivery) error { return nil })
 		assert.ErrorIs(t, err, mq.ErrRefused, position)

@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// Replay reads one queue after another. Its positions are a topic, a queue and an offset there.
+// Replay implements mq.History. It reads one queue after another; a position is a topic, a queue and an offset there.
 func (b *Broker) Replay(ctx context.Context, topic string, from, to time.Time, position string, f func(mq.Delivery) error) (string, error) {
 	r, release, err := b.shared(ctx, topic)
 	if err != nil {
@@ -37,10 +37,10 @@ func (b *Broker) Replay(ctx context.Context, topic string, from, to time.Time, p
 	return "", nil
 }
 
-// notLookedUp stands for the offset of the first message of a span, as long as nobody has asked for it.
+// notLookedUp stands for the offset of the first message of a span until it has been looked up.
 const notLookedUp = -1
 
-// replay reads q from an offset on, until a message that was stored after to. It returns the offset to go on at.
+// replay reads q from the offset at to the first message that was stored after to, and returns the offset to continue at.
 func (r *reader) replay(ctx context.Context, q *primitive.MessageQueue, at int64, from, to time.Time, f func(mq.Delivery) error) (int64, error) {
 	last, err := r.end(q)
 	for err == nil && at < last {
@@ -70,13 +70,13 @@ func (r *reader) replay(ctx context.Context, q *primitive.MessageQueue, at int64
 	return at, err
 }
 
-// position names an offset of queue i for parse.
+// position returns the position of an offset in queue i. parse reads it.
 func (r *reader) position(topic string, i int, at int64) string {
 	q := r.queues[i]
 	return fmt.Sprintf("%s/%s/%d/%d", topic, q.BrokerName, q.QueueId, at)
 }
 
-// parse reads what position wrote of the same topic: the first queue's begin when it is empty.
+// parse reads a position of the same topic. An empty one is the beginning of the first queue.
 func (r *reader) parse(topic, position string) (i int, at int64, err error) {
 	if position == "" {
 		return 0, notLookedUp, nil

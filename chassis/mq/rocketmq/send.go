@@ -11,7 +11,7 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// Send hands e to the broker, which has it on its disk when nil is returned. at is at most three days ahead.
+// Send implements mq.Transport. When it returns nil, the broker has e on its disk.
 func (b *Broker) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
 	m, err := message(topic, e)
 	if err != nil {
@@ -30,7 +30,7 @@ func (b *Broker) Send(ctx context.Context, topic string, e mq.Event, at time.Tim
 	return outcome(result, err)
 }
 
-// outcome judges what a send returned. The client calls it no error when the broker could not write the message to its disk in time.
+// outcome returns the error of a send. For the client it is no error when the broker could not write the message to its disk in time.
 func outcome(result *primitive.SendResult, err error) error {
 	switch {
 	case err != nil && strings.HasPrefix(err.Error(), "CODE: 13,"):

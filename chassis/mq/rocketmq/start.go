@@ -12,18 +12,17 @@ import (
 	"example.com/fourfold/chassis/backoff"
 )
 
-// A consumer of the client's leaves goroutines behind, whether its Start failed or it was shut down: of its statistics five sleep for a
-// minute, five for an hour and five for a month (https://github.com/apache/rocketmq-client-go/issues/1147). Nothing stops them. So a
-// consumer is made once, when its topic is known, and its Start does not fail: it is never made again.
+// A consumer of the client leaves goroutines behind, whether its Start failed or it was shut down: those of its statistics, five that sleep for
+// a minute, five for an hour and five for a month (https://github.com/apache/rocketmq-client-go/issues/1147). Nothing stops them. So a consumer
+// is made only when its topic is known and its Start cannot fail, and it is never made again.
 
-// consumeTimeout is how long another goroutine of the client's may outlive its consumer. What the client wants it for is switched off by
-// unhurried.
+// consumeTimeout is how long another goroutine of the client may outlive its consumer. What that goroutine is for is switched off by unhurried.
 const consumeTimeout = time.Minute
 
 type handler = func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)
 
-// startPush waits for topic and returns a started consumer that hands its messages to handle. An error is ctx's, or says what is wrong
-// with the options.
+// startPush waits for topic and returns a started consumer that hands its messages to handle. The error is ctx's, or says what is wrong with the
+// options.
 func startPush(ctx context.Context, n *names, w wait, topic string, selector consumer.MessageSelector, handle handler,
 	options ...consumer.Option) (rocketmq.PushConsumer, error) {
 	if err := n.await(ctx, w, topic); err != nil {
@@ -44,9 +43,10 @@ func startPush(ctx context.Context, n *names, w wait, topic string, selector con
 	return c, nil
 }
 
-// startPull waits for topic and returns a started reader and the queues that it reads, one at least. An error is ctx's, or says what is
-// wrong with the options.
-func startPull(ctx context.Context, n *names, w wait, topic string, options ...consumer.Option) (rocketmq.PullConsumer, []*primitive.MessageQueue, error) {
+// startPull waits for topic and returns a started reader and the queues that it reads, at least one. The error is ctx's, or says what is wrong
+// with the options.
+func startPull(ctx context.Context, n *names, w wait, topic string, options ...consumer.Option) (rocketmq.PullConsumer,
+	[]*primitive.MessageQueue, error) {
 	if err := n.await(ctx, w, topic); err != nil {
 		return nil, nil, err
 	}
@@ -59,7 +59,7 @@ func startPull(ctx context.Context, n *names, w wait, topic string, options ...c
 	}
 	startWithoutRoute(c, topic)
 	for {
-		if err := c.Start(); err != nil { // from the second time on it asks for the route and does nothing else
+		if err := c.Start(); err != nil { // from the second time on it only asks for the route
 			return nil, nil, fmt.Errorf("rocketmq: %w", err)
 		}
 		queues, err := c.GetTopicRouteInfo(topic)
@@ -74,16 +74,16 @@ func startPull(ctx context.Context, n *names, w wait, topic string, options ...c
 	}
 }
 
-// startWithoutRoute lets c start although the name servers have gone since they were asked. Start asks for the route, and shuts c down
-// for good when the topic has none. With one that has no queues it goes on, and a consumer that has started asks again every 30 s.
+// startWithoutRoute lets c start even if the name servers have gone away since they were asked. Start asks for the topic's route, and shuts c
+// down for good when there is none. With a route without queues it goes on, and a consumer that has started asks again every 30 s.
 func startWithoutRoute(c interface {
 	UpdateTopicSubscribeInfo(topic string, queues []*primitive.MessageQueue)
 }, topic string) {
 	c.UpdateTopicSubscribeInfo(topic, nil)
 }
 
-// unhurried removes from each message when its handling began. From that the client tells that it takes too long, and would hand the
-// message to the broker's own retries and dead letters.
+// unhurried removes from each message the time at which its handling began. By that time the client finds that a handler takes too long, and
+// would hand the message to the broker's own retries and dead letters.
 func unhurried(handle handler) handler {
 	return func(ctx context.Context, ms ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		for _, m := range ms {

@@ -18,15 +18,16 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// TestNameServerMoves: a name that nobody knows yet stops no start; a name server that goes after it was asked for the topic, and
-// before the consumer has its route, makes no start fail; and one that comes back at another address is found by who runs.
+// TestNameServerMoves: a name that cannot be looked up yet prevents no start; a name server that goes away after it was asked for the topic, and
+// before the consumer has its route, makes no start fail; and one that comes back at another address is found by running clients.
 func TestNameServerMoves(t *testing.T) {
 	t.Parallel()
 	s, err := rocketmqtest.Start()
 	require.NoError(t, err)
 	t.Cleanup(s.Stop)
 	topic := s.Topic(t)
-	require.NoError(t, s.Dial(t).Publish(t.Context(), topic, mq.Event{ID: "first", Source: "/test", Type: "thing.happened", Subject: "s", Sequence: 1}))
+	require.NoError(t, s.Dial(t).Publish(t.Context(), topic,
+		mq.Event{ID: "first", Source: "/test", Type: "thing.happened", Subject: "s", Sequence: 1}))
 	host := atomic.Pointer[net.IP]{}
 	old := open(t, s.NameServer)
 	_, port, err := net.SplitHostPort(old.addr)
@@ -72,12 +73,13 @@ func TestNameServerMoves(t *testing.T) {
 	}
 }
 
-// TestSlowIsNotSentBack: a message whose handling takes longer than the client likes is not handed to the broker's retries.
+// TestSlowIsNotSentBack: a message whose handling takes longer than the client's limit is not handed to the broker's retries.
 func TestSlowIsNotSentBack(t *testing.T) {
 	t.Parallel()
 	s := rocketmqtest.Shared(t)
 	topic := s.Topic(t)
-	require.NoError(t, s.Dial(t).Publish(t.Context(), topic, mq.Event{ID: "slow", Source: "/test", Type: "thing.happened", Subject: "s", Sequence: 1}))
+	require.NoError(t, s.Dial(t).Publish(t.Context(), topic,
+		mq.Event{ID: "slow", Source: "/test", Type: "thing.happened", Subject: "s", Sequence: 1}))
 	names, err := rocketmq.ParseNames(s.NameServer)
 	require.NoError(t, err)
 	group := "slow-" + topic
@@ -96,7 +98,7 @@ func TestSlowIsNotSentBack(t *testing.T) {
 	case <-time.After(2 * time.Minute):
 		t.Fatal("the message does not come")
 	}
-	// The client looks every second, and the broker's first retry is 10 s later.
+	// The client checks every second, and the broker's first retry is 10 s later.
 	require.Never(t, func() bool {
 		for _, q := range queues {
 			if last, err := retries.OffsetForTimestamp(q, time.Now().Add(24*time.Hour).UnixMilli()); err == nil && last > 0 {
@@ -107,7 +109,7 @@ func TestSlowIsNotSentBack(t *testing.T) {
 	}, 15*time.Second, 500*time.Millisecond, "the broker has the message to try again")
 }
 
-// door leads to a name server, and can be shut: then nobody listens at its address.
+// door is a proxy to a name server that can be shut: then nobody listens at its address.
 type door struct {
 	addr, to string
 	mu       sync.Mutex
@@ -152,14 +154,14 @@ func (d *door) reopen(t *testing.T) {
 	}()
 }
 
-// once lets one more connection in.
+// once admits one more connection.
 func (d *door) once() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last = true
 }
 
-// used reports whether the one connection of once is there.
+// used reports whether the connection of once has come.
 func (d *door) used() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,18 +10,18 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// tailEvery is how often the ends of the queues are looked at. The client could wait there for the next message, but not at
-// several queues at the same time: it writes into itself.
+// tailEvery is how often the ends of the queues are read. The client could wait there for the next message, but not at several queues at the
+// same time: it is not safe for that.
 const tailEvery = 200 * time.Millisecond
 
-// Tail looks at the end of each queue again and again.
+// Tail implements mq.Transport. It polls the end of each queue.
 func (b *Broker) Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error {
 	r, err := b.reader(ctx, topic)
 	if r == nil {
 		return err
 	}
 	defer r.close()
-	next := make([]int64, len(r.queues)) // by queue: where to go on; -1 is not known yet
+	next := make([]int64, len(r.queues)) // by queue: where to continue, -1 when not known yet
 	for i := range next {
 		next[i] = -1
 	}
@@ -44,7 +44,7 @@ func (b *Broker) Tail(ctx context.Context, topic string, types []string, f func(
 	return nil
 }
 
-// tail reads what has come to queue i since the last look, and moves next.
+// tail reads what has come to queue i since the last time, and moves next.
 func (r *reader) tail(ctx context.Context, i int, next *int64, types []string, f func(context.Context, mq.Event)) error {
 	last, err := r.end(r.queues[i])
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// TestTimers: 1,000 within one second each have their effect once, none early, 99 % within 3 s; canceled ones have none; one beyond the
-// broker's days is fired by the sweep.
+// TestTimers: 1,000 timers within one second each have their effect once, none early, 99 % within 3 s; canceled ones have none; one further
+// ahead than the broker can wait is fired by the sweep.
 func TestTimers(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -42,7 +42,7 @@ func TestTimers(t *testing.T) {
 		return errors.Join(timers.At(t.Context(), tx, "far", time.Now().Add(30*24*time.Hour), mqlaws.New("far", 1)),
 			timers.At(t.Context(), tx, "moved", due, mqlaws.New("moved", 1)))
 	}))
-	// What wakes this one is too early for it.
+	// The wake-up of this one comes too early.
 	_, err := s.db.ExecContext(t.Context(), "UPDATE mq_timer SET due_at = due_at + INTERVAL 2 SECOND WHERE id = 'moved'")
 	require.NoError(t, err)
 	canceled := 0
@@ -61,21 +61,22 @@ func TestTimers(t *testing.T) {
 	}))
 	mqlaws.AwaitCount(t, s.db, count-canceled+1, "SELECT COUNT(*) FROM effect")
 	late := lateness(t, s.db)
-	t.Logf("lateness of %d timers: least %v, median %v, 99 %% %v, most %v", len(late), late[0], late[len(late)/2], late[len(late)*99/100], late[len(late)-1])
+	t.Logf("lateness of %d timers: least %v, median %v, 99 %% %v, most %v", len(late), late[0], late[len(late)/2], late[len(late)*99/100],
+		late[len(late)-1])
 	assert.GreaterOrEqual(t, late[0], time.Duration(0), "too early")
 	assert.Less(t, late[len(late)*99/100], 3*time.Second)
 	assert.Equal(t, "0\n--\n0\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM effect WHERE subject LIKE 't%0'",
 		"SELECT COUNT(*) FROM mq_timer JOIN effect ON subject = mq_timer.id WHERE state <> 'FIRED'"))
 
-	// Nothing is on its way for the far one; when its time comes, the sweep is there.
+	// There is no wake-up for the far one; when its time comes, the sweep fires it.
 	_, err = s.db.ExecContext(t.Context(), "UPDATE mq_timer SET due_at = NOW(3) WHERE id = 'far'")
 	require.NoError(t, err)
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect WHERE subject = 'far'")
 	mqlaws.Settled(t, s.db)
 }
 
-// TestTimerFails: a handler that fails is tried again, and not by the sweep besides; at last the timer is a dead letter, which can be
-// redriven or discarded. Its changes are rolled back each time, and others go on. It may publish.
+// TestTimerFails: a handler that fails is tried again, and not by the sweep in addition; at last the timer is a dead letter, which can be
+// redriven or discarded. Its changes are rolled back each time, and other timers go on. A handler may publish.
 func TestTimerFails(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -111,7 +112,7 @@ func TestTimerFails(t *testing.T) {
 	}))
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect WHERE subject = 'good'")
 	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
-	// The sweep, which takes what is overdue for 3 s, fires another one and leaves these.
+	// The sweep, which takes what has been overdue for 3 s, fires another one and leaves these.
 	_, err := s.db.ExecContext(t.Context(), "UPDATE mq_timer SET due_at = NOW(3) - INTERVAL 1 HOUR WHERE id IN ('bad', 'worse', 'swept')")
 	require.NoError(t, err)
 	mqlaws.AwaitCount(t, s.db, 3, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
@@ -135,12 +136,13 @@ func TestTimerFails(t *testing.T) {
 		require.NoError(t, dead.Redrive(t.Context(), l.ID))
 	}
 	mqlaws.AwaitCount(t, s.db, 3, "SELECT COUNT(*) FROM effect")
-	assert.Equal(t, "bad FIRED\ngood FIRED\nswept FIRED\nworse CANCELED\n--\n", mysqltest.Dump(t, s.db, "SELECT id, state FROM mq_timer ORDER BY id"))
+	assert.Equal(t, "bad FIRED\ngood FIRED\nswept FIRED\nworse CANCELED\n--\n",
+		mysqltest.Dump(t, s.db, "SELECT id, state FROM mq_timer ORDER BY id"))
 	mqlaws.Settled(t, s.db)
 }
 
-// TestTimerCanceledMeanwhile: who changes the rows that a due timer's handler changes too, and then cancels it, wins without a deadlock,
-// and the handler's changes are rolled back.
+// TestTimerCanceledMeanwhile: a transaction that changes the rows that a due timer's handler changes too, and then cancels the timer, wins
+// without a deadlock, and the handler's changes are rolled back.
 func TestTimerCanceledMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -167,7 +169,8 @@ func TestTimerCanceledMeanwhile(t *testing.T) {
 	require.NoError(t, err)
 	<-called
 	require.Eventually(t, func() bool {
-		return mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE fact SET subject = ''expired''%' AND db = DATABASE()") == "1\n--\n"
+		return mysqltest.Dump(t, s.db,
+			"SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE fact SET subject = ''expired''%' AND db = DATABASE()") == "1\n--\n"
 	}, 10*time.Second, 5*time.Millisecond)
 	ok, err := timers.Cancel(t.Context(), tx, "expiry")
 	require.NoError(t, err)
@@ -178,9 +181,10 @@ func TestTimerCanceledMeanwhile(t *testing.T) {
 	mqlaws.Settled(t, s.db)
 }
 
-// lateness is how long behind their time the timers had their effect, sorted.
+// lateness returns how long after their time the timers had their effect, sorted.
 func lateness(t *testing.T, db *sql.DB) []time.Duration {
-	rows, err := db.QueryContext(t.Context(), "SELECT TIMESTAMPDIFF(MICROSECOND, due_at, at) FROM effect JOIN mq_timer ON mq_timer.id = effect.subject")
+	rows, err := db.QueryContext(t.Context(),
+		"SELECT TIMESTAMPDIFF(MICROSECOND, due_at, at) FROM effect JOIN mq_timer ON mq_timer.id = effect.subject")
 	require.NoError(t, err)
 	defer func() { _ = rows.Close() }()
 	var all []time.Duration

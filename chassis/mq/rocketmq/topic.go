@@ -10,8 +10,8 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/rlog"
 )
 
-// CreateTopic makes topic with so many queues on the broker at addr (host:port), and waits until the name servers know it. A topic that is
-// there stays. It tries until ctx ends.
+// CreateTopic creates topic with so many queues on the broker at addr (host:port), and waits until the name servers know it. An existing topic
+// stays as it is. CreateTopic tries until ctx ends.
 func CreateTopic(ctx context.Context, nameServers, addr, topic string, queues int) error {
 	quiet.Do(func() { rlog.SetLogger(clientLog{}) })
 	names, err := parseNames(nameServers)
@@ -34,7 +34,7 @@ func CreateTopic(ctx context.Context, nameServers, addr, topic string, queues in
 		return nil // to create it again would change it back to so many queues
 	}
 	for {
-		// The broker's refusal is not told, so the route is what counts.
+		// The client does not return the broker's refusal, so only the route counts.
 		err := a.CreateTopic(ctx, admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(addr),
 			admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues))
 		if err == nil {

@@ -22,7 +22,7 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// stage is a service with facts, its followers, and the broker between them.
+// stage is a service that writes facts, a consumer, and the broker between them.
 type stage struct {
 	*rocketmqtest.Server
 	topic, service, dsn string
@@ -31,7 +31,8 @@ type stage struct {
 
 func newStage(t *testing.T, s *rocketmqtest.Server) stage {
 	files := maps.Clone(mqlaws.Migrations)
-	files["0002_fact.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE fact (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, subject VARBINARY(64) NOT NULL);")}
+	files["0002_fact.sql"] = &fstest.MapFile{Data: []byte(
+		"-- +goose Up\nCREATE TABLE fact (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, subject VARBINARY(64) NOT NULL);")}
 	st := stage{Server: s, topic: s.Topic(t), dsn: mysqltest.DSN(t)}
 	st.service = "svc-" + st.topic
 	var err error
@@ -69,7 +70,7 @@ func anonymous(subject string) mq.Event {
 	return e
 }
 
-// TestPublishInTx: an event for each local transaction that committed, none for those that did not.
+// TestPublishInTx: there is an event for each local transaction that committed, and none for those that did not.
 func TestPublishInTx(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -96,7 +97,7 @@ func TestPublishInTx(t *testing.T) {
 	mqlaws.AwaitCount(t, s.db, 10, "SELECT COUNT(*) FROM effect")
 	mqlaws.Settled(t, s.db)
 	s.told(t)
-	// Nobody had to send anything twice: end messages and this process' life were enough.
+	// Nothing had to be sent twice: the end messages sufficed while this process lives.
 	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_outbox WHERE tries > 0"))
 	assert.ErrorIs(t, o.PublishInTx(t.Context(), s.topic, mq.Event{Subject: "x"}, nil), mq.ErrRefused, "an event without a type")
 }
@@ -109,7 +110,7 @@ func (s stage) told(t *testing.T) {
 		"SELECT subject FROM effect WHERE (SELECT COUNT(*) FROM fact WHERE effect.subject = fact.subject) <> 1"))
 }
 
-// replay returns what the broker has to deliver of the topic, as often as it has it, those of a subject in order.
+// replay returns what the broker delivers of the topic, as often as it has it, those of a subject in order.
 func (s stage) replay(t *testing.T) (events []mq.Event) {
 	t.Helper()
 	_, err := s.Broker(t, s.service).Replay(t.Context(), s.topic, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "", func(d mq.Delivery) error {
@@ -120,7 +121,7 @@ func (s stage) replay(t *testing.T) (events []mq.Event) {
 	return events
 }
 
-// TestProducerKilledBehindHalf: killed before its local transaction. Another process answers that it will never come.
+// TestProducerKilledBehindHalf: a producer is killed before its local transaction. Another process answers that it will never come.
 func TestProducerKilledBehindHalf(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -135,8 +136,8 @@ func TestProducerKilledBehindHalf(t *testing.T) {
 	s.told(t)
 }
 
-// TestProducerKilledBehindLocal: killed behind its local transaction. Another process answers that it happened; that the relay sends the
-// event too, later, changes nothing.
+// TestProducerKilledBehindLocal: a producer is killed after its local transaction. Another process answers that it happened. That the relay
+// later sends the event too changes nothing.
 func TestProducerKilledBehindLocal(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
@@ -155,8 +156,8 @@ func TestProducerKilledBehindLocal(t *testing.T) {
 	s.told(t)
 }
 
-// TestProducerAwayForLong: nobody of the service is there to be asked for longer than the broker has patience, so that it gives the half
-// message up. The service comes back, and its relay sends the event.
+// TestProducerAwayForLong: no process of the service can be asked for so long that the broker gives up the half message. The service comes back,
+// and its relay sends the event.
 func TestProducerAwayForLong(t *testing.T) {
 	t.Parallel()
 	server, err := rocketmqtest.Start("transactionCheckMax=2")
@@ -180,7 +181,8 @@ func TestProducerAwayForLong(t *testing.T) {
 	s.told(t)
 }
 
-// TestConsumerKilled: between effect and commit, and between commit and acknowledgement. The next one makes the effect once in all.
+// TestConsumerKilled: a consumer is killed between effect and commit, and between commit and acknowledgement. After the next one the effect has
+// happened once in all.
 func TestConsumerKilled(t *testing.T) {
 	t.Parallel()
 	for point, effects := range map[string]string{"effect": "0\n--\n", "committed": "1\n--\n"} {
@@ -199,7 +201,7 @@ func TestConsumerKilled(t *testing.T) {
 	}
 }
 
-// TestBrokerKilledUnderLoad: 500 events by both ways while the broker is killed and started again; no caller hears of it.
+// TestBrokerKilledUnderLoad: 500 events go both ways while the broker is killed and started again; no caller gets an error.
 func TestBrokerKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	server, err := rocketmqtest.Start()

@@ -27,7 +27,7 @@ var watch = sync.OnceFunc(func() {
 	})
 })
 
-// watchedConn tells Hops who is on the stack when something is written to the server.
+// watchedConn notes for Hops the stack of every write to the server.
 type watchedConn struct{ *net.TCPConn }
 
 func (c watchedConn) Write(b []byte) (int, error) {
@@ -43,9 +43,9 @@ var hops struct {
 	longest []string
 }
 
-// Hops runs call and returns the functions of this repository on the way from call to the server, outermost first, where that way was the
-// longest: each with all its closures, without tests and laws, and without what a server has before its handlers. call works in its own
-// goroutine, with databases of Open.
+// Hops runs call and returns the functions of this repository on the longest way from call to the server, outermost first. A function and its
+// closures count as one; tests, laws and what a server runs before its handlers do not count. call must do its work in its own goroutine, with
+// databases of Open.
 func Hops(call func()) []string {
 	hops.call.Lock()
 	defer hops.call.Unlock()
@@ -63,7 +63,7 @@ var (
 	tests   = regexp.MustCompile(`^` + ours + `\S*(_test|test|laws)\.`)
 )
 
-// note keeps the stack when it is one of Hops' call and the longest.
+// note keeps the stack when it is the longest one of Hops' call.
 func note() {
 	pcs := make([]uintptr, 200)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
@@ -87,7 +87,7 @@ func note() {
 	}
 }
 
-// first leaves each name where it stands first.
+// first returns names without repetitions, each where it stands first.
 func first(names []string) (unique []string) {
 	for _, name := range names {
 		if !slices.Contains(unique, name) {

@@ -1,4 +1,4 @@
-// Package mysqltest gives tests real databases: one private MariaDB server for a test binary, a database for a test.
+// Package mysqltest gives tests real databases: one private MariaDB server for each test binary, a database for each test.
 package mysqltest
 
 import (
@@ -22,7 +22,7 @@ import (
 	"example.com/fourfold/chassis/port"
 )
 
-// Server is a running MariaDB server on 127.0.0.1 whose data goes with the process.
+// Server is a running MariaDB server on 127.0.0.1 that dies with this process.
 type Server struct {
 	Addr string
 	port *port.Claim
@@ -45,14 +45,14 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Stop ends the server that the tests of this process used: for a TestMain that has more to do than Main.
+// Stop stops the server that the tests of this process used, for a TestMain that does more than Main.
 func Stop() {
 	if shared != nil {
 		shared.Stop()
 	}
 }
 
-// Open gives a new database of the test's own, migrated as mysql.Migrate does. It fails the test when no MariaDB server is installed.
+// Open returns a new database of the test's own, migrated as mysql.Migrate does. It fails the test when no MariaDB server is installed.
 func Open(t testing.TB, own fs.FS, parts ...mysql.Part) *sql.DB {
 	t.Helper()
 	watch()
@@ -67,7 +67,7 @@ func Open(t testing.TB, own fs.FS, parts ...mysql.Part) *sql.DB {
 	return db
 }
 
-// DSN gives the address of a new, empty database of the test's own.
+// DSN returns the address of a new, empty database of the test's own.
 func DSN(t testing.TB) string {
 	t.Helper()
 	once.Do(func() { shared, failure = Start() })
@@ -81,7 +81,7 @@ func DSN(t testing.TB) string {
 	return shared.DSN(name)
 }
 
-// Start runs a server of its own in a temporary folder. It dies with this process, also when that is killed.
+// Start starts another server in a temporary folder. It dies with this process, even when that is killed.
 func Start() (*Server, error) {
 	server, err := exec.LookPath("mariadbd")
 	if err != nil {
@@ -115,7 +115,7 @@ func Start() (*Server, error) {
 	return s, nil
 }
 
-// Restart starts the server again, on the same port and with the data it had when it was killed, and waits until it answers.
+// Restart starts the server again after Kill, on the same port and with its data, and waits until it answers.
 func (s *Server) Restart() error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "mariadbd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -142,13 +142,13 @@ func (s *Server) Restart() error {
 	}
 }
 
-// Kill ends the server as a crash does. Its data stays for Restart.
+// Kill ends the server as a crash would. Its data stays for Restart.
 func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 }
 
-// Freeze stops the server without closing its connections; the return value lets it go on.
+// Freeze stops the server without closing its connections; thaw lets it go on.
 func (s *Server) Freeze() (thaw func(), err error) {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (s *Server) Freeze() (thaw func(), err error) {
 	return func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }, nil
 }
 
-// DSN is the address of the database called name, as root.
+// DSN returns the address of the database called name, as root.
 func (s *Server) DSN(name string) string { return "root@tcp(" + s.Addr + ")/" + name }
 
 // Exec runs one statement outside any database.
@@ -179,8 +179,8 @@ func (s *Server) Stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// startTied starts cmd so that the kernel kills it when this process dies. That signal is sent when the *thread* that
-// started it ends, so the thread is kept.
+// startTied starts cmd so that the kernel kills it when this process dies. The signal is sent when the *thread* that started it ends, so that
+// thread is kept.
 func startTied(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
@@ -192,18 +192,18 @@ func startTied(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// tail gives the last n bytes of a file.
+// tail returns the last n bytes of a file.
 func tail(name string, n int) []byte {
 	b, _ := os.ReadFile(name)
 	return b[max(0, len(b)-n):]
 }
 
-// env gives a server a temporary folder of its own: one that starts removes all #sql… files from its folder, also those that
-// another server has open there.
+// env returns an environment with a temporary folder of the server's own: a server that starts removes all #sql… files from that folder, even
+// those that another server has open.
 func env(dir string) []string { return append(os.Environ(), "TMPDIR="+dir) }
 
-// Dump gives the rows of each query as text: a line a row, its values with a blank between, and a line "--" behind each query.
-// NULL reads "-".
+// Dump returns the rows of each query as text: one line for each row, its values separated by a space, and a line "--" after each query. NULL
+// reads "-".
 func Dump(t testing.TB, db *sql.DB, queries ...string) string {
 	t.Helper()
 	var out strings.Builder
@@ -249,8 +249,8 @@ func dump(ctx context.Context, out *strings.Builder, db *sql.DB, query string) e
 	return rows.Err()
 }
 
-// Corrupt runs statements with the tables' CHECKs off: what no code of the service can do, but a hand, a disk or a bug may.
-// Each must change something.
+// Corrupt runs statements with the tables' CHECKs off: they do what no code of the service can do, but a person, a disk or a bug may. Each must
+// change something.
 func Corrupt(t testing.TB, db *sql.DB, statements ...string) {
 	t.Helper()
 	conn, err := db.Conn(t.Context())

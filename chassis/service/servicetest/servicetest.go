@@ -1,5 +1,4 @@
-// Package servicetest has what a test needs to run a service: keys to sign tokens with, an address to listen at, the run itself and a
-// connection.
+// Package servicetest helps tests to run a service: keys to sign tokens with, an address to listen on, the run itself and a connection.
 package servicetest
 
 import (
@@ -35,7 +34,7 @@ func Keys(t testing.TB) (string, *identity.Signer) {
 	return dir, identity.NewSigner("k1", private)
 }
 
-// FreeAddr returns an address on this machine where nobody listens yet. It is the test's own until it ends, also while what listens
+// FreeAddr returns an address on this machine where nobody listens yet. It is reserved for the test until that ends, even while what listens
 // there is killed and started again.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
@@ -45,7 +44,7 @@ func FreeAddr(t testing.TB) string {
 	return claim.Addr()
 }
 
-// Serve runs serve until the test ends, or until stop is called, which waits for it. That serve returned an error fails the test.
+// Serve runs serve until the test ends, or until stop is called, which waits for it. An error of serve fails the test.
 func Serve(t testing.TB, serve func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -59,7 +58,7 @@ func Serve(t testing.TB, serve func(context.Context) error) (stop func()) {
 	return stop
 }
 
-// Dial returns a connection to addr, whose calls wait until somebody serves there.
+// Dial returns a connection to addr. Its calls wait until something serves there.
 func Dial(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -16,7 +16,7 @@ var (
 	reader     *metric.ManualReader
 )
 
-// countPhases reads the count of tcc_branch_phase_duration of this test binary.
+// countPhases returns a function that reads the count of tcc_branch_phase_duration in this test binary.
 func countPhases() func(t testing.TB, participant, phase, outcome string) int64 {
 	readerOnce.Do(func() {
 		reader = metric.NewManualReader()

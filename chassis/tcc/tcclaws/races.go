@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cancelWaitsForUncommittedTry: a Cancel that finds its Try neither done nor absent waits for it and then undoes it.
+// cancelWaitsForUncommittedTry: a Cancel whose Try is not yet committed waits for it and then undoes it.
 func cancelWaitsForUncommittedTry(t *testing.T, s branch) {
 	release := s.lock(t)
 	tried, canceled := make(chan error, 1), make(chan error, 1)
@@ -27,8 +27,8 @@ func cancelWaitsForUncommittedTry(t *testing.T, s branch) {
 	s.reads(t, s.Canceled, "a Cancel that met its Try half done")
 }
 
-// cancelsWaitForRefusedTry: two Cancels wait for a Try that then refuses, and deadlock over its place in the barrier. None may
-// count as done without having taken that place: a repeated Try would reserve what nobody releases.
+// cancelsWaitForRefusedTry: two Cancels wait for a Try that then refuses, and deadlock over its place in the barrier. Neither may succeed
+// without having taken that place: a repeated Try would reserve what nothing releases.
 func cancelsWaitForRefusedTry(t *testing.T, s branch) {
 	// The Try, as far as the barrier sees it: its row, then a rollback.
 	try, err := s.DB.BeginTx(context.Background(), nil)
@@ -52,7 +52,7 @@ func cancelsWaitForRefusedTry(t *testing.T, s branch) {
 	s.reads(t, s.Before, "a Try behind its Cancels")
 }
 
-// lock holds a row that the Try needs, until release.
+// lock locks a row that the Try needs, until release is called.
 func (s branch) lock(t *testing.T) (release func()) {
 	t.Helper()
 	tx, err := s.DB.BeginTx(context.Background(), nil)
@@ -83,8 +83,8 @@ var looks struct {
 	waiting map[string]int
 }
 
-// lockWaits counts the transactions that wait for a row lock, by database. All tests share one look: the server refreshes
-// innodb_trx only when nobody has read it for 100 ms.
+// lockWaits counts the transactions that wait for a row lock, by database. All tests share one query: the server refreshes innodb_trx only when
+// nobody has read it for 100 ms.
 func lockWaits(t testing.TB, db *sql.DB) map[string]int {
 	t.Helper()
 	asked := time.Now()
@@ -111,12 +111,12 @@ func lockWaits(t testing.TB, db *sql.DB) map[string]int {
 	return looks.waiting
 }
 
-// races: three deliveries at once of each of two calls, and what the coordinator sends again behind them, end in one of the
-// states that the calls in turn could end in.
+// races: three concurrent deliveries of each of two calls, and what the coordinator sends again after them, end in one of the states that the
+// calls in sequence could end in.
 func races(t *testing.T, newBranch func(t *testing.T) branch) {
 	for _, r := range []struct {
 		before, a, b string
-		// again is delivered once more behind the race and must succeed then.
+		// again is delivered once more after the race and must succeed then.
 		again []string
 		want  func(s branch) []string
 	}{

@@ -24,21 +24,21 @@ import (
 
 // Branch is a participant that is ready for its Try.
 type Branch struct {
-	// Name is the participant's, as given to tcc.NewParticipant. No other test's: the laws count what is booked under it.
+	// Name is the participant's name, as given to tcc.NewParticipant. No other test may use it: the laws count the phases recorded under it.
 	Name string
 	Keys tcc.Keys
 	DB   *sql.DB
-	// Subject and GID are the transaction that the participant is ready for.
+	// Subject and GID are those of the transaction that the participant is ready for.
 	Subject, GID string
-	// Calls call the handlers with the order's payload.
+	// Calls call the handlers with the subject's payload.
 	Calls
-	// Snapshot is everything the branch may change, as text: equal text, equal state.
+	// Snapshot returns everything the branch may change, as text: equal texts mean equal states.
 	Snapshot func(t testing.TB) string
-	// Before, Tried, Confirmed and Canceled are the snapshots that are right. Canceled is that of a Try that ran.
+	// Before, Tried, Confirmed and Canceled are the expected snapshots. Canceled is the one after a Try that ran.
 	Before, Tried, Confirmed, Canceled string
-	// Refuse makes the next Try refuse; it gives the reason expected.
+	// Refuse makes the next Try refuse and returns the reason expected.
 	Refuse func(t testing.TB) string
-	// Lock is SQL that locks a row which the Try needs after its barrier row, as SELECT … FOR UPDATE.
+	// Lock is SQL, like SELECT … FOR UPDATE, that locks a row which the Try needs after its barrier row.
 	Lock string
 }
 
@@ -47,7 +47,7 @@ type Calls struct {
 	Try, Confirm, Cancel func(ctx context.Context, subject string) error
 }
 
-// Handlers calls a branch with the request that a subject makes.
+// Handlers returns the Calls of a branch, whose request is made from the subject.
 func Handlers[R any](branch interface {
 	Try(context.Context, R) (*emptypb.Empty, error)
 	Confirm(context.Context, R) (*emptypb.Empty, error)
@@ -67,7 +67,7 @@ func (c Calls) Deliver(ctx context.Context, keys tcc.Keys, op, gid, subject stri
 	return c.deliver(ctx, op, op, gid, subject, keys.Headers(gid, subject))
 }
 
-// deliver calls the handler of op; the headers say headerOp.
+// deliver calls the handler of op with headers that say headerOp.
 func (c Calls) deliver(ctx context.Context, op, headerOp, gid, subject string, headers map[string]string) error {
 	md := metadata.New(headers)
 	md.Set("dtm-gid", gid)
@@ -78,7 +78,7 @@ func (c Calls) deliver(ctx context.Context, op, headerOp, gid, subject string, h
 	return handlers[op](metadata.NewIncomingContext(ctx, md), subject)
 }
 
-// branchID is the branch's in every transaction of the laws.
+// branchID is the branch's id in every transaction of the laws.
 const branchID = "01"
 
 // Run checks every law, each on a new Branch with a database of its own.
@@ -184,7 +184,7 @@ func cancelWithoutTry(t *testing.T, s branch) {
 	s.reads(t, s.Before, "an empty Cancel")
 }
 
-// tryAfterCancel: a Try that hung in the network must not reserve what nobody will release.
+// tryAfterCancel: a Try that was delayed in the network must not reserve what nothing will release.
 func tryAfterCancel(t *testing.T, s branch) {
 	s.must(t, "cancel")
 	s.must(t, "try")
@@ -193,7 +193,7 @@ func tryAfterCancel(t *testing.T, s branch) {
 	s.reads(t, s.Before, "one more Cancel")
 }
 
-// confirmWithoutTry: forged, or the row is lost. It is an error (never a refusal), changes nothing and is counted.
+// confirmWithoutTry: the call is forged, or the row is lost. It is an error (never a refusal), changes nothing and is counted.
 func confirmWithoutTry(t *testing.T, s branch) {
 	before := s.count(t, s.Name, "confirm", "not_tried")
 	err := s.phase("confirm")
@@ -203,7 +203,7 @@ func confirmWithoutTry(t *testing.T, s branch) {
 	s.reads(t, s.Before, "a forged Confirm")
 	assert.Equal(t, before+1, s.count(t, s.Name, "confirm", "not_tried"))
 
-	// It must not stand in the way of the real thing either.
+	// Nor may it prevent the real calls.
 	s.must(t, "try")
 	s.must(t, "confirm")
 	s.reads(t, s.Confirmed, "the real Confirm")
@@ -216,7 +216,7 @@ func confirmAfterCancel(t *testing.T, s branch) {
 	s.reads(t, s.Canceled, "a Confirm behind its Cancel")
 }
 
-// anotherTransactionsCalls: what one gid tried, another, properly signed, neither confirms nor cancels.
+// anotherTransactionsCalls: what one gid tried, another gid, though properly signed, neither confirms nor cancels.
 func anotherTransactionsCalls(t *testing.T, s branch) {
 	s.must(t, "try")
 	other := "other-" + s.GID
@@ -229,7 +229,7 @@ func anotherTransactionsCalls(t *testing.T, s branch) {
 	s.reads(t, s.Tried, "another transaction's Try")
 }
 
-// almostTheSameID: an id that differs by case or by a blank behind is another order's or another transaction's.
+// almostTheSameID: an id that differs by case or by a trailing space is that of another order or transaction.
 func almostTheSameID(t *testing.T, s branch) {
 	s.must(t, "try")
 	for _, id := range []string{strings.ToUpper(s.Subject), s.Subject + " "} {
@@ -287,7 +287,7 @@ func wrongMAC(t *testing.T, s branch) {
 	s.reads(t, s.Tried, "calls with wrong MACs")
 }
 
-// wrongPhase: the headers' op must be the method's, else one phase's barrier row would be written by another.
+// wrongPhase: the headers' op must be the method's, otherwise one phase's barrier row would be written by another.
 func wrongPhase(t *testing.T, s branch) {
 	for _, op := range []string{"try", "confirm", "cancel"} {
 		for _, said := range []string{"try", "confirm", "cancel", "action", ""} {
@@ -303,7 +303,7 @@ func wrongPhase(t *testing.T, s branch) {
 	s.reads(t, s.Before, "calls of the wrong phase")
 }
 
-// maxHops is how many functions lie between the call of a Try and the database at most: a reader has to go through all of them.
+// maxHops is how many functions may lie between the call of a Try and the database: a reader has to go through all of them.
 const maxHops = 6
 
 func fewHops(t *testing.T, s branch) {
