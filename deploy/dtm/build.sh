@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# build.sh OUTPUT builds the coordinator. DTM's server listens on every address of the machine and cannot be told otherwise, nor
-# to stop, so it is compiled from a copy of its module in which HTTP_HOST and GRPC_HOST say where, and package servers keeps hold
-# of what runs. (go build -overlay would do without the copy, but refuses to replace files of the module cache.) A line that is
-# not there exactly once, as in another version of DTM, fails the build.
+# build.sh OUTPUT builds the coordinator. DTM's server listens on every address of the machine and has neither a setting for that nor a way to
+# stop, so it is compiled from a copy of its module in which HTTP_HOST and GRPC_HOST say where to listen, and package servers keeps track of what
+# runs. (go build -overlay would need no copy, but refuses to replace files of the module cache.) A line that is not there exactly once, as in
+# another version of DTM, fails the build.
 set -euo pipefail
 [[ $# -eq 1 ]] || { echo "usage: $0 OUTPUT" >&2; exit 2; }
 output=$(realpath -m -- "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export GOWORK=off
 
-# Always the same place for the same output, so that go's build cache knows the copy again.
+# The same place for the same output, so that go's build cache recognizes the copy.
 copy=$output.src
 trap 'rm -rf "$copy"' EXIT
 rm -rf "$copy"
@@ -18,11 +18,11 @@ go mod download github.com/dtm-labs/dtm
 cp -r "$(go list -m -f '{{.Dir}}' github.com/dtm-labs/dtm)/." "$copy"
 chmod -R u+w "$copy"
 
-# edit FILE chooses what replace works on; written is called when it is done.
+# edit FILE chooses the file that replace works on; call written when it is done.
 edit() { file=$copy/$1 source=$(<"$copy/$1"); }
 written() { printf '%s\n' "$source" >"$file"; }
 
-# replace TEXT BY puts BY in the place of TEXT.
+# replace TEXT BY replaces TEXT by BY.
 replace() {
   local rest=${source#*"$1"}
   if [[ $rest == "$source" || ${rest#*"$1"} != "$rest" ]]; then
@@ -38,7 +38,7 @@ replace $'\t"google.golang.org/grpc/codes"\n' $'\t"example.com/fourfold/chassis/
 replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), instances.Patient(), '
 replace 'app.Run(fmt.Sprintf(":%d", conf.HTTPPort))' 'servers.HTTP(app, net.JoinHostPort(os.Getenv("HTTP_HOST"), fmt.Sprint(conf.HTTPPort)))'
 replace 'net.Listen("tcp", fmt.Sprintf(":%d", conf.GrpcPort))' 'net.Listen("tcp", net.JoinHostPort(os.Getenv("GRPC_HOST"), fmt.Sprint(conf.GrpcPort)))'
-# Without its HTTP port the coordinator would go on half alive: nobody could ask it about a transaction.
+# Without its HTTP port the coordinator would go on half alive: it could not be asked about a transaction.
 replace 'logger.Errorf("start server err: %v", err)' 'logger.FatalIfError(err)'
 replace $'\t"github.com/gin-gonic/gin"\n' $'\t"github.com/gin-gonic/gin"\n\t"example.com/fourfold/deploy/dtm/servers"\n'
 replace 's.Serve(lis)' 'servers.GRPC(s, lis)'
@@ -68,7 +68,7 @@ replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t
 replace 'return &sql.Store{}' 'return deadlock.Store{Store: &sql.Store{}}'
 written
 
-# A participant that is frozen or cut off must not hold every second call of two instances.
+# A participant that is frozen or cut off must not delay every second call to two instances.
 edit client/dtmgrpc/dtmgimp/grpc_clients.go
 replace $'\tgrpc "google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/instances"\n\tgrpc "google.golang.org/grpc"\n'
 replace 'grpc.Dial(grpcServer, inOpt, ' 'grpc.Dial(grpcServer, inOpt, instances.Alive(), '

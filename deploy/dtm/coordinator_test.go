@@ -28,7 +28,7 @@ import (
 	"example.com/fourfold/chassis/port"
 )
 
-// binary is what build.sh made, mariadb the server that most tests share.
+// binary is the program that build.sh built, mariadb the server that most tests share.
 var (
 	binary  string
 	mariadb *mysqltest.Server
@@ -54,7 +54,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// database makes an empty database on s and gives the environment that leads the coordinator there.
+// database creates an empty database on s and returns the environment that leads the coordinator there.
 func database(t *testing.T, s *mysqltest.Server) []string {
 	t.Helper()
 	name := fmt.Sprintf("dtm_%d", names.Add(1))
@@ -68,7 +68,7 @@ func database(t *testing.T, s *mysqltest.Server) []string {
 	return []string{"STORE_PORT=" + port, "STORE_DB=" + name}
 }
 
-// ownMariaDB is a server that the test may kill or freeze.
+// ownMariaDB returns a server that the test may kill or freeze.
 func ownMariaDB(t *testing.T) *mysqltest.Server {
 	t.Helper()
 	s, err := mysqltest.Start()
@@ -119,8 +119,8 @@ func launch(t *testing.T, env ...string) *coordinator {
 	return c
 }
 
-// run starts the process, again after a kill: same ports, same database. The kernel kills it when this process dies; that
-// signal is sent when the thread which started it ends, so the thread waits for it.
+// run starts the process, also again after a kill, with the same ports and database. The kernel kills it when this process dies; the signal is
+// sent when the thread that started it ends, so the thread waits for it.
 func (c *coordinator) run(t *testing.T) {
 	t.Helper()
 	c.output = &output{}
@@ -149,13 +149,13 @@ func (c *coordinator) run(t *testing.T) {
 	})
 }
 
-// kill ends the process as a crash does.
+// kill ends the process as a crash would.
 func (c *coordinator) kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.exited //nolint:errcheck // it was killed
 }
 
-// ready asks for the readiness that README.md names.
+// ready reports the readiness that README.md describes.
 func (c *coordinator) ready() bool {
 	status, _, err := c.call(http.MethodGet, "/api/dtmsvr/query?gid=ready", nil)
 	return err == nil && status == http.StatusOK
@@ -177,7 +177,7 @@ func (c *coordinator) call(method, path string, body []byte) (int, []byte, error
 	return resp.StatusCode, answer, err
 }
 
-// status is where the transaction stands, "unknown" when there is none, or why that cannot be said.
+// status returns the transaction's status, "unknown" when there is none, or why it could not be read.
 func (c *coordinator) status(gid string) string {
 	r, err := c.query(gid)
 	if err != nil {
@@ -189,7 +189,7 @@ func (c *coordinator) status(gid string) string {
 	return r.Transaction.Status
 }
 
-// branch is the state of op of the transaction's only branch.
+// branch returns the state of op of the transaction's only branch.
 func (c *coordinator) branch(gid, op string) string {
 	r, err := c.query(gid)
 	if err != nil {
@@ -232,7 +232,7 @@ func (c *coordinator) push(t *testing.T, gid string) {
 	}
 }
 
-// output collects what a process says.
+// output collects what a process writes.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -250,7 +250,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// eventually waits for a condition and fails the test when it does not come within limit.
+// eventually waits until holds returns true and fails the test when that does not happen within limit.
 func eventually(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); !holds(); time.Sleep(20 * time.Millisecond) {
@@ -260,7 +260,7 @@ func eventually(t *testing.T, limit time.Duration, what string, holds func() boo
 	}
 }
 
-// freePort returns a port that is the test's own until it ends.
+// freePort returns a port that is reserved for the test until it ends.
 func freePort(t *testing.T) string {
 	t.Helper()
 	claim, err := port.Take()

@@ -10,11 +10,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestDeadlocks lets the database end a deadlock by undoing one statement of the coordinator, at each step of a transaction, once and
-// three times. The calls are answered OK, and the transaction ends as it should without waiting for its next attempt.
+// TestDeadlocks makes the database end a deadlock by undoing one statement of the coordinator, at each step of a transaction, once and three
+// times. The calls are answered OK, and the transaction ends as it should without waiting for its next attempt.
 func TestDeadlocks(t *testing.T) {
 	t.Parallel()
-	// Nobody but the one who was undone mends it in time.
+	// Only the call that was undone repairs it in time.
 	env := append(database(t, mariadb), "RETRY_INTERVAL_MAX=600")
 	c, p := start(t, env...), newParticipant(t)
 	p.serve(t)
@@ -32,7 +32,7 @@ func TestDeadlocks(t *testing.T) {
 		openFour(t, c, p, gid, 2)
 		eventually(t, 6*time.Second, "the Cancels", func() bool { return c.status(gid) == "failed" })
 	}
-	// One branch is away, and pays when it is asked the next time.
+	// One branch is away, and succeeds when it is called the next time.
 	retries := func(t *testing.T, gid string) {
 		away := newParticipant(t)
 		submit(t, c, prepare(t, c, away, gid, 8))
@@ -80,7 +80,8 @@ func TestDeadlocks(t *testing.T) {
 	})
 }
 
-// What was half done is made due at the start, through a deadlock too: it would wait for its next attempt.
+// TestDeadlockAtStart: half-done transactions are made due at the start, through a deadlock too; otherwise they would wait for their next
+// attempt.
 func TestDeadlockAtStart(t *testing.T) {
 	t.Parallel()
 	env := append(database(t, mariadb), "RETRY_INTERVAL_MAX=600")
@@ -100,7 +101,7 @@ func TestDeadlockAtStart(t *testing.T) {
 	}
 }
 
-// Deadlocks that do not end are told after a few attempts, and nothing is half done.
+// TestEndlessDeadlocks: deadlocks that do not end are reported after a few attempts, and nothing is half done.
 func TestEndlessDeadlocks(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)
@@ -114,7 +115,8 @@ func TestEndlessDeadlocks(t *testing.T) {
 	}
 	fails := func(step string, err error) {
 		t.Helper()
-		if code := status.Code(err); err == nil || code == codes.Aborted || code == codes.DeadlineExceeded || !strings.Contains(err.Error(), "nothing was changed") {
+		if code := status.Code(err); err == nil || code == codes.Aborted || code == codes.DeadlineExceeded ||
+			!strings.Contains(err.Error(), "nothing was changed") {
 			t.Errorf("%s: %v", step, err)
 		}
 		if n := undone[step](t); n < 2 || n > 20 {
@@ -147,7 +149,7 @@ func TestEndlessDeadlocks(t *testing.T) {
 	}
 }
 
-// A deadlock between Submit and another session, which the database ends by undoing Submit's write.
+// TestRealDeadlock makes a deadlock between Submit and another session, which the database ends by undoing Submit's write.
 func TestRealDeadlock(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)
@@ -157,14 +159,15 @@ func TestRealDeadlock(t *testing.T) {
 	s.exec(t, "CREATE TABLE heavy (n INT PRIMARY KEY)")
 	s.exec(t, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") // which locks gaps
 	s.exec(t, "BEGIN")
-	// Who has changed less is undone.
+	// The transaction that has changed less is undone.
 	s.exec(t, "INSERT INTO heavy SELECT seq FROM seq_1_to_1000")
-	// Submit gets its row, and waits for the place that the row is to have in the index by status.
+	// Submit gets its row, and waits for the row's new place in the index by status.
 	s.exec(t, "SELECT id FROM trans_global FORCE INDEX (status_next_cron_time) WHERE status = 'submitted' FOR UPDATE")
 	answered := submitting(t, c, req)
 	eventually(t, 5*time.Second, "Submit waits", func() bool {
-		time.Sleep(150 * time.Millisecond) // the server shows the same to who asks more often
-		return watch.number(t, "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE 'UPDATE `trans_global`%real%'") == 1
+		time.Sleep(150 * time.Millisecond) // the server does not refresh its answer sooner
+		return watch.number(t,
+			"SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE 'UPDATE `trans_global`%real%'") == 1
 	})
 	s.exec(t, "SELECT id FROM trans_global WHERE gid = 'real' FOR UPDATE")
 	s.exec(t, "COMMIT")

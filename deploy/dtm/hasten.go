@@ -10,9 +10,9 @@ import (
 	"example.com/fourfold/deploy/dtm/deadlock"
 )
 
-// hasten keeps the retries of decided (submitted or aborting) transactions close together until ctx ends. First it makes all
-// of them due: whatever the process before left half done goes on at once. From then on none waits longer than longest;
-// DTM doubles the pause without end. The number of recovery workers, not the pause, bounds the load of many retries.
+// hasten keeps the retries of decided (submitted or aborting) transactions close together until ctx ends. First it makes all of them due, so
+// that whatever the previous process left half done goes on at once. From then on none waits longer than longest; DTM itself doubles the pause
+// without end. The number of recovery workers, not the pause, bounds the load of many retries.
 func hasten(ctx context.Context, db *sql.DB, longest time.Duration) error {
 	err := due(ctx, db, 0, longest)
 	healthy := true
@@ -30,11 +30,11 @@ func hasten(ctx context.Context, db *sql.DB, longest time.Duration) error {
 	}
 }
 
-// due brings the next attempt of every decided transaction to at most within from now and its pause to at most longest. A
-// prepared one is left alone: moving its attempt would delay its time-out.
+// due moves the next attempt of every decided transaction to at most within from now and limits its pause to longest. It leaves prepared ones
+// alone: moving their attempt would delay their time-out.
 func due(ctx context.Context, db *sql.DB, within, longest time.Duration) error {
 	latest := time.Now().Add(within).Truncate(time.Second)
-	// Rows are changed one by one by primary key, the order in which DTM locks: a change over the index could deadlock with it.
+	// Rows are changed one by one by primary key, the order in which DTM locks them: a change through the index could deadlock with it.
 	rows, err := db.QueryContext(ctx,
 		"SELECT id FROM trans_global WHERE status IN ('submitted', 'aborting') AND next_cron_time > ?", latest)
 	if err != nil {

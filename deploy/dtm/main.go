@@ -29,7 +29,7 @@ import (
 	"example.com/fourfold/deploy/dtm/servers"
 )
 
-// hosts is set by build.sh together with the patch that it stands for.
+// hosts is set by build.sh, which shows that the patch is in the binary.
 var hosts string
 
 func main() {
@@ -44,8 +44,7 @@ func main() {
 // stopTimeout bounds an orderly stop. A payment that takes longer is in the log, and another instance goes on with it.
 const stopTimeout = 15 * time.Second
 
-// run serves until ctx ends. Then it answers the calls under way, ends the work on the transactions that it has in hand, and
-// returns.
+// run serves until ctx ends. Then it answers the calls under way, finishes its work on transactions, and returns.
 func run(ctx context.Context) error {
 	if hosts != "patched" {
 		return errors.New("this binary would listen on every address of the machine: build it with deploy/dtm/build.sh")
@@ -56,11 +55,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// MustLoadConfig logs what it read, the password included, at level info: let the configured level in only afterwards.
+	// MustLoadConfig logs what it read, the password included, at level info: set the configured level only afterwards.
 	logger.InitLog2("error", "stderr", 0, "")
 	config.MustLoadConfig("")
 	logger.InitLog2(config.Config.LogLevel, "stderr", 0, "")
-	// That a gid is not known is an answer; the default would print it in color.
+	// An unknown gid is an answer, not an error; the default logger would print it in color.
 	gormlogger.Default = gormlogger.New(log.New(os.Stderr, "", log.LstdFlags), gormlogger.Config{
 		LogLevel: gormlogger.Error, IgnoreRecordNotFoundError: true})
 
@@ -111,8 +110,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// takeUp works on overdue transactions, one after another, until ctx ends; then it finishes the one it has. It looks for them at
-// pauses of interval, or up to a second less so that the workers drift apart.
+// takeUp works on overdue transactions, one after another, until ctx ends; then it finishes the one it has. It looks for them at pauses of
+// interval, or up to a second less, so that the workers drift apart.
 func takeUp(ctx context.Context, interval time.Duration) {
 	for ctx.Err() == nil {
 		if dtmsvr.CronTransOnce() != "" {
@@ -125,7 +124,7 @@ func takeUp(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// dtmVersion is what GET /api/dtmsvr/version answers.
+// dtmVersion returns the version that GET /api/dtmsvr/version answers.
 func dtmVersion() string {
 	info, _ := debug.ReadBuildInfo()
 	if info != nil {

@@ -55,7 +55,7 @@ func TestWaitsForDatabaseAtStart(t *testing.T) {
 	env := database(t, db)
 	db.Kill()
 	c := launch(t, env...)
-	// It has nothing to show for its waiting, so the least that can be seen is that it does not give up.
+	// Waiting cannot be seen from outside; all that can be seen is that it does not give up.
 	select {
 	case err := <-c.exited:
 		t.Fatalf("it ended: %v\n%s", err, c.output)
@@ -160,7 +160,7 @@ func TestPoolIsBounded(t *testing.T) {
 	}
 }
 
-// listening gives the local addresses, as /proc writes them, on which process pid accepts TCP connections.
+// listening returns the local addresses, as /proc writes them, on which process pid accepts TCP connections.
 func listening(t *testing.T, pid int) []string {
 	t.Helper()
 	own := map[string]bool{}

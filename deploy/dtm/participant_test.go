@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// participant is a branch that says yes to everything. It remembers what it was asked.
+// participant is a branch that accepts everything. It records its calls.
 type participant struct {
 	addr  string
 	takes time.Duration // each call
@@ -24,20 +24,20 @@ type participant struct {
 	seen  map[string]int
 }
 
-// newParticipant reserves an address; until serve is called nobody listens there.
+// newParticipant reserves an address. Until serve is called nobody listens there.
 func newParticipant(t *testing.T) *participant {
 	t.Helper()
 	return &participant{addr: "127.0.0.1:" + freePort(t), seen: map[string]int{}}
 }
 
-// serve lets it answer until stop, or the end of the test.
+// serve makes the participant answer until stop is called or the test ends.
 func (p *participant) serve(t *testing.T) (stop func()) {
 	t.Helper()
 	lis, err := net.Listen("tcp", p.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The coordinator's calls are plain protobuf under a name of its own.
+	// The coordinator's calls are plain protobuf under another name.
 	s := grpc.NewServer(grpc.ForceServerCodecV2(encoding.GetCodecV2(encodingproto.Name)), grpc.UnknownServiceHandler(p.handle))
 	go func() { _ = s.Serve(lis) }()
 	t.Cleanup(s.Stop)
@@ -60,15 +60,15 @@ func (p *participant) handle(_ any, stream grpc.ServerStream) error {
 	return stream.SendMsg(msg)
 }
 
-// got tells how often op of gid was called.
+// got returns how often op of gid was called.
 func (p *participant) got(op, gid string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.seen["/test.Branch/"+op+" "+gid]
 }
 
-// rejectAll stands in the place of a participant that is away, so that the attempts to reach it can be seen: it closes every
-// connection at once. stop frees the address.
+// rejectAll takes the place of a participant that is away, so that the attempts to reach it can be seen: it closes every connection at once.
+// stop frees the address.
 func (p *participant) rejectAll(t *testing.T) (lastPause func() time.Duration, stop func()) {
 	t.Helper()
 	lis, err := net.Listen("tcp", p.addr)
@@ -121,7 +121,7 @@ func request(gid string, timeoutToFail int64) *dtmgpb.DtmRequest {
 	return &dtmgpb.DtmRequest{Gid: gid, TransType: "tcc", Steps: "null", TransOptions: &dtmgpb.DtmTransOptions{TimeoutToFail: timeoutToFail}}
 }
 
-// submit asks to confirm what prepare opened.
+// submit submits the transaction that prepare opened.
 func submit(t *testing.T, c *coordinator, req *dtmgpb.DtmRequest) {
 	t.Helper()
 	if _, err := c.Submit(t.Context(), req); err != nil {

@@ -33,7 +33,8 @@ func TestSubmittedIsConfirmed(t *testing.T) {
 	p.serve(t)
 	submit(t, c, prepare(t, c, p, "pay", 8))
 	eventually(t, 2*time.Second, "the Confirm", func() bool { return c.status("pay") == "succeed" })
-	// With UPDATE_BRANCH_SYNC the branch is marked before the transaction is: a crash in between asks it once more, no lost mark.
+	// With UPDATE_BRANCH_SYNC the branch is marked before the transaction: after a crash in between it may be called once more, but no mark is
+	// lost.
 	if got := c.branch("pay", "confirm"); got != "succeed" {
 		t.Errorf("the transaction reads succeed, its branch %q", got)
 	}
@@ -57,7 +58,7 @@ func TestTransactionOutlivesCoordinator(t *testing.T) {
 	eventually(t, 7*time.Second, "the time-out", func() bool { return c.status("timeout") == "failed" })
 }
 
-// A submitted transaction whose next attempt lies far away is taken up at once by the next process.
+// TestHalfDoneGoesOnAtStart: a submitted transaction whose next attempt is far away is taken up at once by the next process.
 func TestHalfDoneGoesOnAtStart(t *testing.T) {
 	t.Parallel()
 	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=600")...), newParticipant(t)
@@ -70,7 +71,7 @@ func TestHalfDoneGoesOnAtStart(t *testing.T) {
 	eventually(t, 4*time.Second, "the Confirm", func() bool { return c.status("half") == "succeed" })
 }
 
-// Finished transactions and their branches go after KEEP_DAYS; what is younger or not finished stays.
+// TestOldTransactionsAreDeleted: finished transactions and their branches are deleted after KEEP_DAYS; younger and unfinished ones stay.
 func TestOldTransactionsAreDeleted(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)
@@ -93,7 +94,8 @@ func TestOldTransactionsAreDeleted(t *testing.T) {
 	}
 	c.run(t)
 	eventually(t, 20*time.Second, "ready again", c.ready)
-	eventually(t, 10*time.Second, "the old one is gone", func() bool { return c.status("old") == "unknown" && c.branch("old", "confirm") == "unknown" })
+	eventually(t, 10*time.Second, "the old one is gone",
+		func() bool { return c.status("old") == "unknown" && c.branch("old", "confirm") == "unknown" })
 	for gid, want := range map[string]string{"young": "succeed", "open": "prepared"} {
 		if got := c.status(gid); got != want {
 			t.Errorf("%s: %q, want %q", gid, got, want)
@@ -104,7 +106,7 @@ func TestOldTransactionsAreDeleted(t *testing.T) {
 	}
 }
 
-// Nobody pushes this one: the pause itself must stay short.
+// TestRetriesStayClose pushes nothing: the pause itself must stay short.
 func TestRetriesStayClose(t *testing.T) {
 	t.Parallel()
 	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=2")...), newParticipant(t)
@@ -116,7 +118,8 @@ func TestRetriesStayClose(t *testing.T) {
 	eventually(t, 5*time.Second, "the Confirm", func() bool { return c.status("retried") == "succeed" })
 }
 
-// After a while gRPC dials an absent server only every few seconds, and in between answers Unavailable without looking.
+// TestReturnedParticipantIsUsedAtOnce: after a while gRPC dials an absent server only every few seconds, and in between fails with Unavailable
+// without dialing.
 func TestReturnedParticipantIsUsedAtOnce(t *testing.T) {
 	t.Parallel()
 	c, p := start(t, database(t, mariadb)...), newParticipant(t)
@@ -168,11 +171,11 @@ func TestFrozenDatabaseHoldsNobodyForLong(t *testing.T) {
 		t.Errorf("Prepare on a frozen database: %v", err)
 	}
 	thaw()
-	// A worker may have taken the transaction, for RETRY_INTERVAL, with its last statement before it gave up.
+	// A worker may have taken the transaction for RETRY_INTERVAL with its last statement before it gave up.
 	eventually(t, 15*time.Second, "the time-out", func() bool { return c.status("before") == "failed" })
 }
 
-// The limit is for answers that are awaited, not for connections at rest.
+// TestIdleConnectionsAreKept: the limit is for answers that are awaited, not for idle connections.
 func TestIdleConnectionsAreKept(t *testing.T) {
 	t.Parallel()
 	c, p := start(t, append(database(t, mariadb), "STORE_TIMEOUT=1")...), newParticipant(t)
@@ -195,7 +198,7 @@ func TestIdleConnectionsAreKept(t *testing.T) {
 	}
 }
 
-// Two instances on one database share the work, whatever their zones.
+// TestTwoCoordinators: two instances on one database share the work, whatever their time zones.
 func TestTwoCoordinators(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)

@@ -48,7 +48,8 @@ func (s session) number(t *testing.T, query string, args ...any) (n int) {
 func (s session) awaits(t *testing.T, n int, pattern string) {
 	t.Helper()
 	eventually(t, 10*time.Second, fmt.Sprintf("%d × %s", n, pattern), func() bool {
-		return s.number(t, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE ? AND id <> CONNECTION_ID()", pattern) == n
+		return s.number(t, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE ? AND id <> CONNECTION_ID()",
+			pattern) == n
 	})
 }
 
@@ -60,7 +61,7 @@ var forced atomic.Int64
 func (s session) deadlock(t *testing.T, n int, event, table, condition string) (done func(*testing.T) int) {
 	t.Helper()
 	name := fmt.Sprint("forced_", forced.Add(1))
-	// A sequence is outside of all transactions, so it counts also what is undone.
+	// A sequence is outside all transactions, so it also counts what is undone.
 	s.exec(t, "CREATE SEQUENCE "+name+" NOCACHE")
 	s.exec(t, fmt.Sprintf(`CREATE TRIGGER %s BEFORE %s ON %s FOR EACH ROW IF %s THEN IF NEXT VALUE FOR %s <= %d THEN
 		SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'forced deadlock'; END IF; END IF`,
@@ -71,7 +72,7 @@ func (s session) deadlock(t *testing.T, n int, event, table, condition string) (
 	}
 }
 
-// within is a context for calls that must be answered soon.
+// within returns a context for calls that must be answered soon.
 func within(t *testing.T, limit time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// settings are what this main adds to DTM's own. README.md explains every one of both.
+// settings are those that this main adds to DTM's own. README.md explains all of them.
 type settings struct {
 	recoveryWorkers int
 	longestRetry    time.Duration
@@ -15,8 +15,8 @@ type settings struct {
 	keep            time.Duration
 }
 
-// defaults holds our choice for each environment variable that is not set. HTTP_HOST and GRPC_HOST are read by the patch,
-// the last four by load, all others by DTM.
+// defaults returns our choice for each environment variable that is not set. HTTP_HOST and GRPC_HOST are read by the patch, the last four by
+// load, all others by DTM.
 func defaults() map[string]string {
 	return map[string]string{
 		"HTTP_HOST":            "127.0.0.1",
@@ -43,8 +43,7 @@ func defaults() map[string]string {
 	}
 }
 
-// load puts the defaults into the environment, where DTM looks for them, and returns our own settings. An error says which
-// variable is wrong.
+// load puts the defaults into the environment, where DTM looks for them, and returns our own settings. The error says which variable is wrong.
 func load() (settings, error) {
 	numbers := map[string]int{}
 	for name, value := range defaults() {

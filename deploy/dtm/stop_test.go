@@ -29,7 +29,7 @@ func TestStopsWhenTold(t *testing.T) {
 	start(t, database(t, mariadb)...).stop(t, 2*time.Second)
 }
 
-// The Confirm goes on behind the answer to Submit: a stop waits for it, so that nobody waits for the next start.
+// TestStopFinishesTheConfirms: the Confirm goes on after the answer to Submit. A stop waits for it, so that it need not wait for the next start.
 func TestStopFinishesTheConfirms(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)
@@ -46,7 +46,7 @@ func TestStopFinishesTheConfirms(t *testing.T) {
 	}
 }
 
-// A call that was accepted is answered.
+// TestStopAnswersCallsUnderWay: a call that was accepted is answered.
 func TestStopAnswersCallsUnderWay(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)
@@ -70,7 +70,8 @@ func TestStopAnswersCallsUnderWay(t *testing.T) {
 	}()
 	eventually(t, 5*time.Second, "Prepare waits for the log", func() bool {
 		var n int
-		err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%under-way%' AND id <> CONNECTION_ID()").Scan(&n)
+		err := db.QueryRowContext(t.Context(),
+			"SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%under-way%' AND id <> CONNECTION_ID()").Scan(&n)
 		return err == nil && n > 0
 	})
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -91,8 +92,8 @@ func TestStopAnswersCallsUnderWay(t *testing.T) {
 	}
 }
 
-// Branches of a participant with several instances have all their addresses: a Confirm goes to one that lives, and one that is
-// back is used again.
+// TestInstancesOfAParticipant: branches of a participant with several instances have all their addresses. A Confirm goes to one that is alive,
+// and one that is back is used again.
 func TestInstancesOfAParticipant(t *testing.T) {
 	t.Parallel()
 	c := start(t, database(t, mariadb)...)
@@ -119,7 +120,7 @@ func TestInstancesOfAParticipant(t *testing.T) {
 			t.Errorf("%s: the living one was asked %v", gid, two.seen)
 		}
 	}
-	// While nobody calls, gRPC dials the one that is away ever more rarely.
+	// While there are no calls, gRPC dials the one that is away ever more rarely.
 	lastPause, stopRejecting := one.rejectAll(t)
 	eventually(t, 30*time.Second, "gRPC pauses", func() bool { return lastPause() > 2200*time.Millisecond })
 	stopRejecting()
@@ -135,7 +136,7 @@ func TestInstancesOfAParticipant(t *testing.T) {
 	}
 }
 
-// stored is the transaction's status in the log of a coordinator with env.
+// stored returns the transaction's status in the log of a coordinator with env.
 func stored(t *testing.T, env []string, gid string) (status string) {
 	t.Helper()
 	db, err := sql.Open("mysql", mariadb.DSN(strings.TrimPrefix(env[1], "STORE_DB=")))

@@ -13,7 +13,7 @@ import (
 	"example.com/fourfold/chassis/mysql"
 )
 
-// openStore makes a small pool of our own on the transaction log, for the migration and for hasten. It does not connect yet.
+// openStore returns a small pool of our own on the transaction log, for the migration and for hasten. It does not connect yet.
 func openStore(store config.Store) (*sql.DB, error) {
 	c := driver.NewConfig()
 	c.User, c.Passwd = store.User, store.Password
@@ -22,16 +22,16 @@ func openStore(store config.Store) (*sql.DB, error) {
 	return mysql.Open(mysql.Config{DSN: c.FormatDSN(), MaxConns: 4})
 }
 
-// retain deletes finished transactions after keep, and the branches of those that are gone; DTM keeps both for ever in a SQL
-// store. What is not finished is never touched.
+// retain returns background work that deletes finished transactions after keep, and the branches of deleted transactions; DTM keeps both for
+// ever in an SQL store. Unfinished transactions are never touched.
 func retain(db *sql.DB, keep time.Duration) func(context.Context) error {
 	return mysql.Retain(db,
 		mysql.Retention{Table: "trans_global", Column: "update_time", Where: "status IN ('succeed', 'failed')", Keep: keep},
 		mysql.Retention{Table: "trans_branch_op", Column: "create_time", Where: "gid NOT IN (SELECT gid FROM trans_global)", Keep: keep})
 }
 
-// limitStatements makes every statement on a connection opened from now on fail when the database is silent for timeout. DTM
-// sets no limit, so a frozen database would hold its callers and its recovery workers for as long as it pleases.
+// limitStatements makes every statement on a connection opened from now on fail when the database is silent for timeout. DTM sets no limit, so a
+// frozen database would block its callers and its recovery workers without end.
 func limitStatements(timeout time.Duration) {
 	driver.RegisterDialContext("tcp", func(ctx context.Context, addr string) (net.Conn, error) {
 		d := net.Dialer{Timeout: min(timeout, 2*time.Second)}
@@ -54,7 +54,7 @@ func (c limitedConn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.TCPConn.Read(p)
-	// The driver looks into idle connections past this type: a deadline left behind would make them seem broken.
+	// The driver checks idle connections without this type: a deadline left set would make them seem broken.
 	if reset := c.SetReadDeadline(time.Time{}); err == nil {
 		err = reset
 	}

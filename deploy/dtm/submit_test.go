@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// branches are those of a transaction that openFour opens.
+// branches are the ids of the branches of a transaction that openFour opens.
 var branches = []string{"01", "02", "03", "04"}
 
 // openFour opens a transaction of four branches whose phases are p's methods Confirm01, Cancel01 and so on.
@@ -35,7 +35,7 @@ func (p *participant) branch(gid, id string) *dtmgpb.DtmBranchRequest {
 	}}
 }
 
-// submitting asks c to submit req, and tells what came of it.
+// submitting submits req at c in the background and returns a channel with the result.
 func submitting(t *testing.T, c *coordinator, req *dtmgpb.DtmRequest) <-chan error {
 	t.Helper()
 	ctx, answered := within(t, 15*time.Second), make(chan error, 1)
@@ -46,7 +46,7 @@ func submitting(t *testing.T, c *coordinator, req *dtmgpb.DtmRequest) <-chan err
 	return answered
 }
 
-// confirmed waits until gid reads succeed, and demands that no Confirm was lost, and with once that none was repeated.
+// confirmed waits until gid has the status succeed, and requires that no Confirm was lost, and with once that none was repeated.
 func confirmed(t *testing.T, c *coordinator, p *participant, gid string, once bool) {
 	t.Helper()
 	eventually(t, 10*time.Second, gid+" succeeds", func() bool { return c.status(gid) == "succeed" })
@@ -69,7 +69,8 @@ func confirmed(t *testing.T, c *coordinator, p *participant, gid string, once bo
 	}
 }
 
-// However many Submits of one transaction there are, and however they interleave, all say OK and one of them confirms.
+// TestSubmitIsRepeatable: however many Submits of one transaction there are, and however they interleave, all return OK and one of them
+// confirms.
 func TestSubmitIsRepeatable(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)
@@ -119,8 +120,8 @@ func TestSubmitIsRepeatable(t *testing.T) {
 	})
 }
 
-// The first Submit has made the transaction submitted, and stands still before it reads the branches. The second answers, and leaves
-// them to the first.
+// TestSubmitBetweenWriteAndConfirms: the first Submit has made the transaction submitted, and is held before it reads the branches. The second
+// answers, and leaves the branches to the first.
 func TestSubmitBetweenWriteAndConfirms(t *testing.T) {
 	t.Parallel()
 	env := database(t, mariadb)
@@ -145,8 +146,8 @@ func TestSubmitBetweenWriteAndConfirms(t *testing.T) {
 	confirmed(t, one, p, "between", true)
 }
 
-// The process of the first Submit dies, before its write has come through or after it. A repeated Submit is answered by another
-// instance or by the next start, and recovery confirms.
+// TestSubmitOutlivesItsProcess: the process of the first Submit dies, before or after its write is committed. A repeated Submit is answered by
+// another instance or by the next start, and recovery confirms.
 func TestSubmitOutlivesItsProcess(t *testing.T) {
 	t.Parallel()
 	for _, dies := range []string{"before", "after"} {
@@ -193,7 +194,7 @@ func TestSubmitOutlivesItsProcess(t *testing.T) {
 	}
 }
 
-// What cannot be submitted is refused for good, and no transaction comes of it.
+// TestSubmitRefused: a transaction that cannot be submitted is refused for good, and none is created.
 func TestSubmitRefused(t *testing.T) {
 	t.Parallel()
 	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=1")...), newParticipant(t)
@@ -222,7 +223,8 @@ func TestSubmitRefused(t *testing.T) {
 	}
 }
 
-// A branch is registered while the decision is being written, unseen by who has read the branches before: it takes part.
+// TestBranchAtTheDecision: a branch that is registered while the decision is being written takes part, although a call that read the branches
+// before has not seen it.
 func TestBranchAtTheDecision(t *testing.T) {
 	t.Parallel()
 	t.Run("time-out", func(t *testing.T) {
@@ -233,7 +235,7 @@ func TestBranchAtTheDecision(t *testing.T) {
 		openFour(t, c, p, "late", 2)
 		s := newSession(t, env)
 		register := registering(t, env, "late")
-		// Recovery takes the transaction up, and reads its branches while the fourth is not yet there.
+		// Recovery takes up the transaction, and reads its branches while the fourth is not there yet.
 		s.exec(t, "LOCK TABLES trans_branch_op WRITE")
 		s.awaits(t, 1, "SELECT%trans_branch_op%")
 		register.exec(t, "SELECT id FROM trans_global WHERE gid = 'late' AND status = 'prepared' FOR UPDATE")
@@ -267,8 +269,8 @@ func TestBranchAtTheDecision(t *testing.T) {
 	})
 }
 
-// registering takes the fourth branch of gid out of the log, into the table later, and returns a session with an open transaction
-// that is to put it back: what RegisterBranch does, but slowly.
+// registering moves the fourth branch of gid out of the log into the table later, and returns a session whose open transaction puts it back:
+// what RegisterBranch does, but slowly.
 func registering(t *testing.T, env []string, gid string) session {
 	t.Helper()
 	s := newSession(t, env)

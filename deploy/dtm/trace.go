@@ -16,8 +16,8 @@ import (
 	"example.com/fourfold/chassis/telemetry"
 )
 
-// traced is an interceptor of the calls to the branches: each Confirm and Cancel, and each repetition, is a span of the
-// transaction's trace, whose traceparent the initiator left in the branch headers. What fails is logged.
+// traced is an interceptor of the calls to the branches: each Confirm and Cancel, and each repetition, is a span of the transaction's trace,
+// whose traceparent the initiator left in the branch headers. Failures are logged.
 func traced(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	md, _ := metadata.FromOutgoingContext(ctx)
 	md = md.Copy()
@@ -37,7 +37,7 @@ func traced(ctx context.Context, method string, req, reply any, cc *grpc.ClientC
 	return err
 }
 
-// carrier lets a propagator read and write a call's metadata.
+// carrier is a call's metadata as a propagator's carrier.
 type carrier metadata.MD
 
 func (c carrier) Get(key string) string {

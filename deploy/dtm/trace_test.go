@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// TestEveryAttemptIsASpan: a call that fails and its repetition are two spans under the initiator's, and the participant is told
-// the attempt's own.
+// TestEveryAttemptIsASpan: a call that fails and its repetition are two spans under the initiator's, and the participant gets that of the
+// attempt.
 func TestEveryAttemptIsASpan(t *testing.T) {
 	exporter := tracetest.NewInMemoryExporter()
 	otel.SetTracerProvider(trace.NewTracerProvider(trace.WithSyncer(exporter)))

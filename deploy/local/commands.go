@@ -16,7 +16,7 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// up brings the stack up, with its members and the catalogue. replicas as in stack.Options.
+// up brings the stack up, with its members and the catalogue. replicas is as in stack.Options.
 func up(ctx context.Context, data string, replicas int) (*stack.Stack, stack.Seeded, error) {
 	start := time.Now()
 	s, err := stack.Up(ctx, stack.Options{Dir: data, Replicas: replicas, Faults: true, Env: chosen(os.Environ()), Log: os.Stdout})
@@ -39,7 +39,7 @@ func up(ctx context.Context, data string, replicas int) (*stack.Stack, stack.See
 	return s, seeded, nil
 }
 
-// chosen are the variables by which a person configures the stack: PORT_<NAME>, LOG_LEVEL, and what notify sends by.
+// chosen returns the variables with which a person configures the stack: PORT_<NAME>, LOG_LEVEL, and how notify sends.
 func chosen(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, v := range environ {
@@ -52,7 +52,7 @@ func chosen(environ []string) map[string]string {
 	return env
 }
 
-// runDemo shows the demo from the first payment to the books.
+// runDemo brings the stack up and shows the demo, up to the books.
 func runDemo(ctx context.Context, data string, replicas int) error {
 	s, seeded, err := up(ctx, data, replicas)
 	if err != nil {
@@ -74,7 +74,7 @@ func runDemo(ctx context.Context, data string, replicas int) error {
 	return wrong
 }
 
-// live does one thing more in a stack that is up, and shows it.
+// live does one more thing in a stack that is up, and shows it.
 func live(ctx context.Context, data, command string) error {
 	s, err := stack.Open(data)
 	if err != nil {
@@ -141,7 +141,7 @@ func down(ctx context.Context, data string) error {
 	return nil
 }
 
-// logs becomes tail -F.
+// logs replaces this process by tail -F.
 func logs(data, service string) error {
 	files := []string{filepath.Join(data, "log", service+".log")}
 	if service == "" {

@@ -33,7 +33,7 @@ func status(ctx context.Context, data string) error {
 	return nil
 }
 
-// writeStatus shows what runs.
+// writeStatus writes what runs.
 func writeStatus(ctx context.Context, s *stack.Stack) error {
 	all, err := s.Status(ctx)
 	if err != nil {
@@ -56,7 +56,7 @@ func writeStatus(ctx context.Context, s *stack.Stack) error {
 	return nil
 }
 
-// writeAddresses shows where to go on.
+// writeAddresses writes the addresses and logins.
 func writeAddresses(s *stack.Stack, seeded stack.Seeded) {
 	db := s.Reader()
 	fmt.Printf(`

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# fetch.sh brings RocketMQ's jars from Maven's repository into .cache/rocketmq-5.3.3/lib, once, and compiles ha/ to classes/ beside it.
-# It prints nothing when all is well. Several may run at the same time.
+# fetch.sh fetches RocketMQ's jars from Maven's repository into .cache/rocketmq-5.3.3/lib, once, and compiles ha/ to classes/ next to it. It
+# prints nothing when all is well. Several may run at the same time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 home=$(realpath -m ../../.cache/rocketmq-5.3.3)

@@ -12,7 +12,7 @@ import (
 
 var victim = &mysql.MySQLError{Number: 1213, SQLState: [5]byte{'4', '0', '0', '0', '1'}, Message: "Deadlock found"}
 
-// Only deadlocks are repeated, whether they are returned or thrown, and only a few times.
+// TestRepeat: only deadlocks are repeated, whether they are returned or thrown, and only a few times.
 func TestRepeat(t *testing.T) {
 	t.Parallel()
 	other := errors.New("connection lost")
@@ -83,7 +83,7 @@ func (s *spoiling) MaySaveNewTrans(global *storage.TransGlobalStore, branches []
 	return only(s.calls < 3, victim)
 }
 
-// Each attempt gets the arguments as they were; the caller sees what the last one made of them.
+// TestArgumentsAreRestored: each attempt gets the arguments as they were; the caller sees what the last one made of them.
 func TestArgumentsAreRestored(t *testing.T) {
 	t.Parallel()
 	below := &spoiling{t: t}

@@ -8,12 +8,11 @@ import (
 	"github.com/dtm-labs/dtm/dtmsvr/storage"
 )
 
-// Store is DTM's log on a SQL database in which each change of a transaction is repeated after a deadlock. DTM changes its arguments
-// before it changes the database: each attempt gets them as they were. Reads take no locks, and the keys and values of DTM's
-// topics are not used here.
+// Store is DTM's log on an SQL database in which each change of a transaction is repeated after a deadlock. DTM changes its arguments before it
+// changes the database, so each attempt gets them as they were. Reads take no locks, and the keys and values of DTM's topics are not used here.
 type Store struct{ storage.Store }
 
-// MaySaveNewTrans is Prepare.
+// MaySaveNewTrans saves a new transaction, for Prepare.
 func (s Store) MaySaveNewTrans(global *storage.TransGlobalStore, branches []storage.TransBranchStore) error {
 	restore := keep(global, branches)
 	return Repeat("prepare", global.Gid, func() error {
@@ -43,7 +42,7 @@ func (s Store) UpdateBranches(branches []storage.TransBranchStore, updates []str
 	return n, err
 }
 
-// ChangeGlobalStatus is a compare-and-set on the status that global has.
+// ChangeGlobalStatus changes the status by compare-and-set on the one that global has.
 func (s Store) ChangeGlobalStatus(global *storage.TransGlobalStore, newStatus string, updates []string, finished bool) {
 	restore := keep(global, nil)
 	dtmimp.E2P(Repeat(newStatus, global.Gid, func() error {
@@ -53,7 +52,7 @@ func (s Store) ChangeGlobalStatus(global *storage.TransGlobalStore, newStatus st
 	}))
 }
 
-// TouchCronTime sets when the next attempt is.
+// TouchCronTime sets the time of the next attempt.
 func (s Store) TouchCronTime(global *storage.TransGlobalStore, nextCronInterval int64, nextCronTime *time.Time) {
 	restore := keep(global, nil)
 	dtmimp.E2P(Repeat("next attempt", global.Gid, func() error {
@@ -86,7 +85,7 @@ func (s Store) ResetTransGlobalCronTime(global *storage.TransGlobalStore) error 
 	return Repeat("make due", global.Gid, func() error { return s.Store.ResetTransGlobalCronTime(global) })
 }
 
-// keep returns a function that makes global, if it is not nil, and branches what they are now.
+// keep returns a function that sets global, if it is not nil, and branches back to what they are now.
 func keep(global *storage.TransGlobalStore, branches []storage.TransBranchStore) (restore func()) {
 	var g storage.TransGlobalStore
 	if global != nil {

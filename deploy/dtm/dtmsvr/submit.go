@@ -1,6 +1,6 @@
 //go:build patched
 
-// Package dtmsvr is part of DTM's package of that name: build.sh copies this file beside DTM's own, and lets its Submit call it.
+// Package dtmsvr is part of DTM's package of that name: build.sh copies this file next to DTM's own, and makes its Submit call submitTCC.
 package dtmsvr
 
 import (
@@ -12,13 +12,13 @@ import (
 	"github.com/dtm-labs/dtm/dtmsvr/storage"
 )
 
-// submitTCC decides that the transaction of request is to be confirmed. It may be called any number of times, one after another or
-// at once, at any instance: the call that changes prepared to submitted confirms the branches, every other one finds that decided and
-// only answers nil. When that one call's process dies, or is not told that its change was committed, recovery confirms them, as it does
-// with any submitted transaction.
+// submitTCC decides that the transaction of request is confirmed. It may be called any number of times, in sequence or concurrently, at any
+// instance: the call that changes prepared to submitted confirms the branches; every other one finds the transaction decided and only returns
+// nil. When the process of that one call dies, or does not learn that its change was committed, recovery confirms the branches, as it does for
+// any submitted transaction.
 //
-// It fails with ErrFailure, which is final, when the transaction is being canceled, and when there is none: who submits has prepared
-// it, so the log has lost it, and its branches with it.
+// submitTCC returns ErrFailure, which is final, when the transaction is being canceled, and when there is none: as a caller submits only what it
+// has prepared, the log has lost the transaction and its branches.
 func submitTCC(request *TransGlobal) error {
 	t, err := findTCC(request)
 	if err != nil {
@@ -27,13 +27,13 @@ func submitTCC(request *TransGlobal) error {
 	if t.Status == dtmcli.StatusPrepared {
 		err := dtmimp.CatchP(func() { t.changeStatus(dtmcli.StatusSubmitted) })
 		if err == nil {
-			// Only now: a branch can be registered until the status changes.
+			// Not earlier: a branch can be registered until the status changes.
 			return t.Process(GetStore().FindBranches(t.Gid))
 		}
 		if !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		// Somebody else changed it meanwhile, and prepared never comes back.
+		// Another call changed it meanwhile, and it never becomes prepared again.
 		if t, err = findTCC(request); err != nil {
 			return err
 		}
@@ -48,7 +48,8 @@ func submitTCC(request *TransGlobal) error {
 func findTCC(request *TransGlobal) (*TransGlobal, error) {
 	stored := GetStore().FindTransGlobalStore(request.Gid)
 	if stored == nil {
-		return nil, fmt.Errorf("there is no transaction %s to submit: prepare it and register its branches first. %w", request.Gid, dtmcli.ErrFailure)
+		return nil, fmt.Errorf("there is no transaction %s to submit: prepare it and register its branches first. %w", request.Gid,
+			dtmcli.ErrFailure)
 	}
 	return &TransGlobal{TransGlobalStore: *stored, Context: request.Context}, nil
 }

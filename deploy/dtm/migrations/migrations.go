@@ -1,4 +1,4 @@
-// Package migrations holds the schema of shop_dtm, the coordinator's log, one goose file a step.
+// Package migrations holds the schema of shop_dtm, the coordinator's log, one goose file for each step.
 package migrations
 
 import "embed"

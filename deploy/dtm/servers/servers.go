@@ -1,5 +1,5 @@
-// Package servers keeps hold of what DTM starts and forgets: its two servers, and the transactions it goes on with behind an
-// answer. build.sh puts calls of this package into DTM in the place of its own, so that Stop can end all of it in an orderly way.
+// Package servers keeps track of what DTM starts and forgets: its two servers, and the work on transactions that goes on after an answer.
+// build.sh replaces DTM's own calls by calls of this package, so that Stop can end all of it in an orderly way.
 package servers
 
 import (
@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// DTM starts everything by one function that gives nothing back, so what is running is kept here.
+// DTM starts everything by one function that returns nothing, so what is running is kept here.
 var (
 	mu     sync.Mutex
 	admin  *http.Server
@@ -40,14 +40,14 @@ func GRPC(s *grpc.Server, lis net.Listener) error {
 	return s.Serve(lis)
 }
 
-// Behind counts the work on a transaction that goes on behind the answer to its caller; done ends it.
+// Behind counts the work on a transaction that goes on after the answer to its caller. Call done when it ends.
 func Behind() (done func()) {
 	behind.Add(1)
 	return behind.Done
 }
 
-// Stop takes no new calls, answers those under way, and waits for the work behind answers. When ctx ends first it returns its
-// error: what is not finished then is in the log, and another instance or the next start goes on with it.
+// Stop takes no new calls, answers those under way, and waits for the work that goes on after answers. When ctx ends first, it returns ctx's
+// error: unfinished work is in the log, and another instance or the next start goes on with it.
 func Stop(ctx context.Context) error {
 	mu.Lock()
 	h, g := admin, calls
@@ -63,7 +63,7 @@ func Stop(ctx context.Context) error {
 			wg.Go(func() { _ = h.Shutdown(ctx) })
 		}
 		wg.Wait()
-		behind.Wait() // nobody adds any more
+		behind.Wait() // nothing is added any more
 	}()
 	select {
 	case <-finished:

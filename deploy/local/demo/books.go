@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// ErrBooks is what Tell returns when the books of the four services do not add up.
+// ErrBooks is returned by Tell when the books of the four services do not add up.
 var ErrBooks = errors.New("the books do not add up: `make conserve` shows all checks")
 
 // report is the answer of GET /v1/ops/conservation.
@@ -22,7 +22,7 @@ type report struct {
 	} `json:"checks"`
 }
 
-// close shows the numbers and the books as they are at this moment.
+// close shows the numbers and the books as they are now.
 func (d *Demo) close(ctx context.Context, p page) error {
 	var now Numbers
 	if err := d.balances(ctx, &now); err != nil {
@@ -36,7 +36,7 @@ func (d *Demo) close(ctx context.Context, p page) error {
 	return r.write(p)
 }
 
-// write is one line when all is well, and ErrBooks with the rows that are wrong when not.
+// write writes one line when the books add up. Otherwise it writes the rows that are wrong and returns ErrBooks.
 func (r report) write(p page) error {
 	var rows int64
 	failed := 0

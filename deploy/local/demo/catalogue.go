@@ -14,7 +14,7 @@ type product struct {
 	stock      int64
 }
 
-// sku is what the demo buys.
+// sku is the product that the demo buys.
 const sku = "sku-demo"
 
 var catalogue = []product{
@@ -28,7 +28,7 @@ var catalogue = []product{
 	{"lamp-paper", "Rice paper lamp · 宣纸台灯", 15900, 30},
 }
 
-// stock is what the operator sees of a product's stock.
+// stock is a product's stock as the operator sees it.
 type stock struct {
 	Sellable int64 `json:"sellable"`
 	Frozen   int64 `json:"frozen"`
@@ -36,8 +36,8 @@ type stock struct {
 	Received int64 `json:"received"`
 }
 
-// Catalogue adds the products that are not there, and the first stock to those that never had any. It gives their number. Like New
-// it waits until nobody else is at it: two would add the first stock twice.
+// Catalogue adds the products that are not there, and the first stock to those that never had any, and returns how many products there are. Like
+// New it waits until no other process does so: two would add the first stock twice.
 func Catalogue(ctx context.Context, s *stack.Stack, operator stack.Account) (int, error) {
 	c, err := signIn(ctx, s, operator)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package demo is a client of a running stack: it fills the catalogue, pays orders, and shows what a payment does to the numbers
-// of its four participants.
+// Package demo is a client of a running stack. It fills the catalogue, signs up a shopper, pays, ships and refunds orders, and shows what that
+// does to the numbers of the participants.
 package demo
 
 import (
@@ -32,7 +32,7 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", r.call, r.Code, r.Reason, r.Message)
 }
 
-// signIn gives a client for the member a.
+// signIn returns a client for the member a.
 func signIn(ctx context.Context, s *stack.Stack, a stack.Account) (client, error) {
 	c := client{base: s.Gateway()}
 	var session struct {
@@ -92,7 +92,7 @@ func (c client) send(ctx context.Context, method, path, key string, body, reply 
 	return json.Unmarshal(answer, reply)
 }
 
-// answered tells whether err is an answer with this HTTP code.
+// answered reports whether err is an answer with this HTTP code.
 func answered(err error, code int) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.Code == code

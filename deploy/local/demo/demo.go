@@ -25,8 +25,8 @@ type Demo struct {
 	alone             *os.File
 }
 
-// New signs in as both members and ends what a demo that was killed left. Others wait in New until Close or the death of this
-// process: there is one payment held still at a time.
+// New signs in as both members and cleans up after a demo that was killed. Other processes wait in New until Close or the death of this one: one
+// payment is held at a time.
 func New(ctx context.Context, s *stack.Stack, seeded stack.Seeded) (*Demo, error) {
 	shopper, err := signIn(ctx, s, seeded.Shopper)
 	if err != nil {
@@ -54,7 +54,7 @@ func New(ctx context.Context, s *stack.Stack, seeded stack.Seeded) (*Demo, error
 // Close ends the connections and lets others begin.
 func (d *Demo) Close() error { return errors.Join(d.reader.Close(), d.alone.Close()) }
 
-// lock keeps others from working as the demo in a stack until the file is closed.
+// lock keeps other processes from running the demo in a stack until the file is closed.
 func lock(ctx context.Context, s *stack.Stack) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(s.Dir(), "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	for err == nil {
@@ -74,10 +74,10 @@ func lock(ctx context.Context, s *stack.Stack) (*os.File, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
-// quantity is how many the demo buys.
+// quantity is how many pieces the demo buys.
 const quantity = 2
 
-// order makes an order, unpaid; the same order for the same key. When the product is sold out, new stock comes in first.
+// order creates an unpaid order; the same key returns the same order. When the product is sold out, order adds stock first.
 func (d *Demo) order(ctx context.Context, key string) (order, error) {
 	var (
 		now stock
@@ -97,7 +97,7 @@ func (d *Demo) order(ctx context.Context, key string) (order, error) {
 	return o, err
 }
 
-// paid makes an order and pays it, without looking.
+// paid creates an order and pays it, without showing anything.
 func (d *Demo) paid(ctx context.Context) (order, error) {
 	o, err := d.order(ctx, rand.Text())
 	if err != nil {
@@ -106,7 +106,7 @@ func (d *Demo) paid(ctx context.Context) (order, error) {
 	return d.payNow(ctx, o.ID)
 }
 
-// payNow pays an order and waits until it is PAID; an error when it does not become that.
+// payNow pays an order and waits until it is decided. It fails when the order does not become PAID.
 func (d *Demo) payNow(ctx context.Context, id string) (o order, err error) {
 	if err = d.shopper.do(ctx, http.MethodPost, "/v1/orders/"+id+"/pay", map[string]any{}, nil); err == nil {
 		o, err = d.settled(ctx, id)
@@ -117,10 +117,11 @@ func (d *Demo) payNow(ctx context.Context, id string) (o order, err error) {
 	return o, err
 }
 
-// expect fails for an order that is not in the status.
+// expect returns an error unless the order has the status.
 func expect(o order, status string) error {
 	if o.Status != status {
-		return fmt.Errorf("order %s is %s %s and should be %s: somebody else changes the same things; try again", o.ID, o.Status, o.Reason, status)
+		return fmt.Errorf("order %s is %s %s and should be %s: somebody else changes the same things; try again", o.ID, o.Status,
+			o.Reason, status)
 	}
 	return nil
 }
@@ -129,8 +130,8 @@ func (d *Demo) freeze(ctx context.Context, frozen bool) error {
 	return d.operator.do(ctx, http.MethodPut, "/v1/ops/members/"+d.shopperID+"/credit", map[string]bool{"frozen": frozen}, nil)
 }
 
-// Reset ends what an interrupted command may have left: a transaction held still, a late Try, and, unless the demo was told to its
-// end, a frozen account. Behind that nobody but a person freezes the account.
+// Reset cleans up what an interrupted command may have left: a transaction that is held, a delayed Try, and, unless the demo is complete, a
+// frozen account. After that only a person freezes the account.
 func (d *Demo) Reset(ctx context.Context) error {
 	s, err := load(d.stack.Dir())
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// TestMain is also the demo that is killed: see TestKilled.
+// TestMain is also the program of the demo that is killed: see TestKilled.
 func TestMain(m *testing.M) {
 	if os.Getenv("KILL_AT") != "" {
 		fmt.Println(victim())
@@ -29,11 +29,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestDemo has the numbers of the documentation, and does nothing twice.
+// TestDemo: the demo shows the numbers of the documentation, and does nothing twice.
 func TestDemo(t *testing.T) {
 	ctx := t.Context()
 	d, seeded := newDemo(t)
-	t.Cleanup(func() { _ = d.Close() }) // another one by then
+	t.Cleanup(func() { _ = d.Close() }) // d is another Demo by then
 	t.Run("what a killed command left", func(t *testing.T) {
 		require.NoError(t, d.setFaults(ctx, "order", "pause*1", slices.Concat(paymentHolds, refundHolds)...))
 		require.NoError(t, d.setFaults(ctx, "credit", "delay(400ms)*1", lateCredit))
@@ -109,7 +109,7 @@ func TestDemo(t *testing.T) {
 		assert.Equal(t, Numbers{"REFUNDED", 94, 0, 6, "RETURNED", 1220, 0, 0, "CANCELED"}, r.After)
 	})
 	t.Run("a refund is refused", func(t *testing.T) {
-		// Between payment and refund the account is frozen: late, as if by another operator.
+		// Between payment and refund the account is frozen, as if by another operator.
 		o, err := d.paid(ctx)
 		require.NoError(t, err)
 		require.NoError(t, d.freeze(ctx, true))
@@ -176,7 +176,7 @@ func TestOldRecord(t *testing.T) {
 	assert.NotContains(t, text.String(), "sold")
 }
 
-// newDemo is one in a stack of its own, with a catalogue and no limits on calls.
+// newDemo returns a Demo in a stack of its own, with a catalogue and no limits on calls.
 func newDemo(t *testing.T) (*Demo, stack.Seeded) {
 	ctx := t.Context()
 	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Temporary: true, Faults: true,
@@ -189,7 +189,7 @@ func newDemo(t *testing.T) (*Demo, stack.Seeded) {
 	seeded, err := s.Seed(ctx)
 	require.NoError(t, err)
 	var wg sync.WaitGroup
-	for range 2 { // at once: the first stock comes in once
+	for range 2 { // concurrently: the first stock is added once
 		wg.Go(func() {
 			_, err := Catalogue(ctx, s, seeded.Operator)
 			assert.NoError(t, err)
@@ -202,7 +202,7 @@ func newDemo(t *testing.T) (*Demo, stack.Seeded) {
 	return d, seeded
 }
 
-// reopen is what the next command does.
+// reopen does what the next command would do.
 func reopen(t *testing.T, d *Demo, seeded stack.Seeded) *Demo {
 	t.Helper()
 	require.NoError(t, d.Close())
@@ -211,13 +211,13 @@ func reopen(t *testing.T, d *Demo, seeded stack.Seeded) *Demo {
 	return d
 }
 
-// frozen tells whether the shopper's account is.
+// frozen reports whether the shopper's account is frozen.
 func frozen(t *testing.T, d *Demo) bool {
 	t.Helper()
 	return count(t, d, "SELECT COUNT(*) FROM shop_credit.credit_account WHERE frozen AND member_id = '"+d.shopperID+"'") == 1
 }
 
-// tell gives what the demo shows.
+// tell returns what the demo shows.
 func tell(t *testing.T, d *Demo) string {
 	t.Helper()
 	var text strings.Builder
@@ -225,7 +225,7 @@ func tell(t *testing.T, d *Demo) string {
 	return text.String()
 }
 
-// normal is text without what differs from run to run.
+// normal returns text without what differs from run to run.
 func normal(text string) string {
 	for pattern, with := range map[string]string{
 		`order [0-9a-f-]{36}`:                   "order ID",

@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// The points of the protocol where a transaction is held still for its numbers to be read: everything tried and nothing decided,
-// or refused with nothing canceled yet.
+// The points of the protocol where a transaction is held while its numbers are read: everything tried and nothing decided, or refused with
+// nothing canceled yet.
 var (
 	paymentHolds = []string{"checkout/all-tried", "checkout/reason-recorded"}
 	refundHolds  = []string{"refund/all-tried", "refund/reason-recorded"}
 )
 
-// lateCredit is where credit's Try begins.
+// lateCredit is the failpoint at which credit's Try begins.
 const lateCredit = "credit/try"
 
-// middle is what was seen of a transaction that was held still.
+// middle is what was seen of a transaction while it was held.
 type middle struct {
 	// Tried are the numbers while it was held.
 	Tried Numbers `json:"after_try"`
-	// Reason is why it was refused, else empty.
+	// Reason says why it was refused, else it is empty.
 	Reason string `json:"reason"`
-	// Took is how long the transaction took without Held, for which it was held still to read the numbers.
+	// Took is how long the transaction took, without Held, the time for which it was held to read the numbers.
 	Took time.Duration `json:"took_ns"`
 	Held time.Duration `json:"held_ns"`
 }
 
-// hold posts to path, which opens a transaction of the order, reads the numbers while that is held still at one of points, lets
-// it go on and waits until it is decided. A refusal is an outcome, not an error.
+// hold posts to path, which opens a transaction of the order, reads the numbers while the transaction is held at one of points, lets it go on
+// and waits until it is decided. A refusal is an outcome, not an error.
 func (d *Demo) hold(ctx context.Context, orderID, path string, points []string) (m middle, o order, err error) {
 	before, err := d.hits(ctx, points)
 	if err != nil {
@@ -79,7 +79,7 @@ func (d *Demo) hold(ctx context.Context, orderID, path string, points []string) 
 	return m, o, nil
 }
 
-// setFaults sets failpoints of each instance of a service over its admin port; an empty action clears one, which ends a pause.
+// setFaults sets failpoints in each instance of a service over its admin port; an empty action clears them, which ends a pause.
 func (d *Demo) setFaults(ctx context.Context, service, action string, points ...string) error {
 	set := map[string]string{}
 	for _, p := range points {
@@ -95,7 +95,7 @@ func (d *Demo) setFaults(ctx context.Context, service, action string, points ...
 	return errors.Join(errs...)
 }
 
-// hits counts the transactions that were held at points, at whichever instance of order.
+// hits counts the transactions that were held at points, in all instances of order.
 func (d *Demo) hits(ctx context.Context, points []string) (n int, err error) {
 	for _, instance := range d.stack.Instances("order") {
 		var state struct {
@@ -112,10 +112,10 @@ func (d *Demo) hits(ctx context.Context, points []string) (n int, err error) {
 	return n, nil
 }
 
-// errNotHeld is what awaitHeld returns for a transaction that ended before it could be held.
+// errNotHeld is returned by awaitHeld for a transaction that ended before it could be held.
 var errNotHeld = errors.New("the transaction ended before all Tries were made")
 
-// awaitHeld waits until more than before transactions were held, or ended is closed.
+// awaitHeld waits until the number of held transactions exceeds before, or ended is closed.
 func (d *Demo) awaitHeld(ctx context.Context, points []string, before int, ended <-chan struct{}) error {
 	for {
 		n, err := d.hits(ctx, points)

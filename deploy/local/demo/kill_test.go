@@ -21,15 +21,15 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// resetCalls are made by every demo that is not told to its end, before anything else.
+// resetCalls is how many calls every demo that is not complete makes before anything else.
 const resetCalls = 3
 
-// TestKilled kills the demo by SIGKILL at every call that changes something: before it is sent, while it is under way, and when
-// it is answered and nobody noted that. Whoever tells it to the end shows what a demo shows that was never killed.
+// TestKilled kills the demo by SIGKILL at every call that changes something: before it is sent, while it is under way, and when it is answered
+// and not yet recorded. A demo that is then completed shows what one shows that was never killed.
 func TestKilled(t *testing.T) {
 	d, _ := newDemo(t)
-	// Killed while the payment is held still, and order with it: nobody lets that payment go on, the coordinator's time-out ends it.
-	const release = resetCalls + 2 + 4 // behind sign-up and sign-in, the order, the hold, and the call that pays
+	// The demo is killed while the payment is held, and order with it: the payment does not go on, and the coordinator's time-out ends it.
+	const release = resetCalls + 2 + 4 // after sign-up and sign-in, the order, the hold, and the call that pays
 	require.Empty(t, kill(t, d, release, "before"))
 	require.Equal(t, 1, count(t, d, "SELECT COUNT(*) FROM shop_order.orders WHERE status = 'UPDATING'"))
 	require.NoError(t, d.stack.Kill(t.Context(), "order"))
@@ -46,13 +46,13 @@ func TestKilled(t *testing.T) {
 		}
 		killed++
 		if now := recorded(t, d); now != got {
-			got, tries = now, -1 // a chapter further: from its first call on again
+			got, tries = now, -1 // the next chapter: from its first call on again
 		}
 	}
 	t.Logf("killed %d times", killed)
 	assert.Greater(t, killed, 50)
 
-	// Nobody saw how long the order took to follow.
+	// How long the order took to follow was not seen.
 	told := strings.Replace(tell(t, d), "It read SHIPPED after", "It read SHIPPED 0 ms after", 1)
 	assert.Contains(t, told, "SHIPPED 0 ms after the parcel left.")
 	assertGolden(t, told)
@@ -66,8 +66,8 @@ func TestKilled(t *testing.T) {
 // moments of a call.
 var moments = []string{"before", "under way", "answered"}
 
-// kill runs the demo in a process that is killed at its n-th call that changes something. It gives what the demo said when it
-// came to its end before that, "" when it was killed.
+// kill runs the demo in a process that is killed at its n-th call that changes something. It returns the demo's output when it came to its end
+// before that, "" when it was killed.
 func kill(t *testing.T, d *Demo, n int, moment string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -137,7 +137,7 @@ func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
-// recorded is how far the record is.
+// recorded returns how far the record is.
 func recorded(t *testing.T, d *Demo) string {
 	t.Helper()
 	s, err := load(d.stack.Dir())

@@ -7,17 +7,16 @@ import (
 	"fmt"
 	"net/http"
 
-	_ "github.com/go-sql-driver/mysql" // the rows of open transactions are in no list
+	_ "github.com/go-sql-driver/mysql" // no API lists the rows of open transactions
 )
 
-// Numbers are what the four participants of an order say at one moment.
+// Numbers are what the four participants say about an order at one moment.
 type Numbers struct {
 	Order    string `json:"order"`
 	Sellable int64  `json:"sellable"`
 	Frozen   int64  `json:"frozen"`
 	Sold     int64  `json:"sold"`
-	// Freeze is the status of the order's row in inventory, "none" when there is none. Empty in records of before it was read; these
-	// do not know Sold either.
+	// Freeze is the status of the order's row in inventory, "none" when there is none. It is empty in older records, which have no Sold either.
 	Freeze              string `json:"freeze"`
 	Credit              int64  `json:"credit"`
 	PrepareAddCredit    int64  `json:"prepare_add_credit"`
@@ -34,8 +33,8 @@ type order struct {
 	Points     int64  `json:"points"`
 }
 
-// numbers reads them from the API; the order's rows at inventory and wms from their databases, since nobody is shown those of
-// open transactions.
+// numbers reads the numbers from the API, but the order's rows at inventory and wms from their databases, because no API shows those of open
+// transactions.
 func (d *Demo) numbers(ctx context.Context, orderID string) (Numbers, error) {
 	n := Numbers{}
 	err := d.balances(ctx, &n)
@@ -53,7 +52,7 @@ func (d *Demo) numbers(ctx context.Context, orderID string) (Numbers, error) {
 	return n, err
 }
 
-// balances reads what does not belong to one order: the stock of the demo's product, the shopper's points.
+// balances reads the numbers that do not belong to one order: the stock of the demo's product, the shopper's points.
 func (d *Demo) balances(ctx context.Context, n *Numbers) error {
 	var (
 		stock   stock
@@ -72,7 +71,7 @@ func (d *Demo) balances(ctx context.Context, n *Numbers) error {
 	return err
 }
 
-// status is the only value of a query's only row, "none" without row.
+// status returns the only value of a query's only row, "none" when there is no row.
 func (d *Demo) status(ctx context.Context, query string, args ...any) (string, error) {
 	status := "none"
 	err := d.reader.QueryRowContext(ctx, query, args...).Scan(&status)
@@ -82,13 +81,13 @@ func (d *Demo) status(ctx context.Context, query string, args ...any) (string, e
 	return status, err
 }
 
-// balance is n without what belongs to one order.
+// balance returns n without what belongs to one order.
 func (n Numbers) balance() Numbers {
 	n.Order, n.Freeze, n.Slip = "", "", ""
 	return n
 }
 
-// String is the balance in words; what is prepared only when something is.
+// String returns the balance in words. Prepared points are left out when there are none.
 func (n Numbers) String() string {
 	text := fmt.Sprintf("sellable %d, frozen %d, sold %d, credit %d", n.Sellable, n.Frozen, n.Sold, n.Credit)
 	if n.PrepareAddCredit != 0 || n.PrepareDeductCredit != 0 {

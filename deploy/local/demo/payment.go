@@ -20,7 +20,7 @@ type Payment struct {
 	After Numbers `json:"after"`
 }
 
-// Pay makes an order and pays it, whatever comes of it.
+// Pay creates an order and pays it. A refusal is an outcome, not an error.
 func (d *Demo) Pay(ctx context.Context) (Payment, error) {
 	o, err := d.order(ctx, rand.Text())
 	if err != nil {
@@ -29,7 +29,7 @@ func (d *Demo) Pay(ctx context.Context) (Payment, error) {
 	return d.pay(ctx, o)
 }
 
-// pay pays o and reads the numbers before, while the payment is held still, and after.
+// pay pays o and reads the numbers before, while the payment is held, and after.
 func (d *Demo) pay(ctx context.Context, o order) (p Payment, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -52,7 +52,7 @@ func (d *Demo) payRefused(ctx context.Context, o order) (p Payment, err error) {
 	if err := d.freeze(ctx, true); err != nil {
 		return Payment{}, err
 	}
-	// The Tries run at once, and the first refusal ends the others. Late, it finds them done, and there is something to see.
+	// The Tries run concurrently, and the first refusal ends the others. A delayed one finds them done, so there is something to see.
 	defer func() { err = errors.Join(err, d.setFaults(after, "credit", "", lateCredit)) }()
 	if err := d.setFaults(ctx, "credit", "delay(400ms)*1", lateCredit); err != nil {
 		return Payment{}, err
@@ -60,12 +60,12 @@ func (d *Demo) payRefused(ctx context.Context, o order) (p Payment, err error) {
 	return d.pay(ctx, o)
 }
 
-// what is bought.
+// what says what is bought.
 func (p Payment) what() string {
 	return fmt.Sprintf("%d × %s at %s, %d points", quantity, sku, money(p.TotalCents/quantity), p.Points)
 }
 
-// Write shows the payment under a title.
+// Write writes the payment under a title.
 func (p Payment) Write(w io.Writer, title string, color bool) {
 	rows := []row{statusRow, sellableRow, frozenRow, soldRow, creditRow, prepareAddRow, slipRow}
 	note, last := "Try reserves in four databases; Confirm makes it final.", "after Confirm"

@@ -11,14 +11,14 @@ import (
 // Refund is a purchase and its refund in numbers, all of them read from the running system.
 type Refund struct {
 	Order string `json:"order"`
-	// Before the purchase.
+	// Before are the numbers before the purchase.
 	Before Numbers `json:"before"`
 	Paid   Numbers `json:"paid"`
 	middle
 	After Numbers `json:"after"`
 }
 
-// Refund makes an order, pays it and has it refunded.
+// Refund creates an order, pays it and has it refunded.
 func (d *Demo) Refund(ctx context.Context) (Refund, error) {
 	o, err := d.order(ctx, rand.Text())
 	if err != nil {
@@ -27,7 +27,7 @@ func (d *Demo) Refund(ctx context.Context) (Refund, error) {
 	return d.refund(ctx, o)
 }
 
-// refund pays o, has it refunded, and reads the numbers before, between, while the refund is held still, and after.
+// refund pays o, has it refunded, and reads the numbers before, between, while the refund is held, and after.
 func (d *Demo) refund(ctx context.Context, o order) (r Refund, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -53,7 +53,7 @@ func (d *Demo) refund(ctx context.Context, o order) (r Refund, err error) {
 	return r, err
 }
 
-// Write shows the refund under a title.
+// Write writes the refund under a title.
 func (r Refund) Write(w io.Writer, title string, color bool) {
 	last := "after Confirm"
 	outcome := fmt.Sprintf("in %d ms, and %d ms held still to read the column after Try.", r.Took.Milliseconds(), r.Held.Milliseconds())

@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// Shipment is an order's way out of the warehouse, in numbers. A column that is nil has not been reached.
+// Shipment is an order's way out of the warehouse, in numbers. A column that has not been reached is nil.
 type Shipment struct {
 	Order     string   `json:"order"`
 	Paid      *Numbers `json:"paid"`
 	Picked    *Numbers `json:"picked"`
 	Shipped   *Numbers `json:"shipped"`
 	Delivered *Numbers `json:"delivered"`
-	// Refused is the reason of the refund that was asked for when the order was picked, and Unmoved are the numbers behind it.
+	// Refused is why the refund was refused that was requested when the order was picked, and Unmoved are the numbers after it.
 	Refused string   `json:"refund_refused"`
 	Unmoved *Numbers `json:"after_refused_refund"`
-	// Followed is how long the order took to follow the parcel out of the house; 0 when that was not seen, because the demo was
-	// killed meanwhile.
+	// Followed is how long after the parcel left the order's status followed; 0 when that was not seen, because the demo was killed meanwhile.
 	Followed time.Duration `json:"followed_ns"`
-	// Messages are the order's. Empty in records of before there were any.
+	// Messages are those about the order. They are missing in older records.
 	Messages []message `json:"messages,omitempty"`
 }
 
@@ -37,10 +36,10 @@ func (d *Demo) Ship(ctx context.Context) (Shipment, error) {
 	return s, d.ship(ctx, &s, func() error { return nil })
 }
 
-// errMoved is what ship returns when the order is not where the shipment left it.
+// errMoved is returned by ship when the order is not where the shipment left it.
 var errMoved = errors.New("somebody else moved the order on")
 
-// ship brings s from where it is to the end, and calls save whenever it got on. Done again, each step finds its work done.
+// ship continues s to the end and calls save after each step. A step that is repeated finds its work done.
 func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 	var found struct {
 		Deliveries []struct{ ID, Status string }
@@ -109,7 +108,7 @@ func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 	return nil
 }
 
-// refundRefused asks for a refund of what is picked, once more while that is undecided: who asks then is told the same outcome.
+// refundRefused asks for a refund of what is picked, again while that is undecided: a repeated request gets the same outcome.
 func (d *Demo) refundRefused(ctx context.Context, s *Shipment) error {
 	var reply struct{ Status string }
 	ask := func() error {
@@ -132,7 +131,7 @@ func (d *Demo) refundRefused(ctx context.Context, s *Shipment) error {
 	return err
 }
 
-// told says how long the messages of the warehouse took to have their effect on the order.
+// told returns a sentence on how long the messages of the warehouse took to have their effect on the order.
 func (s Shipment) told() string {
 	var told []string
 	for _, m := range s.Messages {
@@ -145,7 +144,7 @@ func (s Shipment) told() string {
 	return strings.Join(told, ", ")
 }
 
-// Write shows a finished shipment under a title.
+// Write writes a finished shipment under a title.
 func (s Shipment) Write(w io.Writer, title string, color bool) {
 	page := page{w, color}
 	page.heading(title, "No transaction here: the warehouse tells what it did, and the order follows.", s.Order)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// SignUp is one sign-up and what followed it, by messages, all of it read from the running system.
+// SignUp is one sign-up and what followed from it by messages, all of it read from the running system.
 type SignUp struct {
 	Member string `json:"member"`
 	Email  string `json:"email"`
@@ -22,7 +22,7 @@ type SignUp struct {
 	At     time.Time     `json:"at"`
 	Took   time.Duration `json:"took_ns"`
 	Points int64         `json:"points"`
-	// Inbox is what the new member was sent.
+	// Inbox holds what was sent to the new member.
 	Inbox []mail `json:"inbox"`
 	// Message is the life of member.registered.
 	Message message `json:"message"`
@@ -37,7 +37,7 @@ type mail struct {
 	ReceivedAt time.Time `json:"received_at"`
 }
 
-// message is the life of an event, as GET /v1/ops/messages has it.
+// message is the life of an event, as GET /v1/ops/messages shows it.
 type message struct {
 	EventID      string        `json:"event_id"`
 	Type         string        `json:"type"`
@@ -48,7 +48,7 @@ type message struct {
 	Consumptions []consumption `json:"consumptions"`
 }
 
-// consumption is what a group did with it.
+// consumption is what a group did with an event.
 type consumption struct {
 	Group    string    `json:"group"`
 	State    string    `json:"state"`
@@ -59,11 +59,11 @@ type consumption struct {
 // followers are the groups that a sign-up wakes.
 var followers = []string{"credit-registration", "notify-email", "notify-sms"}
 
-// SignUp signs a new shopper up and waits until everything that follows has happened.
+// SignUp signs up a new shopper and waits until everything that follows has happened.
 func (d *Demo) SignUp(ctx context.Context) (SignUp, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	// Just brought up, they may still be on their way to the broker; that is not what is timed here.
+	// In a stack that was just brought up the groups may not have found the broker yet; that must not count here.
 	if err := d.stack.AwaitConsumers(ctx, followers...); err != nil {
 		return SignUp{}, err
 	}
@@ -98,7 +98,8 @@ func (d *Demo) SignUp(ctx context.Context) (SignUp, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return s, fmt.Errorf("member %s signed up, and this did not follow: %s: %w (`make logs SERVICE=broker` shows the broker's)", s.Member, missing, ctx.Err())
+			return s, fmt.Errorf("member %s signed up, and this did not follow: %s: %w (`make logs SERVICE=broker` shows the broker's)",
+				s.Member, missing, ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 		if err != nil {
@@ -107,7 +108,7 @@ func (d *Demo) SignUp(ctx context.Context) (SignUp, error) {
 	}
 }
 
-// followed reads into s what has followed so far, and says what has not.
+// followed reads into s what has followed so far, and returns what is still missing.
 func (d *Demo) followed(ctx context.Context, member client, s *SignUp) (missing string, err error) {
 	var account struct {
 		Credit int64 `json:"credit"`
@@ -145,7 +146,7 @@ func (d *Demo) followed(ctx context.Context, member client, s *SignUp) (missing 
 	return "", nil
 }
 
-// messages gives the traces of the events about a subject, or of an order.
+// messages returns the traces of the events about a subject or an order.
 func (d *Demo) messages(ctx context.Context, by, id string) ([]message, error) {
 	var reply struct {
 		Messages []message `json:"messages"`
@@ -154,12 +155,12 @@ func (d *Demo) messages(ctx context.Context, by, id string) ([]message, error) {
 	return reply.Messages, err
 }
 
-// after is how long after the sign-up's answer t was; what happened while the answer was on its way counts as 0.
+// after says how long after the sign-up's answer t was; what happened while the answer was under way counts as 0.
 func (s SignUp) after(t time.Time) string {
 	return fmt.Sprintf("%d ms", max(0, t.Sub(s.At).Milliseconds()))
 }
 
-// done is when a group was.
+// done says when a group was done.
 func (s SignUp) done(group string) string {
 	for _, c := range s.Message.Consumptions {
 		if c.Group == group {
@@ -169,7 +170,7 @@ func (s SignUp) done(group string) string {
 	return ""
 }
 
-// Write shows the sign-up under a title.
+// Write writes the sign-up under a title.
 func (s SignUp) Write(w io.Writer, title string, color bool) {
 	page := page{w, color}
 	_, _ = fmt.Fprintf(w, "\n  %s\n  %s\n  %s\n\n", page.in(bold, title), "Member writes one row; what follows goes by message, once each.",
@@ -194,7 +195,7 @@ func (s SignUp) Write(w io.Writer, title string, color bool) {
 	_, _ = fmt.Fprintf(w, "  %s in %d ms, and all of it had followed %s later.\n", page.in(green, "SIGNED UP"), s.Took.Milliseconds(), s.last())
 }
 
-// last is when the last of what followed was there.
+// last says when the last of what followed was there.
 func (s SignUp) last() string {
 	last := s.At
 	for _, m := range s.Inbox {

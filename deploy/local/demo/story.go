@@ -13,11 +13,11 @@ import (
 	"path/filepath"
 )
 
-// Story is what the demo did. It is done once and remembered in demo-table.json: the first payment has the numbers of the
-// documentation, and a second demo must not double anything. A chapter that is nil has not been told to its end.
+// Story is what the demo did. It is done once and kept in demo-table.json: the first payment has the numbers of the documentation, and a second
+// demo must not double anything. A chapter that is nil is not complete.
 type Story struct {
-	// Begun is the Idempotency-Key of the order of the chapter under way. It is written down before the order is made: the same key
-	// finds the order again, whenever the demo is killed.
+	// Begun is the Idempotency-Key of the order of the chapter under way. It is saved before the order is created: the same key finds the order
+	// again, whenever the demo is killed.
 	Begun    string    `json:"begun,omitempty"`
 	SignUp   *SignUp   `json:"sign_up"`
 	Paid     *Payment  `json:"paid"`
@@ -28,7 +28,7 @@ type Story struct {
 	file string
 }
 
-// load reads what was recorded in the data folder.
+// load reads the record in the data folder.
 func load(dir string) (Story, error) {
 	s := Story{file: filepath.Join(dir, "demo-table.json")}
 	data, err := os.ReadFile(s.file)
@@ -41,7 +41,7 @@ func load(dir string) (Story, error) {
 	return s, nil
 }
 
-// save replaces the record as a whole: a record cut off in the middle would be worth nothing.
+// save replaces the record as a whole: half a record would be useless.
 func (s *Story) save() error {
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -57,9 +57,9 @@ func (s *Story) complete() bool {
 	return s.SignUp != nil && s.Paid != nil && s.Refused != nil && s.Shipment != nil && s.Shipment.Delivered != nil && s.Refund != nil
 }
 
-// Tell shows the demo, chapter by chapter: a sign-up and what it sets off, a payment, one that is refused, the shipment of what was paid, and a refund. What an
-// earlier demo recorded is shown again and not done again; what an interrupted one left half done is undone and done anew, so
-// that in the end the numbers are those of one demo. The books come last: ErrBooks when they do not add up.
+// Tell shows the demo, chapter by chapter: a sign-up and what it sets off, a payment, one that is refused, the shipment of what was paid, and a
+// refund. What an earlier demo recorded is shown again, not done again; what an interrupted one left half done is undone and done anew, so that
+// in the end the numbers are those of one demo. The books come last; Tell returns ErrBooks when they do not add up.
 func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 	s, err := load(d.stack.Dir())
 	if err != nil {
@@ -68,12 +68,12 @@ func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 	if s.complete() {
 		_, _ = fmt.Fprintf(w, "\n  As recorded on %s; nothing is bought now.\n", s.Paid.At.Format("2 January 2006 at 15:04"))
 	} else if s.SignUp != nil || s.Paid != nil || s.Begun != "" {
-		// It was killed, or of a version with fewer chapters.
+		// The earlier demo was killed, or had fewer chapters.
 		_, _ = fmt.Fprintf(w, "\n  An earlier demo began this: this one goes on, and does nothing twice.\n")
 	}
 
 	if s.SignUp == nil {
-		// One that was killed on the way has signed somebody up whom nobody saw; nothing else stands on that.
+		// A demo that was killed here has signed up a member who was never shown; nothing else depends on that.
 		signUp, err := d.SignUp(ctx)
 		if err != nil {
 			return err
@@ -128,7 +128,7 @@ func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
 	return d.close(ctx, page{w, color})
 }
 
-// outcome fails for a payment that did not end in the status it is shown for.
+// outcome returns a function that returns the payment, or an error when it did not end in status.
 func outcome(p Payment, err error) func(status string) (*Payment, error) {
 	return func(status string) (*Payment, error) {
 		if err == nil {
@@ -138,7 +138,7 @@ func outcome(p Payment, err error) func(status string) (*Payment, error) {
 	}
 }
 
-// chapter lets do tell a chapter about a fresh order, and records what it told.
+// chapter calls do, which tells a chapter about a fresh order, and records the chapter.
 func (d *Demo) chapter(ctx context.Context, s *Story, do func(order) error) error {
 	o, err := d.fresh(ctx, s)
 	if err == nil {
@@ -151,7 +151,7 @@ func (d *Demo) chapter(ctx context.Context, s *Story, do func(order) error) erro
 	return s.save()
 }
 
-// shipFirst ships the first order; another one when somebody shipped or refunded that by hand.
+// shipFirst ships the first order, or another one when a person shipped or refunded that.
 func (d *Demo) shipFirst(ctx context.Context, s *Story) error {
 	if s.Shipment == nil {
 		s.Shipment = &Shipment{Order: s.Paid.Order}
@@ -170,8 +170,8 @@ func (d *Demo) shipFirst(ctx context.Context, s *Story) error {
 	return d.ship(ctx, s.Shipment, s.save)
 }
 
-// fresh gives an unpaid order for a chapter. One that an interrupted demo had begun is used when it was not paid, and refunded
-// when it was: its numbers in the middle were not seen.
+// fresh returns an unpaid order for a chapter. An order that an interrupted demo had begun is used when it was not paid, and refunded when it
+// was: its numbers in the middle were not seen.
 func (d *Demo) fresh(ctx context.Context, s *Story) (order, error) {
 	if s.Begun != "" {
 		o, err := d.order(ctx, s.Begun)
@@ -192,7 +192,7 @@ func (d *Demo) fresh(ctx context.Context, s *Story) (order, error) {
 	return d.order(ctx, s.Begun)
 }
 
-// undo refunds an order. It stays as it is when that is refused, because somebody picked it.
+// undo refunds an order. When that is refused, because a person picked it, the order stays as it is.
 func (d *Demo) undo(ctx context.Context, id string) (order, error) {
 	err := d.shopper.do(ctx, http.MethodPost, "/v1/orders/"+id+"/refund", map[string]any{}, nil)
 	if err != nil && !answered(err, http.StatusConflict) {

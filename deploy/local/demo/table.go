@@ -13,7 +13,7 @@ type column struct {
 	Numbers
 }
 
-// row is one thing that a participant says. A record that does not know it says "".
+// row is one number of a participant. It is "" where a record does not have it.
 type row struct {
 	participant, what string
 	of                func(Numbers) string
@@ -43,7 +43,7 @@ const (
 	columnsWidth     = 43
 )
 
-// leastWidth of a column, by how many there are.
+// leastWidth is the least width of a column, by how many columns there are.
 var leastWidth = map[int]int{3: 14, 4: 9}
 
 const (
@@ -54,7 +54,7 @@ const (
 	plain = "\033[0m"
 )
 
-// page is where people read. Nothing on it depends on color alone.
+// page is what people read. Nothing on it depends on color alone.
 type page struct {
 	w     io.Writer
 	color bool
@@ -67,7 +67,7 @@ func (p page) in(style, text string) string {
 	return style + text + plain
 }
 
-// line is one sentence.
+// line writes one sentence.
 func (p page) line(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.w, "  "+format+"\n", args...)
 }
@@ -77,7 +77,7 @@ func (p page) heading(title, note, order string) {
 	_, _ = fmt.Fprintf(p.w, "\n  %s\n  %s\n  %s\n\n", p.in(bold, title), note, p.in(dim, "order "+order))
 }
 
-// outcome is the order's last status with a sentence about it.
+// outcome writes the order's last status with a sentence about it.
 func (p page) outcome(status, text string) {
 	style := green
 	if status == "CANCELED" {
@@ -88,7 +88,7 @@ func (p page) outcome(status, text string) {
 	_, _ = fmt.Fprintf(p.w, "\n  %s %s\n", p.in(style, status), text)
 }
 
-// table shows a row a thing and a column a moment; in color what moved stands out from what did not.
+// table writes one row for each number and one column for each moment. With color, what changed stands out.
 func (p page) table(rows []row, columns ...column) {
 	widths := make([]int, len(columns))
 	title := p.pad("participant", participantWidth+whatWidth)

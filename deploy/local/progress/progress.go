@@ -1,5 +1,5 @@
-// Package progress shows a person what a command is doing: a line a step, with the seconds it took. On a terminal the line of
-// the step under way is rewritten in place.
+// Package progress shows a person what a command is doing: one line for each step, with the seconds it took. On a terminal the line of the step
+// under way is rewritten in place.
 package progress
 
 import (
@@ -15,7 +15,7 @@ import (
 const (
 	titleWidth = 10
 	lineWidth  = 76
-	// quiet is how long a step without terminal may say nothing.
+	// quiet is how long a step may say nothing when there is no terminal.
 	quiet = 15 * time.Second
 )
 
@@ -25,7 +25,7 @@ type Log struct {
 	terminal bool
 }
 
-// New writes to w; nil discards.
+// New returns a Log that writes to w, or nowhere when w is nil.
 func New(w io.Writer) *Log {
 	if w == nil {
 		w = io.Discard
@@ -33,7 +33,7 @@ func New(w io.Writer) *Log {
 	return &Log{w: w, terminal: Terminal(w)}
 }
 
-// Terminal tells whether a person reads w on a terminal.
+// Terminal reports whether w is a terminal.
 func Terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" || os.Getenv("CI") != "" {
@@ -43,7 +43,7 @@ func Terminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
 }
 
-// Color tells whether w shows colors: a terminal, unless the person does not want them (no-color.org).
+// Color reports whether w shows colors: it is a terminal, and NO_COLOR is not set (no-color.org).
 func Color(w io.Writer) bool { return Terminal(w) && os.Getenv("NO_COLOR") == "" }
 
 // Step is one step under way. Its methods may be called from any goroutine.
@@ -68,19 +68,19 @@ func (l *Log) Step(title string) *Step {
 	return s
 }
 
-// Note says what the step is at.
+// Note shows what the step is doing.
 func (s *Step) Note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note = fmt.Sprintf(format, args...)
 }
 
-// Done ends the step with what came of it.
+// Done ends the step with its result.
 func (s *Step) Done(format string, args ...any) {
 	s.end("✓", "\033[32m✓\033[0m", fmt.Sprintf(format, args...))
 }
 
-// Fail ends the step; the error itself is the caller's to show.
+// Fail ends the step. The caller shows the error.
 func (s *Step) Fail() { s.end("✗", "\033[31m✗\033[0m", "failed") }
 
 func (s *Step) end(mark, colored, text string) {
@@ -99,7 +99,7 @@ func (s *Step) end(mark, colored, text string) {
 
 var frames = strings.Split("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "")
 
-// every calls show with 0, 1, … until the step has ended.
+// every calls show with 0, 1, … at each pause until the step has ended.
 func (s *Step) every(pause time.Duration, show func(i int)) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestColor: a terminal has colors unless the person or the machine that reads does not want them.
+// TestColor: a terminal has colors unless NO_COLOR is set or the output is read by a program.
 func TestColor(t *testing.T) {
 	for _, name := range []string{"NO_COLOR", "CI", "TERM"} {
 		t.Setenv(name, "")

@@ -19,13 +19,13 @@ import (
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
-// fetch brings RocketMQ's jars where they are missing. Others that do so at the same time are waited for. The result of wait says how
-// it went; whoever does not call it lets ctx end.
+// fetch fetches RocketMQ's jars in the background if they are missing, and waits for other processes that do so at the same time. wait returns
+// the result; a caller that does not call it must end ctx.
 func fetch(ctx context.Context, root string) (wait func(*progress.Log) error) {
 	done := make(chan error, 1)
 	go func() {
 		cmd := exec.CommandContext(ctx, filepath.Join(setup.Source(root), "fetch.sh"))
-		// Maven, too, ends with ctx.
+		// Maven must end with ctx too.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 		out, err := cmd.CombinedOutput()
@@ -51,16 +51,16 @@ func fetch(ctx context.Context, root string) (wait func(*progress.Log) error) {
 	}
 }
 
-// brokerSettings are those of the name server and of the broker.
+// brokerSettings returns the settings of the name server and of the broker.
 func brokerSettings(root, dir string, vars map[string]string) setup.Settings {
 	return setup.Settings{Root: root, Dir: filepath.Join(dir, "rocketmq"), NameServerPort: vars["PORT_NAMESRV"],
 		BrokerPort: vars["PORT_BROKER"], MetricsPort: vars["PORT_BROKER_METRICS"]}
 }
 
-// brokerAddr is where the broker listens.
+// brokerAddr returns the address on which the broker listens.
 func (s *Stack) brokerAddr() string { return "127.0.0.1:" + s.vars["PORT_BROKER"] }
 
-// makeTopics waits for the broker and makes the topics that it does not have.
+// makeTopics waits for the broker and creates the topics that it does not have.
 func (s *Stack) makeTopics(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -75,13 +75,13 @@ const (
 	getBrokerClusterInfo = 106
 )
 
-// brokers asks the name server for its list.
+// brokers asks the name server for its list of brokers.
 func brokers(ctx context.Context, s *Stack, _ string) error {
 	_, err := ask(ctx, s.vars["MQ_NAME_SERVERS"], getBrokerClusterInfo)
 	return err
 }
 
-// registered asks whether the name server would lead anybody to the broker, and the broker about itself.
+// registered returns nil when the name server knows the broker and the broker answers.
 func registered(ctx context.Context, s *Stack, _ string) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.brokerAddr())
 	if err != nil {
@@ -95,13 +95,13 @@ func registered(ctx context.Context, s *Stack, _ string) error {
 	if !strings.Contains(string(list), `"`+s.brokerAddr()+`"`) {
 		return errors.New("the name server does not know it yet")
 	}
-	// Asked before it has begun, it would write a page of complaints.
+	// Asked before it has started, the broker would log a page of complaints.
 	_, err = ask(ctx, s.brokerAddr(), getBrokerRuntimeInfo)
 	return err
 }
 
-// AwaitConsumers waits until each group has a consumer at the broker. Services connect by themselves when the broker is there, a few seconds
-// after everything is healthy.
+// AwaitConsumers waits until each group has a consumer at the broker. Services connect by themselves when the broker is there, which may be a
+// few seconds after everything is healthy.
 func (s *Stack) AwaitConsumers(ctx context.Context, groups ...string) error {
 	for _, group := range groups {
 		for {
@@ -119,7 +119,7 @@ func (s *Stack) AwaitConsumers(ctx context.Context, groups ...string) error {
 	return nil
 }
 
-// ask sends one request with arguments, names and values in turn, and gives the body of the answer.
+// ask sends one request and returns the body of the answer. args are the request's arguments: names and values in turn.
 func ask(ctx context.Context, addr string, code int, args ...string) ([]byte, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {

@@ -27,7 +27,7 @@ func build(ctx context.Context, root string, log *progress.Log) (err error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
 	}
-	// Two builds at once would step on each other's feet.
+	// Two builds at a time would disturb each other.
 	unlock, err := flock(ctx, filepath.Join(bin, ".lock"), func() { step.Note("waiting for another build") })
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func build(ctx context.Context, root string, log *progress.Log) (err error) {
 	return nil
 }
 
-// stale tells whether a program is older than anything in its source folders.
+// stale reports whether a program is older than anything in its source folders.
 func stale(program string, sources ...string) bool {
 	built, err := os.Stat(program)
 	if err != nil {
@@ -82,8 +82,8 @@ func stale(program string, sources ...string) bool {
 	return newest.After(built.ModTime())
 }
 
-// run runs a command in dir, in a Go workspace ("off" for none), and notes with the step how it goes on. Its error holds the
-// end of what the command said.
+// run runs a command in dir, in a Go workspace ("off" for none), and shows its progress in the step. The error holds the end of the command's
+// output.
 func run(ctx context.Context, step *progress.Step, title, dir, workspace, name string, args ...string) error {
 	step.Note("%s", title)
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -119,7 +119,7 @@ func run(ctx context.Context, step *progress.Step, title, dir, workspace, name s
 	return nil
 }
 
-// tail gives the last n lines of text.
+// tail returns the last n lines of text.
 func tail(text string, n int) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")

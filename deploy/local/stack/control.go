@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// PID is the process id of a running process.
+// PID returns the process id of a running process.
 func (s *Stack) PID(ctx context.Context, name string) (int, error) {
 	state, err := s.super.process(ctx, name)
 	if err != nil {
@@ -22,7 +22,7 @@ func (s *Stack) PID(ctx context.Context, name string) (int, error) {
 	return state.Pid, nil
 }
 
-// Kill ends a process by SIGKILL and returns when it is gone. It is started again a second later: see WaitHealthy.
+// Kill kills a process with SIGKILL and returns when it is gone. It is started again a second later: see WaitHealthy.
 func (s *Stack) Kill(ctx context.Context, name string) error {
 	pid, err := s.PID(ctx, name)
 	if err != nil {
@@ -32,13 +32,13 @@ func (s *Stack) Kill(ctx context.Context, name string) error {
 	return awaitGone(ctx, pid)
 }
 
-// Stop ends a process in an orderly way (SIGKILL after 25 s) and returns when it is gone; it stays away until Start. Nothing
-// happens when it is stopped already.
+// Stop stops a process in an orderly way (SIGKILL after 25 s) and returns when it is gone. It stays stopped until Start. Stop does nothing when
+// the process is stopped already.
 func (s *Stack) Stop(ctx context.Context, name string) error {
 	if _, err := s.super.process(ctx, name); err != nil {
 		return err
 	}
-	// It fails when the process is stopped already, or just became so: what counts is the state.
+	// It fails when the process is, or has just been, stopped: what counts is the state.
 	refusal := s.super.stopProcess(ctx, name)
 	for {
 		state, err := s.super.process(ctx, name)
@@ -57,8 +57,8 @@ func (s *Stack) Stop(ctx context.Context, name string) error {
 	}
 }
 
-// Start starts a process that was stopped and returns when it runs, which is before it is healthy. Nothing happens when it
-// runs already.
+// Start starts a process that was stopped and returns when it runs, which is before it is healthy. Start does nothing when the process runs
+// already.
 func (s *Stack) Start(ctx context.Context, name string) error {
 	for {
 		refusal := s.super.startProcess(ctx, name)
@@ -69,7 +69,7 @@ func (s *Stack) Start(ctx context.Context, name string) error {
 		if state.running() {
 			return nil
 		}
-		// "already running" is also the answer for one whose end is not quite through.
+		// "already running" is also the answer for a process that has not quite ended.
 		select {
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("start %s: %w", name, ctx.Err()), refusal)
@@ -78,7 +78,7 @@ func (s *Stack) Start(ctx context.Context, name string) error {
 	}
 }
 
-// Down stops everything of this stack and nothing else. The data stays in its folder.
+// Down stops all processes of this stack and nothing else. The data stays in its folder.
 func (s *Stack) Down(ctx context.Context) error {
 	_, err := Down(ctx, s.dir)
 	if s.watch != nil {
@@ -89,8 +89,7 @@ func (s *Stack) Down(ctx context.Context) error {
 	return err
 }
 
-// Down stops everything of the stack in a data folder and nothing else, also when its supervisor was killed. It tells
-// whether anything ran.
+// Down stops all processes of the stack in a data folder and nothing else, even when its supervisor was killed. It reports whether anything ran.
 func Down(ctx context.Context, dir string) (ran bool, err error) {
 	if dir, err = dataDir(dir); err != nil {
 		return false, err
@@ -107,8 +106,8 @@ func Down(ctx context.Context, dir string) (ran bool, err error) {
 // patience is how long each of the two ways to stop may take.
 const patience = 60 * time.Second
 
-// stopAll asks the supervisor to stop everything in order, then ends whatever is left, by the mark it carries: first by
-// SIGTERM, at last by SIGKILL.
+// stopAll asks the supervisor to stop everything in order, then ends the remaining processes, which it finds by their mark: first by SIGTERM, at
+// last by SIGKILL.
 func stopAll(ctx context.Context, dir string) error {
 	if len(members(dir)) == 0 {
 		return nil
@@ -122,7 +121,7 @@ func stopAll(ctx context.Context, dir string) error {
 	if err == nil {
 		return nil
 	}
-	// Without the supervisor, which would start them again.
+	// The supervisor is gone by now; it would start them again.
 	for _, m := range members(dir) {
 		if m.name == "process-compose" {
 			signal(dir, []member{m}, syscall.SIGKILL)
@@ -157,23 +156,24 @@ func awaitAllGone(ctx context.Context, dir string) error {
 	}
 }
 
-// Process is what Status says of one process.
+// Process is the status of one process.
 type Process struct {
 	Name     string
 	PID      int // 0 when it does not run
 	Restarts int
-	Memory   int64 // bytes, with a share of what several processes have in common
-	Err      error // why it is not healthy
+	Memory   int64 // in bytes, with a share of pages that several processes have in common
+	Err      error // why it is not healthy, else nil
 }
 
-// Status looks at every process and at the supervisor, which comes last. It fails when the supervisor does not answer.
+// Status returns the status of every process, and of the supervisor at the end. It fails when the supervisor does not answer.
 func (s *Stack) Status(ctx context.Context) ([]Process, error) {
 	if !s.super.alive(ctx) {
 		left := members(s.dir)
 		if len(left) == 0 {
 			return nil, ErrDown
 		}
-		return nil, fmt.Errorf("process-compose was killed and %d processes are left over: `make up` starts anew, `make down` ends them", len(left))
+		return nil, fmt.Errorf(
+			"process-compose was killed and %d processes are left over: `make up` starts anew, `make down` ends them", len(left))
 	}
 	var all []Process
 	for _, name := range s.Names() {
@@ -197,5 +197,5 @@ func (s *Stack) Status(ctx context.Context) ([]Process, error) {
 	return all, nil
 }
 
-// ErrDown is what Status returns for a stack that is not up.
+// ErrDown is returned by Status for a stack that is not up.
 var ErrDown = errors.New("the stack is down: `make up`")

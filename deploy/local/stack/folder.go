@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// findRoot gives the folder of the repository that the working folder is in.
+// findRoot returns the folder of the repository that the working folder is in.
 func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -24,7 +24,7 @@ func findRoot() (string, error) {
 	}
 }
 
-// dataDir gives dir's one true name, by which its processes are known.
+// dataDir returns dir's canonical name, by which its processes are known.
 func dataDir(dir string) (string, error) {
 	if dir == "" {
 		return "", errors.New("no data folder was named")
@@ -42,7 +42,7 @@ func dataDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// short shows a path under the working folder without the folder.
+// short returns a path relative to the working folder when it is inside.
 func short(path string) string {
 	if wd, err := os.Getwd(); err == nil {
 		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {

@@ -16,14 +16,14 @@ import (
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
-// heal brings a stack that is up to what Up promises.
+// heal brings a running stack to the state that Up promises.
 func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 	if !o.SkipBuild {
 		if err := build(ctx, s.root, log); err != nil {
 			return err
 		}
 	}
-	// Whoever removed its data removed these with it.
+	// A person who removed the broker's data removed these files too.
 	if err := setup.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
 		return remedied(err)
 	}
@@ -57,10 +57,10 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 	return nil
 }
 
-// fingerprintVariable is in stack.env and says with what a stack was brought up: see fingerprint.
+// fingerprintVariable holds, in stack.env, the fingerprint with which the stack was brought up.
 const fingerprintVariable = "FINGERPRINT"
 
-// projectFiles are what process-compose reads, once, when it starts.
+// projectFiles returns the files that process-compose reads once, when it starts.
 func projectFiles(root string, replicas int) []string {
 	files := []string{filepath.Join(root, "deploy/local/process-compose.yaml")}
 	if replicas > 1 {
@@ -69,8 +69,8 @@ func projectFiles(root string, replicas int) []string {
 	return files
 }
 
-// fingerprint changes with the files of process-compose, with what the broker is started with, and with the names of the variables in stack.env, except those that the
-// caller added. Programs that are built anew may need what a stack with another fingerprint does not give them.
+// fingerprint returns a hash of process-compose's files, of what the broker is started with, and of the names of the variables in stack.env,
+// except those that the caller added. Programs that are built anew may need what a stack with another fingerprint does not have.
 func fingerprint(root string, replicas int) (string, error) {
 	o := Options{Replicas: replicas}
 	ports, _, err := choosePorts(o)
@@ -98,8 +98,8 @@ func fingerprint(root string, replicas int) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// outdated says why a running stack cannot become one with replicas of each (0 for as many as it has) while it runs; "" when
-// it can.
+// outdated returns why a running stack cannot become one with replicas of each (0 for as many as it has) without being stopped, or "" when it
+// can.
 func (s *Stack) outdated(replicas int) string {
 	now, err := fingerprint(s.root, s.Replicas())
 	switch {
@@ -111,10 +111,10 @@ func (s *Stack) outdated(replicas int) string {
 	return ""
 }
 
-// ErrOutdated is what Current returns for a stack that another version brought up.
+// ErrOutdated is returned by Current for a stack that another version brought up.
 var ErrOutdated = errors.New("another version brought this stack up: `make up` starts it anew, and the data stays")
 
-// Current fails with ErrOutdated when a stack that was found lacks what this version expects of it.
+// Current returns ErrOutdated when the stack lacks what this version expects of it.
 func (s *Stack) Current() error {
 	if s.outdated(0) != "" {
 		return ErrOutdated

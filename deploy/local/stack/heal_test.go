@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFingerprint: it changes with the files that process-compose reads, and with nothing that a caller chooses.
+// TestFingerprint: the fingerprint changes with the files that process-compose reads, and with nothing that a caller chooses.
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()

@@ -25,7 +25,7 @@ import (
 // healthTimeout bounds the wait for everything to become healthy. A database that was killed may have to recover first.
 const healthTimeout = 90 * time.Second
 
-// processes are what runs, and how each one is asked whether it is healthy.
+// processes lists what runs, and how each one is asked whether it is healthy.
 var processes = []struct {
 	name  string
 	probe func(ctx context.Context, s *Stack, name string) error
@@ -44,7 +44,7 @@ var processes = []struct {
 	{"redis", ping},
 }
 
-// Health asks a process itself whether it is healthy; the error says why not.
+// Health asks a process itself whether it is healthy. The error says why it is not.
 func (s *Stack) Health(ctx context.Context, name string) error {
 	for _, p := range processes {
 		if p.name == programOf(name) && s.known(name) == nil {
@@ -56,8 +56,8 @@ func (s *Stack) Health(ctx context.Context, name string) error {
 	return s.known(name)
 }
 
-// WaitHealthy waits until the named processes, all when none is named, are healthy. It gives up after 90 s, or when one that
-// is to be healthy was stopped or dies again and again; the error says which one and why.
+// WaitHealthy waits until the named processes, or all when none is named, are healthy. It gives up after 90 s, or when one of them was stopped
+// or dies again and again. The error says which one and why.
 func (s *Stack) WaitHealthy(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		names = s.Names()
@@ -75,7 +75,7 @@ func (s *Stack) awaitAll(ctx context.Context, step *progress.Step) error {
 	err := s.await(ctx, step, s.Names())
 	if err != nil {
 		cancel()
-		<-made //nolint:errcheck // why it was waited for in vain says more
+		<-made //nolint:errcheck // the reason why the wait failed says more
 		return err
 	}
 	defer cancel()
@@ -129,7 +129,7 @@ func (s *Stack) await(ctx context.Context, step *progress.Step, names []string) 
 	}
 }
 
-// hopeless says why a process will not become healthy by waiting. restarts remembers the counts of the first look.
+// hopeless returns an error when a process will not become healthy by waiting. restarts holds the restart counts of the first call.
 func (s *Stack) hopeless(ctx context.Context, name string, restarts map[string]int) error {
 	state, err := s.super.process(ctx, name)
 	if err != nil {
@@ -150,16 +150,16 @@ func (s *Stack) hopeless(ctx context.Context, name string, restarts map[string]i
 	return nil
 }
 
-// unhealthy is the error for a process that does not become healthy, with the last it wrote.
+// unhealthy returns the error for a process that does not become healthy, with the end of its log.
 func (s *Stack) unhealthy(name string, reason error) error {
 	said, _ := os.ReadFile(s.LogFile(name))
 	return fmt.Errorf("%s is not healthy: %w\nthe end of %s:\n%s", name, reason, short(s.LogFile(name)), tail(string(said), 5))
 }
 
-// LogFile is where a process's output goes.
+// LogFile returns the file that a process's output goes to.
 func (s *Stack) LogFile(name string) string { return filepath.Join(s.dir, "log", name+".log") }
 
-// readyz asks a service of ours.
+// readyz asks one of our services.
 func readyz(ctx context.Context, s *Stack, name string) error {
 	res, err := get(ctx, s.Admin(name)+"/readyz")
 	if err != nil {
@@ -198,10 +198,10 @@ func get(ctx context.Context, url string) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Close = true // a connection kept open could belong to a process that was killed meanwhile
+	req.Close = true // an idle connection could belong to a process that was killed meanwhile
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, errors.Unwrap(err) // the address is in it already
+		return nil, errors.Unwrap(err) // without the URL that url.Error adds
 	}
 	return res, nil
 }

@@ -14,7 +14,7 @@ import (
 	"example.com/fourfold/deploy/local/progress"
 )
 
-// packages are what the stack needs of the system: Debian's name, and the programs by which it is known to be there.
+// packages are the system packages that the stack needs: Debian's name, and the programs that show that it is installed.
 var packages = []struct {
 	name     string
 	programs []string
@@ -25,8 +25,7 @@ var packages = []struct {
 	{"maven", []string{"mvn"}},
 }
 
-// Install installs what the stack needs of the system where it is missing, without starting it as services of the system, and
-// fetches RocketMQ.
+// Install installs the system packages that are missing, without starting them as services of the system, and fetches RocketMQ.
 func Install(ctx context.Context, log *progress.Log) error {
 	root, err := findRoot()
 	if err != nil {
@@ -80,12 +79,12 @@ func install(ctx context.Context, step *progress.Step, names []string) error {
 	return apt(ctx, step, what, append([]string{"install", "-y", "--no-install-recommends"}, names...)...)
 }
 
-// forbidServices keeps apt from starting what it installs, until the function it returns is called.
+// forbidServices keeps apt from starting what it installs, until free is called.
 func forbidServices() (free func(), err error) {
 	const policy = "/usr/sbin/policy-rc.d"
 	f, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
 	if errors.Is(err, os.ErrExist) {
-		return func() {}, nil // somebody has a policy already
+		return func() {}, nil // the machine has a policy already
 	}
 	if err != nil {
 		return nil, err
@@ -94,7 +93,7 @@ func forbidServices() (free func(), err error) {
 	return func() { _ = os.Remove(policy) }, errors.Join(err, f.Close())
 }
 
-// apt runs apt-get and notes how far it is.
+// apt runs apt-get and shows its progress in the step.
 func apt(ctx context.Context, step *progress.Step, title string, args ...string) error {
 	step.Note("%s", title)
 	out, in, err := os.Pipe()

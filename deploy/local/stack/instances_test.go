@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOneInstance: without the flag there is one of each, under the names and ports that it always had.
+// TestOneInstance: without the flag there is one instance of each process, under its usual name and ports.
 func TestOneInstance(t *testing.T) {
 	t.Parallel()
 	ports, _, err := choosePorts(Options{})
@@ -29,7 +29,7 @@ func TestOneInstance(t *testing.T) {
 	}
 }
 
-// TestTwoInstances: each of ours has a second one with ports of its own, and its peers know both.
+// TestTwoInstances: each of our processes has a second instance with ports of its own, and its peers know both.
 func TestTwoInstances(t *testing.T) {
 	t.Parallel()
 	o := Options{Replicas: 2, Env: map[string]string{"PORT_OFFSET": "100", "PORT_CREDIT_2": "5555"}}

@@ -14,7 +14,7 @@ import (
 	"example.com/fourfold/deploy/local/progress"
 )
 
-// lock makes dir and keeps other commands from bringing its stack up or down until unlock is called or this process dies.
+// lock creates dir and keeps other commands from bringing its stack up or down until unlock is called or this process dies.
 func lock(ctx context.Context, dir string, log *progress.Log) (unlock func(), err error) {
 	if log != nil {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -29,7 +29,7 @@ func lock(ctx context.Context, dir string, log *progress.Log) (unlock func(), er
 		}
 	})
 	if errors.Is(err, fs.ErrNotExist) && log == nil {
-		return func() {}, nil // no folder, nothing to keep others from
+		return func() {}, nil // without a folder there is nothing to lock
 	}
 	if step != nil {
 		step.Done("for another command")
@@ -37,7 +37,7 @@ func lock(ctx context.Context, dir string, log *progress.Log) (unlock func(), er
 	return unlock, err
 }
 
-// flock locks a file; busy is called while somebody else has it.
+// flock locks a file. It calls busy when it has to wait for another process.
 func flock(ctx context.Context, file string, busy func()) (unlock func(), err error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 	needDisk   = 2 * (1 << 30)
 )
 
-// checkMachine fails with a plain sentence for each thing that the stack would miss.
+// checkMachine returns an error with a plain sentence for each thing that the stack needs and the machine lacks.
 func checkMachine(dir string, ports map[string]string, log *progress.Log) error {
 	step := log.Step("machine")
 	memory, disk := availableMemory(), freeDisk(dir)
@@ -42,7 +42,7 @@ func tooSmall(memory, disk float64, dir string) error {
 	return errors.Join(errs...)
 }
 
-// availableMemory is what can be had without swapping: of the machine, or of the container when that gets less.
+// availableMemory returns how many bytes are available without swapping: of the machine, or of the container when that has less.
 func availableMemory() float64 {
 	free := math.Inf(1)
 	if f, err := os.Open("/proc/meminfo"); err == nil {
@@ -61,7 +61,7 @@ func availableMemory() float64 {
 	return free
 }
 
-// tooFull fails for a disk on which the broker takes no message: from 90 % on, which no setting changes.
+// tooFull returns an error for a disk on which the broker takes no message: from 90 % on, which no setting changes.
 func tooFull(full float64, dir string) error {
 	if full < 0.9 {
 		return nil
@@ -69,7 +69,7 @@ func tooFull(full float64, dir string) error {
 	return fmt.Errorf("the disk at %s is %.0f %% full, and from 90 %% on the message broker takes nothing: make room there", dir, 100*full)
 }
 
-// fullDisk is how much of the disk is used, as the broker counts: of what is not kept for root.
+// fullDisk returns which part of the disk is used, as the broker counts: of what is not reserved for root.
 func fullDisk(dir string) float64 {
 	var s syscall.Statfs_t
 	if syscall.Statfs(dir, &s) != nil {
@@ -87,7 +87,7 @@ func freeDisk(dir string) float64 {
 	return float64(s.Bavail) * float64(s.Bsize)
 }
 
-// size shows bytes as "412 MB" or "23.1 GB".
+// size formats bytes as "412 MB" or "23.1 GB".
 func size(bytes float64) string {
 	if bytes < 1<<30 {
 		return fmt.Sprintf("%.0f MB", bytes/(1<<20))

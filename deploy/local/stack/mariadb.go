@@ -14,8 +14,8 @@ import (
 // reader is the user that may read every database.
 const reader = "reader"
 
-// prepareMariaDB makes the server's data folder once, and the statements that it runs at each start: a database and a user for
-// each service. root has no password and can only come over the socket, as the owner of the data folder.
+// prepareMariaDB creates the server's data folder once, and the statements that the server runs at each start: a database and a user for each
+// service. root has no password and can connect only over the socket, as the owner of the data folder.
 func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
 	data, tmp := filepath.Join(dir, "mysql"), filepath.Join(dir, "tmp")
 	if err := os.MkdirAll(tmp, 0o700); err != nil {
@@ -26,8 +26,9 @@ func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
 		if err := os.RemoveAll(fresh); err != nil {
 			return err
 		}
-		// --force: a machine that does not know its own name is no obstacle.
-		out, err := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--force", "--user="+userName(), "--datadir="+fresh, "--tmpdir="+tmp,
+		// --force: also on a machine that cannot resolve its own name.
+		out, err := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--force", "--user="+userName(), "--datadir="+fresh,
+			"--tmpdir="+tmp,
 			"--auth-root-authentication-method=socket", "--auth-root-socket-user="+userName(), "--skip-test-db").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
@@ -39,7 +40,7 @@ func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
 	return writeSecret(filepath.Join(dir, "init.sql"), initSQL(sec))
 }
 
-// initSQL may run any number of times.
+// initSQL returns the statements, which may run any number of times.
 func initSQL(sec secrets) []byte {
 	var b bytes.Buffer
 	user := func(name, rights, on string) {

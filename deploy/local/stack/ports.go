@@ -17,8 +17,8 @@ import (
 	"example.com/fourfold/chassis/port"
 )
 
-// defaultPorts by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen. All are
-// below port.Ephemeral, shifted too: a client's connection must not have the port of a process that is started again.
+// defaultPorts are the ports by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen. All must
+// be below port.Ephemeral, shifted ones too: a client's connection must not take the port of a process that is restarted.
 var defaultPorts = map[string]int{
 	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005, "NOTIFY": 9006,
 	"GATEWAY_ADMIN": 9100, "ORDER_ADMIN": 9101, "INVENTORY_ADMIN": 9102, "CREDIT_ADMIN": 9103, "WMS_ADMIN": 9104, "MEMBER_ADMIN": 9105,
@@ -27,7 +27,7 @@ var defaultPorts = map[string]int{
 	"MARIADB": 13306, "REDIS": 16379, "DTM": 16789, "DTM_GRPC": 16790,
 }
 
-// secondPorts are those of the second instances: ten above the first.
+// secondPorts are the ports of the second instances: ten above the first.
 var secondPorts = map[string]int{
 	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015, "NOTIFY_2": 9016,
 	"GATEWAY_2_ADMIN": 9110, "ORDER_2_ADMIN": 9111, "INVENTORY_2_ADMIN": 9112, "CREDIT_2_ADMIN": 9113, "WMS_2_ADMIN": 9114,
@@ -36,8 +36,8 @@ var secondPorts = map[string]int{
 
 const maxOffset = 15000
 
-// choosePorts returns a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, to be closed
-// when the stack is down: between the choice and the start lies a build that can take minutes.
+// choosePorts returns a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, which must be closed when the
+// stack is down: between the choice and the start lies a build that can take minutes.
 func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err error) {
 	ports = map[string]string{}
 	offset, err := strconv.Atoi(cmp.Or(o.Env["PORT_OFFSET"], "0"))
@@ -79,13 +79,13 @@ func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err 
 	return ports, claims, nil
 }
 
-// The broker has a second port that cannot be chosen, so far below its first.
+// The broker has a second port that cannot be chosen: it lies this far below the first.
 const (
 	brokerFast = "PORT_BROKER_FAST"
 	fastPort   = 2
 )
 
-// checkPorts fails for the ports that something else listens on, with who it is and what to do.
+// checkPorts returns an error for the ports that something else listens on, which says who it is and what to do.
 func checkPorts(ports map[string]string) error {
 	var errs []error
 	stacks := map[string]bool{}
@@ -106,17 +106,19 @@ func checkPorts(ports map[string]string) error {
 		who, dir := listener(number(port))
 		switch {
 		case dir == "":
-			errs = append(errs, fmt.Errorf("port %s is taken by %s: end it, or choose another port by %s=%d", port, who, chosen, number(port)%10000+20000))
+			errs = append(errs, fmt.Errorf("port %s is taken by %s: end it, or choose another port by %s=%d", port, who, chosen,
+				number(port)%10000+20000))
 		case !stacks[dir]:
 			stacks[dir] = true
-			errs = append(errs, fmt.Errorf("the stack in %s has port %s and perhaps more: `make down` there, or shift the ports here by PORT_OFFSET=1000", dir, port))
+			errs = append(errs, fmt.Errorf(
+				"the stack in %s has port %s and perhaps more: `make down` there, or shift the ports here by PORT_OFFSET=1000", dir, port))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// listener tells which process listens on a port, "another process" when that cannot be seen, and the data folder of the stack
-// it belongs to, "" for none.
+// listener returns which process listens on a port, "another process" when that cannot be seen, and the data folder of the stack it belongs to,
+// "" for none.
 func listener(port int) (who, dir string) {
 	inodes := map[string]bool{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {

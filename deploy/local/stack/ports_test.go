@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/chassis/port"
 )
 
-// TestDefaultPorts: none is double or one that a client's connection may take, shifted as far as can be either.
+// TestDefaultPorts: no port is used twice or may be taken by a client's connection, even when shifted as far as possible.
 func TestDefaultPorts(t *testing.T) {
 	t.Parallel()
 	for _, offset := range []int{0, maxOffset} {
@@ -30,7 +30,7 @@ func TestDefaultPorts(t *testing.T) {
 	}
 }
 
-// TestPortsOfConfigs: started alone, a service listens and looks for the others where the stack has them.
+// TestPortsOfConfigs: a service that is started alone uses the stack's ports for itself and for the others.
 func TestPortsOfConfigs(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../../*/config.yaml")

@@ -19,7 +19,7 @@ type member struct {
 	name string // as in process-compose.yaml, or "process-compose"
 }
 
-// members finds the processes that carry the mark of dir.
+// members returns the processes that carry the mark of dir.
 func members(dir string) []member {
 	var found []member
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
@@ -38,7 +38,7 @@ func members(dir string) []member {
 	return found
 }
 
-// environment gives the environment that a process was started with; nil when it cannot be read.
+// environment returns the environment that a process was started with, nil when it cannot be read.
 func environment(pid int) map[string]string {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
@@ -52,7 +52,7 @@ func environment(pid int) map[string]string {
 	return env
 }
 
-// program is the short name of a process's program.
+// program returns the short name of a process's program.
 func program(pid int) string {
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err != nil {
@@ -61,7 +61,7 @@ func program(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// alive tells whether a process runs; one that only waits to be collected does not.
+// alive reports whether a process runs; a zombie does not.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -72,13 +72,13 @@ func alive(pid int) bool {
 	return rest != "" && rest[0] != 'Z' && rest[0] != 'X'
 }
 
-// replaced tells whether the program of a process was built anew since it started.
+// replaced reports whether the program of a process was built anew since it started.
 func replaced(pid int) bool {
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	return err == nil && strings.HasSuffix(exe, " (deleted)")
 }
 
-// memory is the resident memory of a process in bytes, where pages that several share count in parts.
+// memory returns the resident memory of a process in bytes. Pages that several processes share count in parts.
 func memory(pid int) int64 {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
@@ -92,7 +92,7 @@ func memory(pid int) int64 {
 	return 0
 }
 
-// signal sends sig to each of dir's processes that is in group, through a handle that cannot mean another process.
+// signal sends sig to each of dir's processes in group, through a handle that cannot mean another process.
 func signal(dir string, group []member, sig syscall.Signal) {
 	for _, m := range group {
 		p, err := os.FindProcess(m.pid)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRefusals: what a machine lacks is said in one sentence with the remedy, and nothing is left running.
+// TestRefusals: the error says in one sentence what the machine lacks, with the remedy, and nothing is left running.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

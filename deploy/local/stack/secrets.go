@@ -14,9 +14,9 @@ import (
 	"path/filepath"
 )
 
-// secrets are made at the first start and kept in secrets.json.
+// secrets are created at the first start and kept in secrets.json.
 type secrets struct {
-	// MySQL has a password for each user of the database server.
+	// MySQL holds a password for each user of the database server.
 	MySQL map[string]string `json:"mysql"`
 	// BranchKey is 32 bytes in hex.
 	BranchKey string `json:"branch_key"`
@@ -24,7 +24,7 @@ type secrets struct {
 	Shopper   string `json:"shopper_password"`
 }
 
-// loadSecrets reads dir's secrets and makes those that are missing.
+// loadSecrets reads dir's secrets and creates those that are missing.
 func loadSecrets(dir string) (secrets, error) {
 	var s secrets
 	file := filepath.Join(dir, "secrets.json")
@@ -55,15 +55,14 @@ func loadSecrets(dir string) (secrets, error) {
 	return s, writeSecret(file, data)
 }
 
-// random gives n random bytes in hex.
+// random returns n random bytes in hex.
 func random(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)
 }
 
-// writeKeys makes the key that signs access tokens, unless it is there: the private half for member, the public half for
-// everybody.
+// writeKeys creates the key that signs access tokens, unless it is there: the private half for member, the public half for all services.
 func writeKeys(dir string) error {
 	private := filepath.Join(dir, "keys/member/k1.pem")
 	public := filepath.Join(dir, "keys/identity/k1.pem")
@@ -91,7 +90,7 @@ func writeKeys(dir string) error {
 	return writeSecret(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pubDER}))
 }
 
-// writeSecret writes a whole file or nothing, for its owner's eyes only.
+// writeSecret writes a whole file or nothing. Only its owner may read it.
 func writeSecret(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Account is a member who can sign in.
+// Account is the login of a member.
 type Account struct {
 	MemberID string `json:"-"`
 	Login    string `json:"login"`
@@ -25,11 +25,11 @@ type Seeded struct {
 	Shopper  Account `json:"shopper"`
 }
 
-// shopperPoints is what the shopper starts with.
+// shopperPoints is how many points the shopper starts with.
 const shopperPoints = 1190
 
-// Seed makes an operator, and a shopper with 1190 points, unless they are there, and writes demo.json: where to call and who
-// to be. Their passwords are of the first start.
+// Seed creates an operator, and a shopper with 1190 points, unless they are there, and writes demo.json: addresses and logins. Their passwords
+// are those of the first start.
 func (s *Stack) Seed(ctx context.Context) (Seeded, error) {
 	seeded := Seeded{
 		Operator: Account{Login: "operator@example.com", Password: s.secrets.Operator},
@@ -65,7 +65,7 @@ func (s *Stack) Seed(ctx context.Context) (Seeded, error) {
 	return seeded, writeSecret(filepath.Join(s.dir, "demo.json"), append(data, '\n'))
 }
 
-// command runs a program of bin/ to its end and gives what it wrote.
+// command runs a program of bin/ to its end and returns its output.
 func (s *Stack) command(ctx context.Context, env map[string]string, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin", program), args...)
 	cmd.Env = os.Environ()

@@ -1,7 +1,7 @@
-// Package stack prepares, starts, watches and stops the whole system on one machine, without containers: MariaDB, Redis, the
-// message broker, the coordinator and the services, kept running by process-compose. The demo and the end-to-end tests stand on it.
+// Package stack prepares, starts, watches and stops the whole system on one machine, without containers: MariaDB, Redis, the message broker, the
+// coordinator and the services, kept running by process-compose. The demo and the end-to-end tests use it.
 //
-// All it writes is in one data folder. Everything listens on 127.0.0.1 only.
+// It writes only to one data folder. Everything listens on 127.0.0.1 only.
 package stack
 
 import (
@@ -22,28 +22,28 @@ import (
 
 // Options say how to bring a stack up.
 type Options struct {
-	// Dir is the data folder; it is made when it is not there. Stacks in different folders do not know of each other.
+	// Dir is the data folder; it is created when it does not exist. Stacks in different folders are independent.
 	Dir string
-	// RandomPorts takes free ports instead of the default ones, and ties the stack to this process: when this process dies, even
-	// by SIGKILL, the stack goes down.
+	// RandomPorts takes free ports instead of the default ones, and ties the stack to this process: when this process dies, even by SIGKILL, the
+	// stack goes down.
 	RandomPorts bool
-	// Temporary says that Dir, which must be empty, is for this stack alone: it is removed when the stack goes down, also when that
-	// is because this process died. Only with RandomPorts.
+	// Temporary says that Dir, which must be empty, is for this stack alone: it is removed when the stack goes down, even when this process
+	// died. It requires RandomPorts.
 	Temporary bool
 	// Faults allows failpoints to be set over the admin ports.
 	Faults bool
-	// SkipBuild starts what bin/ holds.
+	// SkipBuild starts the programs in bin/ as they are.
 	SkipBuild bool
-	// Replicas is how many instances of each service, of the gateway and of the coordinator run: 1 or 2. 0 leaves it at what is
-	// running already, or takes 1. MariaDB and Redis are always one.
+	// Replicas is how many instances of each service, of the gateway and of the coordinator run: 1 or 2. 0 means as many as run already, or 1.
+	// There is always one MariaDB, Redis, name server and broker.
 	Replicas int
-	// Env adds to the services' environment, such as ORDER_TTL, and overrides what is in stack.env. PORT_<NAME> chooses a port,
-	// PORT_OFFSET shifts those that are not chosen.
+	// Env adds to the services' environment, for example ORDER_TTL, and overrides what is in stack.env. PORT_<NAME> chooses a port, PORT_OFFSET
+	// shifts those that are not chosen.
 	Env map[string]string
-	// DatabaseVia chooses the port on 127.0.0.1 by which a service, or dtm, reaches the database server, whose own port it is
-	// given; for a proxy in between. nil for the server's own.
+	// DatabaseVia returns the port on 127.0.0.1 through which a service, or dtm, reaches the database server, for a proxy in between; port is
+	// the server's own. nil means the server's own port.
 	DatabaseVia func(service, port string) string
-	// Log gets a line a step; nil discards.
+	// Log gets one line for each step; nil discards them.
 	Log io.Writer
 }
 
@@ -58,13 +58,12 @@ type Stack struct {
 	claims  []*port.Claim // of random ports
 }
 
-// Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is already
-// up it restarts only what is stopped or was built anew; one with another number of each, or of another version of this
-// package's files, it takes down and starts anew with its data. What one process cannot be healed of, such as a port that is
-// taken, is said in the error with the remedy.
+// Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is up it restarts only what is
+// stopped or was built anew. A stack with another number of replicas, or of another version of this package's files, is stopped and started anew
+// with its data. When a process cannot be made healthy, for example because its port is taken, the error says so, with the remedy.
 //
-// When ctx ends before it is done, what it started is stopped. After another failure it runs on, so that its logs can be read;
-// with RandomPorts it is stopped.
+// When ctx ends before Up is done, what it started is stopped. After another failure it keeps running, so that its logs can be read; with
+// RandomPorts it is stopped.
 func Up(ctx context.Context, o Options) (*Stack, error) {
 	log := progress.New(o.Log)
 	if o.Replicas < 0 || o.Replicas > maxReplicas {
@@ -120,12 +119,12 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	return nil, remedied(err)
 }
 
-// remedied is the error of a stack that runs on and is not healthy.
+// remedied returns the error for a stack that keeps running but is not healthy.
 func remedied(err error) error {
 	return fmt.Errorf("%w\n`make logs` shows more, `make down` ends what runs", err)
 }
 
-// release lets other stacks have the ports.
+// release releases the ports to other stacks.
 func (s *Stack) release() {
 	for _, c := range s.claims {
 		c.Close()
@@ -212,7 +211,7 @@ func (s *Stack) start(ctx context.Context, o Options, log *progress.Log) (err er
 	return nil
 }
 
-// Open gives the stack of a data folder, whether it runs or not. It fails when none was ever brought up there.
+// Open returns the stack of a data folder, whether it runs or not. It fails when none was ever brought up there.
 func Open(dir string) (*Stack, error) {
 	root, err := findRoot()
 	if err != nil {
@@ -236,13 +235,13 @@ func open(root, dir string) (*Stack, error) {
 	return &Stack{root: root, dir: dir, vars: vars, secrets: sec, super: newSupervisor(dir)}, nil
 }
 
-// Dir is the data folder.
+// Dir returns the data folder.
 func (s *Stack) Dir() string { return s.dir }
 
-// Gateway is the base of the public API at the first gateway.
+// Gateway returns the base URL of the public API at the first gateway.
 func (s *Stack) Gateway() string { return s.Gateways()[0] }
 
-// Gateways are the bases of the public API at each gateway.
+// Gateways returns the base URL of the public API at each gateway.
 func (s *Stack) Gateways() []string {
 	var bases []string
 	for _, name := range s.Instances("gateway") {
@@ -251,7 +250,7 @@ func (s *Stack) Gateways() []string {
 	return bases
 }
 
-// Admin is the base of a service's private port (of the coordinator's HTTP API for dtm); "" for what has none.
+// Admin returns the base URL of a service's private port (for dtm, of the coordinator's HTTP API), "" when the process has none.
 func (s *Stack) Admin(name string) string {
 	addr := s.vars[variable(name, "_ADMIN_ADDR")]
 	if addr == "" {
@@ -260,7 +259,7 @@ func (s *Stack) Admin(name string) string {
 	return "http://" + addr
 }
 
-// DSN is the address of a database such as shop_order for go-sql-driver, as the service that owns it.
+// DSN returns the address of a database, for example shop_order, for go-sql-driver, as the service that owns it.
 func (s *Stack) DSN(db string) string {
 	owner := strings.TrimPrefix(db, "shop_")
 	return dsn(owner, s.secrets.MySQL[owner], s.vars["PORT_MARIADB"], db)
@@ -274,17 +273,17 @@ type Database struct {
 	Password string `json:"password"`
 }
 
-// Reader is a login that may read every database and write none.
+// Reader returns a login that may read every database and write none.
 func (s *Stack) Reader() Database {
 	return Database{Host: "127.0.0.1", Port: number(s.vars["PORT_MARIADB"]), User: reader, Password: s.secrets.MySQL[reader]}
 }
 
-// ReaderDSN is the address of a database for go-sql-driver, as Reader.
+// ReaderDSN returns the address of a database for go-sql-driver, as Reader.
 func (s *Stack) ReaderDSN(db string) string {
 	return dsn(reader, s.secrets.MySQL[reader], s.vars["PORT_MARIADB"], db)
 }
 
-// Names are the processes, one of each, in the order they are shown. Those of a stack, with the second ones, has its Names.
+// Names returns the processes in the order they are shown, one instance each; Stack.Names includes second instances.
 func Names() []string {
 	names := make([]string, 0, len(processes))
 	for _, p := range processes {
@@ -293,5 +292,5 @@ func Names() []string {
 	return slices.Clip(names)
 }
 
-// NameServers are where the broker is found: host:port, separated by commas.
+// NameServers returns the addresses of the name servers: host:port, separated by commas.
 func (s *Stack) NameServers() string { return s.vars["MQ_NAME_SERVERS"] }

@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain is also the process that brings a stack up and is then killed: see TestDiesWithItsParent.
+// TestMain is also the program of the process that brings a stack up and is then killed: see TestDiesWithItsParent.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PARENT_OF"); dir != "" {
 		_, err := Up(context.Background(), Options{Dir: dir, RandomPorts: true, Temporary: true})
@@ -108,7 +108,8 @@ func TestLife(t *testing.T) {
 
 		db := openDB(t, s.ReaderDSN("shop_credit"))
 		var credit int
-		require.NoError(t, db.QueryRowContext(ctx, "SELECT credit FROM credit_account WHERE member_id = ?", seeded.Shopper.MemberID).Scan(&credit))
+		require.NoError(t, db.QueryRowContext(ctx, "SELECT credit FROM credit_account WHERE member_id = ?",
+			seeded.Shopper.MemberID).Scan(&credit))
 		assert.Equal(t, 1190, credit)
 		_, err = db.ExecContext(ctx, "DELETE FROM credit_account")
 		require.ErrorContains(t, err, "denied", "the reader writes")
@@ -259,7 +260,7 @@ func requireTopics(t *testing.T, s *Stack) {
 	require.ErrorContains(t, err, "answers 17")
 }
 
-// ports are the ports of a stack by name.
+// ports returns the ports of a stack by name.
 func ports(s *Stack) map[string]string {
 	found := map[string]string{}
 	for name := range defaultPorts {
@@ -269,7 +270,7 @@ func ports(s *Stack) map[string]string {
 	return found
 }
 
-// listening gives the addresses on which a process listens, as /proc has them.
+// listening returns the addresses on which a process listens, as they are in /proc.
 func listening(t *testing.T, pid int) (addrs []string) {
 	t.Helper()
 	inodes := map[string]bool{}
@@ -324,7 +325,7 @@ func TestDiesWithItsParent(t *testing.T) {
 	require.Eventually(t, gone, time.Minute, 20*time.Millisecond, "its folder was temporary")
 }
 
-// TestNotHealthy: a service that cannot start is named, with what it said, and what was started is stopped.
+// TestNotHealthy: the error names a service that cannot start, with its output, and what was started is stopped.
 func TestNotHealthy(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

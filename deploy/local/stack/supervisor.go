@@ -18,8 +18,7 @@ import (
 	"time"
 )
 
-// supervisor is process-compose. Its API is on a Unix socket in the data folder: on TCP it would listen on every address of
-// the machine.
+// supervisor is process-compose. Its API is on a Unix socket in the data folder, because on TCP it would listen on every address of the machine.
 type supervisor struct {
 	dir  string
 	http *http.Client
@@ -29,7 +28,7 @@ const socket = "process-compose.sock"
 
 func newSupervisor(dir string) *supervisor {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		// A socket's path has at most 107 bytes; through /proc a folder's name may be longer.
+		// A socket's path has at most 107 bytes; by way of /proc the folder's name may be longer.
 		folder, err := os.Open(dir)
 		if err != nil {
 			return nil, err
@@ -40,7 +39,7 @@ func newSupervisor(dir string) *supervisor {
 	return &supervisor{dir, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
 
-// processState is what process-compose says of a process.
+// processState is what process-compose says about a process.
 type processState struct {
 	Name     string `json:"name"`
 	Status   string `json:"status"`
@@ -51,8 +50,7 @@ type processState struct {
 
 func (p processState) running() bool { return p.Status == "Running" && alive(p.Pid) }
 
-// start runs process-compose in a session of its own, so that Ctrl-C at the terminal does not reach the stack, and waits until
-// it answers.
+// start starts process-compose in a session of its own, so that Ctrl-C at the terminal does not reach the stack, and waits until it answers.
 func (v *supervisor) start(ctx context.Context, root string, replicas int, env map[string]string) error {
 	if err := os.MkdirAll(filepath.Join(v.dir, "log"), 0o700); err != nil {
 		return err
@@ -91,10 +89,10 @@ func (v *supervisor) start(ctx context.Context, root string, replicas int, env m
 	}
 }
 
-// supervisorEnv is the caller's environment with env, without what would configure process-compose, and with the mark by
-// which the stack's processes are known.
+// supervisorEnv returns the caller's environment with env, without what would configure process-compose, and with the mark by which the stack's
+// processes are known.
 func supervisorEnv(dir string, env map[string]string) []string {
-	// What only notify is to have comes to it by stack.env.
+	// What only notify may have reaches it through stack.env.
 	notify := NotifyDefaults()
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -127,8 +125,7 @@ func (v *supervisor) startProcess(ctx context.Context, name string) error {
 	return v.call(ctx, http.MethodPost, "/process/start/"+name, nil)
 }
 
-// stopProject stops all processes, in order, and process-compose itself. It returns when it answers, which is when all are
-// stopped.
+// stopProject stops all processes, in order, and process-compose itself. It returns when process-compose answers, which is when all are stopped.
 func (v *supervisor) stopProject(ctx context.Context) error {
 	return v.call(ctx, http.MethodPost, "/project/stop", nil)
 }

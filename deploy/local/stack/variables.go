@@ -13,23 +13,23 @@ import (
 	"strings"
 )
 
-// variablesFile holds what process-compose.yaml refers to. It has passwords in it.
+// variablesFile holds the variables of process-compose.yaml, passwords included.
 const variablesFile = "stack.env"
 
-// services are the programs of ours that have a database, except gateway.
+// services are our programs that have a database: all except gateway.
 var services = []string{"order", "inventory", "credit", "wms", "member", "notify"}
 
-// NotifyDefaults are the variables by which notify is told what to send mails and SMS by, and whom it tells of alerts: the demo's inbox,
-// unless a person chooses otherwise.
+// NotifyDefaults returns the variables that say how notify sends mails and SMS, and to whom it sends alerts: to the demo's inbox, unless a
+// person chooses otherwise.
 func NotifyDefaults() map[string]string {
 	return map[string]string{"EMAIL_PROVIDER": "demo", "SMTP_ADDR": "", "SMTP_FROM": "", "SMTP_USERNAME": "", "SMTP_PASSWORD": "",
 		"SMS_PROVIDER": "demo", "SMS_URL": "", "SMS_TOKEN": "", "OPERATORS_EMAIL": "operator@example.com"}
 }
 
-// variables are the contents of stack.env.
+// variables returns the contents of stack.env.
 func variables(root, dir string, ports map[string]string, sec secrets, o Options) map[string]string {
 	replicas := max(1, o.Replicas)
-	// Where an instance listens, and where the others find all instances of it.
+	// The address on which an instance listens, and the list by which others find all instances.
 	at := func(name, role string) string { return "127.0.0.1:" + ports["PORT_"+variable(name, role)] }
 	all := func(name, role, scheme string) string {
 		addrs := []string{scheme + at(name, role)}
@@ -50,7 +50,7 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 		"OS_USER":            userName(),
 		"FAULTS":             strconv.FormatBool(o.Faults),
 		"LOG_LEVEL":          "info",
-		"DTM_LOG_LEVEL":      "error", // DTM's info is 10 KB a payment
+		"DTM_LOG_LEVEL":      "error", // at info DTM logs 10 KB per payment
 		"IDENTITY_KEYS":      filepath.Join(dir, "keys/identity"),
 		"MEMBER_SIGNING_KEY": filepath.Join(dir, "keys/member/k1.pem"),
 		"BRANCH_KEYS":        "k1:" + sec.BranchKey,

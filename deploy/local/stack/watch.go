@@ -12,14 +12,14 @@ import (
 	"syscall"
 )
 
-// watch is a process that takes the stack down when this one dies. It notices by a pipe, of which only this process holds the
-// writing end: the kernel closes it, however this process dies.
+// watch is a process that takes the stack down when this one dies. It notices that by a pipe whose writing end only this process holds: the
+// kernel closes it, however this process dies.
 type watch struct {
 	cmd  *exec.Cmd
 	pipe io.Closer
 }
 
-// startWatch starts the watch over the stack of dir. A temporary folder is removed behind the stack.
+// startWatch starts the watch over the stack of dir. A temporary folder is removed after the stack is down.
 func startWatch(root, dir string, temporary bool) (*watch, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -29,7 +29,7 @@ func startWatch(root, dir string, temporary bool) (*watch, error) {
 	cmd := exec.Command(filepath.Join(root, "bin/local"), "watch", "-data", dir, fmt.Sprintf("-temporary=%t", temporary))
 	cmd.Dir = root
 	cmd.Stdin = read
-	// What kills a whole group or session must not kill the watch with it.
+	// A signal to a whole group or session must not kill the watch too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, write.Close())
@@ -37,12 +37,12 @@ func startWatch(root, dir string, temporary bool) (*watch, error) {
 	return &watch{cmd, write}, nil
 }
 
-// end lets the watch go.
+// end ends the watch.
 func (w *watch) end() error {
 	return errors.Join(w.pipe.Close(), w.cmd.Wait())
 }
 
-// Watch waits until in ends, then takes the stack of dir down and removes a temporary dir. It is what the watching process does.
+// Watch waits until in ends, then takes the stack of dir down and removes dir when it is temporary. The watching process runs it.
 func Watch(ctx context.Context, dir string, temporary bool, in io.Reader) error {
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return err
@@ -54,7 +54,7 @@ func Watch(ctx context.Context, dir string, temporary bool, in io.Reader) error 
 	return err
 }
 
-// checkTemporary fails for a folder that may not be removed with its stack.
+// checkTemporary returns an error for a folder that may not be removed with its stack.
 func checkTemporary(dir string, o Options) error {
 	if !o.RandomPorts {
 		return errors.New("a temporary stack needs RandomPorts: nobody else would remove its folder")

@@ -1,8 +1,8 @@
 import org.apache.rocketmq.store.ha.DefaultHAService;
 
 /**
- * A broker without a second one. The service it replaces listens on every address of the machine for slaves to copy from, and no
- * setting tells it otherwise (duplicationEnable=true would leave it out, and with it delivery). The broker looks for its HA service in
+ * The HA service of a broker without a slave. RocketMQ's own listens on every address of the machine for slaves to copy from, and no
+ * setting changes that (duplicationEnable=true would leave it out, and with it delivery). The broker looks for its HA service in
  * META-INF/service.
  */
 public class NoHA extends DefaultHAService {

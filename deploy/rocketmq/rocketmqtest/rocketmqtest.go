@@ -1,4 +1,4 @@
-// Package rocketmqtest gives tests a real broker: one private name server and broker for a test binary, topics for a test.
+// Package rocketmqtest gives tests a real broker: one private name server and broker for each test binary, topics for each test.
 package rocketmqtest
 
 import (
@@ -31,7 +31,7 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Stop ends the broker that the tests of this process shared.
+// Stop stops the broker that the tests of this process shared.
 func Stop() {
 	if shared != nil {
 		shared.Stop()
@@ -66,7 +66,7 @@ func (s *Server) Broker(t testing.TB, service string) *rocketmq.Broker {
 	return b
 }
 
-// Topic makes a topic of the test's own, and returns its name.
+// Topic creates a topic of the test's own and returns its name.
 func (s *Server) Topic(t testing.TB) string {
 	t.Helper()
 	topic := fmt.Sprintf("%s-%d", name(t), count.Add(1))
@@ -74,7 +74,7 @@ func (s *Server) Topic(t testing.TB) string {
 	return topic
 }
 
-// Create makes topics with four queues each.
+// Create creates topics with four queues each.
 func (s *Server) Create(t testing.TB, topics ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -86,7 +86,7 @@ func (s *Server) Create(t testing.TB, topics ...string) {
 	}
 }
 
-// name is the test's, as names of topics and groups may be.
+// name returns the test's name as topics and groups may have it.
 func name(t testing.TB) string {
 	n := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {

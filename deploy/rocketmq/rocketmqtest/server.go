@@ -18,21 +18,21 @@ import (
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
-// Server is a running name server and broker on 127.0.0.1 whose data goes with the process.
+// Server is a running name server and broker on 127.0.0.1 that die with this process.
 type Server struct {
 	// NameServer is the name server's address, host:port, and Addr the broker's.
 	NameServer, Addr string
 
 	dir, root string
-	settings  string         // more for broker.conf
+	settings  string         // additional lines of broker.conf
 	ports     [3]*port.Claim // of the name server, of the broker, and of its metrics
 	names     *exec.Cmd
 	broker    *exec.Cmd
 }
 
-// Start runs a name server and a broker in a temporary folder. They die with this process, also when that is killed. The broker asks
-// back sooner than in operation: for a half message after 2 s, then every second. settings are more lines for its broker.conf; the last
-// of a name holds.
+// Start starts a name server and a broker in a temporary folder. They die with this process, even when that is killed. The broker asks about
+// half messages sooner than in operation: after 2 s, then every second. settings are additional lines of its broker.conf; of several lines with
+// the same name the last one counts.
 func Start(settings ...string) (*Server, error) {
 	root, err := findRoot()
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *Server) start() error {
 	return s.Restart()
 }
 
-// Restart starts the broker again, with the data it had when it was killed, and waits until it answers.
+// Restart starts the broker again after Kill, with its data, and waits until it answers.
 func (s *Server) Restart() error {
 	var err error
 	if s.broker, err = s.run(setup.Broker); err != nil {
@@ -87,7 +87,7 @@ func (s *Server) Restart() error {
 	return s.await(s.Addr, setup.Broker, s.broker)
 }
 
-// Kill ends the broker as a crash does. Its data stays for Restart.
+// Kill ends the broker as a crash would. Its data stays for Restart.
 func (s *Server) Kill() {
 	_ = s.broker.Process.Kill()
 	_ = s.broker.Wait()
@@ -99,13 +99,13 @@ func (s *Server) Freeze() error { return s.broker.Process.Signal(syscall.SIGSTOP
 // Thaw lets a frozen broker go on.
 func (s *Server) Thaw() error { return s.broker.Process.Signal(syscall.SIGCONT) }
 
-// Said reports whether the broker has logged text, a warning or an error.
+// Said reports whether the broker has logged text in a warning or an error.
 func (s *Server) Said(text string) (bool, error) {
 	log, err := os.ReadFile(s.log(setup.Broker))
 	return bytes.Contains(log, []byte(text)), err
 }
 
-// PIDs are those of the name server and of the broker.
+// PIDs returns the process ids of the name server and of the broker.
 func (s *Server) PIDs() []int { return []int{s.names.Process.Pid, s.broker.Process.Pid} }
 
 // Stop kills both and removes their data.
@@ -124,7 +124,7 @@ func (s *Server) Stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// run starts one of the two, tied to this process.
+// run starts the name server or the broker, tied to this process.
 func (s *Server) run(name string) (*exec.Cmd, error) {
 	log, err := os.OpenFile(s.log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -175,10 +175,10 @@ func findRoot() (string, error) {
 	return "", errors.New("no deploy/rocketmq above the working folder")
 }
 
-// fastPort is how far below its first port the broker has a second one.
+// fastPort is how far the broker's second port lies below its first.
 const fastPort = 2
 
-// Listening returns the addresses on which pid listens, as /proc has them: hexadecimal, 0100007F:… is 127.0.0.1.
+// Listening returns the addresses on which pid listens, as they are in /proc: hexadecimal, 0100007F:… is 127.0.0.1.
 func Listening(pid int) ([]string, error) {
 	inodes := map[string]bool{}
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// The two processes, as java's main classes. Each starts as java @Args(name).
+// The names of the two processes. Each is started as java @Args(name).
 const (
 	NameServer = "namesrv"
 	Broker     = "broker"
@@ -19,25 +19,25 @@ var processes = []struct{ name, class, heap string }{
 	{Broker, "org.apache.rocketmq.broker.BrokerStartup", "256m"},
 }
 
-// Settings are what is different from one place to another.
+// Settings are what differs between installations.
 type Settings struct {
-	// Root is the repository's.
+	// Root is the folder of the repository.
 	Root string
-	// Dir is the folder of both: their settings, and what the broker stores. It has no quote and no backslash in its name.
+	// Dir is the folder of both processes: their settings, and the broker's store. Its name must have no quote and no backslash.
 	Dir string
-	// The ports on 127.0.0.1. The broker also listens on its port - 2.
+	// The ports on 127.0.0.1. The broker also listens on BrokerPort - 2.
 	NameServerPort, BrokerPort, MetricsPort string
 	// BrokerMore is added to broker.conf.
 	BrokerMore string
 }
 
-// Source is the folder with the settings that are filled in.
+// Source returns the folder with the settings that are filled in.
 func Source(root string) string { return filepath.Join(root, "deploy/rocketmq") }
 
-// Args is the file that java is started with.
+// Args returns the file with java's arguments.
 func Args(dir, name string) string { return filepath.Join(dir, name+".args") }
 
-// Files gives the text of each file in s.Dir by its name.
+// Files returns the text of each file in s.Dir by its name.
 func Files(s Settings) (map[string]string, error) {
 	options, err := os.ReadFile(filepath.Join(Source(s.Root), "java.options"))
 	if err != nil {
@@ -66,7 +66,7 @@ func Files(s Settings) (map[string]string, error) {
 	return files, nil
 }
 
-// Write makes s.Dir with its files; what the broker stored there stays.
+// Write creates s.Dir with its files. The broker's store stays.
 func Write(s Settings) error {
 	files, err := Files(s)
 	if err != nil {
