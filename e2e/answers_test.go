@@ -17,18 +17,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEachPartDown: while a part of the system is down, every call is answered in time, by a code that is documented for it; a
-// 5xx is 503 and says when to ask again; nobody reads an address, SQL or a stack trace. When the part is back, so is every call.
+// TestEachPartDown: while a part of the system is down, every call is answered in time, with a code that is documented for it; a 5xx is 503 and
+// says when to ask again; no answer holds an address, SQL or a stack trace. When the part is back, every call works again.
 func TestEachPartDown(t *testing.T) {
 	all := routes(t)
-	for name, needed := range map[string][]string{ // the operations that cannot do without it, by how they begin, up to $ whole
-		"order":     {"Orders_", "Conservation_", "Messages_ResendMessages"}, // below it is asked to
+	for name, needed := range map[string][]string{ // the operations that need the part, by prefix, or by full name when it ends in $
+		"order":     {"Orders_", "Conservation_", "Messages_ResendMessages"}, // order is asked to, below
 		"inventory": {"Catalogue_", "Conservation_"},
 		"credit":    {"Credits_", "Conservation_"},
 		"wms":       {"Warehouse_", "Conservation_"},
 		"member":    {"Members_"},
 		"notify": {"Notifications_", "Messages_GetDeadLetter", "Messages_DiscardDeadLetter", "Messages_RedriveDeadLetter$",
-			"Messages_ReplayMessages"}, // its group is offered something
+			"Messages_ReplayMessages"}, // events are offered to its group
 		"namesrv": {},
 		"broker":  {"Messages_ReplayMessages"},
 		"dtm":     {"Orders_PayOrder", "Orders_RefundOrder"},
@@ -43,8 +43,9 @@ func TestEachPartDown(t *testing.T) {
 			orders := func() map[string]string {
 				over := c.order(t, sku, 1) // whose stream ends at once
 				c.must(t, 200, "POST", "/v1/orders/"+over+"/cancel", nil)
-				return map[string]string{"Orders_WatchOrder": over, "Orders_GetOrder": c.order(t, sku, 1), "Orders_CancelOrder": c.order(t, sku, 1),
-					"Orders_PayOrder": c.order(t, sku, 1), "Orders_RefundOrder": paid(t, c, sku)}
+				return map[string]string{"Orders_WatchOrder": over, "Orders_GetOrder": c.order(t, sku, 1),
+					"Orders_CancelOrder": c.order(t, sku, 1),
+					"Orders_PayOrder":    c.order(t, sku, 1), "Orders_RefundOrder": paid(t, c, sku)}
 			}
 			ask := func(orders map[string]string) map[string]answer {
 				answers := map[string]answer{}
@@ -92,7 +93,7 @@ func TestEachPartDown(t *testing.T) {
 				require.Less(t, a.code, 500, "%s: %s", operation, a.raw)
 			}
 			asked := orders()
-			require.Eventually(t, func() bool { // order was told of the product, and needs inventory for no new order
+			require.Eventually(t, func() bool { // order has a copy of the product, and needs no inventory for a new order
 				return one(t, db(t, "shop_order"), "SELECT COUNT(*) FROM product WHERE sku = ?", sku) == "1"
 			}, 30*time.Second, 50*time.Millisecond)
 			require.NoError(t, shared.Stop(t.Context(), name))
@@ -106,7 +107,7 @@ func TestEachPartDown(t *testing.T) {
 				assert.Contains(t, r.Responses, strconv.Itoa(a.code), "%s: %s", r.OperationID, a.raw)
 				assert.NotRegexp(t, leaks, a.raw, r.OperationID)
 				needs := slices.ContainsFunc(needed, func(begins string) bool { return strings.HasPrefix(r.OperationID+"$", begins) })
-				// Its Try is repeated for most of the time that the call has: there may be none left.
+				// The part's Try is repeated for most of the call's time, so there may be too little left.
 				tries := slices.Contains([]string{"inventory", "credit", "wms"}, name) &&
 					slices.Contains([]string{"Orders_PayOrder", "Orders_RefundOrder"}, r.OperationID)
 				assert.True(t, needs == (a.code >= 500) || tries, "%s needs it: %v: %s", r.OperationID, needs, a.raw)
@@ -128,8 +129,8 @@ func TestEachPartDown(t *testing.T) {
 	}
 }
 
-// TestSameKeyInProgress: a call that is repeated while it is under way gets 202, or waits for the one outcome; behind it, everybody
-// gets the same answer to the letter.
+// TestSameKeyInProgress: a call that is repeated while it is under way gets 202, or waits for the one outcome; after that, every repetition gets
+// exactly the same answer.
 func TestSameKeyInProgress(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 100)
@@ -160,7 +161,7 @@ func TestSameKeyInProgress(t *testing.T) {
 	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE", footprint(t, id))
 }
 
-// TestTotalTooLarge: an order whose total has no exact number in JSON is refused by a sentence, and nothing is written.
+// TestTotalTooLarge: an order whose total has no exact number in JSON is refused with a message, and nothing is written.
 func TestTotalTooLarge(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -176,7 +177,7 @@ func TestTotalTooLarge(t *testing.T) {
 	assert.Contains(t, a.Body.Message, "lines: the total is too large")
 	assert.Equal(t, "1", one(t, db(t, "shop_order"), "SELECT COUNT(*) FROM orders WHERE member_id = ?", most.Body.MemberID))
 
-	// Of one product on two lines it is the sum that counts.
+	// For one product on two lines the sum counts.
 	sku := product(t, 1, 0)
 	line := func(n int) any { return map[string]any{"sku": sku, "quantity": n} }
 	c.must(t, 201, "POST", "/v1/orders", map[string]any{"lines": []any{line(50_000), line(50_000)}})
@@ -184,7 +185,7 @@ func TestTotalTooLarge(t *testing.T) {
 	assert.Contains(t, a.Body.Message, fmt.Sprintf("%q has more than 100000 units in all", sku))
 }
 
-// TestNobodyPays: a timer closes an order when its time is over, without anybody asking.
+// TestNobodyPays: a timer closes an order when its time is over, without any call.
 func TestNobodyPays(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -198,7 +199,7 @@ func TestNobodyPays(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(made.raw), &times))
 	require.Equal(t, 30*time.Minute, times.ExpiresAt.Sub(times.CreatedAt))
 	require.NoError(t, expire(t.Context(), open(t, shared.DSN("shop_order")), id))
-	require.Eventually(t, func() bool { // looks at the row: a GET might be what closes it
+	require.Eventually(t, func() bool { // reads the row: a GET might close the order
 		return one(t, db(t, "shop_order"), "SELECT CONCAT(status, ' ', reason) FROM orders WHERE id = ?", id) == "CANCELED EXPIRED"
 	}, 30*time.Second, 50*time.Millisecond)
 	a := c.pay(t, id)
@@ -208,7 +209,7 @@ func TestNobodyPays(t *testing.T) {
 	require.Equal(t, "98 0 2", stockOf(t, sku))
 }
 
-// TestConservation: the endpoint and `make conserve` hold every rule against the running system, and name what a hand changed in a
+// TestConservation: the endpoint and `make conserve` check every rule against the running system, and name what was changed by hand in a
 // database.
 func TestConservation(t *testing.T) {
 	c, sku := shopper(t), product(t, 500, 100)
@@ -228,7 +229,7 @@ func TestConservation(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(operator.must(t, 200, "GET", "/v1/ops/conservation", nil).raw), &r))
 		return r
 	}
-	// command builds and runs what `make conserve` does, and gives what it says and its exit code.
+	// command builds and runs the program of `make conserve`, and returns its output and exit code.
 	said, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", "../bin/", "./cmd/conserve").CombinedOutput()
 	require.NoError(t, err, string(said))
 	command := func(demo string) (string, int) {
@@ -250,7 +251,8 @@ func TestConservation(t *testing.T) {
 	require.Equal(t, 2, code, "it cannot be told, which is not the same as wrong: %s", rows)
 
 	entry := func(status string) {
-		_, err := open(t, shared.DSN("shop_credit")).ExecContext(context.Background(), "UPDATE credit_entry SET status = ? WHERE source = ?", status, id)
+		_, err := open(t, shared.DSN("shop_credit")).ExecContext(context.Background(),
+			"UPDATE credit_entry SET status = ? WHERE source = ?", status, id)
 		require.NoError(t, err)
 	}
 	entry("CANCELED")

@@ -15,10 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pools holds one pool a DSN for the whole run.
+// pools holds one pool for each DSN for the whole run.
 var pools sync.Map
 
-// db reads the database of one service, as somebody who may read all of them.
+// db returns a pool that reads the database of one service, with a login that may read all of them.
 func db(t testing.TB, name string) *sql.DB {
 	t.Helper()
 	return open(t, shared.ReaderDSN(name))
@@ -37,7 +37,7 @@ func open(t testing.TB, dsn string) *sql.DB {
 	return kept.(*sql.DB)
 }
 
-// one reads a query's only value as text.
+// one returns a query's only value as text.
 func one(t testing.TB, d *sql.DB, query string, args ...any) string {
 	t.Helper()
 	var v sql.NullString
@@ -49,7 +49,7 @@ func one(t testing.TB, d *sql.DB, query string, args ...any) string {
 	return v.String
 }
 
-// footprint is what one order left in each service: "order | inventory | credit | wms | attempts".
+// footprint returns what one order left in each service: "order | inventory | credit | wms | attempts".
 func footprint(t testing.TB, id string) string {
 	t.Helper()
 	return strings.Join([]string{
@@ -61,7 +61,7 @@ func footprint(t testing.TB, id string) string {
 	}, " | ")
 }
 
-// books are the checks that nothing is lost or doubled anywhere and nothing is open. Each finds the rows that are wrong.
+// books are the checks that nothing is lost or doubled and nothing is open. Each selects the rows that are wrong.
 var books = []struct{ name, database, query string }{
 	{"stock adds up", "shop_inventory", `SELECT sku AS row_id FROM stock WHERE sellable + frozen + sold <> received
 			OR LEAST(sellable, frozen, sold) < 0`},
@@ -113,13 +113,13 @@ var books = []struct{ name, database, query string }{
 			WHERE d.status IN ('CREATED', 'PICKED', 'SHIPPED', 'DELIVERED') AND o.id IS NULL`},
 }
 
-// requireBooks checks that the books hold and nothing is open.
+// requireBooks requires that the books add up and nothing is open.
 func requireBooks(t testing.TB) {
 	t.Helper()
 	require.Empty(t, bookProblems(t, shared))
 }
 
-// fault sets a failpoint of order's process and clears it when the test ends. hit waits until it was hit.
+// fault sets a failpoint in order's process and clears it when the test ends. hit waits until it was hit.
 func fault(t testing.TB, point, action string) (hit func()) {
 	t.Helper()
 	before := hits(t, point)
@@ -131,7 +131,7 @@ func fault(t testing.TB, point, action string) (hit func()) {
 	}
 }
 
-// hits is how often the failpoint was hit since the process started.
+// hits returns how often the failpoint was hit since the process started.
 func hits(t testing.TB, point string) int {
 	t.Helper()
 	resp, err := http.Get(shared.Admin("order") + "/faults")
@@ -142,7 +142,7 @@ func hits(t testing.TB, point string) int {
 	return reply.Hits[point]
 }
 
-// setFault sets a failpoint of order.
+// setFault sets a failpoint in order.
 func setFault(ctx context.Context, point, action string) error {
 	return setFaultAt(ctx, "order", point, action)
 }

@@ -16,12 +16,12 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// told is what one shopper heard about one order; empty when nobody knew or no answer came.
+// told is what one shopper was told about one order; it is empty when the outcome was unknown or no answer came.
 type told struct{ id, status, reason string }
 
-// TestKillEverything kills every process with SIGKILL in the middle of a stream of payments and keeps it down for a while
-// (OUTAGE, 5s by default). From the moment all is healthy what is open settles within 30 s, and so does what the stream began
-// later; the books hold, and whoever was told PAID or CANCELED was told the truth.
+// TestKillEverything kills every process with SIGKILL in the middle of a stream of payments and keeps it down for a while (OUTAGE, 5s by
+// default). From the moment all is healthy, what is open settles within 30 s, and so does what the stream began later; the books add up, and
+// every shopper who was told PAID or CANCELED was told the truth.
 func TestKillEverything(t *testing.T) {
 	outage := 5 * time.Second
 	if text := os.Getenv("OUTAGE"); text != "" {
@@ -29,7 +29,8 @@ func TestKillEverything(t *testing.T) {
 		outage, err = time.ParseDuration(text)
 		require.NoError(t, err, "OUTAGE is a duration such as 60s")
 	}
-	for _, name := range []string{"order", "inventory", "credit", "wms", "member", "notify", "gateway", "dtm", "namesrv", "broker", "mariadb", "redis"} {
+	for _, name := range []string{"order", "inventory", "credit", "wms", "member", "notify", "gateway", "dtm", "namesrv", "broker",
+		"mariadb", "redis"} {
 		t.Run(name, func(t *testing.T) {
 			sku := product(t, 500, 100000)
 			shoppers := []*client{shopper(t), shopper(t), shopper(t), shopper(t)}
@@ -76,7 +77,7 @@ func TestKillEverything(t *testing.T) {
 	}
 }
 
-// stream makes and pays orders until stop and keeps what the shopper was told.
+// stream creates and pays orders until stop is closed and returns what the shopper was told.
 func stream(c *client, sku string, stop <-chan struct{}, answered, open *atomic.Int64) []told {
 	var ledger []told
 	for {
@@ -106,8 +107,8 @@ func stream(c *client, sku string, stop <-chan struct{}, answered, open *atomic.
 	}
 }
 
-// unsettled notes which payments and refunds are open now, when all is healthy. settled waits until none of them is, until 30 s
-// after now, and says how long after now that was.
+// unsettled notes which payments and refunds are open now, when all is healthy. settled waits until none of them is open, for at most 30 s from
+// now, and returns how long after now that was.
 func unsettled(t testing.TB) (settled func() time.Duration) {
 	t.Helper()
 	healthy, orders := time.Now(), db(t, "shop_order")
@@ -123,7 +124,7 @@ func unsettled(t testing.TB) (settled func() time.Duration) {
 	}
 }
 
-// requireSettles waits until the books hold and nothing is open, for at most 30 s.
+// requireSettles waits until the books add up and nothing is open, for at most 30 s.
 func requireSettles(t testing.TB, s *stack.Stack) {
 	t.Helper()
 	var problems []string
@@ -133,13 +134,14 @@ func requireSettles(t testing.TB, s *stack.Stack) {
 	}, 30*time.Second, 200*time.Millisecond, "settles within 30 s: %v", &problems)
 }
 
-// bookProblems gives the names of the checks that do not hold in s.
+// bookProblems returns the names of the checks that fail in s.
 func bookProblems(t testing.TB, s *stack.Stack) []string {
 	t.Helper()
 	var problems []string
 	for _, check := range books {
 		var rows any
-		err := open(t, s.ReaderDSN(check.database)).QueryRowContext(t.Context(), "SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q").Scan(&rows)
+		err := open(t, s.ReaderDSN(check.database)).QueryRowContext(t.Context(),
+			"SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q").Scan(&rows)
 		if err != nil {
 			problems = append(problems, check.name+": "+err.Error())
 		} else if rows != nil {

@@ -21,7 +21,7 @@ type client struct {
 	http        http.Client
 }
 
-// answer is what the gateway said. Body's fields are those of every message of the API that the tests look at.
+// answer is an answer of the gateway. Body has the fields, of all messages of the API, that the tests look at.
 type answer struct {
 	code   int
 	header http.Header
@@ -48,7 +48,7 @@ type answer struct {
 	}
 }
 
-// try makes a call, with an Idempotency-Key of its own; an error means that no answer came.
+// try makes a call with a new Idempotency-Key. An error means that no answer came.
 func (c *client) try(ctx context.Context, method, path string, body any) (answer, error) {
 	return c.keyed(ctx, method, path, rand.Text(), body)
 }
@@ -92,7 +92,7 @@ func (c *client) keyed(ctx context.Context, method, path, key string, body any) 
 	return a, nil
 }
 
-// must makes a call that has to be answered with code.
+// must makes a call that must be answered with code.
 func (c *client) must(t testing.TB, code int, method, path string, body any) answer {
 	t.Helper()
 	a, err := c.try(t.Context(), method, path, body)
@@ -101,12 +101,12 @@ func (c *client) must(t testing.TB, code int, method, path string, body any) ans
 	return a
 }
 
-// anonymous is nobody yet.
+// anonymous returns a client that has not signed in.
 func anonymous() *client {
 	return &client{base: shared.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
 }
 
-// shopper signs up and in as somebody new.
+// shopper returns a client of a new member, signed in.
 func shopper(t testing.TB) *client {
 	t.Helper()
 	c := anonymous()
@@ -114,10 +114,10 @@ func shopper(t testing.TB) *client {
 	return c
 }
 
-// password is every shopper's.
+// password is the password of every shopper.
 const password = "correct horse"
 
-// signUp makes c somebody new, signed in, and gives the e-mail address.
+// signUp signs c up as a new member and in, and returns the e-mail address.
 func (c *client) signUp(t testing.TB) (email string) {
 	t.Helper()
 	email = strings.ToLower(rand.Text()) + "@example.com"
@@ -133,7 +133,7 @@ func (c *client) signIn(t testing.TB, login, password string) {
 	require.NotEmpty(t, c.token)
 }
 
-// product adds a product with units in stock and gives its sku.
+// product adds a product with units in stock and returns its sku.
 func product(t testing.TB, cents, units int64) string {
 	t.Helper()
 	sku := "e2e-" + strings.ToLower(rand.Text())
@@ -144,7 +144,7 @@ func product(t testing.TB, cents, units int64) string {
 	return sku
 }
 
-// order makes an order of quantity units and gives its id.
+// order creates an order of quantity units and returns its id.
 func (c *client) order(t testing.TB, sku string, quantity int) string {
 	t.Helper()
 	a := c.must(t, 201, "POST", "/v1/orders", map[string]any{"lines": []any{map[string]any{"sku": sku, "quantity": quantity}}})
@@ -152,7 +152,7 @@ func (c *client) order(t testing.TB, sku string, quantity int) string {
 	return a.Body.ID
 }
 
-// pay asks to pay and gives whatever answer comes.
+// pay asks to pay and returns whatever answer comes.
 func (c *client) pay(t testing.TB, id string) answer {
 	t.Helper()
 	a, err := c.try(t.Context(), "POST", "/v1/orders/"+id+"/pay", nil)
@@ -160,7 +160,7 @@ func (c *client) pay(t testing.TB, id string) answer {
 	return a
 }
 
-// settled waits until the order has one of the statuses.
+// settled waits until the order has one of the statuses, and returns it.
 func (c *client) settled(t testing.TB, id string, within time.Duration, statuses ...string) answer {
 	t.Helper()
 	var last answer

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes the spans that all processes of the stack export, and keeps them in memory while it is told to.
+// collector receives the spans that all processes of the stack export, and keeps them in memory while keep is on.
 type collector struct {
 	server *http.Server
 	url    string
@@ -25,7 +25,7 @@ type collector struct {
 	spans map[string][]span // by trace
 }
 
-// span is one step of a trace. name has the process in front: "order checkout".
+// span is one step of a trace. name begins with the process: "order checkout".
 type span struct {
 	id, parent, name string
 	failed           bool
@@ -43,21 +43,21 @@ func startCollector() (*collector, error) {
 	return c, nil
 }
 
-// keep begins to keep spans, anew, or ends it.
+// keep starts to keep spans, anew, or stops it.
 func (c *collector) keep(keeps bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keeps, c.spans = keeps, map[string][]span{}
 }
 
-// trace gives the spans of a trace that have arrived.
+// trace returns the spans of a trace that have arrived.
 func (c *collector) trace(id string) []span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.spans[id])
 }
 
-// take is OTLP over HTTP.
+// take serves OTLP over HTTP.
 func (c *collector) take(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var in collectorv1.ExportTraceServiceRequest

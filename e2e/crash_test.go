@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOwnTryTooLate: order's Try does not answer within the deadline. The attempt is given up, the order stays payable and
-// nobody hears CANCELED.
+// TestOwnTryTooLate: order's Try does not answer within the deadline. The attempt is given up, the order stays payable, and no answer says
+// CANCELED.
 func TestOwnTryTooLate(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 100)
@@ -33,8 +33,8 @@ func TestOwnTryTooLate(t *testing.T) {
 	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | ABANDONED,DONE", footprint(t, id))
 }
 
-// TestInitiatorFrozen: order stands still between its own Try and the others for longer than the coordinator waits, and then
-// goes on. It must not bring the order back to life.
+// TestInitiatorFrozen: order is held between its own Try and the others for longer than the coordinator waits, and then goes on. It must not
+// bring the order back to life.
 func TestInitiatorFrozen(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 100)
@@ -63,7 +63,7 @@ func TestInitiatorFrozen(t *testing.T) {
 	require.NoError(t, shared.WaitHealthy(t.Context(), "order", "gateway"))
 }
 
-// TestCoordinatorDown: nothing is begun, the order stays payable.
+// TestCoordinatorDown: nothing is begun, and the order stays payable.
 func TestCoordinatorDown(t *testing.T) {
 	c := shopper(t)
 	id := c.order(t, product(t, 500, 100), 2)
@@ -85,15 +85,15 @@ func TestCoordinatorDown(t *testing.T) {
 	requireBooks(t)
 }
 
-// TestCoordinatorDeadlocks: the coordinator's database undoes every tenth of its writes to end a deadlock, at every step of many
-// payments and refunds at once. None of them is canceled for it; that one is not begun in its time, and has to be asked for again, is rare.
+// TestCoordinatorDeadlocks: the coordinator's database undoes every tenth of its writes to end a deadlock, at every step of many concurrent
+// payments and refunds. None of them is canceled for that; rarely one is not begun in time and must be requested again.
 func TestCoordinatorDeadlocks(t *testing.T) {
 	log := open(t, shared.DSN("shop_dtm"))
 	exec := func(ctx context.Context, stmt string) {
 		_, err := log.ExecContext(ctx, stmt)
 		require.NoError(t, err, stmt)
 	}
-	// A sequence is outside of all transactions, so it counts also what is undone.
+	// A sequence is outside all transactions, so it also counts what is undone.
 	exec(t.Context(), "CREATE OR REPLACE SEQUENCE forced NOCACHE")
 	for name, on := range map[string]string{
 		"forced_new": "INSERT ON trans_global", "forced_status": "UPDATE ON trans_global", "forced_branch": "INSERT ON trans_branch_op",

@@ -12,19 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crash is one death of a process in the middle of a payment or refund of 2 × 5.00, and what comes of it.
+// crash is the death of a process in the middle of a payment or refund of 2 × 5.00, and its outcome.
 type crash struct {
-	// point kills process when it is reached. With between, process stands still there instead, and order is killed when the
-	// others have got as far as this footprint.
+	// point kills process when it is reached. With between, process is held there instead, and order is killed when the others have got as far
+	// as this footprint.
 	process, point string
 	between        string
-	// refused: there is nothing in stock to pay for; to be refunded it was picked.
+	// refused makes participants refuse: for a payment there is nothing in stock; for a refund the order was picked.
 	refused bool
-	// ends is the footprint that it comes to by itself, with what is in ( )? or not.
+	// ends is the final footprint that is reached without further calls, a pattern in which ( )? is optional.
 	ends string
-	// reason is that of a refund's attempt.
+	// reason is the reason of a refund's attempt.
 	reason string
-	// again is the footprint when the member then asks once more.
+	// again is the footprint after the member asks once more.
 	again string
 
 	id string
@@ -47,7 +47,7 @@ const (
 	pickedUndone  = `PAID | 2 DEDUCTED | 10 ADDED | PICKED | DONE,DONE`
 )
 
-// TestInitiatorCrashes kills order at every step of a payment, also between the Tries of the others, and lets time heal.
+// TestInitiatorCrashes kills order at every step of a payment, including between the Tries of the others, and waits for recovery.
 func TestInitiatorCrashes(t *testing.T) {
 	crashes(t, "pay", []crash{
 		{process: "order", point: "checkout/attempt-recorded", ends: notBegun, again: paidAgain},
@@ -68,8 +68,8 @@ func TestInitiatorCrashes(t *testing.T) {
 	})
 }
 
-// TestParticipantCrashes kills each participant in its Try, which is repeated until it is back, in its Confirm and in its Cancel.
-// Those that come last stand first: no transaction that is still being healed comes by where the next one is to die.
+// TestParticipantCrashes kills each participant in its Try, which is repeated until it is back, in its Confirm and in its Cancel. Participants
+// that come last in the protocol are first here: no transaction that still recovers passes the point at which the next one must die.
 func TestParticipantCrashes(t *testing.T) {
 	crashes(t, "pay", []crash{
 		{process: "inventory", point: "inventory/try", ends: paidOnce},
@@ -86,7 +86,7 @@ func TestParticipantCrashes(t *testing.T) {
 	})
 }
 
-// TestRefundCrashes does both to a refund. One that is undone leaves the order PAID, and may be asked for again.
+// TestRefundCrashes does both to a refund. One that is undone leaves the order PAID and may be requested again.
 func TestRefundCrashes(t *testing.T) {
 	crashes(t, "refund", []crash{
 		{process: "inventory", point: "inventory-refund/try", ends: refunded},
@@ -119,7 +119,7 @@ func TestRefundCrashes(t *testing.T) {
 	})
 }
 
-// crashes runs one crash after another and then waits for all of them together. call is pay or refund.
+// crashes makes one crash after another and then waits for all of them together. call is pay or refund.
 func crashes(t *testing.T, call string, all []crash) {
 	c := shopper(t)
 	full, empty := product(t, 500, 1000), product(t, 500, 0)
@@ -156,7 +156,8 @@ func crashes(t *testing.T, call string, all []crash) {
 	}, 30*time.Second, 200*time.Millisecond, "all end as they should: %v", &pending)
 	for _, s := range all {
 		if call == "refund" {
-			assert.Equal(t, s.reason, one(t, db(t, "shop_order"), "SELECT reason FROM payment_attempt WHERE order_id = ? ORDER BY no DESC LIMIT 1", s.id), s.point)
+			assert.Equal(t, s.reason,
+				one(t, db(t, "shop_order"), "SELECT reason FROM payment_attempt WHERE order_id = ? ORDER BY no DESC LIMIT 1", s.id), s.point)
 		}
 		if s.again == "" {
 			continue
@@ -169,14 +170,14 @@ func crashes(t *testing.T, call string, all []crash) {
 	requireBooks(t)
 }
 
-// die lets the crash happen to the payment or refund that call begins, and returns when everything runs again.
+// die makes the crash happen to the payment or refund that call begins, and returns when everything runs again.
 func (s crash) die(t *testing.T, call func() (answer, error)) {
 	t.Helper()
 	victim, action := s.process, "crash*1"
 	end, _, _ := strings.Cut(s.ends, " |")
 	status, reason, _ := strings.Cut(end, " ")
 	if s.between != "" {
-		victim, action = "order", "pause" // a Try that is repeated stands still too
+		victim, action = "order", "pause" // a repeated Try is held too
 	}
 	before, err := shared.PID(t.Context(), victim)
 	require.NoError(t, err)
@@ -186,12 +187,13 @@ func (s crash) die(t *testing.T, call func() (answer, error)) {
 	var answered sync.WaitGroup
 	answered.Go(func() { a, err = call() })
 	if s.between != "" {
-		require.Eventually(t, func() bool { return footprint(t, s.id) == s.between }, 5*time.Second, 5*time.Millisecond, "%s: %s", s.point, s.between)
+		require.Eventually(t, func() bool { return footprint(t, s.id) == s.between }, 5*time.Second, 5*time.Millisecond, "%s: %s",
+			s.point, s.between)
 		require.NoError(t, shared.Kill(t.Context(), victim))
 	}
 	answered.Wait()
 	require.NoError(t, err, s.point)
-	switch { // what is told is how it ends
+	switch { // what was told must be how it ends
 	case victim == "order":
 		require.Equal(t, 503, a.code, "%s: nobody knows yet: %s", s.point, a.raw)
 		require.NotEmpty(t, a.header.Get("Retry-After"))

@@ -16,8 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// crowd is several shoppers who buy, pay and refund until stop, look after what nobody could tell them, and remember every
-// answer.
+// crowd is several shoppers who buy, pay and refund until stop, look up outcomes that an answer left open, and record every answer.
 type crowd struct {
 	skus     [2]string
 	shoppers []*buyer
@@ -38,8 +37,8 @@ type buyer struct {
 	purchases []*purchase
 }
 
-// purchase is what a shopper was told about an order, in the order of the answers: "PAID", "CANCELED CREDIT_REFUSED",
-// "REFUNDED"; "refund?" when a refund was asked for and the answer left it open.
+// purchase is what a shopper was told about an order, in the sequence of the answers: "PAID", "CANCELED CREDIT_REFUSED", "REFUNDED"; "refund?"
+// when a refund was requested and the answer left it open.
 type purchase struct {
 	id   string
 	told []string
@@ -60,7 +59,7 @@ func newCrowd(t testing.TB, shoppers int) *crowd {
 	return s
 }
 
-// stop lets every shopper end what was begun.
+// stop waits until every shopper has finished what was begun.
 func (s *crowd) stop() {
 	s.mu.Lock()
 	select {
@@ -72,7 +71,7 @@ func (s *crowd) stop() {
 	s.wg.Wait()
 }
 
-// during names what happens from now on, for messages.
+// during names what happens from now on, for the messages.
 func (s *crowd) during(phase string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +113,7 @@ func (s *crowd) shop(b *buyer) {
 	}
 }
 
-// create makes an order of two lines. It repeats the call, with its key, until it is answered.
+// create creates an order of two lines. It repeats the call with the same key until it is answered.
 func (s *crowd) create(b *buyer) string {
 	body := map[string]any{"lines": []any{
 		map[string]any{"sku": s.skus[0], "quantity": 1}, map[string]any{"sku": s.skus[1], "quantity": 2}}}
@@ -128,7 +127,7 @@ func (s *crowd) create(b *buyer) string {
 	return ""
 }
 
-// hear keeps a final answer and tells whether it was one.
+// hear records a final answer and reports whether a is one.
 func (p *purchase) hear(a answer) bool {
 	status := a.Body.Status
 	switch {
@@ -145,10 +144,10 @@ func (p *purchase) hear(a answer) bool {
 	return true
 }
 
-// leak is what an answer never holds: SQL, a stack trace, an address of ours, words of the driver.
+// leak matches what an answer must not hold: SQL, a stack trace, an address of ours, words of the driver.
 var leak = regexp.MustCompile(`(?i)goroutine|panic|\.go:\d|sql|select |insert |mariadb|127\.0\.0\.1|\btcp\b|\bEOF\b|i/o timeout|bad connection|invalid connection|error \d{4}`)
 
-// ask makes a call and keeps whether its answer is one of codes, in time and in form.
+// ask makes a call and records an answer that is not one of codes, late, or malformed.
 func (s *crowd) ask(c *client, what, method, path, key string, body any, codes ...int) answer {
 	began := time.Now()
 	a, err := c.keyed(context.Background(), method, path, key, body)
@@ -176,7 +175,7 @@ func (s *crowd) ask(c *client, what, method, path, key string, body any, codes .
 	return a
 }
 
-// check demands that every answer was one of the API's, that every order was made once, and that what was told is true.
+// check requires that every answer was one of the API's, that every order was created once, and that what was told is true.
 func (s *crowd) check(t testing.TB) {
 	t.Helper()
 	assert.Empty(t, s.wrong)
@@ -221,8 +220,8 @@ func newVisitor(t testing.TB, s *crowd) *visitor {
 	return &visitor{c, s, c.signUp(t)}
 }
 
-// works makes a call and gives its answer when that is a success. On a busy machine it may be late, which the API says by 503
-// (or 202, of a payment).
+// works makes a call and returns its answer when that is a success. On a busy machine it may be late, which the API says by 503 (or 202 for a
+// payment).
 func (v *visitor) works(what string, code int, method, path string, body any) *answer {
 	a := v.s.ask(v.client, what, method, path, rand.Text(), body, code, 202, 503)
 	if a.code != code {

@@ -11,10 +11,10 @@ import (
 
 type check struct{ name, query string }
 
-// effects are the checks that every committed fact had exactly one effect with each who follows it, that no other has one, that
-// order within a subject never regressed, and that nothing is left in outboxes, inboxes or queues. Each finds the rows that are wrong.
+// effects are the checks that every committed fact had exactly one effect in each group that follows it, that nothing else had one, that the
+// order within a subject never regressed, and that nothing is left in outboxes, inboxes or queues. Each selects the rows that are wrong.
 //
-// Seeded members did not sign up: nobody is told of them.
+// Seeded members did not sign up: there are no events about them.
 var effects = []check{
 	{"each sign-up is one event, each event a sign-up", `SELECT m.id AS row_id FROM shop_member.member m
 			LEFT JOIN shop_member.mq_outbox x ON x.subject = m.id AND x.topic = 'member-events' AND x.state = 'SENT'
@@ -63,7 +63,7 @@ var effects = []check{
 	{"nothing is left in notify's boxes", boxes("shop_notify")},
 }
 
-// registration is one more check, for a shop that gives points for a sign-up.
+// registration is an additional check, for a shop that gives points for a sign-up.
 const registration = `SELECT m.id AS row_id FROM shop_member.member m
 		LEFT JOIN shop_credit.credit_entry e ON e.member_id = m.id AND e.source LIKE 'registration:%' AND e.status = 'ADDED' AND e.points = 100
 		WHERE ` + signedUp + ` GROUP BY m.id HAVING COUNT(e.source) <> 1
@@ -77,8 +77,8 @@ func boxes(database string) string {
 		UNION ALL SELECT event_id FROM ` + database + `.mq_inbox WHERE state IN ('WAITING', 'DEAD')`
 }
 
-// requireEffects waits until all effects are there. Until the broker would have asked back, the row of a transactional message stays
-// open, so this takes half of halfGrace (member's half_grace).
+// requireEffects waits until all effects are there. The row of a transactional message stays open until the broker would have asked back, so
+// this takes half of halfGrace (member's half_grace).
 func requireEffects(t testing.TB, more ...string) {
 	t.Helper()
 	var problems []string
@@ -88,7 +88,7 @@ func requireEffects(t testing.TB, more ...string) {
 	}, 120*time.Second, 500*time.Millisecond, "effects: %v", &problems)
 }
 
-// effectProblems gives what does not hold of effects, and of the queries in more.
+// effectProblems returns which of effects, and of the queries in more, fail.
 func effectProblems(t testing.TB, more ...string) []string {
 	t.Helper()
 	checks := slices.Clone(effects)

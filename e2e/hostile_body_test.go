@@ -10,7 +10,8 @@ import (
 )
 
 // oddTexts are strings that trip careless programs.
-var oddTexts = []string{"", " ", "测试", "😀", "e\u0301", "\u202eabc", "\ufeff", "a\x00b", "a\nb\r\nSet-Cookie: x", "' OR '1'='1", "x'; DROP TABLE orders; --",
+var oddTexts = []string{"", " ", "测试", "😀", "e\u0301", "\u202eabc", "\ufeff", "a\x00b", "a\nb\r\nSet-Cookie: x", "' OR '1'='1",
+	"x'; DROP TABLE orders; --",
 	`\`, `"`, "%s%n%d", "${jndi:x}", "<script>alert(1)</script>", "../../../etc/passwd", "NaN", "null", "undefined", "-1", "1e400"}
 
 // badTexts are strings that no field of s takes.
@@ -18,7 +19,8 @@ func badTexts(s *schema) []string {
 	var bad []string
 	switch {
 	case s.Type == "integer":
-		bad = []string{"x", "1.5", "1e3", "NaN", "Infinity", "0x10", " 1", "true", "9007199254740993", "-9223372036854775809", strings.Repeat("9", 1000)}
+		bad = []string{"x", "1.5", "1e3", "NaN", "Infinity", "0x10", " 1", "true", "9007199254740993", "-9223372036854775809",
+			strings.Repeat("9", 1000)}
 		if s.Minimum != nil {
 			bad = append(bad, fmt.Sprint(*s.Minimum-1), "-2147483648")
 		}
@@ -56,14 +58,15 @@ func badValues(s *schema) []string {
 		"array":   {"[]", `[{}]`, "[[]]", "[null]"},
 		"object":  {"{}", `{"a":1}`},
 	} {
-		// protobuf's JSON takes whole numbers as strings too.
+		// protobuf's JSON also takes whole numbers as strings.
 		if kind != s.Type {
 			bad = append(bad, values...)
 		}
 	}
 	switch s.Type {
 	case "integer":
-		bad = append(bad, "1.5", "1e400", "-1e400", "1e3", "1e-5", "9007199254740993", "-9007199254740993", "9223372036854775808", "-9223372036854775809",
+		bad = append(bad, "1.5", "1e400", "-1e400", "1e3", "1e-5", "9007199254740993", "-9007199254740993", "9223372036854775808",
+			"-9223372036854775809",
 			strings.Repeat("9", 1000))
 		if s.Minimum != nil {
 			bad = append(bad, fmt.Sprint(*s.Minimum-1), "-2147483648", "-9007199254740992")
@@ -125,10 +128,10 @@ func fields(s *schema, at []any) []field {
 	return all
 }
 
-// with gives a good body in which the field at path is value: JSON, or "" for no field.
+// with returns a valid body in which the field at path has value: JSON, or "" for no field.
 func (a attack) with(path []any, value string) string {
 	body := good(a.T, a.route.body())
-	// With a product that there is, an odd address gets as far as the database.
+	// With an existing product, an odd address gets as far as the database.
 	if lines, ok := body.(map[string]any)["lines"].([]any); ok && a.sku != "" {
 		lines[0].(map[string]any)["sku"] = a.sku
 	}
@@ -149,7 +152,7 @@ func (a attack) with(path []any, value string) string {
 	return text(a.T, body)
 }
 
-// bodies sends bodies in which one thing is wrong.
+// bodies sends bodies with one error each.
 func (a attack) bodies() {
 	if a.route.method == "GET" {
 		return
@@ -169,8 +172,10 @@ func (a attack) bodies() {
 		a.body = `{"surprise": 1}`
 		a.send("unknown field").refuses("surprise")
 	}
-	for _, body := range []string{"x", "{", `{"a"`, "[]", "[1]", "null", "true", "1", `"x"`, "{}{}", "{} x", "{'a': 1}", "NaN", "{\"\xff\": 1}", "\x00", "\ufeff{}",
-		"<a/>", "a=1&b=2", strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 10_000), `{"": 1}`, `{"__proto__": {}}`, `{"` + strings.Repeat("x", 5000) + `": 1}`} {
+	for _, body := range []string{"x", "{", `{"a"`, "[]", "[1]", "null", "true", "1", `"x"`, "{}{}", "{} x", "{'a': 1}", "NaN", "{\"\xff\": 1}",
+		"\x00", "\ufeff{}",
+		"<a/>", "a=1&b=2", strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 10_000), `{"": 1}`, `{"__proto__": {}}`,
+		`{"` + strings.Repeat("x", 5000) + `": 1}`} {
 		a.body = body
 		got := a.send(fmt.Sprintf("body %.20q", body))
 		assert.Equal(a, 400, got.status, "body %.20q: %s", body, got.raw)
@@ -181,7 +186,7 @@ func (a attack) bodies() {
 	assert.Equal(a, 413, a.send("body of 1 MiB").status)
 }
 
-// field sends bodies in which f is wrong or odd.
+// field sends bodies in which f is wrong or unusual.
 func (a attack) field(f field) {
 	for _, gone := range []string{"", "null"} {
 		a.body = a.with(f.path, gone)

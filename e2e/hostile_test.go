@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// leaks is what no answer may say: where the code is, what the database said, who is behind the gateway.
+// leaks matches what no answer may say: where the code is, what the database said, what is behind the gateway.
 var leaks = regexp.MustCompile(`(?i)goroutine \d|\.go:\d|panic|runtime error|stack ?trace|\bselect .+ from\b|\binsert into\b|` +
 	`SQL syntax|Error \d{4} \(|duplicate entry|mysql|mariadb|shop_[a-z]+\b|\bdial\b|127\.0\.0\.1|\[::1\]|localhost|rpc error|` +
 	`code = [A-Z]|proto:|/tmp/|/root/|/home/`)
@@ -38,7 +38,7 @@ func newVictim(t *testing.T) victim {
 	return v
 }
 
-// of gives the victim's id for the variable of a path; "" when the victim has no such thing.
+// of returns the victim's id for the variable of a path, "" when the victim has no such thing.
 func (v victim) of(r *route) string {
 	for prefix, id := range map[string]string{
 		"/v1/orders/": v.order, "/v1/ops/deliveries/": v.delivery, "/v1/ops/members/": v.id,
@@ -54,7 +54,7 @@ func (v victim) of(r *route) string {
 // fresh stands for an Idempotency-Key that was never used.
 const fresh = "fresh"
 
-// attack sends requests to one route, and checks of each answer what holds for all.
+// attack sends requests to one route, and checks what must hold for each answer.
 type attack struct {
 	*testing.T
 	route *route
@@ -63,7 +63,7 @@ type attack struct {
 	token string // the whole header; "" for none
 	key   string // fresh for a new one each time
 	body  string
-	sku   string // what orders are of; "" for what there is not
+	sku   string // the product of orders; "" for one that does not exist
 }
 
 func newAttack(t *testing.T, r *route, id, token string) attack {
@@ -74,7 +74,8 @@ func newAttack(t *testing.T, r *route, id, token string) attack {
 	return a
 }
 
-// send gives the answer. It is documented, no 5xx, gives nothing away, and an error has the error's form.
+// send sends a request and returns the answer. It checks that the answer is documented, is no 5xx and reveals nothing, and that an error has the
+// form of an error.
 func (a attack) send(what string) hostileAnswer {
 	a.Helper()
 	target := shared.Gateway() + a.route.at(a.id) + "?" + a.query
@@ -90,7 +91,7 @@ func (a attack) send(what string) hostileAnswer {
 	if a.key != "" {
 		req.Header.Set("Idempotency-Key", a.key)
 	}
-	// A redirect would be an answer that is not documented.
+	// A redirect would be an undocumented answer.
 	c := http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := c.Do(req)
 	require.NoError(a, err, what)
@@ -127,7 +128,7 @@ type hostileAnswer struct {
 	form   form
 }
 
-// refuses checks that the request was not valid and that the answer names the field, or one within it.
+// refuses requires that the request was refused as not valid and that the answer names the field, or one within it.
 func (h hostileAnswer) refuses(field string) {
 	h.Helper()
 	assert.Equal(h, 400, h.status, "%s: %s", h.what, h.raw)
@@ -169,10 +170,10 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// begins are the routes that know no unknown id, and why.
+// begins holds the routes for which no id is unknown, and why.
 var begins = map[string]string{"Credits_SetFrozen": "credit has no list of members: an account begins with the first write to it"}
 
-// ids puts into the path what does not exist, what is somebody else's and what is no id.
+// ids puts into the path ids that do not exist, ids of another member, and texts that are no ids.
 func (a attack) ids(v victim) {
 	name := a.route.pathParameter()
 	if name == "" {
@@ -244,12 +245,14 @@ func text(t *testing.T, v any) string {
 	return string(b)
 }
 
-// TestNoSuchRoute asks for what the description does not have.
+// TestNoSuchRoute calls routes that the description does not have.
 func TestNoSuchRoute(t *testing.T) {
 	t.Parallel()
 	nothing := map[string]struct{}{"404": {}, "405": {}}
-	for _, path := range []string{"/", "/v1", "/v1/", "/v2/orders", "/v1/orders/", "//", "/v1//orders", "/v1/orders//pay", "/v1/./orders", "/v1/x/../orders",
-		"/v1/orders/..%2f..%2fops", "/v1/orders/x/pay/y", "/V1/ORDERS", "/v1/orders%00", "/v1/" + strings.Repeat("x", 8000), "/debug/pprof/", "/faults",
+	for _, path := range []string{"/", "/v1", "/v1/", "/v2/orders", "/v1/orders/", "//", "/v1//orders", "/v1/orders//pay", "/v1/./orders",
+		"/v1/x/../orders",
+		"/v1/orders/..%2f..%2fops", "/v1/orders/x/pay/y", "/V1/ORDERS", "/v1/orders%00", "/v1/" + strings.Repeat("x", 8000),
+		"/debug/pprof/", "/faults",
 		"/order.v1.Orders/GetOrder", "/order.v1.OrderPayment/Try", "/v1/ops/faults/", "/.env", "/%ff"} {
 		a := attack{T: t, route: &route{method: "GET", path: path, Responses: nothing}}
 		a.send(path)

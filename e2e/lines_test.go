@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestBooksSeeEveryLine spoils one line of an order of two in one database, so that all sums there add up still, and demands
-// that exactly the checks of lines find it.
+// TestBooksSeeEveryLine spoils one line of an order of two in one database, so that all sums there still add up, and requires that exactly the
+// checks of lines find it.
 func TestBooksSeeEveryLine(t *testing.T) {
 	c := shopper(t)
 	skus := []string{product(t, 500, 100), product(t, 300, 100)}
@@ -28,7 +28,7 @@ func TestBooksSeeEveryLine(t *testing.T) {
 	for name, s := range map[string]struct {
 		service string
 		refund  bool
-		// spoil and mend are statements, $id the order's id, $sku that of the second line.
+		// spoil and mend are statements in which $id is the order's id and $sku the second line's sku.
 		spoil, mend []string
 		found       []string
 	}{

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLiveStatus: an open page is shown every lasting state of its order, in order, until the last; woken by the event: the gateway looks
-// at the order unasked only each hour here.
+// TestLiveStatus: an open page is shown every lasting state of its order, in sequence, until the last. Events wake it: here the gateway looks at
+// the order by itself only every hour.
 func TestLiveStatus(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -35,7 +35,7 @@ func TestLiveStatus(t *testing.T) {
 	shopper(t).must(t, 404, "GET", "/v1/orders/"+id+"/events", nil)
 }
 
-// next is the next state shown, but UPDATING, which may be seen or not.
+// next returns the next state shown, except UPDATING, which may be shown or not.
 func next(t testing.TB, shown <-chan string) string {
 	t.Helper()
 	for {
@@ -51,7 +51,7 @@ func next(t testing.TB, shown <-chan string) string {
 	}
 }
 
-// watch opens a stream and gives the statuses of the orders that it shows, until it ends.
+// watch opens a stream and returns a channel of the order statuses that it shows, until it ends.
 func (c *client) watch(t testing.TB, path string) <-chan string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

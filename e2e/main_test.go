@@ -1,8 +1,7 @@
 // Package e2e_test pays orders through the gateway of a real stack: every service, the coordinator and the databases are
 // processes of their own, on random ports, brought up as `make up` does it.
 //
-// Tests that change what all payments see (a fault, a closed warehouse, a dead process) are sequential; the others run in
-// parallel behind them.
+// Tests that change what all payments see (a fault, a closed warehouse, a dead process) are sequential; the others run in parallel after them.
 package e2e_test
 
 import (
@@ -22,7 +21,7 @@ var (
 	traces   *collector
 )
 
-// lameDuck is longer than a gateway's /readyz may take on a busy machine, by which a flow finds out that it is stopping.
+// lameDuck is longer than a gateway's /readyz, by which a flow finds out that the gateway is stopping, may take on a busy machine.
 const lameDuck = "5s"
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -42,7 +41,7 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = traces.server.Close() }()
 	shared, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Faults: true, Log: os.Stderr, Env: map[string]string{
-		// Every test comes from one address.
+		// All tests call from one address.
 		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0",
 		// Tests count the points of payments; those of a sign-up come at any time. See TestMessages.
 		"REGISTRATION_POINTS":         "0",

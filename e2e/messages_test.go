@@ -26,8 +26,8 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// TestMessages kills those who send and who receive messages, and the broker between them, in a shop of its own. After each part the
-// databases are asked whether every committed fact had exactly one effect with everybody who follows it.
+// TestMessages kills the services that send and receive messages, and the broker between them, in a shop of its own. After each part it checks
+// in the databases that every committed fact had exactly one effect in each group that follows it.
 func TestMessages(t *testing.T) {
 	own(t, stack.Options{Env: map[string]string{"REGISTRATION_POINTS": "100", "MQ_TRIES": "3", "HALF_GRACE": halfGrace.String()}})
 	t.Run("sign-up", signUpIsFollowed)
@@ -42,10 +42,10 @@ func TestMessages(t *testing.T) {
 	t.Run("latency", signUpLatency)
 }
 
-// halfGrace is when the relay sends what the broker may have as a half message only. What comes earlier came by a check-back.
+// halfGrace is when the relay sends what the broker may have only as a half message. What comes earlier came by a check-back.
 const halfGrace = 30 * time.Second
 
-// newcomer is somebody about to sign up.
+// newcomer is a person who signs up.
 type newcomer struct{ Phone, Email, Name, Password string }
 
 func someone() newcomer {
@@ -56,12 +56,12 @@ func someone() newcomer {
 	return newcomer{fmt.Sprintf("+861%010d", n), strings.ToLower(rand.Text()) + "@example.com", "E2E", password}
 }
 
-// signUp asks for an account; an error means that no answer came.
+// signUp asks for an account. An error means that no answer came.
 func (n newcomer) signUp(ctx context.Context, c *client) (answer, error) {
 	return c.try(ctx, "POST", "/v1/members", map[string]any{"phone": n.Phone, "email": n.Email, "name": n.Name, "password": n.Password})
 }
 
-// signUpIsFollowed: points, SMS and e-mail come by themselves, and an operator can see the way of the message.
+// signUpIsFollowed: points, SMS and e-mail follow a sign-up by themselves, and an operator can see the way of the message.
 func signUpIsFollowed(t *testing.T) {
 	n := someone()
 	c := anonymous()
@@ -88,14 +88,14 @@ func signUpIsFollowed(t *testing.T) {
 	assert.ElementsMatch(t, []string{"credit-registration", "notify-sms", "notify-email"}, groups)
 	assert.Equal(t, trace, messages(t, "event_id="+trace[0].EventID))
 
-	// Somebody who may not: nothing happens.
+	// A sign-up that is refused: nothing happens.
 	again, err := n.signUp(t.Context(), anonymous())
 	require.NoError(t, err)
 	require.Equal(t, 409, again.code)
 	requireEffects(t, registration)
 }
 
-// effectsAreSeen spoils one effect after another and demands that it is found: a check that cannot fail proves nothing.
+// effectsAreSeen spoils one effect after another and requires that it is found: a check that cannot fail proves nothing.
 func effectsAreSeen(t *testing.T) {
 	c := shopper(t)
 	id := c.order(t, product(t, 500, 10), 1)
@@ -125,7 +125,8 @@ func effectsAreSeen(t *testing.T) {
 			`UPDATE inbox SET id = REPLACE(id, '-', '+') ORDER BY no LIMIT 1`, `UPDATE inbox SET id = REPLACE(id, '+', '-')`,
 			"each notification arrived once"},
 		"an event never consumed": {"shop_notify",
-			`UPDATE mq_inbox SET state = 'LOST' WHERE grp = 'notify-orders' ORDER BY id LIMIT 1`, `UPDATE mq_inbox SET state = 'DONE' WHERE state = 'LOST'`,
+			`UPDATE mq_inbox SET state = 'LOST' WHERE grp = 'notify-orders' ORDER BY id LIMIT 1`,
+			`UPDATE mq_inbox SET state = 'DONE' WHERE state = 'LOST'`,
 			"each order's event was sent and consumed by notify"},
 		"the other way round": {"shop_notify",
 			`UPDATE mq_inbox SET closed_at = closed_at - INTERVAL 1 HOUR WHERE grp = 'notify-orders' AND seq = 2 LIMIT 1`,
@@ -135,14 +136,16 @@ func effectsAreSeen(t *testing.T) {
 			`UPDATE mq_outbox SET state = 'GONE' ORDER BY id LIMIT 1`, `UPDATE mq_outbox SET state = 'SENT' WHERE state = 'GONE'`,
 			"each sign-up is one event, each event a sign-up"},
 		"points for an event that nobody took": {"shop_credit",
-			`UPDATE mq_inbox SET state = 'LOST' WHERE grp = 'credit-registration' ORDER BY id LIMIT 1`, `UPDATE mq_inbox SET state = 'DONE' WHERE state = 'LOST'`,
+			`UPDATE mq_inbox SET state = 'LOST' WHERE grp = 'credit-registration' ORDER BY id LIMIT 1`,
+			`UPDATE mq_inbox SET state = 'DONE' WHERE state = 'LOST'`,
 			"each sign-up was consumed once by credit"},
 		"a payment that nobody is told of": {"shop_notify",
 			`UPDATE notification SET recipient = 'x' WHERE event_type = 'order.paid' LIMIT 1`,
 			`UPDATE notification n JOIN contact c SET n.recipient = c.email WHERE n.recipient = 'x' AND c.member_id = '` + member + `'`,
 			"each paid order is one e-mail"},
 		"something left for later": {"shop_order",
-			`UPDATE mq_inbox SET state = 'DEAD' WHERE grp = 'order-deliveries' LIMIT 1`, `UPDATE mq_inbox SET state = 'DONE' WHERE state = 'DEAD'`,
+			`UPDATE mq_inbox SET state = 'DEAD' WHERE grp = 'order-deliveries' LIMIT 1`,
+			`UPDATE mq_inbox SET state = 'DONE' WHERE state = 'DEAD'`,
 			"nothing is left in order's boxes"},
 		"something left to be sent": {"shop_order",
 			`INSERT INTO mq_outbox (event_id, topic, subject, event, state, next_at) VALUES ('left', 'order-events', 'x', '{}', 'HALF', NOW() + INTERVAL 1 DAY)`,
@@ -151,7 +154,8 @@ func effectsAreSeen(t *testing.T) {
 			`UPDATE orders SET status = 'PAID' WHERE id = '` + id + `'`, `UPDATE orders SET status = 'SHIPPED' WHERE id = '` + id + `'`,
 			"orders follow their deliveries"},
 		"an old price": {"shop_order",
-			`UPDATE product SET price_cents = price_cents + 1 ORDER BY sku LIMIT 1`, `UPDATE product SET price_cents = price_cents - 1 ORDER BY sku LIMIT 1`,
+			`UPDATE product SET price_cents = price_cents + 1 ORDER BY sku LIMIT 1`,
+			`UPDATE product SET price_cents = price_cents - 1 ORDER BY sku LIMIT 1`,
 			"order has every product as inventory has it"},
 	} {
 		database := open(t, shared.DSN(s.service))
@@ -168,7 +172,7 @@ func effectsAreSeen(t *testing.T) {
 	require.Empty(t, effectProblems(t, registration))
 }
 
-// inbox is what the demo's inbox has for a number or an address.
+// inbox returns what the demo's inbox has for a number or an address.
 func inbox(t testing.TB, to string) []json.RawMessage {
 	t.Helper()
 	var reply struct{ Messages []json.RawMessage }
@@ -200,8 +204,8 @@ func messages(t testing.TB, query string) []tracedMessage {
 	return reply.Messages
 }
 
-// producerKilled kills member between the half message and its local transaction, and between the local transaction and the end
-// message; the second time nobody is there to be asked back for longer than the broker waits before it asks.
+// producerKilled kills member between the half message and its local transaction, and between the local transaction and the end message; the
+// second time no process can be asked for longer than the broker waits before it asks.
 func producerKilled(t *testing.T) {
 	for _, c := range []struct {
 		name, point string
@@ -229,13 +233,14 @@ func producerKilled(t *testing.T) {
 			died := time.Now()
 			if c.away > 0 {
 				require.NoError(t, shared.Stop(t.Context(), "member"))
-				time.Sleep(c.away) // the absence itself
+				time.Sleep(c.away) // how long member is away
 				require.NoError(t, shared.Start(t.Context(), "member"))
 			}
 			require.NoError(t, shared.WaitHealthy(t.Context(), "member", "gateway"))
 			assert.Equal(t, c.happened, one(t, db(t, "shop_member"), "SELECT id FROM member WHERE email = ?", n.Email) != "")
 			if c.happened {
-				require.Eventually(t, func() bool { return len(inbox(t, n.Email)) == 1 }, time.Until(died.Add(halfGrace-2*time.Second)), 100*time.Millisecond,
+				require.Eventually(t, func() bool { return len(inbox(t, n.Email)) == 1 }, time.Until(died.Add(halfGrace-2*time.Second)),
+					100*time.Millisecond,
 					"the broker asks back before the relay sends")
 				t.Logf("the mail came %.1f s after the crash", time.Since(died).Seconds())
 			}
@@ -272,15 +277,15 @@ func consumerKilled(t *testing.T) {
 	requireEffects(t, registration)
 }
 
-// brokerKilled lets newcomers sign up and orders be paid, at least 1,000 of each, of which some are refused, canceled, shipped and
-// refunded, until the broker was killed three times, and the name server and all who send or receive once.
+// brokerKilled lets newcomers sign up and pay orders, at least 1,000 of each, of which some are refused, canceled, shipped and refunded, until
+// the broker was killed three times, and the name server and every service that sends or receives once.
 func brokerKilled(t *testing.T) {
 	const atLeast = 1000
 	sku := product(t, 500, 100000)
 	var (
 		wg                    sync.WaitGroup
 		mu                    sync.Mutex
-		told                  []newcomer // that they are members
+		told                  []newcomer // who were told that they are members
 		signed, paid, refused atomic.Int64
 		killed                atomic.Bool // all
 	)
@@ -304,7 +309,7 @@ func brokerKilled(t *testing.T) {
 				mu.Lock()
 				told = append(told, n)
 				mu.Unlock()
-				if mrand.N(10) == 0 { // a second time: refused, and rolled back
+				if mrand.N(10) == 0 { // a second sign-up: refused and rolled back
 					if a, err := n.signUp(context.Background(), c); err == nil && a.code == 409 {
 						refused.Add(1)
 					}
@@ -327,7 +332,7 @@ func brokerKilled(t *testing.T) {
 	for _, victim := range victims {
 		more(20, "they go on before "+victim+" is killed")
 		require.NoError(t, shared.Kill(t.Context(), victim))
-		if victim == "broker" { // it is away for a while, and nobody waits for it
+		if victim == "broker" { // it is away for a while, and no call waits for it
 			require.NoError(t, shared.Stop(t.Context(), victim))
 			more(20, "without a broker all goes on")
 			require.NoError(t, shared.Start(t.Context(), victim))
@@ -342,7 +347,8 @@ func brokerKilled(t *testing.T) {
 	t.Logf("%d signed up, %d refused, %d paid while %d processes were killed, in %.0f s; all effects there %.0f s later",
 		signed.Load(), refused.Load(), paid.Load(), len(victims), stream.Seconds(), (time.Since(began) - stream).Seconds())
 	for _, n := range told {
-		require.NotEmpty(t, one(t, db(t, "shop_member"), "SELECT id FROM member WHERE email = ?", n.Email), "%s was told to be a member", n.Email)
+		require.NotEmpty(t, one(t, db(t, "shop_member"), "SELECT id FROM member WHERE email = ?", n.Email),
+			"%s was told to be a member", n.Email)
 	}
 	assert.Positive(t, refused.Load())
 	for _, status := range []string{"CANCELED", "SHIPPED", "COMPLETED", "REFUNDED"} {
@@ -350,7 +356,7 @@ func brokerKilled(t *testing.T) {
 	}
 }
 
-// buySomething makes an order and pays it; now and then it cancels it instead, or ships or refunds it behind. It tells whether it
+// buySomething creates an order and pays it; now and then it cancels it instead, or ships or refunds it afterwards. It reports whether the order
 // was paid.
 func buySomething(c *client, sku string) bool {
 	ctx := context.Background()
@@ -388,7 +394,7 @@ func bus(t testing.TB) *rocketmq.Broker {
 	return b
 }
 
-// everythingAgain sends every event that the topics hold twice more, in any order, and nothing changes.
+// everythingAgain sends every event that the topics hold twice more, in any order, and nothing may change.
 func everythingAgain(t *testing.T) {
 	b := bus(t)
 	state := func() string { return one(t, db(t, "shop_order"), footprintOfAll) }
@@ -418,7 +424,7 @@ func everythingAgain(t *testing.T) {
 	requireEffects(t, registration)
 }
 
-// footprintOfAll is a checksum of everything that events have effects on.
+// footprintOfAll selects a checksum of everything that events have effects on.
 const footprintOfAll = `SELECT CONCAT_WS(' ',
 	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', source, member_id, points, status, updated_at))) FROM shop_credit.credit_entry),
 	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', member_id, credit, prepare_add_credit))) FROM shop_credit.credit_account),
@@ -427,11 +433,12 @@ const footprintOfAll = `SELECT CONCAT_WS(' ',
 	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', id, status, event_seq))) FROM shop_order.orders),
 	(SELECT BIT_XOR(CRC32(CONCAT_WS('|', sku, name, price_cents, version))) FROM shop_order.product))`
 
-// poison puts messages that cannot work in front of good ones: these come through, those are found among the dead letters with what
-// happened, operators are told, and they can be redriven when the cause is gone.
+// poison sends messages that cannot work before good ones. The good ones come through; the others are dead letters with what happened, operators
+// are told, and they can be redriven when the cause is gone.
 func poison(t *testing.T) {
 	b := bus(t)
-	bad := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(), Data: []byte(`{"member_id":7}`)}
+	bad := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(),
+		Data: []byte(`{"member_id":7}`)}
 	require.NoError(t, b.Send(t.Context(), eventv1.TopicMembers, bad, time.Time{}))
 	good := someone()
 	a, err := good.signUp(t.Context(), anonymous())
@@ -446,13 +453,14 @@ func poison(t *testing.T) {
 	for _, d := range dead {
 		assert.Equal(t, bad.ID, d.EventID)
 		assert.NotEmpty(t, d.Reason)
-		require.Eventually(t, func() bool { return mailTo(t, "operator@example.com", "dead-letters/"+d.Group) }, 30*time.Second, 100*time.Millisecond,
+		require.Eventually(t, func() bool { return mailTo(t, "operator@example.com", "dead-letters/"+d.Group) }, 30*time.Second,
+			100*time.Millisecond,
 			"operators are told of %s", d.Group)
 		operator.must(t, 200, "POST", "/v1/ops/dead-letters/"+d.ID+"/discard", nil)
 	}
 	require.Empty(t, deadLetters(t, ""))
 
-	// What failed for a cause that went away.
+	// Failures whose cause went away.
 	require.NoError(t, setFaultAt(t.Context(), "credit", "consume/credit-registration/effect", "error"))
 	for range 3 {
 		a, err := someone().signUp(t.Context(), anonymous())
@@ -489,13 +497,13 @@ func deadLetters(t testing.TB, group string) []deadLetter {
 	return reply.DeadLetters
 }
 
-// mailTo tells whether an address has a message in which what stands.
+// mailTo reports whether an address has a message that contains what.
 func mailTo(t testing.TB, to, what string) bool {
 	t.Helper()
 	return slices.ContainsFunc(inbox(t, to), func(m json.RawMessage) bool { return strings.Contains(string(m), what) })
 }
 
-// ordersWithoutInventory: order prices from its own copy, so an order is taken while inventory is stopped.
+// ordersWithoutInventory: order takes prices from its own copy, so an order can be created while inventory is stopped.
 func ordersWithoutInventory(t *testing.T) {
 	sku := product(t, 700, 10)
 	require.Eventually(t, func() bool {
@@ -516,8 +524,8 @@ func ordersWithoutInventory(t *testing.T) {
 	require.Equal(t, 200, c.pay(t, id).code)
 }
 
-// signUpLatency: a sign-up that three groups follow answers as fast as one that nobody follows. Each is compared with its neighbour, so that
-// whatever else the machine does meets both.
+// signUpLatency: a sign-up that three groups follow is answered as fast as one that no group follows. Each is compared with the next one, so
+// that whatever else the machine does affects both.
 func signUpLatency(t *testing.T) {
 	followers := func(sig syscall.Signal) {
 		for _, name := range []string{"credit", "notify"} {

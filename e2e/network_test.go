@@ -21,11 +21,11 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// own brings up another stack and lets all helpers use it until the test ends. Not for parallel tests.
+// own brings up another stack and makes all helpers use it until the test ends. It is not for parallel tests.
 func own(t *testing.T, o stack.Options) {
 	t.Helper()
 	o.Dir, o.RandomPorts, o.Faults, o.SkipBuild = t.TempDir(), true, true, true
-	env := map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "REGISTRATION_POINTS": "0"} // every call comes from one address
+	env := map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "REGISTRATION_POINTS": "0"} // all calls come from one address
 	maps.Copy(env, o.Env)
 	o.Env = env
 	s, err := stack.Up(t.Context(), o)
@@ -42,7 +42,7 @@ func own(t *testing.T, o stack.Options) {
 	require.NoError(t, awaitFollowers(t.Context(), s))
 }
 
-// awaitFollowers waits until every group of s listens to the broker.
+// awaitFollowers waits until every group of s has a consumer at the broker.
 func awaitFollowers(ctx context.Context, s *stack.Stack) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -50,10 +50,10 @@ func awaitFollowers(ctx context.Context, s *stack.Stack) error {
 		"order-deliveries", "order-timers")
 }
 
-// network is what lies between each service and its database: a proxy for each, by the service's name.
+// network holds the proxies between services and their databases, by the service's name.
 type network map[string]*toxiproxy.Proxy
 
-// via makes what stack.Options.DatabaseVia asks for.
+// via returns a function for stack.Options.DatabaseVia.
 func (n network) via(t testing.TB) func(service, port string) string {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	return func(service, of string) string {
@@ -68,14 +68,14 @@ func (n network) via(t testing.TB) func(service, port string) string {
 	}
 }
 
-// outage disturbs the way to a database until it is ended.
+// outage disturbs the connection to a database until it is ended.
 type outage struct {
 	name  string
 	lasts time.Duration
 	begin func(t testing.TB, p *toxiproxy.Proxy) (end func())
 }
 
-// duration is lasts, or OUTAGE.
+// duration returns OUTAGE when that is set, else lasts.
 func (o outage) duration(t testing.TB) time.Duration {
 	t.Helper()
 	text := os.Getenv("OUTAGE")
@@ -87,7 +87,7 @@ func (o outage) duration(t testing.TB) time.Duration {
 	return d
 }
 
-// outages are the ways in which a database can be away, the one that is felt longest last.
+// outages are the ways in which a database can be away, the one with the longest effect last.
 var outages = []outage{
 	// Nothing answers and nothing fails; in the end all connections break.
 	{"silent", 1600 * time.Millisecond, toxic(
@@ -98,7 +98,7 @@ var outages = []outage{
 		p.Stop()
 		return func() { require.NoError(t, p.Start()) }
 	}},
-	// Connections break in the middle of an answer, such as that of a COMMIT; in between the database can be reached.
+	// Connections break in the middle of an answer, for example to a COMMIT; in between the database can be reached.
 	{"cut", 800 * time.Millisecond, func(t testing.TB, p *toxiproxy.Proxy) func() {
 		stop, stopped := make(chan struct{}), make(chan struct{})
 		cut := toxic(`{"type": "limit_data", "stream": "downstream", "attributes": {"bytes": 7}}`)
@@ -119,8 +119,8 @@ var outages = []outage{
 	}},
 	{"slow", 800 * time.Millisecond, toxic(
 		`{"type": "latency", "stream": "downstream", "attributes": {"latency": 300, "jitter": 100}}`)},
-	// What is under way is lost for ever: its connections stay silent behind the outage too, as when a host vanishes. First all
-	// COMMITs, whose locks stay in the database, then the answers to what was done.
+	// What is under way is lost for ever: its connections stay silent after the outage too, as when a host vanishes. First all COMMITs are lost,
+	// whose locks stay in the database, then the answers to what was done.
 	{"commits lost", 500 * time.Millisecond, toxic(`{"type": "swallow", "stream": "upstream", "attributes": {"from": "\u0003COMMIT"}}`)},
 	{"answers lost", 400 * time.Millisecond, toxic(`{"type": "swallow", "stream": "downstream"}`)},
 }
@@ -141,8 +141,8 @@ func toxic(toxics ...string) func(testing.TB, *toxiproxy.Proxy) func() {
 	}
 }
 
-// swallow drops what is sent on a connection, from the first packet on that has From in it. Unlike the toxic timeout it
-// breaks no connection when it is removed.
+// swallow drops what is sent on a connection, starting with the first packet that contains From. Unlike the toxic timeout it breaks no
+// connection when it is removed.
 type swallow struct {
 	From string `json:"from"`
 }

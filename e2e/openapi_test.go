@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSchemathesis holds the gateway against its own description: schemathesis makes requests of it, good and bad ones, and
-// looks for a 5xx and for an answer whose code, type or body is not described. SCHEMATHESIS_SEED repeats or varies what it makes.
+// TestSchemathesis checks the gateway against its own description: schemathesis generates good and bad requests from it, and looks for a 5xx and
+// for an answer whose code, type or body is not described. SCHEMATHESIS_SEED repeats or varies what it generates.
 //
 // It is sequential: it closes the warehouse on the way.
 func TestSchemathesis(t *testing.T) {
@@ -23,7 +23,7 @@ func TestSchemathesis(t *testing.T) {
 		requireBooks(t)
 	}()
 	someone := shopper(t)
-	// Its environment is made before the clock runs.
+	// Its environment is created before the time is measured.
 	out, err := exec.CommandContext(t.Context(), "../scripts/schemathesis.sh", "--version").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
@@ -34,9 +34,9 @@ func TestSchemathesis(t *testing.T) {
 			args  []string
 		}{
 			"operators": {operator.token, []string{"--phases", all, "--include-path-regex", "^/v1/ops/"}},
-			// A stream of events has no end that could be waited for: TestLiveStatus and the gateway's own tests have it.
+			// A stream of events has no end to wait for: TestLiveStatus and the gateway's own tests cover it.
 			"shoppers": {someone.token, []string{"--phases", all, "--exclude-path-regex", "^/v1/(ops/|members$|orders/[^/]+/events$)"}},
-			// The coverage phase thinks for half a minute about what a phone and an email may look like: TestHostileRequests knows.
+			// The coverage phase takes half a minute to find out what a phone and an email may look like: TestHostileRequests covers that.
 			"sign up": {someone.token, []string{"--phases", "examples,fuzzing", "--include-path-regex", "^/v1/members$"}},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestSchemathesis(t *testing.T) {
 	})
 }
 
-// schemathesis runs with a member's token, and gives what it said.
+// schemathesis runs schemathesis with a member's token and returns its output.
 func schemathesis(t *testing.T, token string, args ...string) string {
 	t.Helper()
 	seed := os.Getenv("SCHEMATHESIS_SEED")
@@ -64,14 +64,14 @@ func schemathesis(t *testing.T, token string, args ...string) string {
 		"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
 		"--header", "Authorization: Bearer " + token,
 		"--max-redirects", "0", "--request-timeout", "15", "--continue-on-failure", "--no-shrink",
-		// Those are complaints about how hard it is to make requests, not about answers.
+		// These complain about how hard it is to generate requests, not about answers.
 		"--suppress-health-check", "data_too_large,filter_too_much,too_slow,large_base_example", "--warnings", "off",
 		"--generation-database", "none", "--no-color",
 	}, args...)...)
 	cmd.Dir = t.TempDir() // it leaves .hypothesis behind
 	cmd.WaitDelay = 5 * time.Second
-	// No traffic to anywhere else: not through a proxy, and no settings found in a parent folder.
-	// Hypothesis has settings of its own for CI, in which the health checks are on whatever is said above.
+	// No traffic to anywhere else: not through a proxy, and no settings from a parent folder. Hypothesis has its own settings for CI, in which
+	// the health checks are on in spite of the flags above.
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CI=") })
 	cmd.Env = append(env, "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1", "SCHEMATHESIS_HOOKS=", "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.CombinedOutput()

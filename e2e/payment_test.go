@@ -11,21 +11,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stockOf is "sellable frozen sold".
+// stockOf returns "sellable frozen sold".
 func stockOf(t testing.TB, sku string) string {
 	t.Helper()
 	b := operator.must(t, 200, "GET", "/v1/ops/products/"+sku+"/stock", nil).Body
 	return fmt.Sprint(b.Sellable, b.Frozen, b.Sold)
 }
 
-// creditOf is "credit prepare_add_credit".
+// creditOf returns "credit prepare_add_credit".
 func creditOf(t testing.TB, c *client) string {
 	t.Helper()
 	b := c.must(t, 200, "GET", "/v1/members/me/credit", nil).Body
 	return fmt.Sprint(b.Credit, " ", b.PrepareAdd)
 }
 
-// slipOf is the status of the order's slip as warehouse staff see it.
+// slipOf returns the status of the order's slip as warehouse staff see it.
 func slipOf(t testing.TB, id string) string {
 	t.Helper()
 	d := operator.must(t, 200, "GET", "/v1/ops/deliveries?order_id="+id, nil).Body.Deliveries
@@ -68,7 +68,7 @@ func TestTheNumbers(t *testing.T) {
 	requireBooks(t)
 }
 
-// TestCreditRefuses: an operator froze the account; all that was tried is given back.
+// TestCreditRefuses: an operator froze the account; all that was tried is released.
 func TestCreditRefuses(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -88,7 +88,7 @@ func TestCreditRefuses(t *testing.T) {
 	require.Equal(t, 409, c.pay(t, id).code, "the canceled one stays canceled")
 }
 
-// TestInventoryRefuses: nothing in stock.
+// TestInventoryRefuses: there is nothing in stock.
 func TestInventoryRefuses(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -121,14 +121,15 @@ func TestWarehouseRefuses(t *testing.T) {
 	requireBooks(t)
 }
 
-// requireCanceled: CANCELED with reason, and nothing is kept anywhere. A participant that refused has no row at all.
+// requireCanceled requires that the order is CANCELED with reason, and that nothing is held anywhere. A participant that refused has no row at
+// all.
 func requireCanceled(t testing.TB, c *client, id, reason string) {
 	t.Helper()
 	require.Equal(t, reason, c.settled(t, id, 5*time.Second, "CANCELED").Body.Reason)
 	assert.Regexp(t, `^CANCELED `+reason+` \| (\d+ RELEASED)? \| (\d+ CANCELED)? \| (CANCELED)? \| (ABANDONED,)*DONE$`, footprint(t, id))
 }
 
-// TestTwentyPayAtOnce: one order, 20 who pay it: one transaction, one slip, one outcome for all.
+// TestTwentyPayAtOnce: 20 concurrent payments of one order make one transaction, one slip and one outcome for all.
 func TestTwentyPayAtOnce(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -141,7 +142,7 @@ func TestTwentyPayAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for _, a := range answers {
-		// 202 is honest as long as nobody knows; nobody may hear anything else than the one outcome.
+		// 202 is right while the outcome is unknown; no answer may give another outcome.
 		require.Contains(t, []int{200, 202}, a.code, a.raw)
 	}
 	c.settled(t, id, 5*time.Second, "PAID")
@@ -170,7 +171,7 @@ func TestOrderIsTriedFirst(t *testing.T) {
 	for one(t, db(t, "shop_order"), "SELECT status FROM orders WHERE id = ?", id) == "CREATED" && len(paid) == 0 {
 		for _, name := range []string{"shop_inventory", "shop_credit", "shop_wms"} {
 			tried := one(t, db(t, name), "SELECT COUNT(*) FROM barrier WHERE gid = ? AND op = 'try'", gid)
-			// Read again: order's Try may have landed between the two looks.
+			// Read again: order's Try may have been committed between the two queries.
 			if one(t, db(t, "shop_order"), "SELECT status FROM orders WHERE id = ?", id) == "CREATED" {
 				require.Equal(t, "0", tried, "%s was tried before order", name)
 				looks++
@@ -183,7 +184,7 @@ func TestOrderIsTriedFirst(t *testing.T) {
 	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE", footprint(t, id))
 }
 
-// TestCancelBeforePayment closes the order; it cannot be paid any more.
+// TestCancelBeforePayment: a canceled order cannot be paid any more.
 func TestCancelBeforePayment(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -201,7 +202,7 @@ func TestCancelBeforePayment(t *testing.T) {
 	require.Equal(t, 409, c.must(t, 409, "POST", "/v1/orders/"+paid+"/cancel", nil).code)
 }
 
-// TestLinesOfTheSameProduct are one line, priced by the server.
+// TestLinesOfTheSameProduct: they are merged into one line, priced by the server.
 func TestLinesOfTheSameProduct(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -217,7 +218,7 @@ func TestLinesOfTheSameProduct(t *testing.T) {
 	assert.Equal(t, "10 0", creditOf(t, c), "10.97 is 10 points")
 }
 
-// TestSomebodyElsesOrder does not exist, whatever one tries.
+// TestSomebodyElsesOrder: another member's order does not exist, for every call.
 func TestSomebodyElsesOrder(t *testing.T) {
 	t.Parallel()
 	mine, other := shopper(t), shopper(t)
@@ -231,7 +232,7 @@ func TestSomebodyElsesOrder(t *testing.T) {
 	require.Equal(t, 200, mine.pay(t, id).code)
 }
 
-// TestIdempotencyKey: a key brings the same answer again, and only for the same request.
+// TestIdempotencyKey: a repeated key returns the same answer, and only for the same request.
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)

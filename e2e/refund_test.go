@@ -15,12 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// paid makes and pays an order of 2 × 5.00 and gives its id.
+// paid creates and pays an order of 2 × 5.00 and returns its id.
 func paid(t testing.TB, c *client, sku string) string {
 	t.Helper()
 	id := c.order(t, sku, 2)
 	a := c.pay(t, id)
-	// On a machine that is busy: 503, nothing happened; 202, not known yet.
+	// On a busy machine: 503, nothing happened; 202, not known yet.
 	for again := time.Now().Add(20 * time.Second); a.code == 503 && time.Now().Before(again); a = c.pay(t, id) {
 	}
 	require.Contains(t, []int{200, 202}, a.code, a.raw)
@@ -28,7 +28,7 @@ func paid(t testing.TB, c *client, sku string) string {
 	return id
 }
 
-// delivery gives the id of the order's slip.
+// delivery returns the id of the order's slip.
 func delivery(t testing.TB, id string) string {
 	t.Helper()
 	d := operator.must(t, 200, "GET", "/v1/ops/deliveries?order_id="+id, nil).Body.Deliveries
@@ -36,7 +36,7 @@ func delivery(t testing.TB, id string) string {
 	return d[0].ID
 }
 
-// TestRefund: stock and points are as before the purchase, the slip is canceled, and once is enough.
+// TestRefund: stock and points are as before the purchase, the slip is canceled, and a second refund changes nothing.
 func TestRefund(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -94,7 +94,7 @@ func TestSpentPointsAreNotRefunded(t *testing.T) {
 	require.Equal(t, "REFUNDED", c.must(t, 200, "POST", "/v1/orders/"+id+"/refund", nil).Body.Status)
 }
 
-// TestRefundAgainstPick: 200 rounds; each order is refunded or picked, never both.
+// TestRefundAgainstPick: in 200 rounds each order is refunded or picked, never both.
 func TestRefundAgainstPick(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 1000)
@@ -123,7 +123,7 @@ func TestRefundAgainstPick(t *testing.T) {
 			wg.Wait()
 		}
 		c.settled(t, id, 15*time.Second, "PAID", "REFUNDED")
-		end := strings.ReplaceAll(footprint(t, id), "ABANDONED,", "") // of a payment at the second try
+		end := strings.ReplaceAll(footprint(t, id), "ABANDONED,", "") // when the payment needed a second attempt
 		mu.Lock()
 		defer mu.Unlock()
 		outcomes[end]++
@@ -138,16 +138,16 @@ func TestRefundAgainstPick(t *testing.T) {
 	requireBooks(t)
 }
 
-// expire lets an order's time be over now. Its timer has not been woken for so long that it is looked at within a second.
+// expire makes an order's time be over now. Its timer is overdue for so long that the sweep looks at it within a second.
 func expire(ctx context.Context, orders *sql.DB, id string) error {
 	_, err := orders.ExecContext(ctx, `UPDATE orders o JOIN mq_timer t ON t.id = CONCAT('expiry:', o.id)
 		SET o.expires_at = NOW(3), t.due_at = TIMESTAMPADD(SECOND, -4, NOW(3)) WHERE o.id = ?`, id)
 	return err
 }
 
-// TestPayAgainstCancelAgainstExpiry: 200 rounds; each order ends in exactly one of the three, everywhere. In three rounds of
-// four one of them comes first, so that every outcome occurs; in the fourth they race. On a machine that is busy a payment may
-// end by its time-out, which is an outcome too.
+// TestPayAgainstCancelAgainstExpiry: in 200 rounds each order ends in exactly one of the three ways, everywhere. In three rounds of four one of
+// them comes first, so that every outcome occurs; in the fourth they race. On a busy machine a payment may end by its time-out, which is an
+// outcome too.
 func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 	c := shopper(t)
 	sku := product(t, 500, 1000)
@@ -196,7 +196,7 @@ func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 	requireBooks(t)
 }
 
-// TestFiftyShoppersTenUnits: each of 50 pays three times at once; ten are served, and nobody is told otherwise.
+// TestFiftyShoppersTenUnits: each of 50 shoppers pays three times concurrently; ten are served, and every answer says so correctly.
 func TestFiftyShoppersTenUnits(t *testing.T) {
 	sku := product(t, 500, 10)
 	ids := make([]string, 50)
@@ -242,7 +242,7 @@ func TestFiftyShoppersTenUnits(t *testing.T) {
 // stagger gives the others a random head start, so that a race has many outcomes.
 func stagger(most time.Duration) { time.Sleep(rand.N(most)) }
 
-// rounds runs round n times, at most parallel at once.
+// rounds runs round n times, at most parallel at a time.
 func rounds(t testing.TB, n, parallel int, round func()) {
 	t.Helper()
 	todo := make(chan struct{}, n)

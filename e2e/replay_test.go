@@ -14,8 +14,8 @@ import (
 	eventv1 "example.com/fourfold/api/event/v1"
 )
 
-// replayAndResend: what was had has no second effect, whichever way it comes again; what a service lost, as by a restored backup, it gets
-// back, once. The replay goes through the API, the resend through the command.
+// replayAndResend: events that had their effect have no second one, whichever way they come again; what a service lost, as by a restored backup,
+// it gets back, once. The replay goes through the API, the resend through the command.
 func replayAndResend(t *testing.T) {
 	from := time.Now().Add(-time.Hour).UTC()
 	state := func() string { return one(t, db(t, "shop_order"), footprintOfAll) }
@@ -56,30 +56,35 @@ func replayAndResend(t *testing.T) {
 		return measured(t, shared.Admin("notify")+"/metrics", `mq_consume_duration_seconds_count{outcome="duplicate"}`)
 	}
 	before, known := state(), duplicates()
-	events, err := strconv.ParseFloat(one(t, db(t, "shop_order"), "SELECT COUNT(*) FROM mq_outbox WHERE topic = 'order-events' AND state = 'SENT'"), 64)
+	events, err := strconv.ParseFloat(one(t, db(t, "shop_order"),
+		"SELECT COUNT(*) FROM mq_outbox WHERE topic = 'order-events' AND state = 'SENT'"), 64)
 	require.NoError(t, err)
 	said, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", "../bin/", "./cmd/ops").CombinedOutput()
 	require.NoError(t, err, string(said))
-	said, err = exec.CommandContext(t.Context(), "../bin/ops", "resend", "-demo", filepath.Join(shared.Dir(), "demo.json"), "-service=order", "-since=1h").CombinedOutput()
+	said, err = exec.CommandContext(t.Context(), "../bin/ops", "resend", "-demo", filepath.Join(shared.Dir(), "demo.json"), "-service=order",
+		"-since=1h").CombinedOutput()
 	require.NoError(t, err, string(said))
 	assert.Regexp(t, `(?s)order: \d+ are being sent again\n  Done\.\n$`, string(said))
-	require.Eventually(t, func() bool { return duplicates() >= known+events }, 120*time.Second, 100*time.Millisecond, "notify-orders has all %v again", events)
+	require.Eventually(t, func() bool { return duplicates() >= known+events }, 120*time.Second, 100*time.Millisecond,
+		"notify-orders has all %v again", events)
 	requireEffects(t, registration)
 	assert.Equal(t, before, state())
 
-	refused := operator.must(t, 400, "POST", "/v1/ops/replay", map[string]any{"topic": eventv1.TopicMembers, "group": "notify-email", "from": "2020-01-01T00:00:00Z"})
+	refused := operator.must(t, 400, "POST", "/v1/ops/replay",
+		map[string]any{"topic": eventv1.TopicMembers, "group": "notify-email", "from": "2020-01-01T00:00:00Z"})
 	assert.Contains(t, refused.Body.Message, "from: at the earliest ")
 	refused = operator.must(t, 404, "POST", "/v1/ops/replay", map[string]any{"topic": eventv1.TopicMembers, "group": "nobody", "from": from})
-	assert.Contains(t, refused.Body.Message, "credit-registration, notify-alerts, notify-email, notify-orders, notify-sms, order-deliveries, order-products, order-timers")
+	assert.Contains(t, refused.Body.Message,
+		"credit-registration, notify-alerts, notify-email, notify-orders, notify-sms, order-deliveries, order-products, order-timers")
 }
 
-// replay is what became of the messages that were offered.
+// replay says what became of the messages that were offered.
 type replay struct {
 	Service                                   string
 	Offered, Effects, Waiting, Known, Dropped int64
 }
 
-// replayed offers all that topic took since from to group, call after call, and adds up.
+// replayed offers to group all that topic took since from, call after call, and returns the sum.
 func replayed(t *testing.T, topic, group string, from time.Time) (sum replay) {
 	t.Helper()
 	body := map[string]any{"topic": topic, "group": group, "from": from}

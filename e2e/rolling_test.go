@@ -10,14 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ours are the processes that we wrote or start our own way: all but the databases.
+// ours are the services, the gateway and the coordinator: all processes but the databases and the broker.
 var ours = []string{"order", "inventory", "credit", "wms", "member", "notify", "dtm", "gateway"}
 
-// TestStopCutsNoRequest: with one process of each, each in turn is told to stop in the middle of a stream of payments, and started
-// again. Whoever was let in gets a proper answer, be it that a part of the shop is away: no connection breaks. The books balance.
+// TestStopCutsNoRequest: with one process of each, each in turn is told to stop in the middle of a stream of payments, and started again. Every
+// call that was accepted gets a proper answer, be it that a part of the shop is away: no connection breaks. The books add up.
 func TestStopCutsNoRequest(t *testing.T) {
 	f := startFlow(t, shared, pace{perSecond: 27, inFlight: 12})
-	t.Cleanup(func() { // whatever happened, the tests behind find all processes
+	t.Cleanup(func() { // whatever happened, later tests find all processes
 		for _, name := range ours {
 			assert.NoError(t, shared.Start(context.Background(), name))
 		}
@@ -36,7 +36,7 @@ func TestStopCutsNoRequest(t *testing.T) {
 	f.requireTruth(t, stops)
 }
 
-// requireNoProblems fails with what was wrong up to now.
+// requireNoProblems fails the test with the problems so far.
 func (f *flow) requireNoProblems(t *testing.T, when string) {
 	t.Helper()
 	f.mu.Lock()
@@ -44,15 +44,14 @@ func (f *flow) requireNoProblems(t *testing.T, when string) {
 	require.Empty(t, f.problems, "%d answers are wrong, %s", len(f.problems), when)
 }
 
-// What a stream of payments is put through.
+// What happens to the processes during a stream of payments.
 const (
-	stops = "stops" // one of each is stopped: a part may be away, but no call is cut
+	stops = "stops" // the only one of each is stopped: a part may be away, but no call is cut
 	twins = "twins" // one of two is stopped: there is always another one
 	kills = "kills" // one of two is killed: a call may be cut
 )
 
-// requireTruth waits until nothing is open and the books hold, for at most 30 s, and compares what everybody was told with the
-// orders.
+// requireTruth waits until nothing is open and the books add up, for at most 30 s, and compares what every shopper was told with the orders.
 func (f *flow) requireTruth(t *testing.T, through string) {
 	t.Helper()
 	start := time.Now()
@@ -72,8 +71,9 @@ func (f *flow) requireTruth(t *testing.T, through string) {
 		case l.status == "PAID", l.status == "CANCELED":
 			assert.Equal(t, strings.TrimSpace(l.status+" "+l.reason), now, "told about %s", l.id)
 		case through == stops && l.reason == "UPSTREAM_UNAVAILABLE":
-			// The gateway says so when order is away, and also when order goes away with the call: then there is an attempt.
-			assert.Equal(t, "0", one(t, orders, "SELECT COUNT(*) FROM payment_attempt WHERE order_id = ?", l.id), "the payment of %s was cut", l.id)
+			// The gateway answers so when order is away, and also when order stops during the call: then there is an attempt.
+			assert.Equal(t, "0", one(t, orders, "SELECT COUNT(*) FROM payment_attempt WHERE order_id = ?", l.id),
+				"the payment of %s was cut", l.id)
 		}
 	}
 	t.Logf("settled in %.1f s; told %v; answers %v; %d late", settled.Seconds(), counts, f.codes, f.late.Load())

@@ -51,7 +51,7 @@ type schema struct {
 	Items      *schema
 }
 
-// routes reads the gateway's description, so that a route that is added is among them.
+// routes returns the routes in the gateway's description, so that new routes are included.
 func routes(t *testing.T) []*route {
 	t.Helper()
 	resp, err := http.Get(shared.Gateway() + "/openapi.yaml")
@@ -79,7 +79,7 @@ func routes(t *testing.T) []*route {
 	return all
 }
 
-// resolve puts the schemas in place that s refers to.
+// resolve replaces the references in s by their schemas.
 func resolve(t *testing.T, s *schema, all map[string]*schema) {
 	t.Helper()
 	if s.Ref != "" {
@@ -99,10 +99,10 @@ func (r *route) body() *schema { return r.RequestBody.Content["application/json"
 
 func (r *route) public() bool { return len(r.Security) == 0 }
 
-// operators tells whether only an operator may call: nobody else is ever forbidden anything.
+// operators reports whether only an operator may call: only such routes answer 403.
 func (r *route) operators() bool { _, ok := r.Responses["403"]; return ok }
 
-// pathParameter is the name of the path's variable; "" when it has none.
+// pathParameter returns the name of the path's variable, "" when it has none.
 func (r *route) pathParameter() string {
 	for _, p := range r.Parameters {
 		if p.In == "path" {
@@ -112,12 +112,12 @@ func (r *route) pathParameter() string {
 	return ""
 }
 
-// at is the path with its variable filled in; id is in its escaped form.
+// at returns the path with its variable replaced by id, which is in its escaped form.
 func (r *route) at(id string) string {
 	return strings.ReplaceAll(r.path, "{"+r.pathParameter()+"}", id)
 }
 
-// good gives a value that s allows. A pattern or format that it does not know fails the test: teach it here.
+// good returns a value that s allows. A pattern or format that it does not know fails the test: add it here.
 func good(t *testing.T, s *schema) any {
 	t.Helper()
 	switch {

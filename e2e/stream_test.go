@@ -20,8 +20,8 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// flow is a steady stream of payments at a stack, sent as a load balancer in front of its gateways sends them: only to those
-// that do not say that they are stopping. It makes no second attempt at anything but a payment that late says "try again".
+// flow is a steady stream of payments at a stack, sent as a load balancer in front of its gateways sends them: only to those that do not say
+// that they are stopping. It repeats nothing but a payment that is late answered "try again".
 type flow struct {
 	stack    *stack.Stack
 	pace     pace
@@ -35,7 +35,7 @@ type flow struct {
 	stop     context.CancelFunc
 	strict   atomic.Bool
 	good     atomic.Int64 // payments that were answered 200 or 202
-	late     atomic.Int64 // calls that were answered "try again" after time enough for a call between services to time out
+	late     atomic.Int64 // calls that were answered "try again" so late that a call between services may have timed out
 	mu       sync.Mutex
 	ledger   []told
 	problems []string
@@ -48,8 +48,8 @@ type shopperLogin struct{ email, token string }
 type pace struct{ perSecond, inFlight int }
 
 const (
-	// A machine whose disk stalls for longer than a call between services may take makes a payment be put off: 503 after a second
-	// or more. That is no call that a stop has cut, which fails at once. A few are let pass.
+	// When the machine's disk stalls for longer than a call between services may take, a payment is put off: 503 after a second or more. A call
+	// that a stop has cut fails at once instead. A few late ones are tolerated.
 	lateAfter = time.Second
 	fewLate   = 10
 )
@@ -110,7 +110,7 @@ func (f *flow) end() {
 	f.wg.Wait()
 }
 
-// watch asks gateway n whether it takes calls. That a service behind it is away does not count: the calls then say so.
+// watch asks gateway n whether it takes calls. A service behind it that is away does not count: the calls then say so.
 func (f *flow) watch(ctx context.Context, n int) {
 	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -129,7 +129,7 @@ func (f *flow) watch(ctx context.Context, n int) {
 	}
 }
 
-// gateway gives the next one that is ready; "" when there is none and ctx ends.
+// gateway returns the next gateway that is ready, "" when there is none and ctx ends.
 func (f *flow) gateway(ctx context.Context) string {
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		first := int(f.rounds.Add(1))
@@ -156,7 +156,7 @@ func (f *flow) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		// Every second, between the others, several at once, so that a stop finds some under way; and somebody signs in.
+		// Every second there are several at a time, so that a stop finds some under way; and a shopper signs in.
 		burst := 1
 		if n%ticks == 0 {
 			burst = atOnce
@@ -166,7 +166,7 @@ func (f *flow) run(ctx context.Context) {
 			select {
 			case slots <- struct{}{}:
 			default:
-				continue // the shop is slow: do not pile up
+				continue // the shop is slow: do not let calls pile up
 			}
 			f.wg.Go(func() {
 				defer func() { <-slots }()
@@ -176,7 +176,7 @@ func (f *flow) run(ctx context.Context) {
 	}
 }
 
-// payment makes an order and pays it.
+// payment creates an order and pays it.
 func (f *flow) payment(ctx context.Context, n int) {
 	token := f.shoppers[n%len(f.shoppers)].token
 	made, ok := f.call(ctx, "POST", "/v1/orders", token, fmt.Sprintf(`{"lines":[{"sku":%q,"quantity":1}]}`, f.skus[n%len(f.skus)]), 201)
@@ -190,7 +190,7 @@ func (f *flow) payment(ctx context.Context, n int) {
 		if paid, ok = f.call(ctx, "POST", "/v1/orders/"+l.id+"/pay", token, "{}", 200, 202); !f.isLate(paid, sent) {
 			break
 		}
-		time.Sleep(time.Second) // as Retry-After says, or near it
+		time.Sleep(time.Second) // about what Retry-After says
 	}
 	switch {
 	case ok:
@@ -210,8 +210,8 @@ func (f *flow) signIn(ctx context.Context, n int) {
 	f.call(ctx, "POST", "/v1/sessions", "", fmt.Sprintf(`{"login":%q,"password":%q}`, f.shoppers[n%len(f.shoppers)].email, password), 200)
 }
 
-// call makes one call to a gateway that is ready and notes what is wrong with the answer; ok says that it has one of codes. While
-// the stream is strict nothing else is right but, where a stack has one of each, that it says in a proper way that a part is away.
+// call makes one call to a gateway that is ready and records what is wrong with the answer; ok reports whether it has one of codes. While the
+// stream is strict, nothing else is right except, in a stack with one of each, a proper answer that a part is away.
 func (f *flow) call(ctx context.Context, method, path, token, body string, codes ...int) (a answer, ok bool) {
 	base := f.gateway(ctx)
 	if base == "" {
@@ -266,7 +266,7 @@ func (f *flow) call(ctx context.Context, method, path, token, body string, codes
 	return a, ok
 }
 
-// isLate tells whether a stack of two of each put a call off because something was slow, not because it was gone.
+// isLate reports whether a stack of two of each put off a call because something was slow, not because it was gone.
 func (f *flow) isLate(a answer, sent time.Time) bool {
 	return len(f.ready) > 1 && a.code == 503 && a.header.Get("Retry-After") != "" && time.Since(sent) >= lateAfter
 }

@@ -17,13 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// jwt is a token in the making, written by hand so that it can be wrong in every way.
+// jwt is a token under construction, written by hand so that it can be wrong in every way.
 type jwt struct {
 	header, claims map[string]any
 	sign           func(signed []byte) []byte
 }
 
-// signingKey is the key that member signs with: a holder of it can make what member never would.
+// signingKey returns the key that member signs with: it can sign what member never would.
 func signingKey(t *testing.T) ed25519.PrivateKey {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(shared.Dir(), "keys/member/k1.pem"))
@@ -35,7 +35,7 @@ func signingKey(t *testing.T) ed25519.PrivateKey {
 	return key.(ed25519.PrivateKey)
 }
 
-// token gives a good token of an operator with what change does to it.
+// token returns a valid token of an operator after change was applied to it.
 func token(t *testing.T, key ed25519.PrivateKey, change func(*jwt)) string {
 	t.Helper()
 	j := jwt{
@@ -52,7 +52,7 @@ func token(t *testing.T, key ed25519.PrivateKey, change func(*jwt)) string {
 	return "Bearer " + signed + "." + encode(j.sign([]byte(signed)))
 }
 
-// forgeries are tokens that nobody may be let in by.
+// forgeries returns tokens that must not be accepted.
 func forgeries(t *testing.T) map[string]string {
 	t.Helper()
 	key := signingKey(t)
@@ -96,8 +96,10 @@ func forgeries(t *testing.T) map[string]string {
 		"unknown key id": header("kid", "k2"), "no key id": header("kid", ""), "key id is a path": header("kid", "../member/k1"),
 		"key id is a number": header("kid", 1),
 		"key of its own":     token(t, other, func(j *jwt) { j.header["jwk"] = map[string]any{"kty": "OKP", "crv": "Ed25519"} }),
-		"expired":            claim("exp", time.Now().Add(-time.Minute).Unix()), "never expires": claim("exp", nil), "exp is a word": claim("exp", "never"),
-		"not yet": claim("nbf", time.Now().Add(time.Hour).Unix()), "another audience": claim("aud", "somebody"), "no audience": claim("aud", nil),
+		"expired":            claim("exp", time.Now().Add(-time.Minute).Unix()), "never expires": claim("exp", nil),
+		"exp is a word": claim("exp", "never"),
+		"not yet":       claim("nbf", time.Now().Add(time.Hour).Unix()), "another audience": claim("aud", "somebody"),
+		"no audience":    claim("aud", nil),
 		"another issuer": claim("iss", "somebody"), "no issuer": claim("iss", nil), "nobody": claim("sub", ""), "no subject": claim("sub", nil),
 		"another role": claim("role", "root"), "no role": claim("role", nil), "many roles": claim("role", []string{"operator"}),
 	}
@@ -107,7 +109,7 @@ func forgeries(t *testing.T) map[string]string {
 	return all
 }
 
-// TestTokens is sequential: a forgery that is let in could do anything.
+// TestTokens is sequential: a forgery that is accepted could do anything.
 func TestTokens(t *testing.T) {
 	v, someone, forged := newVictim(t), shopper(t), forgeries(t)
 	stale := token(t, signingKey(t), func(*jwt) {})
@@ -129,8 +131,7 @@ func TestTokens(t *testing.T) {
 				a.token = "Bearer " + someone.token
 				a.send("a shopper").is(403, "OPERATOR_ONLY")
 			}
-			// The one that is good shows that the forgeries fail for what is wrong with them, and that a member who is
-			// gone gets a documented answer.
+			// The valid token shows that the forgeries fail for what is wrong with them, and that a member who is gone gets a documented answer.
 			a.id, a.token = "unknown", stale
 			got := a.send("good, of a member who is gone")
 			assert.NotContains(t, []string{"TOKEN_INVALID", "TOKEN_MISSING", "OPERATOR_ONLY"}, got.form.Reason)

@@ -37,7 +37,7 @@ func TestOneTrace(t *testing.T) {
 
 	trace := a.header.Get("X-Request-Id")
 	require.Regexp(t, "^[0-9a-f]{32}$", trace, "without a request id of the client's the answer names the trace")
-	rpc := func(peer, method string) map[string]int { // a call of order's to peer
+	rpc := func(peer, method string) map[string]int { // a call of order to peer
 		return map[string]int{"order checkout > order " + method: 1, "order " + method + " > " + peer + " " + method: 1}
 	}
 	want := map[string]int{
@@ -63,7 +63,8 @@ func TestOneTrace(t *testing.T) {
 		"dtm inventory.v1.StockFreeze/Confirm > inventory inventory.v1.StockFreeze/Confirm": 1,
 		"inventory inventory.v1.StockFreeze/Confirm > inventory inventory confirm":          1,
 	}
-	for peer, method := range map[string]string{"inventory": "inventory.v1.StockFreeze/Try", "credit": "credit.v1.CreditGrant/Try", "wms": "wms.v1.DeliverySlip/Try"} {
+	for peer, method := range map[string]string{"inventory": "inventory.v1.StockFreeze/Try", "credit": "credit.v1.CreditGrant/Try",
+		"wms": "wms.v1.DeliverySlip/Try"} {
 		for edge, n := range rpc(peer, method) {
 			want[edge] = n
 		}
@@ -92,7 +93,7 @@ func TestOneTrace(t *testing.T) {
 	assert.Equal(t, map[string]int{"error": 1, "done": 1}, outcomes)
 	require.NotEmpty(t, gid)
 
-	// Every line about this payment, in whatever process, has the trace, and the order and gid where the process knows them.
+	// Every log line about this payment, in every process, has the trace, and the order and gid where the process knows them.
 	var told []string
 	for _, process := range []string{"gateway", "order", "inventory", "credit", "wms", "dtm"} {
 		for _, line := range logLines(t, process) {
@@ -107,12 +108,13 @@ func TestOneTrace(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"order: decided: submit", "wms: failpoint", "wms: branch phase failed", "wms: call", "dtm: branch call failed"} {
+	for _, line := range []string{"order: decided: submit", "wms: failpoint", "wms: branch phase failed", "wms: call",
+		"dtm: branch call failed"} {
 		assert.Contains(t, told, line)
 	}
 }
 
-// TestMetrics: rate, errors and duration of every call and of every phase of a branch.
+// TestMetrics: there are metrics of rate, errors and duration of every call and of every phase of a branch.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	c := shopper(t)
@@ -140,7 +142,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// measured gives a metric of those at url: the sum over all series that have at least the labels given.
+// measured returns a metric read at url: the sum over all series that have at least the labels given.
 func measured(t testing.TB, url, metric string) float64 {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -168,7 +170,7 @@ func measured(t testing.TB, url, metric string) float64 {
 	return sum
 }
 
-// edges counts "parent > child".
+// edges counts the spans by "parent > child".
 func edges(spans []span) map[string]int {
 	names := map[string]string{}
 	for _, s := range spans {
@@ -181,7 +183,7 @@ func edges(spans []span) map[string]int {
 	return found
 }
 
-// logLines are the structured lines that a process of the shared stack has written.
+// logLines returns the structured lines that a process of the shared stack has logged.
 func logLines(t testing.TB, process string) []map[string]any {
 	t.Helper()
 	f, err := os.Open(shared.LogFile(process))

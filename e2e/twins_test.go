@@ -13,18 +13,18 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// TestTwoOfEach runs two instances of each service, of the gateway and of the coordinator. Both share the work; all of them
-// are told to stop and started again one after another in the middle of a stream of payments, and every payment is answered and
-// paid; then one of each is killed and kept away: a second later the other one does all the work, and everybody was told the truth.
+// TestTwoOfEach runs two instances of each service, of the gateway and of the coordinator. Both share the work. All of them are told to stop and
+// started again one after another in the middle of a stream of payments, and every payment is answered and paid. Then one of each is killed and
+// kept away: a second later the other one does all the work, and every answer was true.
 func TestTwoOfEach(t *testing.T) {
 	ctx := t.Context()
 	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Replicas: 2, SkipBuild: true, Env: map[string]string{
-		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", // every call comes from one address
+		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", // all calls come from one address
 		"GATEWAY_LAME_DUCK": lameDuck,
 	}})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.Down(context.Background())) })
-	// Nobody kills the database here. That it does not wait for the disk keeps a slow one from making payments late.
+	// The database is not killed here. It does not wait for the disk, so that a slow disk does not delay payments.
 	said, err := exec.CommandContext(ctx, "mariadb", "--no-defaults", "--socket="+filepath.Join(s.Dir(), "mysql", "mysql.sock"),
 		"--execute=SET GLOBAL innodb_flush_log_at_trx_commit = 0").CombinedOutput()
 	require.NoError(t, err, string(said))
@@ -42,7 +42,7 @@ func TestTwoOfEach(t *testing.T) {
 		f.requireNoProblems(t, name+" restarted")
 	}
 	f.more(t, 60)
-	requireAllCalled(t, s) // those of now, which count from 0
+	requireAllCalled(t, s) // the present processes, which count from 0
 	f.end()
 	f.requireNoProblems(t, "at the end")
 	f.requireTruth(t, twins)
@@ -51,7 +51,7 @@ func TestTwoOfEach(t *testing.T) {
 	for n, name := range ours {
 		f.more(t, 20)
 		victim := s.Instances(name)[n%2]
-		// What is under way, and what comes in the second after, may fail; what is said must be true all the same.
+		// Calls under way, and those in the second after, may fail; what they answer must still be true.
 		f.strict.Store(false)
 		require.NoError(t, s.Kill(ctx, victim))
 		time.AfterFunc(time.Second, func() { f.strict.Store(true) })
@@ -67,7 +67,7 @@ func TestTwoOfEach(t *testing.T) {
 	f.requireTruth(t, kills)
 }
 
-// requireAllCalled checks that each instance has answered calls, those for payments at the coordinator.
+// requireAllCalled requires that each instance has answered calls; at the coordinator calls for payments count.
 func requireAllCalled(t *testing.T, s *stack.Stack) {
 	t.Helper()
 	metrics := map[string][]string{
@@ -75,7 +75,7 @@ func requireAllCalled(t *testing.T, s *stack.Stack) {
 		"dtm":     {"/api/metrics", `dtm_server_process_total{api="submit",status="ok",type="grpc"}`, `dtm_branch_process_total`},
 	}
 	for _, name := range ours {
-		if name == "notify" { // nobody calls it here: it consumes
+		if name == "notify" { // it is not called here: it consumes
 			for _, instance := range s.Instances(name) {
 				assert.Eventually(t, func() bool {
 					return measured(t, s.Admin(instance)+"/metrics", `mq_consume_duration_seconds_count{group="notify-orders"}`) > 0

@@ -12,10 +12,10 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// TestDatabaseUnreachable takes the database away from one service after another, in each of the ways of outages, in the
-// middle of a stream of payments and refunds. Every answer is one of the API's and comes in time; what does not need that
-// database goes on working; from the moment the database is back what is open settles within 30 s, the books hold, every
-// order was made once, and whoever was told PAID, CANCELED or REFUNDED was told the truth.
+// TestDatabaseUnreachable takes the database away from one service after another, in each way of outages, in the middle of a stream of payments
+// and refunds. Every answer is one of the API's and comes in time; what does not need that database goes on working. From the moment the
+// database is back, what is open settles within 30 s, the books add up, every order was created once, and every shopper who was told PAID,
+// CANCELED or REFUNDED was told the truth.
 //
 // OUTAGE=20s makes each outage last that long.
 func TestDatabaseUnreachable(t *testing.T) {
@@ -24,7 +24,7 @@ func TestDatabaseUnreachable(t *testing.T) {
 	own(t, stack.Options{DatabaseVia: way.via(t)})
 	for _, c := range []struct {
 		service string
-		// works are calls that need nothing of the service: each succeeds while its database is away.
+		// works are calls that do not need the service: each succeeds while its database is away.
 		works []func(*visitor) bool
 	}{
 		{"member", []func(*visitor) bool{products, points, order, buy}},
@@ -84,7 +84,7 @@ func signIn(v *visitor) bool {
 	return v.works("sign in", 200, "POST", "/v1/sessions", map[string]any{"login": v.email, "password": password}) != nil
 }
 
-// order makes an order and cancels it.
+// order creates an order and cancels it.
 func order(v *visitor) bool {
 	made := v.makeOrder()
 	return made != nil && v.works("cancel", 200, "POST", "/v1/orders/"+made.Body.ID+"/cancel", nil) != nil

@@ -2,7 +2,7 @@
 //
 //	conserve [-demo var/demo.json] [-open 60s]
 //
-// It exits with 0 when all is well, 1 when something does not add up, and 2 when that cannot be told.
+// It exits with 0 when the books add up, 1 when they do not, and 2 when it could not find out.
 package main
 
 import (
@@ -52,14 +52,15 @@ type check struct {
 	Violations []string `json:"violations"`
 }
 
-// ask lets the stack that the file demo describes check its books.
+// ask makes the stack that the file demo describes check its books.
 func ask(ctx context.Context, demo string, open time.Duration) (report, error) {
 	c, err := operator.SignIn(ctx, demo)
 	if err != nil {
 		return report{}, err
 	}
 	var r report
-	if err := c.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/ops/conservation?open_seconds=%d", max(1, int(open.Seconds()))), nil, &r); err != nil {
+	if err := c.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/ops/conservation?open_seconds=%d", max(1, int(open.Seconds()))), nil,
+		&r); err != nil {
 		return report{}, err
 	}
 	if len(r.Checks) == 0 {
@@ -68,7 +69,7 @@ func ask(ctx context.Context, demo string, open time.Duration) (report, error) {
 	return r, nil
 }
 
-// write shows a line a check, and under it the rows that break it.
+// write writes one line for each check, and under it the rows that break it.
 func (r report) write(w io.Writer) {
 	name, number := 0, 0
 	for _, c := range r.Checks {
@@ -96,7 +97,7 @@ func (r report) write(w io.Writer) {
 	_, _ = fmt.Fprintf(w, "\n  The books do not add up: %d of %d checks found something, in %s.\n", broken, len(r.Checks), took)
 }
 
-// grouped writes n in groups of three digits.
+// grouped formats n in groups of three digits.
 func grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stackWith gives the file of a stack whose gateway answers the check with code and body.
+// stackWith returns the file of a stack whose gateway answers the check with code and body.
 func stackWith(t *testing.T, code int, body string) string {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -73,7 +73,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestNoReport: what is no report is an error, never "all is well".
+// TestNoReport: an answer that is not a report is an error, never "all is well".
 func TestNoReport(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -9,7 +9,7 @@ import (
 	"example.com/fourfold/e2e/internal/operator"
 )
 
-// replay is the next request of POST /v1/ops/replay, and what came of those before.
+// replay is the next request of POST /v1/ops/replay, and the sum of the answers so far.
 type replay struct {
 	Topic    string    `json:"topic"`
 	Group    string    `json:"group"`
@@ -58,10 +58,11 @@ func (r *replay) part(ctx context.Context, c *operator.Client) (more bool, err e
 }
 
 func (r *replay) progress() string {
-	return fmt.Sprintf("%s: %d offered: %d had their effect now, %d wait, %d were known, %d dropped", r.service, r.offered, r.effects, r.waiting, r.known, r.dropped)
+	return fmt.Sprintf("%s: %d offered: %d had their effect now, %d wait, %d were known, %d dropped", r.service, r.offered, r.effects, r.waiting,
+		r.known, r.dropped)
 }
 
-// resend is the next request of POST /v1/ops/resend, and what came of those before.
+// resend is the next request of POST /v1/ops/resend, and the sum of the answers so far.
 type resend struct {
 	Service string    `json:"service"`
 	Topic   string    `json:"topic,omitempty"`
@@ -107,7 +108,7 @@ func (r *resend) progress() string {
 	return fmt.Sprintf("%s: %d are being sent again", r.Service, r.events)
 }
 
-// span says from when to when; a zero to is now.
+// span formats a span of time; a zero to means now.
 func span(from, to time.Time) string {
 	end := "now"
 	if !to.IsZero() {

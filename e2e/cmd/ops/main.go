@@ -1,11 +1,11 @@
-// Command ops moves messages of a running stack once more, part by part until all is done. Whoever had an event does nothing the second
-// time, so each command may be repeated, also after it was interrupted.
+// Command ops makes a running stack deliver or send messages once more, part by part until all is done. A group that had an event does nothing
+// the second time, so each command may be repeated, even after it was interrupted.
 //
 //	ops replay -topic member-events -group notify-email -from 2h [-to 1h]
 //	ops resend -service order -since 2h [-until 1h] [-topic order-events]
 //
-// Times are RFC 3339, or how long ago. It exits with 0 when all is done, 1 when the stack refuses or is away, and 2 when the command line
-// is wrong.
+// Times are RFC 3339, or durations before now. It exits with 0 when all is done, 1 when the stack refuses or is away, and 2 when the command
+// line is wrong.
 package main
 
 import (
@@ -38,15 +38,15 @@ func main() {
 	}
 }
 
-// job is what is done part by part. It remembers of each answer how to go on.
+// job is work that is done part by part. It keeps from each answer how to continue.
 type job interface {
-	// missing names what the command line did not say, empty when it is complete.
+	// missing returns what the command line lacks, "" when it is complete.
 	missing() string
-	// title says what is going to be done.
+	// title says what will be done.
 	title() string
-	// part does the next one, and reports whether there are more.
+	// part does the next part and reports whether there are more.
 	part(ctx context.Context, c *operator.Client) (more bool, err error)
-	// progress says how far it has come.
+	// progress says how far the job has come.
 	progress() string
 }
 
@@ -55,7 +55,7 @@ const usage = `say what to do, such as
   make resend SERVICE=order SINCE=2h                            sends again what order sent; TOPIC=order-events only that topic's
 Times are RFC 3339, such as 2026-01-31T08:00:00Z, or how long ago, such as 90m.`
 
-// parse reads the command line. A time that is a duration is so long before now.
+// parse parses the command line. A time that is a duration means that long before now.
 func parse(args []string, now time.Time) (j job, demo string, err error) {
 	if len(args) == 0 {
 		return nil, "", errors.New(usage)
@@ -96,7 +96,7 @@ func parse(args []string, now time.Time) (j job, demo string, err error) {
 	return j, demo, nil
 }
 
-// before reads a time, or a duration before now; nothing is no time.
+// before parses a time, or a duration before now. An empty text is the zero time.
 func before(now time.Time, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -117,7 +117,7 @@ const (
 	pause    = 2 * time.Second
 )
 
-// run does all parts of j at the stack that the file demo describes, and writes a line for each.
+// run does all parts of j at the stack that the file demo describes, and writes one line for each.
 func run(ctx context.Context, demo string, j job, w io.Writer) error {
 	c, err := operator.SignIn(ctx, demo)
 	if err != nil {

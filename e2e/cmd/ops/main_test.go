@@ -19,8 +19,8 @@ import (
 
 var now = time.Date(2026, 1, 31, 8, 0, 0, 0, time.UTC)
 
-// stackWith returns the file of a stack whose gateway answers path, call after call, with answers: a body for 200, or a code and a body.
-// It checks that the n-th request has wants[n].
+// stackWith returns the file of a stack whose gateway answers calls of path with answers, one after another: a body for 200, or a code and a
+// body. It checks that the n-th request contains wants[n].
 func stackWith(t *testing.T, path string, wants, answers []string) string {
 	t.Helper()
 	var calls atomic.Int64
@@ -54,7 +54,8 @@ func stackWith(t *testing.T, path string, wants, answers []string) string {
 	return file
 }
 
-// TestReplay: part after part at the position told, over a token that has expired and a broker that is away for a moment.
+// TestReplay: a replay goes part by part from the position returned, in spite of a token that has expired and a broker that is away for a
+// moment.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	const (
@@ -79,7 +80,7 @@ func TestReplay(t *testing.T) {
 `, out.String())
 }
 
-// TestResend: until there is no more, each time up to the first call's now.
+// TestResend: a resend goes on until there is no more, each time up to the first call's now.
 func TestResend(t *testing.T) {
 	t.Parallel()
 	demo := stackWith(t, "/v1/ops/resend", []string{
@@ -100,10 +101,11 @@ func TestResend(t *testing.T) {
 `, out.String())
 }
 
-// TestRefused: what the stack refuses is not tried again, and is told in its words.
+// TestRefused: what the stack refuses is not tried again, and the error has the stack's words.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	demo := stackWith(t, "/v1/ops/replay", []string{`{"topic": "things", "group": "g", "from": "2026-01-31T07:00:00Z", "to": "2026-01-31T07:30:00Z"}`},
+	demo := stackWith(t, "/v1/ops/replay",
+		[]string{`{"topic": "things", "group": "g", "from": "2026-01-31T07:00:00Z", "to": "2026-01-31T07:30:00Z"}`},
 		[]string{`400 {"code": 400, "message": "from: at the earliest 2026-01-25T09:00:00Z"}`})
 	j, file, err := parse([]string{"replay", "-demo", demo, "-topic=things", "-group=g", "-from=1h", "-to=30m"}, now)
 	require.NoError(t, err)
@@ -112,7 +114,7 @@ func TestRefused(t *testing.T) {
 	assert.ErrorContains(t, run(t.Context(), file+"x", j, new(bytes.Buffer)), "make up")
 }
 
-// TestUsage: what is wrong with a command line, and an example of a right one.
+// TestUsage: the error says what is wrong with a command line, and gives an example of a right one.
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	for line, says := range map[string]string{

@@ -1,4 +1,4 @@
-// Package operator calls the gateway of a running stack as its operator, for commands.
+// Package operator is a client, for commands, that calls the gateway of a running stack as its operator.
 package operator
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Client is signed in. It is for one goroutine.
+// Client is signed in as the operator. It is for one goroutine.
 type Client struct {
 	gateway         string
 	login, password string
@@ -25,15 +25,15 @@ type Client struct {
 // Refusal is an answer other than 200.
 type Refusal struct {
 	Code int
-	// Message is the answer's sentence for people, or all of an answer that has none.
+	// Message is the answer's sentence for people, or the whole answer when it has none.
 	Message string
-	// RetryAfter is when a repeated call may be taken, zero when the answer does not say.
+	// RetryAfter is how long to wait before repeating the call, zero when the answer does not say.
 	RetryAfter time.Duration
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Code, r.Message) }
 
-// SignIn reads the file that `make up` wrote about its stack, and signs in as the operator it names.
+// SignIn reads the file demo, which `make up` wrote about its stack, and signs in as the operator it names.
 func SignIn(ctx context.Context, demo string) (*Client, error) {
 	var stack struct {
 		Gateway  string
@@ -48,7 +48,7 @@ func SignIn(ctx context.Context, demo string) (*Client, error) {
 	}
 	c := &Client{
 		gateway: stack.Gateway, login: stack.Operator.Login, password: stack.Operator.Password,
-		http: http.Client{Timeout: 30 * time.Second}, // longer than the gateway takes to give up
+		http: http.Client{Timeout: 30 * time.Second}, // longer than the gateway's own time-out
 	}
 	return c, c.signIn(ctx)
 }
@@ -65,8 +65,8 @@ func (c *Client) signIn(ctx context.Context) error {
 	return nil
 }
 
-// Call sends body, unless it is nil, as JSON and decodes the answer into reply. It signs in again when the token has expired. An answer
-// other than 200 is a *Refusal.
+// Call sends body, unless it is nil, as JSON and decodes the answer into reply. It signs in again when the token has expired. The error for an
+// answer other than 200 is a *Refusal.
 func (c *Client) Call(ctx context.Context, method, path string, body, reply any) error {
 	err := c.call(ctx, method, path, body, reply)
 	if refused := new(Refusal); errors.As(err, &refused) && refused.Code == http.StatusUnauthorized {
