@@ -9,13 +9,13 @@ tools   := buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-errors protoc-gen-
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo        everything up; sign-up, payment, shipment and refund shown in numbers; again: in seconds, and nothing doubles
+## make demo        everything up; sign-up, payment, shipment and refund shown in numbers; a second time in seconds, and nothing doubles
 .PHONY: demo
 demo:
 	$(local) demo $(replicas)
 
 ## make up          everything up, with members and a catalogue; REPLICAS=2 runs two of each service (of demo too)
-## make signup      sign one more shopper up: points, SMS and e-mail by message, timed
+## make signup      sign up one more shopper: points, SMS and e-mail by message, timed
 ## make pay         pay one more order, shown in numbers
 ## make ship        pay and ship one more
 ## make refund      pay and refund one more
@@ -49,14 +49,14 @@ chaos:
 	$(local) install
 	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -run TestKillEverything ./e2e
 
-## make conserve    whether the books of the running stack add up; else the rows and Error 1, or Error 2 when that cannot be told
+## make conserve    check that the books of the running stack add up: if not, the wrong rows and Error 1; Error 2 when it cannot find out
 .PHONY: conserve
 conserve:
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/conserve || exit 2
 	@bin/conserve
 
-## make replay      offer what a topic had to one group once more: TOPIC=member-events GROUP=notify-email FROM=2h, up to TO=1h or now
-## make resend      send again what a service has sent: SERVICE=order SINCE=2h, up to UNTIL=1h or now; TOPIC=order-events only of that
+## make replay      deliver a topic's past events to one group once more: TOPIC=member-events GROUP=notify-email FROM=2h, up to TO=1h or now
+## make resend      send a service's past events again: SERVICE=order SINCE=2h, up to UNTIL=1h or now; TOPIC=order-events: only that topic's
 .PHONY: replay resend
 replay resend:
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/ops || exit 2

@@ -44,8 +44,8 @@ func TestEachPartDown(t *testing.T) {
 				over := c.order(t, sku, 1) // whose stream ends at once
 				c.must(t, 200, "POST", "/v1/orders/"+over+"/cancel", nil)
 				return map[string]string{"Orders_WatchOrder": over, "Orders_GetOrder": c.order(t, sku, 1),
-					"Orders_CancelOrder": c.order(t, sku, 1),
-					"Orders_PayOrder":    c.order(t, sku, 1), "Orders_RefundOrder": paid(t, c, sku)}
+					"Orders_CancelOrder": c.order(t, sku, 1), "Orders_PayOrder": c.order(t, sku, 1),
+					"Orders_RefundOrder": paid(t, c, sku)}
 			}
 			ask := func(orders map[string]string) map[string]answer {
 				answers := map[string]answer{}

@@ -173,8 +173,7 @@ func (a attack) bodies() {
 		a.send("unknown field").refuses("surprise")
 	}
 	for _, body := range []string{"x", "{", `{"a"`, "[]", "[1]", "null", "true", "1", `"x"`, "{}{}", "{} x", "{'a': 1}", "NaN", "{\"\xff\": 1}",
-		"\x00", "\ufeff{}",
-		"<a/>", "a=1&b=2", strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 10_000), `{"": 1}`, `{"__proto__": {}}`,
+		"\x00", "\ufeff{}", "<a/>", "a=1&b=2", strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 10_000), `{"": 1}`, `{"__proto__": {}}`,
 		`{"` + strings.Repeat("x", 5000) + `": 1}`} {
 		a.body = body
 		got := a.send(fmt.Sprintf("body %.20q", body))

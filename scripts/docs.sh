@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# docs.sh fails when a page (any *.md of ours) names what is not there:
-#   - a relative link: the file, and the heading behind #;
-#   - a test or benchmark; in a row | `TestX` | `./folder` |, that folder's;
+# docs.sh fails when a page (any *.md of ours) names something that does not exist:
+#   - a relative link: the file, and the heading after #;
+#   - a test or benchmark; in a row | `TestX` | `./folder` |, one of that folder;
 #   - `make x`: a target;
 #   - law `X`, laws `X`, `Y` and `Z`: of chassis/tcc/tcclaws;
-#   - mutant `x`, mutants `x`, `y` and `z-*`: of scripts/mutants. The page must name the test, too, that the mutant turns red.
+#   - mutant `x`, mutants `x`, `y` and `z-*`: of scripts/mutants. The page must also name the test that the mutant turns red.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# ours PATTERN … gives the files that are in the repository or will be.
+# ours PATTERN … prints the files that are in the repository or will be.
 ours() {
   git ls-files -co --exclude-standard -- "$@" | sort -u | while read -r file; do
     [[ ! -e $file ]] || printf '%s\n' "$file"
@@ -22,10 +22,10 @@ wrong() { # PAGE WHAT
   failed=1
 }
 
-# "./folder TestX", one a line.
+# "./folder TestX", one per line.
 tests=$(ours '*_test.go' | xargs grep -HoE '^func (Test|Benchmark)[A-Z][A-Za-z0-9_]*' | sed -E 's#^([^:]*)/[^/:]*:func #./\1 #')
 
-# anchors PAGE gives its headings as links name them. Letters outside ASCII are left out, here and in link.
+# anchors PAGE prints its headings as links name them. Letters outside ASCII are left out, here and in link.
 anchors() { sed '/^```/,/^```/d' "$1" | sed -nE 's/^#+ +//p' | slug; }
 slug() { LC_ALL=C tr '[:upper:]' '[:lower:]' | LC_ALL=C sed 's/[^a-z0-9 _-]//g; s/ /-/g'; }
 
@@ -41,7 +41,7 @@ link() { # PAGE LINK
   fi
 }
 
-# listed WORD gives the names in "WORD `a`", "WORDs `a`, `b` and `c`".
+# listed WORD prints the names in "WORD `a`", "WORDs `a`, `b` and `c`".
 listed() { grep -oE "$1s? \`[A-Za-z0-9*-]+\`((,|,? and) \`[A-Za-z0-9*-]+\`)*" | grep -oE '`[^`]+`' | tr -d '`' | sort -u; }
 
 mutant() { # PAGE NAME
@@ -93,7 +93,7 @@ while read -r page; do
   done < <(listed mutant <<<"$text")
 done < <(ours '*.md')
 
-# A pattern above that finds nothing any more would pass everything.
+# A pattern above that no longer finds anything would pass everything.
 for kind in "${!count[@]}"; do
   [[ ${count[$kind]} -gt 0 ]] || wrong docs.sh "has found no $kind: correct it"
 done

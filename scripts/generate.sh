@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# generate.sh makes all generated code anew from the protos and the SQL. It needs the tools in bin/: `make generate`.
+# generate.sh regenerates all generated code from the protos and the SQL. It needs the tools in bin/: `make generate`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$PWD/bin

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# idle.sh [SECONDS] [DATA] shows the processor time that each process of the stack in DATA (var) takes within SECONDS (60), and how much
-# of process-compose's goes to programs that it starts, such as probes. On a stack that nobody uses this is what running costs.
+# idle.sh [SECONDS] [DATA] shows the processor time that each process of the stack in DATA (var) takes within SECONDS (60), and that of programs
+# that process-compose starts, for example probes. On a stack that is not used this is the cost of running it.
 set -euo pipefail
 seconds=${1:-60} data=$(realpath "${2:-$(dirname "$0")/../var}")
 
-# One line a process: its id, its name, and in hundredths of a second what it and what its ended children took.
+# One line per process: its id, its name, and the time that it and that its ended children took, in hundredths of a second.
 sample() {
   local environ pid name
   for environ in /proc/[0-9]*/environ; do
     pid=${environ//[!0-9]/}
     tr '\0' '\n' <"$environ" 2>/dev/null | grep -qxF "FOURFOLD_DATA=$data" || continue
     name=$(tr '\0' '\n' <"$environ" | sed -n 's/^PC_PROC_NAME=//p') || continue
-    # Behind the program's name, which may hold blanks: utime, stime, cutime, cstime are 12th to 15th.
+    # After the program's name, which may hold spaces, utime, stime, cutime and cstime are the 12th to 15th field.
     sed 's/.*) //' "/proc/$pid/stat" | awk -v pid="$pid" -v name="${name:-process-compose}" '{print pid, name, $12 + $13, $14 + $15}'
   done 2>/dev/null
 }

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # imports.sh fails when an import points the wrong way:
-#   - chassis imports no service, nothing of deploy, and of api only what is no shop's; api imports nothing of ours but itself;
-#   - nobody but chassis/mq/rocketmq knows the broker's client, its tests included;
-#   - a service imports no other service: they meet in api;
-#   - the package with a service's rules imports the standard library only, and neither context nor SQL.
+#   - chassis imports no service, nothing of deploy, and only the packages of api that are not about the shop; api imports nothing of
+#     ours but itself;
+#   - only chassis/mq/rocketmq and its tests import the broker's client;
+#   - a service imports no other service, only api;
+#   - the package with a service's rules imports only the standard library, and neither context nor SQL.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=$(cd api && GOWORK=off go list -m | sed 's#/api$##')
 services="order inventory credit wms member notify gateway"
-ours="api/access api/alert api/books api/mq" # what a chassis has protos for
-domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery member/internal/member notify/internal/notification"
+ours="api/access api/alert api/books api/mq" # the protos that belong to the chassis
+domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery \
+member/internal/member notify/internal/notification"
 
 for module in api chassis $services deploy/local deploy/rocketmq e2e; do
   (cd "$module" && GOWORK=off go list -e -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}

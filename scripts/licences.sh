@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# licences.sh fails when the work of others is in the repository without its licence, or NOTICE does not say so:
+# licences.sh fails when the work of others is in the repository without its licence, or when NOTICE does not list it:
 #   - each folder of api/third_party, each that .gitattributes calls linguist-vendored, and each with a licence in it has its line in
 #     NOTICE, "- FOLDER: WHAT; LICENCE, FILE", where FILE is in the folder and has the text of that licence;
 #   - NOTICE has no other lines of that form;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# mutants-fit.sh checks that every mutant of scripts/mutants applies to the tree, compiles, and names a test that is there. It takes seconds,
-# where mutants.sh would find that out after its tests. Mutants of different lines are compiled together.
+# mutants-fit.sh checks that every mutant of scripts/mutants applies to the tree, compiles, and names an existing test. It takes seconds, while
+# mutants.sh would find that out only by running tests. Mutants of different lines are compiled together.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/goflags.sh
@@ -11,7 +11,7 @@ git ls-files -co --exclude-standard -z | while IFS= read -rd '' file; do
 done | xargs -0 cp --parents -t "$copy"
 failed=0
 
-# compiles builds what patches touch, each package in its module; GOWORK=off for those outside of go.work.
+# compiles builds the packages that patches touch, each in its module, with GOWORK=off for modules outside go.work.
 compiles() {
   local in dirs
   for in in . $(cat "$@" | sed -n 's/^in: *//p' | sort -u); do

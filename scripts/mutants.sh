@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Proves that the tests can fail: applies each mutant of scripts/mutants to a copy of the tree, one at a time in each, and
-# demands that the test it names turns red. Usage: scripts/mutants.sh [NAME …]
+# mutants.sh [NAME …] proves that the tests can fail: it applies each mutant of scripts/mutants to a copy of the tree, one at a time in each, and
+# requires that the test it names turns red.
 #
 # A mutant is a patch with these lines on top:
-#   test: what to hand to `go test`, from the root
+#   test: the arguments of `go test`, from the root
 #   red:  the test that must fail
-#   in:   only for a module outside of go.work: its folder, from which `go test` is run instead
+#   in:   only for a module outside go.work: its folder, from which `go test` is run instead
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/goflags.sh
@@ -13,7 +13,7 @@ copies=$(mktemp -d)
 trap 'rm -rf "$copies"' EXIT
 deploy/rocketmq/fetch.sh
 
-# More than there are processors: most of a run is waiting for servers.
+# More workers than processors: a run mostly waits for servers.
 workers=3
 for ((n = 0; n < workers; n++)); do
   copy=$copies/$n
@@ -22,12 +22,12 @@ for ((n = 0; n < workers; n++)); do
   git ls-files -co --exclude-standard -z | while IFS= read -rd '' file; do
     [ ! -e "$file" ] || printf '%s\0' "$file"
   done | xargs -0 cp --parents -t "$copy"
-  # What the mutants do not change; their own programs are built in the copy.
+  # These are not changed by mutants; programs of ours are built in the copy.
   [ -x bin/process-compose ] && ln -s "$PWD/bin/process-compose" "$copy/bin/process-compose"
   ln -s "$PWD/.cache" "$copy/.cache"
 done
 
-# judge COPY NAME applies a mutant, runs its test and says what came of it; it fails when the mutant lives.
+# judge COPY NAME applies a mutant, runs its test and prints the verdict; it fails when the mutant survives.
 judge() {
   local copy=$1 name=$2 patch=$PWD/scripts/mutants/$2.patch test red in verdict rc=0
   test=$(sed -n 's/^test: //p' "$patch")
@@ -57,7 +57,7 @@ judge() {
 
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
-  # Those that bring up a stack or a broker first, so that none of them runs alone at the end.
+  # Those that bring up a stack or a broker come first, so that none of them runs alone at the end.
   long='^test: ./(e2e|deploy|chassis/mq|order/internal/(expiry|conserve)|member|notify/internal/events) '
   mapfile -t names < <(
     for patch in scripts/mutants/*.patch; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# schemathesis.sh ARGUMENT … runs schemathesis from an environment of its own in var/cache, made when it is not there or
+# schemathesis.sh ARGUMENT … runs schemathesis from an environment of its own in var/cache, which is created when it does not exist or
 # tools/schemathesis/requirements.txt changed.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)

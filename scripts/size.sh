@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# size.sh counts the lines of Go by area, as a table in Markdown: what is written by hand, tests (with the law suites and the packages
-# that only tests import), and what is generated. docs/size.md holds its output.
+# size.sh counts the lines of Go by area, as a table in Markdown: code written by hand, tests (with the law suites and the packages that only
+# tests import), and generated code. docs/size.md holds its output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 git ls-files '*.go' | while read -r file; do
@@ -18,12 +18,16 @@ done | awk '
     if (p[1] == "deploy") return "deploy/" p[2]
     return p[1]
   }
-  { a = area($3); lines[a, $1] += $2; all[$1] += $2; seen[a] = 1; if ($1 == "code") { files++; size[files] = $2; if ($2 > longest) { longest = $2; where = $3 } } }
+  {
+    a = area($3); lines[a, $1] += $2; all[$1] += $2; seen[a] = 1
+    if ($1 == "code") { files++; size[files] = $2; if ($2 > longest) { longest = $2; where = $3 } }
+  }
   END {
     print "| area | code | tests | generated |\n|---|---:|---:|---:|"
     n = 0; for (a in seen) names[++n] = a
     for (i = 1; i <= n; i++) for (j = i + 1; j <= n; j++) if (names[j] < names[i]) { t = names[i]; names[i] = names[j]; names[j] = t }
-    for (i = 1; i <= n; i++) printf "| %s | %d | %d | %d |\n", names[i], lines[names[i], "code"], lines[names[i], "test"], lines[names[i], "generated"]
+    for (i = 1; i <= n; i++)
+      printf "| %s | %d | %d | %d |\n", names[i], lines[names[i], "code"], lines[names[i], "test"], lines[names[i], "generated"]
     printf "| **all** | %d | %d | %d |\n\n", all["code"], all["test"], all["generated"]
     for (i = 1; i <= files; i++) for (j = i + 1; j <= files; j++) if (size[j] < size[i]) { t = size[i]; size[i] = size[j]; size[j] = t }
     printf "%d files of code: median %d lines, 90 %% have at most %d, the longest %d (%s). Tests to code: %.2f.\n",

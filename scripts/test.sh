@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test.sh runs all tests: each part's and the coordinator's, then those end to end. They wait for servers more than they compute, so more
-# of them run at a time than there are processors; what starts many servers is not begun all at once. The end-to-end tests are two halves
-# that take as long as each other: those that bring up a shop of their own, and those that share one.
+# test.sh runs all tests: those of each part and of the coordinator, then the end-to-end tests. They wait for servers more than they compute, so
+# more of them run at a time than there are processors; tests that start many servers do not all begin at the same time. The end-to-end tests are
+# two halves that take equally long: those that bring up a shop of their own, and those that share one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 source scripts/goflags.sh
@@ -10,8 +10,7 @@ scripts/local.sh install || exit
 own='^(TestMessages|TestDatabaseUnreachable|TestTwoOfEach)$'
 parts=$(go list -m -f '{{.Dir}}/...' | grep -v '/e2e/\.\.\.$')
 
-# Everything once, and first: two go commands at a time would compile the same twice.
-# shellcheck disable=SC2086 # packages
+# Everything is compiled once before: two go commands at a time would compile the same packages twice. shellcheck disable=SC2086 # packages
 go list -export -test -deps -f '' $parts ./e2e/... || exit
 (cd deploy/dtm && GOWORK=off go list -export -test -deps -f '' ./...) || exit
 
@@ -27,7 +26,7 @@ together() {
   done
 }
 
-# What takes longest is named first: it begins first.
+# What takes longest is named first, so that it begins first.
 together "go test -timeout 30m -p 3 ./deploy/local/... $(tr '\n' ' ' <<<"$parts")" \
   "cd deploy/dtm && GOWORK=off go test -timeout 30m ./..."
 together "go test -timeout 30m ./e2e/... -skip '$own'" "go test -timeout 30m ./e2e -run '$own'"

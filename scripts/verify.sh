@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# verify.sh checks what no test does: format, vet, lint, generated code fresh, module files tidy, direction of imports, that mutants compile, that the pages
-# name what is there, and that the work of others has its licence. `verify.sh quick` leaves out what takes long, and runs the tests that
-# need no server. Both need the tools in bin/: `make verify`, `make check`.
+# verify.sh checks what no test checks: format, vet, lint, that generated code is fresh and module files are tidy, the direction of imports, that
+# mutants compile, that pages name only what exists, and that the work of others has its licence. `verify.sh quick` leaves out what takes long,
+# and runs the tests that need no server. Both need the tools in bin/: `make verify`, `make check`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
 
-# check NAME COMMAND … shows one line, and what the command said when it failed.
+# check NAME COMMAND … prints one line, and the command's output when it failed.
 check() {
   local name=$1 start=$EPOCHREALTIME mark=✓ said
   shift
@@ -31,7 +31,7 @@ vet() {
   return $rc
 }
 
-# lint asks about the modules of the workspace together, so that what they share is looked at once.
+# lint checks the modules of the workspace together, so that shared packages are checked once.
 lint() {
   local rc=0
   bin/golangci-lint run $(go list -m -f '{{.Dir}}/...') || rc=1
@@ -41,7 +41,7 @@ lint() {
 
 protos() { cd api && ../bin/buf lint && ../bin/buf format -d --exit-code $(printf -- '--path %s ' */v1); }
 
-# fresh generates in a copy and compares with another one: the tree itself may change meanwhile.
+# fresh generates in a copy and compares it with another one: the tree itself may change meanwhile.
 fresh() {
   local copies
   copies=$(mktemp -d) && trap 'rm -rf "$copies"' RETURN
@@ -61,7 +61,7 @@ tidy() {
   return $rc
 }
 
-# alone runs the tests of the packages whose tests start no server: none of a database, a broker or Redis, and no stack.
+# alone runs the tests of the packages whose tests start no server (no database, broker or Redis) and no stack.
 alone() {
   local packages
   packages=$(go list -test -f '{{range .Deps}}{{$.ImportPath}} {{.}}

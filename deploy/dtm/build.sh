@@ -34,10 +34,12 @@ replace() {
 
 edit dtmsvr/svr.go
 replace $'\t"net"\n' $'\t"net"\n\t"os"\n'
-replace $'\t"google.golang.org/grpc/codes"\n' $'\t"example.com/fourfold/chassis/instances"\n\t"example.com/fourfold/chassis/telemetry"\n\t"google.golang.org/grpc/codes"\n'
+replace $'\t"google.golang.org/grpc/codes"\n' \
+  $'\t"example.com/fourfold/chassis/instances"\n\t"example.com/fourfold/chassis/telemetry"\n\t"google.golang.org/grpc/codes"\n'
 replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), instances.Patient(), '
 replace 'app.Run(fmt.Sprintf(":%d", conf.HTTPPort))' 'servers.HTTP(app, net.JoinHostPort(os.Getenv("HTTP_HOST"), fmt.Sprint(conf.HTTPPort)))'
-replace 'net.Listen("tcp", fmt.Sprintf(":%d", conf.GrpcPort))' 'net.Listen("tcp", net.JoinHostPort(os.Getenv("GRPC_HOST"), fmt.Sprint(conf.GrpcPort)))'
+replace 'net.Listen("tcp", fmt.Sprintf(":%d", conf.GrpcPort))' \
+  'net.Listen("tcp", net.JoinHostPort(os.Getenv("GRPC_HOST"), fmt.Sprint(conf.GrpcPort)))'
 # Without its HTTP port the coordinator would go on half alive: it could not be asked about a transaction.
 replace 'logger.Errorf("start server err: %v", err)' 'logger.FatalIfError(err)'
 replace $'\t"github.com/gin-gonic/gin"\n' $'\t"github.com/gin-gonic/gin"\n\t"example.com/fourfold/deploy/dtm/servers"\n'

@@ -18,7 +18,8 @@ new=$(mktemp -d "$home/new.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 if ! timeout 600 mvn -q -B -f pom.xml dependency:copy-dependencies -DoutputDirectory="$new/lib" >"$new/log" 2>&1; then
   tail -n 20 "$new/log" >&2
-  fail "RocketMQ's jars could not be fetched." "Is Maven's repository (or the mirror in ~/.m2/settings.xml) reachable? Then: deploy/rocketmq/fetch.sh"
+  fail "RocketMQ's jars could not be fetched." \
+    "Is Maven's repository (or the mirror in ~/.m2/settings.xml) reachable? Then: deploy/rocketmq/fetch.sh"
 fi
 mkdir -p "$new/classes/META-INF/service"
 javac -cp "$new/lib/*" -d "$new/classes" ha/NoHA.java
