@@ -10,7 +10,8 @@ scripts/local.sh install || exit
 own='^(TestMessages|TestDatabaseUnreachable|TestTwoOfEach)$'
 parts=$(go list -m -f '{{.Dir}}/...' | grep -v '/e2e/\.\.\.$')
 
-# Everything is compiled once before: two go commands at a time would compile the same packages twice. shellcheck disable=SC2086 # packages
+# Everything is compiled once before: two go commands at a time would compile the same packages twice.
+# shellcheck disable=SC2086 # packages
 go list -export -test -deps -f '' $parts ./e2e/... || exit
 (cd deploy/dtm && GOWORK=off go list -export -test -deps -f '' ./...) || exit
 

@@ -8,11 +8,11 @@ const (
 	TopicOrders     = "order-events"
 	TopicProducts   = "inventory-events"
 	TopicDeliveries = "wms-events"
-	// TopicOrderTimers wakes order at a time, and is nobody else's.
+	// TopicOrderTimers wakes order at given times. No other service uses it.
 	TopicOrderTimers = "order-timers"
 )
 
-// Topics are all topics: they are made at bring-up.
+// Topics returns all topics. They are created at bring-up.
 func Topics() []string {
 	return []string{TopicMembers, TopicOrders, TopicProducts, TopicDeliveries, alertv1.Topic, TopicOrderTimers}
 }

@@ -1,28 +1,27 @@
 -- +goose Up
--- What a service needs that publishes or consumes, in its own database.
+-- The tables that a service which publishes or consumes needs in its own database.
 
--- Events to be sent, written in the local transaction that made them true. event_id is also what a check-back asks for.
+-- Events to be sent, written in the local transaction that made them true. A check-back asks for event_id.
 CREATE TABLE mq_outbox (
   id         BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
   event_id   VARBINARY(64)  NOT NULL,
   topic      VARBINARY(127) NOT NULL,
   subject    VARBINARY(128) NOT NULL,
   event      MEDIUMBLOB     NOT NULL,
-  -- When the broker is to deliver it, at once when NULL.
+  -- When the broker must deliver it, at once when NULL.
   deliver_at DATETIME(3)    NULL,
-  -- READY: for the relay. HALF: the broker has it as a half message; the relay's too when next_at is past. SENT: the broker has it;
-  -- READY once more by a resend.
-  -- VOID: a tombstone, its local transaction did not come and may not come any more.
+  -- READY: for the relay. HALF: the broker has it as a half message; the relay's too when next_at is past. SENT: the broker has it; READY once
+  -- more by a resend. VOID: a tombstone; its local transaction did not come in time and cannot come any more.
   state      VARBINARY(8)   NOT NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   -- When it was written as HALF, if it was.
   half_at    DATETIME(3)    NULL,
-  -- How often a relay took it, which did last, and when the next may: when the lease or the pause is over.
+  -- How often a relay took it, which relay did last, and when the next may: after the lease or the pause.
   tries      INT            NOT NULL DEFAULT 0,
   owner      VARBINARY(36)  NOT NULL DEFAULT '',
   next_at    DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   last_error VARCHAR(500)   NOT NULL DEFAULT '',
-  -- Since when it is SENT or VOID.
+  -- When it became SENT or VOID.
   closed_at  DATETIME(3)    NULL,
   UNIQUE KEY event_id (event_id),
   KEY due (state, next_at),
@@ -42,7 +41,7 @@ CREATE TABLE mq_inbox (
   type       VARBINARY(64)  NOT NULL,
   subject    VARBINARY(128) NOT NULL,
   seq        BIGINT         NOT NULL,
-  -- DONE: it had its effect. OLD: dropped, a newer one of its subject had been there. WAITING: until next_at. DEAD: given up.
+  -- DONE: it had its effect. OLD: dropped, because a newer event of its subject had its effect before. WAITING: until next_at. DEAD: given up.
   state      VARBINARY(8)   NOT NULL,
   -- The event, while it is WAITING or DEAD.
   event      MEDIUMBLOB     NULL,
@@ -51,12 +50,12 @@ CREATE TABLE mq_inbox (
   waits      INT            NOT NULL DEFAULT 0,
   next_at    DATETIME(3)    NULL,
   last_error VARCHAR(2000)  NOT NULL DEFAULT '',
-  -- A line a failure, oldest first.
+  -- One line for each failure, oldest first.
   history    TEXT           NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-  -- Since when it is DONE or OLD; when it was delivered again hours after that, since then.
+  -- When it became DONE or OLD, or was delivered again hours after that.
   closed_at  DATETIME(3)    NULL,
-  -- Begins with what a trace is asked for.
+  -- Begins with event_id, by which a trace is asked for.
   UNIQUE KEY event (event_id, source, grp),
   KEY due (state, grp, next_at),
   KEY of_subject (grp, source, subject, seq),
@@ -75,14 +74,14 @@ CREATE TABLE mq_position (
   PRIMARY KEY (grp, source, subject)
 ) DEFAULT CHARSET = utf8mb4;
 
--- What is to be done later. The row decides; whatever wakes it only makes somebody look.
+-- What must be done later. The row decides; an event that wakes it only makes a process look.
 CREATE TABLE mq_timer (
   id         VARBINARY(128) NOT NULL PRIMARY KEY,
   due_at     DATETIME(3)    NOT NULL,
   event      MEDIUMBLOB     NOT NULL,
-  -- The id of the event that wakes it: what becomes of it stands in the inbox.
+  -- The id of the event that wakes it; the inbox shows what became of that.
   wake       VARBINARY(64)  NOT NULL,
-  -- ARMED, FIRED: it had its effect, CANCELED.
+  -- ARMED, FIRED (it had its effect) or CANCELED.
   state      VARBINARY(8)   NOT NULL,
   created_at DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   closed_at  DATETIME(3)    NULL,
