@@ -190,7 +190,7 @@ func TestLiveWithoutBroker(t *testing.T) {
 	assert.Equal(t, "PAID", without.next(t))
 }
 
-// The order service decides whose page it is, before anything is sent; refusals have the error form.
+// TestLiveTurnedAway tests that the order service decides whose page it is, before anything is sent, and that refusals have the error form.
 func TestLiveTurnedAway(t *testing.T) {
 	t.Parallel()
 	s := open(t, limited, func(c *config) { c.Live.PerMember = 2 })

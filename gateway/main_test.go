@@ -55,7 +55,7 @@ func startProcess(t *testing.T, env ...string) *process {
 	return p
 }
 
-// The real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
+// TestProcess tests the real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
 func TestProcess(t *testing.T) {
 	t.Parallel()
 	away := servicetest.FreeAddr(t)

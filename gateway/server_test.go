@@ -40,7 +40,7 @@ func TestThroughTheDoor(t *testing.T) {
 	assert.JSONEq(t, `{"sku":"sku-demo","name":"","price_cents":500,"sellable":98}`, a.body)
 }
 
-// The services never see a call that the gateway turns away, and the reasons are theirs.
+// TestTurnedAwayEarly tests that the services never see a call that the gateway turns away, and that the reasons are theirs.
 func TestTurnedAwayEarly(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -70,7 +70,8 @@ func TestTurnedAwayEarly(t *testing.T) {
 	assert.Equal(t, 200, s.call(t, "GET", "/v1/orders/o1", shopper, "").code)
 }
 
-// Every service is asked about its messages, with the operator's own token, and the answer has the one form.
+// TestMessagesOfAllServices tests that every service is asked about its messages, with the operator's own token, and that the answer has the one
+// form.
 func TestMessagesOfAllServices(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -147,7 +148,7 @@ func TestErrorForm(t *testing.T) {
 	assert.Equal(t, "GET, POST", s.call(t, "DELETE", "/v1/orders", token, "").header.Get("Allow"))
 }
 
-// Internal causes are for the log: the client gets the id to find them by.
+// TestInternalErrorsAreHidden tests that internal causes are only logged: the client gets the id to find them by.
 func TestInternalErrorsAreHidden(t *testing.T) {
 	t.Parallel()
 	secret := "Error 1146: Table 'shop_order.orders' doesn't exist at 10.1.2.3:3306"

@@ -30,7 +30,7 @@ import (
 	"example.com/fourfold/gateway/internal/live"
 )
 
-// Every stream, however it ended, leaves nothing running. The janitor belongs to a library and runs from its start.
+// TestMain tests that every stream, however it ended, leaves nothing running. The janitor belongs to a library and runs from its start.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/patrickmn/go-cache.(*janitor).Run"))
 }
@@ -214,7 +214,8 @@ gateway_streams_ended_total{cause="final"} 1
 `), "gateway_streams_ended_total"))
 }
 
-// Events that come twice, late or about other orders show nothing, and nothing older than what was sent is ever shown.
+// TestNeverBack tests that events that come twice, late or about other orders show nothing, and that nothing older than what was sent is ever
+// shown.
 func TestNeverBack(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -236,7 +237,7 @@ func TestNeverBack(t *testing.T) {
 	assert.Equal(t, "4 COMPLETED", p.next())
 }
 
-// What changes between the first reading and its answer is not lost.
+// TestChangeDuringTheFirstReading tests that a change between the first reading and its answer is not lost.
 func TestChangeDuringTheFirstReading(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -319,7 +320,7 @@ func TestLimits(t *testing.T) {
 	assert.Equal(t, 7, s.hub.Open())
 }
 
-// A client whose token has expired, or whose order is not theirs any more, is told so and shown nothing.
+// TestTokenExpires tests that a client whose token has expired, or whose order is not theirs any more, is told so and shown nothing.
 func TestTokenExpires(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -342,7 +343,7 @@ func TestStop(t *testing.T) {
 	assert.Equal(t, "ended", p.next())
 }
 
-// A client that does not receive what it is sent is dropped; nothing is kept for it.
+// TestSlowReader tests that a client that does not receive what it is sent is dropped, and that nothing is kept for it.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	s := open(t, func(c *live.Config) { c.Patience = 2 * time.Second })

@@ -175,7 +175,8 @@ func TestMergedPages(t *testing.T) {
 	assert.Equal(t, []string{"b-2", "b-4", "b-6"}, ids)
 }
 
-// A service that does not answer, dead or hanging, is named on each page; the others' letters are all there, in time.
+// TestUnreachable tests that a service that does not answer, dead or hanging, is named on each page, and that the others' letters are all there,
+// in time.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()
@@ -204,7 +205,7 @@ func TestUnreachable(t *testing.T) {
 	refused(t, err, 503, "TRY_LATER")
 }
 
-// A service that was away takes up its place on the next page.
+// TestServiceComesBackBetweenPages tests that a service that was away takes up its place on the next page.
 func TestServiceComesBackBetweenPages(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()
@@ -281,7 +282,7 @@ func TestOneIsAskedByItsID(t *testing.T) {
 	assert.Equal(t, "2", kerrors.FromError(err).Metadata["retry_after"])
 }
 
-// An answer about the caller is the answer; an answer about the service itself makes the service unreachable.
+// TestRefusals tests that an answer about the caller is the answer, and that an answer about the service itself makes it unreachable.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()

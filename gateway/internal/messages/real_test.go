@@ -30,7 +30,7 @@ func had(t *testing.T, db *sql.DB, group, event string, seq int64, state string,
 	require.NoError(t, err)
 }
 
-// TestRealServices: two services with databases of their own, as they serve Messages.
+// TestRealServices tests two services with databases of their own, as they serve Messages.
 func TestRealServices(t *testing.T) {
 	t.Parallel()
 	none := fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}

@@ -181,7 +181,7 @@ func do(t *testing.T, req *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Every annotated RPC of every service there and back, so that a new one is tested from its first day.
+// TestEveryRoute tests every annotated RPC of every service there and back, so that a new one is tested from its first day.
 func TestEveryRoute(t *testing.T) {
 	t.Parallel()
 	routes, err := transcode.Routes(upstream.Files()...)

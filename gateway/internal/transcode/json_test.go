@@ -96,7 +96,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Every refusal is 400 with the path of the field; for a body that is no JSON object there is no path.
+// TestDecodeRefuses tests that every refusal is 400 with the path of the field; for a body that is no JSON object there is no path.
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	for body, field := range map[string]string{
@@ -158,7 +158,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// protojson is the judge: it must read what encode writes as the same message, and decode must read what protojson writes.
+// TestJSONAgreesWithProtojson takes protojson as the judge: it must read what encode writes as the same message, and decode must read what
+// protojson writes.
 func TestJSONAgreesWithProtojson(t *testing.T) {
 	t.Parallel()
 	register(t, everything)
