@@ -229,7 +229,7 @@ func TestNeverBack(t *testing.T) {
 		require.Eventually(t, func() bool { return s.count() > before }, 5*time.Second, time.Millisecond)
 	}
 	wake()
-	s.set(2, orderv1.Order_PAID) // read from a replica that lags
+	s.set(2, orderv1.Order_PAID) // a reading that lags
 	wake()
 	wake()
 	s.set(4, orderv1.Order_COMPLETED)

@@ -142,7 +142,7 @@ type Verdict string
 
 // The verdicts.
 const (
-	// Wait for the coordinator's time-out, or the attempt ended while we looked.
+	// Wait: the coordinator's time-out is still to come, or the attempt ended while we looked.
 	Wait Verdict = "wait"
 	// Abandon the attempt: its transaction will do nothing, and the order was not touched.
 	Abandon Verdict = "abandon"
