@@ -15,14 +15,14 @@ var defaults []byte
 type config struct {
 	service.Config
 	BranchKeys string `yaml:"branch_keys"`
-	// RegistrationPoints are what a new member gets, 0 for none.
+	// RegistrationPoints are the points of a new member, 0 for none.
 	RegistrationPoints int64           `yaml:"registration_points"`
 	MySQL              mysql.Config    `yaml:"mysql"`
 	MQ                 rocketmq.Config `yaml:"mq"`
 	Keep               struct {
-		// Barrier is tcc.MinKeepBarrier at least, 0 for ever.
+		// Barrier is at least tcc.MinKeepBarrier, or 0 for ever.
 		Barrier time.Duration `yaml:"barrier"`
-		// Messages is mq.MinKeep at least, 0 for ever.
+		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`
 	} `yaml:"keep"`
 }

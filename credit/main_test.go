@@ -66,14 +66,14 @@ func TestSeedRejectsBadInput(t *testing.T) {
 	}
 }
 
-// TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
+// TestServes runs the service on ports of its own and talks to it as the gateway and order do.
 func TestServes(t *testing.T) {
 	t.Parallel()
 	dir, signer := servicetest.Keys(t)
 	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.GRPC.Timeout = 10 * time.Second
-	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
+	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -150,7 +150,7 @@ func TestServes(t *testing.T) {
 	}, 20*time.Second, 50*time.Millisecond)
 }
 
-// TestDefaults: the built-in configuration fits the struct.
+// TestDefaults tests that the built-in configuration fits the struct.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	var cfg config
@@ -164,7 +164,7 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, int64(100), cfg.RegistrationPoints)
 }
 
-// TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
+// TestOldRowsAreDeleted tests that rows that are done with and old are deleted in the background, and that the rest stays.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config

@@ -18,12 +18,12 @@ import (
 
 const usage = "usage: credit seed -member ID -points N -source SOURCE"
 
-// seedCommand is "credit seed".
+// seedCommand is the command "credit seed".
 var seedCommand = service.Command[config]{Name: "seed", Run: func(ctx context.Context, cfg config, args []string) error {
 	return seed(ctx, cfg.MySQL, args, os.Stdout)
 }}
 
-// seed adds points to a member by hand, once for each source, and writes one line about it to out. The second time nothing
+// seed adds points to a member from the command line, once for each source, and writes one line about it to out. The second time nothing
 // changes, whatever the member and the points are then.
 func seed(ctx context.Context, cfg mysql.Config, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("seed", flag.ContinueOnError)
@@ -54,7 +54,8 @@ func seed(ctx context.Context, cfg mysql.Config, args []string, out io.Writer) e
 		return err
 	}
 	if !added {
-		_, err = fmt.Fprintf(out, "%s was booked before (%d points, member %s): nothing changed\n", booked.Source, booked.Points, booked.MemberID)
+		_, err = fmt.Fprintf(out, "%s was booked before (%d points, member %s): nothing changed\n", booked.Source, booked.Points,
+			booked.MemberID)
 		return err
 	}
 	_, err = fmt.Fprintf(out, "%s: %d points added to member %s\n", booked.Source, booked.Points, booked.MemberID)

@@ -24,7 +24,7 @@ type config struct {
 	// Upstreams are the gRPC addresses of the services, by name; lists where several instances run.
 	Upstreams map[string]string `yaml:"upstreams"`
 	Messages  struct {
-		// Timeout is how long each service may take to tell of its messages.
+		// Timeout bounds each service's answer about its messages.
 		Timeout time.Duration `yaml:"timeout"`
 	} `yaml:"messages"`
 	MQ     rocketmq.Config `yaml:"mq"`

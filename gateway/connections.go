@@ -20,7 +20,7 @@ import (
 // connections are to the services behind the gateway, by name.
 type connections map[string]*grpc.ClientConn
 
-// connect needs an address of each service, and of no other. It does not need them to answer yet.
+// connect dials the services. It needs an address of each, and of no other; the services need not answer yet.
 func connect(addrs map[string]string) (connections, error) {
 	c := connections{}
 	for _, s := range upstream.Services() {
@@ -50,7 +50,7 @@ func (c connections) close() {
 	}
 }
 
-// attach lets svc be ready when those services are that are not aside, and close the connections.
+// attach makes svc ready when all services are that are not Aside, and lets it close the connections.
 func (c connections) attach(svc *service.Service) {
 	svc.OnClose(c.close)
 	for _, s := range upstream.Services() {
@@ -60,7 +60,7 @@ func (c connections) attach(svc *service.Service) {
 	}
 }
 
-// upstreams are what transcode serves: each service's own RPCs, and Messages of all of them together, each asked for patience at most.
+// upstreams returns what transcode serves: each service's own RPCs, and Messages of all of them together, each asked for at most patience.
 func (c connections) upstreams(patience time.Duration, log *slog.Logger) []transcode.Upstream {
 	var (
 		all   []transcode.Upstream
@@ -73,7 +73,8 @@ func (c connections) upstreams(patience time.Duration, log *slog.Logger) []trans
 	return append(all, transcode.Upstream{File: upstream.Messages(), Conn: messages.New(asked, patience, log)})
 }
 
-// streams are those of order events: svc follows what the broker tells, and they read their orders.
+// streams returns the streams of order events. The broker's events, which svc follows, wake them, and they read their orders from the order
+// service.
 func (c config) streams(svc *service.Service, conns connections) (*live.Streams, error) {
 	broker, err := rocketmq.Dial(svc.Name(), c.MQ)
 	if err != nil {

@@ -20,8 +20,8 @@ func limited(c *config) {
 	c.Limits.Strangers = limit.Rate{PerSecond: 1, Burst: 3}
 }
 
-// drain makes n calls. It fails unless those that pass are the burst, and one more for each second that this took. It gives
-// the last refusal.
+// drain makes n calls. It fails the test unless the calls that pass are the burst, and one more for each second that this took. It returns the
+// last refusal.
 func (s *stage) drain(t *testing.T, n, burst int, method, path, token, body string) (last said) {
 	t.Helper()
 	start, passed := time.Now(), 0
@@ -51,7 +51,7 @@ func TestLimitsOfMembersAndStrangers(t *testing.T) {
 
 	credentials := `{"login":"a@example.com","password":"wrong"}`
 	s.drain(t, 13, 3, "POST", "/v1/sessions", "", credentials)
-	s.drain(t, 13, 0, "POST", "/v1/sessions", s.token(t, "m3", identity.Shopper), credentials) // whoever is signed in
+	s.drain(t, 13, 0, "POST", "/v1/sessions", s.token(t, "m3", identity.Shopper), credentials) // even for callers who are signed in
 	assert.Equal(t, 200, s.call(t, "GET", "/v1/products/x", "", "").code, "looking at products is not counted with sign-in")
 }
 
@@ -68,7 +68,7 @@ func TestForwardedForIsNotTrusted(t *testing.T) {
 			t.Parallel()
 			s := open(t, limited, func(c *config) { c.HTTP.TrustForwardedFor = trust })
 			start, refused := time.Now(), 0
-			for i := range 30 { // each from another address, if one believes it
+			for i := range 30 { // each claims another address
 				if s.call(t, "GET", "/v1/products/x", "", "", "X-Forwarded-For", fmt.Sprint("192.0.2.", i)).code == 429 {
 					refused++
 				}

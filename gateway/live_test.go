@@ -74,7 +74,7 @@ func watch(t *testing.T, url, token string) *page {
 	return p
 }
 
-// next gives the next state, within some seconds.
+// next returns the next state, within some seconds.
 func (p *page) next(t *testing.T) string {
 	t.Helper()
 	select {
@@ -86,7 +86,7 @@ func (p *page) next(t *testing.T) string {
 	return ""
 }
 
-// follow lets s hear what the broker has, and gives what publishes an event of o1.
+// follow lets stages follow the broker's events, and returns a function that publishes an event of o1.
 func follow(t *testing.T, server *rocketmqtest.Server, stages ...*stage) (publish func(version int64, kind string) error) {
 	t.Helper()
 	server.Create(t, eventv1.TopicOrders)
@@ -101,11 +101,12 @@ func follow(t *testing.T, server *rocketmqtest.Server, stages ...*stage) (publis
 	}
 	broker := server.Dial(t)
 	return func(version int64, kind string) error {
-		return broker.Publish(t.Context(), eventv1.TopicOrders, mq.Event{ID: mq.NewID(), Source: "/order", Type: kind, Subject: "o1", Sequence: version})
+		return broker.Publish(t.Context(), eventv1.TopicOrders,
+			mq.Event{ID: mq.NewID(), Source: "/order", Type: kind, Subject: "o1", Sequence: version})
 	}
 }
 
-// TestLive: pages at two gateways show each state once and in order, while events come again and again and out of order, and nothing but
+// TestLive tests that pages at two gateways show each state once and in order while events come repeatedly and out of order, and nothing but
 // events tells the gateways.
 func TestLive(t *testing.T) {
 	t.Parallel()
@@ -123,7 +124,7 @@ func TestLive(t *testing.T) {
 		}
 	}
 	order.set(2, orderv1.Order_PAID)
-	// A gateway hears what comes after it began to listen: the first event is repeated until all have.
+	// A gateway receives only what comes after it began to listen: the first event is repeated until all have it.
 	shown := make(map[*page]bool)
 	require.Eventually(t, func() bool {
 		require.NoError(t, publish(2, eventv1.TypeOrderPaid))
@@ -159,7 +160,7 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// TestLiveWithoutBroker: while the broker is away the backstop shows what happens; when it is back, events do again.
+// TestLiveWithoutBroker tests that the backstop shows changes while the broker is away, and events do again when it is back.
 func TestLiveWithoutBroker(t *testing.T) {
 	t.Parallel()
 	server, err := rocketmqtest.Start()
@@ -189,7 +190,7 @@ func TestLiveWithoutBroker(t *testing.T) {
 	assert.Equal(t, "PAID", without.next(t))
 }
 
-// Whose page it is decides the order service, before anything is sent, in the error form.
+// TestLiveTurnedAway tests that the order service decides whose page it is, before anything is sent, and that refusals have the error form.
 func TestLiveTurnedAway(t *testing.T) {
 	t.Parallel()
 	s := open(t, limited, func(c *config) { c.Live.PerMember = 2 })
@@ -228,7 +229,7 @@ func TestLiveTurnedAway(t *testing.T) {
 	assert.Equal(t, 503, s.call(t, "GET", path, s.token(t, "m3", identity.Shopper), "").code)
 }
 
-// TestLiveOutlivesTimeouts: a stream is no call that takes too long.
+// TestLiveOutlivesTimeouts tests that a stream does not count as a call that takes too long.
 func TestLiveOutlivesTimeouts(t *testing.T) {
 	t.Parallel()
 	s := open(t, func(c *config) { c.HTTP.Timeout = 300 * time.Millisecond })
@@ -248,7 +249,7 @@ func TestLiveOutlivesTimeouts(t *testing.T) {
 	assert.Equal(t, "CANCELED", p.next(t))
 }
 
-// TestStopUnderStreams: open pages do not hold up a stop, though the broker has never been there.
+// TestStopUnderStreams tests that open pages do not delay a stop, though the broker was never there.
 func TestStopUnderStreams(t *testing.T) {
 	t.Parallel()
 	g := startProcess(t, "GATEWAY_LAME_DUCK=3s", "REDIS_ADDR="+redistest.Start(t).Addr)

@@ -1,5 +1,5 @@
-// Command gateway is the only public door: HTTP/JSON in front of the services' gRPC, with authentication, limits and the
-// API's description. It keeps no state of its own.
+// Command gateway is the only public door: HTTP/JSON in front of the services' gRPC, with authentication, limits and the API's description. It
+// keeps no state of its own.
 package main
 
 import (

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	rocketmqtest.Main(m)
 }
 
-// process is a gateway in a process of its own, before a shop in this one.
+// process is a gateway in a process of its own, in front of a shop in this one.
 type process struct {
 	cmd          *exec.Cmd
 	front, admin string
@@ -35,7 +35,7 @@ type process struct {
 	log          *log
 }
 
-// startProcess starts one with env on top of its configuration.
+// startProcess starts a gateway with env on top of its configuration.
 func startProcess(t *testing.T, env ...string) *process {
 	t.Helper()
 	keys, signer := servicetest.Keys(t)
@@ -55,7 +55,7 @@ func startProcess(t *testing.T, env ...string) *process {
 	return p
 }
 
-// The real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
+// TestProcess tests the real process with its built-in configuration and the environment: ready only with its services, metrics, orderly stop.
 func TestProcess(t *testing.T) {
 	t.Parallel()
 	away := servicetest.FreeAddr(t)

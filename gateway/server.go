@@ -37,13 +37,13 @@ type parts struct {
 	limiter   *limit.Limiter
 	metrics   prometheus.Registerer
 	upstreams []transcode.Upstream
-	// streams are of order events.
+	// streams are the streams of order events.
 	streams *live.Streams
-	// stopping tells that the process will end soon.
+	// stopping reports whether the process will end soon.
 	stopping func() bool
 }
 
-// newServer makes the public HTTP server. Whatever it answers that is not a success has the error form.
+// newServer returns the public HTTP server. All its answers that are not a success have the error form.
 func newServer(cfg config, p parts) (*khttp.Server, error) {
 	measured, err := measure(p.metrics)
 	if err != nil {
@@ -88,8 +88,8 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 	return srv, docs.Register(router, openapi.YAML)
 }
 
-// traced begins a trace with each call of the API. A caller from outside cannot choose its ids: the trace that he says he
-// belongs to is linked.
+// traced begins a trace with each call of the API. A caller from outside cannot choose its ids: the trace that the caller claims to belong to is
+// only linked.
 func traced(next http.Handler) http.Handler {
 	return otelhttp.NewHandler(next, "call",
 		otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return true }),
@@ -97,15 +97,15 @@ func traced(next http.Handler) http.Handler {
 		otelhttp.WithMeterProvider(noop.NewMeterProvider())) // measure counts, by RPC
 }
 
-// arrived keeps the context without cfg.HTTP.Timeout for the calls that last.
+// arrived keeps the context without cfg.HTTP.Timeout for calls that last.
 func arrived(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(service.Arrived(r.Context())))
 	})
 }
 
-// leave closes each client's connection behind its next answer when the process will end soon: a client that keeps connections
-// would otherwise send a call just when they are closed.
+// leave closes each client's connection after its next answer when the process will end soon. A client that keeps connections could otherwise
+// send a call just when they are closed.
 func leave(stopping func() bool) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,8 +117,8 @@ func leave(stopping func() bool) func(http.Handler) http.Handler {
 	}
 }
 
-// onlyClean answers by nothing where the path has an empty segment, "." or "..", as an id that is left out makes it. The router would
-// redirect such a call, and clients follow by a GET of something else.
+// onlyClean answers 404 to a path with an empty segment, "." or ".." (a missing id makes one). The router would redirect it, and clients would
+// GET something else.
 func onlyClean(nothing http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -135,8 +135,8 @@ func onlyClean(nothing http.Handler) func(http.Handler) http.Handler {
 	}
 }
 
-// admit turns away, before the request is read, who calls too often (429) and who may not make this call (401, 403): the
-// services check the token again, here it keeps useless work from them and tells whose call it is.
+// admit turns away, before the request is read, callers that call too often (429) or may not make the call (401, 403). The services check the
+// token again; checking it here saves them useless work and tells whose call it is.
 func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) middleware.Middleware {
 	return func(next middleware.Handler) middleware.Handler {
 		return func(ctx context.Context, req any) (any, error) {

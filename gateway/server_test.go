@@ -32,14 +32,15 @@ func TestThroughTheDoor(t *testing.T) {
 	assert.Equal(t, 201, a.code)
 	assert.Equal(t, "application/json", a.header.Get("Content-Type"))
 	assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
-	assert.JSONEq(t, `{"id":"o1","status":"CREATED","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":"m1","version":0}`, a.body)
+	assert.JSONEq(t,
+		`{"id":"o1","status":"CREATED","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":"m1","version":0}`, a.body)
 
 	a = s.call(t, "GET", "/v1/products/sku-demo", "", "")
 	assert.Equal(t, 200, a.code)
 	assert.JSONEq(t, `{"sku":"sku-demo","name":"","price_cents":500,"sellable":98}`, a.body)
 }
 
-// Whom the gateway turns away the services never see, and the reasons are theirs.
+// TestTurnedAwayEarly tests that the services never see a call that the gateway turns away, and that the reasons are theirs.
 func TestTurnedAwayEarly(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -57,7 +58,7 @@ func TestTurnedAwayEarly(t *testing.T) {
 		{"GET", "/v1/products/x", "garbage", 401, "TOKEN_INVALID"},
 		{"PUT", "/v1/ops/warehouse", shopper, 403, "OPERATOR_ONLY"},
 		{"PUT", "/v1/ops/warehouse", "", 401, "TOKEN_MISSING"},
-		// Before the body is looked at.
+		// Before the body is read.
 		{"POST", "/v1/orders", "", 401, "TOKEN_MISSING"},
 	} {
 		a := s.call(t, c.method, c.path, c.token, `{"nonsense":`)
@@ -69,7 +70,8 @@ func TestTurnedAwayEarly(t *testing.T) {
 	assert.Equal(t, 200, s.call(t, "GET", "/v1/orders/o1", shopper, "").code)
 }
 
-// Every service is asked about its messages, with the operator's own token, and answers in the one form.
+// TestMessagesOfAllServices tests that every service is asked about its messages, with the operator's own token, and that the answer has the one
+// form.
 func TestMessagesOfAllServices(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -93,7 +95,8 @@ func TestMessagesOfAllServices(t *testing.T) {
 	a = s.call(t, "POST", "/v1/ops/resend", operator, `{"service":"nobody","since":"2026-11-29T00:00:00Z"}`)
 	assert.Equal(t, 404, a.code)
 	assert.Equal(t, "SERVICE_NOT_FOUND", a.Reason)
-	for path, body := range map[string]string{"/v1/ops/replay": `{"topic":"t","group":"g","from":"yesterday"}`, "/v1/ops/resend": `{"service":"order","since":17}`} {
+	for path, body := range map[string]string{"/v1/ops/replay": `{"topic":"t","group":"g","from":"yesterday"}`,
+		"/v1/ops/resend": `{"service":"order","since":17}`} {
 		assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", path, s.token(t, "m1", identity.Shopper), body).Reason)
 		a = s.call(t, "POST", path, operator, body)
 		assert.Equal(t, 400, a.code)
@@ -145,7 +148,7 @@ func TestErrorForm(t *testing.T) {
 	assert.Equal(t, "GET, POST", s.call(t, "DELETE", "/v1/orders", token, "").header.Get("Allow"))
 }
 
-// What went wrong inside is for the log: the client gets the id to find it by.
+// TestInternalErrorsAreHidden tests that internal causes are only logged: the client gets the id to find them by.
 func TestInternalErrorsAreHidden(t *testing.T) {
 	t.Parallel()
 	secret := "Error 1146: Table 'shop_order.orders' doesn't exist at 10.1.2.3:3306"
@@ -184,7 +187,7 @@ func TestPanicIsAnInternalError(t *testing.T) {
 	logged := &log{}
 	srv, err := newServer(cfg, parts{
 		log: slog.New(slog.NewTextHandler(logged, nil)), verifier: identity.NewVerifier(nil), metrics: prometheus.NewRegistry(),
-		limiter:   nil, // what panics
+		limiter:   nil, // panics when used
 		stopping:  func() bool { return false },
 		upstreams: []transcode.Upstream{{File: upstream.Files()[1]}},
 		streams:   &live.Streams{},
@@ -225,11 +228,12 @@ func TestServiceDownAndBack(t *testing.T) {
 	assert.Equal(t, 503, a.code)
 	assert.Contains(t, a.Message, "may have happened or not")
 
-	for range 3 { // the connection is lost, dials in vain, and rests
+	for range 3 { // the connection is lost, redials fail, and back off
 		require.Equal(t, 503, s.call(t, "GET", "/v1/products/x", "", "").code)
 	}
 	s.shop.start(t)
-	assert.Eventually(t, func() bool { return s.call(t, "GET", "/v1/products/x", "", "").code == 200 }, 700*time.Millisecond, 50*time.Millisecond,
+	assert.Eventually(t, func() bool { return s.call(t, "GET", "/v1/products/x", "", "").code == 200 }, 700*time.Millisecond,
+		50*time.Millisecond,
 		"a service that is back is used at once, not after gRPC's own pause")
 }
 

@@ -40,7 +40,7 @@ import (
 	"example.com/fourfold/gateway/internal/upstream"
 )
 
-// shop stands for the services: their interfaces, behind the same middleware as the real ones.
+// shop stands in for the services: their interfaces, behind the same middleware as the real ones.
 type shop struct {
 	memberv1.UnimplementedMembersServer
 	inventoryv1.UnimplementedCatalogueServer
@@ -118,7 +118,7 @@ type stage struct {
 	told chan struct{}
 }
 
-// open sets a stage; the limits are off unless change sets them.
+// open starts a stage; the limits are off unless change sets them.
 func open(t *testing.T, change ...func(*config)) *stage {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -129,13 +129,13 @@ func open(t *testing.T, change ...func(*config)) *stage {
 
 	var cfg config
 	cfg.HTTP.Timeout = 10 * time.Second
-	// Nothing is looked at that was not told.
+	// Streams read nothing unless an event tells them to.
 	cfg.Live = live.Config{Backstop: time.Hour, Heartbeat: time.Hour,
 		Patience: 5 * time.Second, PerMember: 5, Total: 1000}
 	for _, c := range change {
 		c(&cfg)
 	}
-	// Patient, so that a busy machine does not look like a Redis that is away.
+	// A long timeout, so that a busy machine does not look like a Redis that is away.
 	rdb := limit.Open(limit.Config{Addr: s.redis.Addr, Timeout: 5 * time.Second})
 	t.Cleanup(func() { _ = rdb.Close() })
 	logger := slog.New(telemetry.Handler(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
@@ -214,7 +214,7 @@ func (s *stage) token(t *testing.T, member string, role identity.Role) string {
 	return token
 }
 
-// said is what the gateway said.
+// said is an answer of the gateway.
 type said struct {
 	code   int
 	header http.Header

@@ -17,8 +17,8 @@ import (
 	"example.com/fourfold/gateway/internal/limit/redistest"
 )
 
-// TestStop: a gateway that is told to stop says so to the load balancer and goes on serving for a while, with an end to each
-// connection; then it takes no calls, and answers the one under way before it ends.
+// TestStop tests that a gateway that is told to stop says so to the load balancer and goes on serving for a while, ending each connection; then
+// it accepts no calls, and answers the one under way before it ends.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	g := startProcess(t, "GATEWAY_LAME_DUCK=700ms", "REDIS_ADDR="+redistest.Start(t).Addr)
@@ -39,7 +39,8 @@ func TestStop(t *testing.T) {
 		assert.NoError(t, err, path)
 		return resp, string(body)
 	}
-	require.Eventually(t, func() bool { resp, _ := get("/readyz"); return resp != nil && resp.StatusCode == 200 }, 10*time.Second, 20*time.Millisecond, g.log)
+	require.Eventually(t, func() bool { resp, _ := get("/readyz"); return resp != nil && resp.StatusCode == 200 }, 10*time.Second,
+		20*time.Millisecond, g.log)
 	product, _ := get("/v1/products/sku-demo")
 	require.Equal(t, 200, product.StatusCode)
 	require.False(t, product.Close)
@@ -50,7 +51,8 @@ func TestStop(t *testing.T) {
 	<-begun
 	require.NoError(t, g.cmd.Process.Signal(syscall.SIGTERM))
 	told := time.Now()
-	require.Eventually(t, func() bool { resp, _ := get("/readyz"); return resp != nil && resp.StatusCode == 503 }, time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { resp, _ := get("/readyz"); return resp != nil && resp.StatusCode == 503 }, time.Second,
+		5*time.Millisecond)
 	_, body := get("/readyz")
 	assert.JSONEq(t, `{"ready":false,"failed":{"running":"is stopping"}}`, body)
 	for range 3 {

@@ -18,9 +18,9 @@ type config struct {
 	MySQL      mysql.Config    `yaml:"mysql"`
 	MQ         rocketmq.Config `yaml:"mq"`
 	Keep       struct {
-		// Barrier is tcc.MinKeepBarrier at least, 0 for ever.
+		// Barrier is at least tcc.MinKeepBarrier, or 0 for ever.
 		Barrier time.Duration `yaml:"barrier"`
-		// Messages is mq.MinKeep at least, 0 for ever.
+		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`
 	} `yaml:"keep"`
 }

@@ -1,5 +1,5 @@
-// Command inventory owns the catalogue and its stock, is a participant of the payment and refund transactions, and publishes what becomes
-// of a product.
+// Command inventory owns the catalogue and its stock, is a participant of the payment and refund transactions, and publishes changes of
+// products.
 package main
 
 import (

@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// TestServes runs the service on ports of its own and speaks to it as order and the coordinator do: an order is paid and refunded.
+// TestServes runs the service on ports of its own and talks to it as order and the coordinator do: an order is paid and refunded.
 func TestServes(t *testing.T) {
 	t.Parallel()
 	var cfg config
@@ -125,7 +125,7 @@ func TestServes(t *testing.T) {
 	require.Equal(t, "100 0 0\n--\nRETURNED\n--\n", books())
 }
 
-// TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
+// TestOldRowsAreDeleted tests that rows that are done with and old are deleted in the background, and that the rest stays.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config

@@ -24,7 +24,7 @@ import (
 	"example.com/fourfold/member/internal/password"
 )
 
-// environment is cfg as the command reads it.
+// environment returns cfg as the command reads it.
 func environment(cfg config) []string {
 	return append(os.Environ(),
 		"MEMBER_TEST_COMMAND=1",
@@ -59,7 +59,7 @@ func start(t *testing.T, env []string) *process {
 	return p
 }
 
-// terminate stops the process as an operator does, and gives all it wrote.
+// terminate stops the process as an operator does, and returns all that it wrote.
 func (p *process) terminate(t *testing.T) string {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
@@ -124,7 +124,8 @@ func TestSeed(t *testing.T) {
 		"short password": {"short", operator("new@example.com"), "8 to 128"},
 		"phone taken":    {"correct horse", operator("new@example.com"), "belongs to another member"},
 		"not an email":   {"correct horse", operator("new"), "email"},
-		"unknown role":   {"correct horse", []string{"-role", "admin", "-login", "a@example.com", "-phone", "+8613800138009", "-name", "A"}, "role"},
+		"unknown role": {"correct horse", []string{"-role", "admin", "-login", "a@example.com", "-phone", "+8613800138009", "-name", "A"},
+			"role"},
 		"other role": {"correct horse", []string{"-login", "operator@example.com", "-phone", "+8613800138000", "-name", "A"},
 			"is there already as operator"},
 		"stray word":   {"correct horse", []string{"now"}, `"now"`},
@@ -137,7 +138,7 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// TestSeedsAtOnce: on an empty database, also the migration is run by one of them only.
+// TestSeedsAtOnce tests concurrent seeds: on an empty database only one of them runs the migration.
 func TestSeedsAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
@@ -157,7 +158,7 @@ func TestSeedsAtOnce(t *testing.T) {
 	}
 }
 
-// TestDatabaseAway: while the database is gone the answer is 503 without its reasons, and afterwards all is as before.
+// TestDatabaseAway tests that the answer is 503 without its reasons while the database is gone, and that afterwards all is as before.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
 	server, err := mysqltest.Start()

@@ -21,7 +21,7 @@ type config struct {
 	MySQL      mysql.Config    `yaml:"mysql"`
 	MQ         rocketmq.Config `yaml:"mq"`
 	Keep       struct {
-		// Messages is mq.MinKeep at least, 0 for ever.
+		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`
 	} `yaml:"keep"`
 }
@@ -34,7 +34,7 @@ func (c config) check() error {
 	return nil
 }
 
-// loadSigner reads the signing key, and fails when the services would not accept what it signs.
+// loadSigner reads the signing key. It fails when the services would not accept what the key signs.
 func loadSigner(cfg config) (*identity.Signer, error) {
 	signer, err := identity.LoadSigner(cfg.SigningKey)
 	if err != nil {

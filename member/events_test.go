@@ -18,8 +18,8 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// TestSignUpIsPublished: an event for each member, none for who was refused. While the broker is gone or hangs people sign up all the
-// same, and their events come when it is back.
+// TestSignUpIsPublished tests that there is an event for each member and none for a refused sign-up. While the broker is gone or hangs, sign-ups
+// succeed, and their events come when it is back.
 func TestSignUpIsPublished(t *testing.T) {
 	t.Parallel()
 	server, err := rocketmqtest.Start()
@@ -48,7 +48,8 @@ func TestSignUpIsPublished(t *testing.T) {
 	}
 	first := signUp("ann", 0)
 	assert.Equal(t, "HALF 1\n--\n", states(), "by a transactional message")
-	_, err = members.SignUp(ctx, &memberv1.SignUpRequest{Phone: "+8613800138001", Email: "ann@example.com", Name: "x", Password: "correct horse"})
+	_, err = members.SignUp(ctx,
+		&memberv1.SignUpRequest{Phone: "+8613800138001", Email: "ann@example.com", Name: "x", Password: "correct horse"})
 	require.True(t, memberv1.IsMemberExists(err), "%v", err)
 
 	server.Kill()

@@ -1,4 +1,4 @@
-// Command member owns accounts and signs access tokens. "member seed" makes one account from the command line.
+// Command member owns accounts and signs access tokens. "member seed" creates one account from the command line.
 package main
 
 import (

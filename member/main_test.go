@@ -28,7 +28,7 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// TestMain is also the command itself, for the tests that start it as a process.
+// TestMain also runs the command itself, for the tests that start it as a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("MEMBER_TEST_COMMAND") != "" {
 		main()
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	rocketmqtest.Main(m)
 }
 
-// keys writes a new key pair and gives the private key's file and the public keys' folder.
+// keys writes a new key pair and returns the private key's file and the public keys' folder.
 func keys(t *testing.T) (signingKey, identityKeys string) {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -57,7 +57,7 @@ func keys(t *testing.T) (signingKey, identityKeys string) {
 	return signingKey, identityKeys
 }
 
-// testConfig is the built-in configuration with addresses, keys and a database of the test's own.
+// testConfig returns the built-in configuration with addresses, keys and a database of the test's own.
 func testConfig(t *testing.T) config {
 	t.Helper()
 	var cfg config
@@ -65,7 +65,7 @@ func testConfig(t *testing.T) config {
 	cfg.GRPC.Addr, cfg.Admin.Addr = servicetest.FreeAddr(t), servicetest.FreeAddr(t)
 	cfg.SigningKey, cfg.IdentityKeys = keys(t)
 	cfg.MySQL.DSN = mysqltest.DSN(t)
-	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
+	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
 	return cfg
 }
 
@@ -182,7 +182,7 @@ func TestStartFailsWithARemedy(t *testing.T) {
 	}
 }
 
-// TestNoSecretsInTheLog: at the most talkative level, neither passwords nor tokens are written anywhere.
+// TestNoSecretsInTheLog tests that neither passwords nor tokens are logged at the most verbose level.
 func TestNoSecretsInTheLog(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)

@@ -20,13 +20,13 @@ import (
 	"example.com/fourfold/member/migrations"
 )
 
-// seedCommand is "member seed". The password is not an argument: those are shown in lists of processes.
+// seedCommand is the command "member seed". The password is not an argument, because lists of processes show arguments.
 var seedCommand = service.Command[config]{Name: "seed", Run: func(ctx context.Context, cfg config, args []string) error {
 	return seed(ctx, cfg, args, os.Getenv("SEED_PASSWORD"), os.Stdout)
 }}
 
-// seed makes the member that args describe, unless one with this email is there already, and writes the member's id to out as
-// its only line. A member who is there is left as is, also the password; one with another role is an error.
+// seed creates the member that args describe, unless one with this email exists, and writes the member's id to out as its only line. A member
+// that exists is left unchanged, the password too; one with another role is an error.
 func seed(ctx context.Context, cfg config, args []string, secret string, out io.Writer) error {
 	flags := flag.NewFlagSet("member seed", flag.ExitOnError)
 	role := flags.String("role", string(member.Shopper), "shopper or operator")
@@ -68,7 +68,7 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 	return err
 }
 
-// ensure gives the member who has m's email, which is m when there was none. Nothing is published: who is seeded is nobody who signed up.
+// ensure returns the member who has m's email, which is m when there was none. Nothing is published: a seeded member did not sign up.
 func ensure(ctx context.Context, db *sql.DB, m member.Member, secret string) (member.Member, error) {
 	members, login := store.NewStore(db), member.Login{Email: m.Email}
 	found, _, err := members.ByLogin(ctx, login)

@@ -40,20 +40,20 @@ type config struct {
 	Stale          time.Duration `yaml:"stale"`
 	Sender         sender.Times  `yaml:"sender"`
 	Keep           struct {
-		// Messages is mq.MinKeep at least, 0 for ever.
+		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`
-		// Notifications is how long a notification is kept when it is closed, and a message in the inbox.
+		// Notifications is how long a closed notification and a message in the inbox are kept.
 		Notifications time.Duration `yaml:"notifications"`
 	} `yaml:"keep"`
 }
 
-// settings are what the configuration stands for.
+// settings are the values that the configuration names.
 type settings struct {
 	operators  []string
 	email, sms sender.Provider
 }
 
-// settings checks the configuration and names all that is wrong with it. demo is the provider for demonstrations.
+// settings checks the configuration. Its error names all that is wrong. demo is the provider for demonstrations.
 func (c config) settings(demo store.Inbox) (s settings, err error) {
 	var operators, email, sms error
 	s.operators, operators = c.operators()
@@ -62,7 +62,7 @@ func (c config) settings(demo store.Inbox) (s settings, err error) {
 	return s, errors.Join(c.checkTimes(), operators, email, sms)
 }
 
-// checkTimes refuses those under which two senders would have the same notification at once.
+// checkTimes refuses times under which two senders would have the same notification at once.
 func (c config) checkTimes() error {
 	t := c.Sender
 	switch {
@@ -74,7 +74,7 @@ func (c config) checkTimes() error {
 	return nil
 }
 
-// retention is what is deleted when it is old.
+// retention returns what is deleted when it is old.
 func (c config) retention() []mysql.Retention {
 	return []mysql.Retention{
 		{Table: "notification", Column: "closed_at", Keep: c.Keep.Notifications},
@@ -82,7 +82,7 @@ func (c config) retention() []mysql.Retention {
 	}
 }
 
-// operators are the addresses that alerts go to.
+// operators returns the addresses that alerts go to.
 func (c config) operators() ([]string, error) {
 	var all []string
 	for address := range strings.SplitSeq(c.OperatorsEmail, ",") {
@@ -97,7 +97,7 @@ func (c config) operators() ([]string, error) {
 	return all, nil
 }
 
-// emailProvider is the one that the configuration names.
+// emailProvider returns the provider that the configuration names.
 func (c config) emailProvider(demo store.Inbox) (sender.Provider, error) {
 	switch c.Email.Provider {
 	case "demo":
@@ -108,7 +108,7 @@ func (c config) emailProvider(demo store.Inbox) (sender.Provider, error) {
 	return nil, fmt.Errorf("email.provider (EMAIL_PROVIDER) is %q: set it to demo or smtp", c.Email.Provider)
 }
 
-// smsProvider is the one that the configuration names.
+// smsProvider returns the provider that the configuration names.
 func (c config) smsProvider(demo store.Inbox) (sender.Provider, error) {
 	switch c.SMS.Provider {
 	case "demo":

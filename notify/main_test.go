@@ -39,7 +39,7 @@ import (
 	"example.com/fourfold/notify/migrations"
 )
 
-// TestMain is also the command itself, for the test that kills it.
+// TestMain also runs the command itself, for the test that kills it.
 func TestMain(m *testing.M) {
 	if os.Getenv("NOTIFY_TEST_COMMAND") != "" {
 		main()
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	rocketmqtest.Main(m)
 }
 
-// testConfig is the built-in configuration with addresses, keys and a database of the test's own.
+// testConfig returns the built-in configuration with addresses, keys and a database of the test's own.
 func testConfig(t *testing.T) (config, *identity.Signer) {
 	t.Helper()
 	var cfg config
@@ -56,7 +56,7 @@ func testConfig(t *testing.T) (config, *identity.Signer) {
 	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), servicetest.FreeAddr(t), "error", dir
 	cfg.MySQL.DSN = mysqltest.DSN(t)
-	cfg.MQ.NameServers = "127.0.0.1:1" // nobody listens there
+	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
 	return cfg, signer
 }
 
@@ -75,7 +75,7 @@ func as(t *testing.T, ctx context.Context, signer *identity.Signer, role identit
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
 
-// TestServes: the lists are for operators, and need no broker.
+// TestServes tests that the lists are for operators, and need no broker.
 func TestServes(t *testing.T) {
 	t.Parallel()
 	cfg, signer := testConfig(t)
@@ -100,7 +100,7 @@ func TestServes(t *testing.T) {
 	_ = reply.Body.Close()
 }
 
-// TestFromEventToInbox: what others publish, each twice, arrives once; and operators hear of a dead letter.
+// TestFromEventToInbox tests that events that others publish, each twice, arrive once, and that operators are told of a dead letter.
 func TestFromEventToInbox(t *testing.T) {
 	t.Parallel()
 	server := rocketmqtest.Shared(t)
@@ -111,7 +111,8 @@ func TestFromEventToInbox(t *testing.T) {
 	}
 	cfg, signer := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
-	_, err := migrated(t, cfg).ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
+	_, err := migrated(t, cfg).ExecContext(ctx,
+		`INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
 		VALUES ('notify-sms', '/member', 'dead', 'member-events', 'member.registered', 'bob', 0, 'DEAD', '{}', 'for a reason')`)
 	require.NoError(t, err)
 	notifications, letters := serving(t, cfg)
@@ -121,8 +122,9 @@ func TestFromEventToInbox(t *testing.T) {
 		data, err := mq.Data(m)
 		require.NoError(t, err)
 		for range 2 {
-			require.NoError(t, broker.Publish(ctx, topic, mq.Event{ID: "e-" + typ, Source: source, Type: typ, Subject: subject, Sequence: sequence,
-				Time: time.Now(), Data: data}))
+			require.NoError(t,
+				broker.Publish(ctx, topic, mq.Event{ID: "e-" + typ, Source: source, Type: typ, Subject: subject, Sequence: sequence,
+					Time: time.Now(), Data: data}))
 		}
 	}
 	publish(eventv1.TopicOrders, "/order", "order.paid", "o-1", 1, &eventv1.OrderChanged{OrderId: "o-1", MemberId: "ann", TotalCents: 1000})
@@ -152,7 +154,7 @@ func TestFromEventToInbox(t *testing.T) {
 	require.Len(t, dead.GetDeadLetters(), 1)
 }
 
-// TestKilledBetweenAnswerAndNote: the provider is called again, with the key by which it knows that it has the message.
+// TestKilledBetweenAnswerAndNote tests that the provider is called again, with the key by which it recognizes the message.
 func TestKilledBetweenAnswerAndNote(t *testing.T) {
 	t.Parallel()
 	cfg, _ := testConfig(t)
@@ -167,7 +169,8 @@ func TestKilledBetweenAnswerAndNote(t *testing.T) {
 	}))
 	t.Cleanup(provider.Close)
 	conf := t.TempDir() + "/config.yaml"
-	require.NoError(t, os.WriteFile(conf, []byte(strings.NewReplacer("call: 10s", "call: 1s", "lease: 30s", "lease: 3s").Replace(string(defaults))), 0o600))
+	require.NoError(t,
+		os.WriteFile(conf, []byte(strings.NewReplacer("call: 10s", "call: 1s", "lease: 30s", "lease: 3s").Replace(string(defaults))), 0o600))
 	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+cfg.MQ.NameServers, "FAULTS=true",
 		"SMS_PROVIDER=http", "SMS_URL="+provider.URL, "SMS_TOKEN=t")
@@ -237,7 +240,7 @@ func migrated(t *testing.T, cfg config) *sql.DB {
 	return db
 }
 
-// TestOldRowsAreDeleted: what is closed and old goes in the background; what is PENDING stays.
+// TestOldRowsAreDeleted tests that rows that are closed and old are deleted in the background, and that PENDING ones stay.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	cfg, _ := testConfig(t)

@@ -21,7 +21,7 @@ type config struct {
 	BranchKeys string          `yaml:"branch_keys"`
 	MySQL      mysql.Config    `yaml:"mysql"`
 	MQ         rocketmq.Config `yaml:"mq"`
-	// OwnAddr is where the coordinator reaches this service, all instances; grpc.addr when empty.
+	// OwnAddr is where the coordinator reaches this service, all its instances; grpc.addr when empty.
 	OwnAddr string `yaml:"own_addr"`
 	// Peers are the addresses of the other participants, by name.
 	Peers       map[string]string `yaml:"peers"`
@@ -43,10 +43,11 @@ type config struct {
 	} `yaml:"conservation"`
 }
 
-// An answer has to outlive the repetitions of its call: who repeats a POST /v1/orders later gets a second order.
+// minKeepAnswers is the least time that answers are kept. An answer has to outlive the repetitions of its call: a POST /v1/orders repeated later
+// makes a second order.
 const minKeepAnswers = 24 * time.Hour
 
-// answers is when the answers of repeatable calls are deleted.
+// answers returns the retention of the answers of repeatable calls.
 func (c config) answers() mysql.Retention {
 	return mysql.Retention{Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers}
 }
@@ -59,7 +60,7 @@ func (c config) peers() (participant.Peers, error) {
 	return participant.Dial(c.Peers)
 }
 
-// check refuses times under which a payment could be canceled while its initiator still believes in it, and such as make no sense.
+// check refuses times that make no sense, or that would let a payment be canceled while its initiator still counts on it.
 func (c config) check() error {
 	p, s := c.Payment, c.Sweep
 	switch {

@@ -25,7 +25,8 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// TestConfig: the built-in configuration is accepted; times that do not go together are refused by a sentence that says which.
+// TestConfig tests that the built-in configuration is accepted, and that times that do not go together are refused with a sentence that says
+// which.
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	var good config
@@ -52,7 +53,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestOldRowsAreDeleted: what is done with and old goes in the background; the rest stays.
+// TestOldRowsAreDeleted tests that rows that are done with and old are deleted in the background, and that the rest stays.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
@@ -73,7 +74,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
-	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away keeps nothing from starting
+	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "young\n--\nyoung\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT idem_key FROM idempotency"))
@@ -83,7 +84,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
 }
 
-// TestTurnsAway: order itself, not only the gateway, asks who calls and looks at what is asked.
+// TestTurnsAway tests that order itself, not only the gateway, checks the caller's identity and the request.
 func TestTurnsAway(t *testing.T) {
 	t.Parallel()
 	dir, signer := servicetest.Keys(t)
@@ -91,7 +92,7 @@ func TestTurnsAway(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
-	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away keeps nothing from starting
+	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)

@@ -25,7 +25,7 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
-// shop is inventory's catalogue: one product, and a price that tells who said it.
+// shop is inventory's catalogue: one product, and a price that shows who answered.
 type shop struct {
 	inventoryv1.UnimplementedCatalogueServer
 	asked chan []string
@@ -42,8 +42,8 @@ func (s shop) PriceProducts(_ context.Context, req *inventoryv1.PriceProductsReq
 	return reply, nil
 }
 
-// TestOrdersWithoutInventory: what order was told of products is what new orders cost; inventory is asked only about what order was not
-// told of, and only that waits for it.
+// TestOrdersWithoutInventory tests that new orders cost what order was told of products, and that only a product that it was not told of is
+// asked of inventory and waits for it.
 func TestOrdersWithoutInventory(t *testing.T) {
 	t.Parallel()
 	server := rocketmqtest.Shared(t)

@@ -16,8 +16,9 @@ import (
 	"example.com/fourfold/order/internal/rpc"
 )
 
-// initiator makes what opens payments and refunds over peers, lets svc serve order's own branches, and sweeps what stays open.
-func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *store.Store, peers participant.Peers, alerts *alert.Alerts) (*checkout.Checkout, error) {
+// initiator returns the initiator of payments and refunds over peers, lets svc serve order's own branches, and sweeps what stays open.
+func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *store.Store, peers participant.Peers,
+	alerts *alert.Alerts) (*checkout.Checkout, error) {
 	coordinator, err := tcc.Dial(c.Coordinator.GRPC, c.Coordinator.Admin, branches.Keys)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,7 @@ func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *
 	return checkout.New(orders, coordinator, pay, refund, cmp.Or(c.OwnAddr, c.GRPC.Addr), peers, c.Payment), nil
 }
 
-// reconcile lets svc compare order's books with those of peers, when it is asked and regularly.
+// reconcile lets svc compare order's books with those of peers, on request and regularly.
 func (c config) reconcile(svc *service.Service, branches *tcc.Branches, orders *store.Store, peers participant.Peers, alerts *alert.Alerts) {
 	var theirs []conserve.Peer
 	for _, p := range peers {

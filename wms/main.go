@@ -1,5 +1,4 @@
-// Command wms owns the warehouse's delivery slips, is a participant of the payment and refund transactions, and publishes what becomes
-// of a delivery.
+// Command wms owns the warehouse's delivery slips, is a participant of the payment and refund transactions, and publishes changes of deliveries.
 package main
 
 import (

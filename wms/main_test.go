@@ -32,7 +32,7 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// TestServes runs the service on ports of its own and speaks to it as the gateway and order do.
+// TestServes runs the service on ports of its own and talks to it as the gateway and order do.
 func TestServes(t *testing.T) {
 	t.Parallel()
 	dir, signer := servicetest.Keys(t)
@@ -127,7 +127,7 @@ func TestServes(t *testing.T) {
 	}, 20*time.Second, 50*time.Millisecond)
 }
 
-// TestDefaults: the built-in configuration fits the struct.
+// TestDefaults tests that the built-in configuration fits the struct.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	var cfg config
@@ -144,8 +144,8 @@ func TestDefaults(t *testing.T) {
 	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the broker keeps messages")
 }
 
-// TestOldRowsAreDeleted: what is done with and old goes in the background; an event that the broker does not have stays
-// for as long as it takes.
+// TestOldRowsAreDeleted tests that rows that are done with and old are deleted in the background, and that an event that the broker does not
+// have stays for as long as it takes.
 func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
@@ -170,15 +170,16 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	}
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		assert.Equal(c, "young\n--\nyoung\nnot sent\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT event_id FROM mq_outbox ORDER BY id"))
+		assert.Equal(c, "young\n--\nyoung\nnot sent\n--\n",
+			mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT event_id FROM mq_outbox ORDER BY id"))
 	}, 20*time.Second, 20*time.Millisecond)
 
 	cfg.Keep.Barrier = time.Hour
 	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
 }
 
-// TestUpgrade: of an older version's outbox order gets what it had not taken, and what is in front of that and of what is to come, in
-// order: also where retention deleted the row.
+// TestUpgrade tests that order receives, in order, the events of an older version's outbox that it has not had, and those before them and before
+// later ones; also where retention deleted the row.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	db, err := mysql.Open(mysql.Config{DSN: mysqltest.DSN(t)})

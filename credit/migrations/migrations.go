@@ -1,4 +1,4 @@
-// Package migrations holds the schema of shop_credit, one goose file a step.
+// Package migrations holds the schema of shop_credit, one goose file per step.
 package migrations
 
 import "embed"

@@ -63,7 +63,8 @@ func TestEveryRouteIsDescribedAndNothingElse(t *testing.T) {
 	for _, r := range routes(t) {
 		served = append(served, r.Method+" "+r.Path)
 		op := operations[r.Method+" "+r.Path]
-		assert.Equal(t, strings.TrimPrefix(strings.ReplaceAll(r.Operation, "/", "_"), "_"+string(r.RPC.ParentFile().Package())+"."), op.OperationID)
+		assert.Equal(t, strings.TrimPrefix(strings.ReplaceAll(r.Operation, "/", "_"), "_"+string(r.RPC.ParentFile().Package())+"."),
+			op.OperationID)
 		var inPath []string
 		for _, p := range op.Parameters {
 			if p.In == "path" {
@@ -78,7 +79,7 @@ func TestEveryRouteIsDescribedAndNothingElse(t *testing.T) {
 	assert.ElementsMatch(t, append(served, "GET "+live.Path), described, "run `make generate`")
 }
 
-// The success codes of the contract, in words of its own: what an RPC's comment promises is what is described.
+// TestSuccessCodes lists the success codes of the contract independently: the description must have what an RPC's comment promises.
 func TestSuccessCodes(t *testing.T) {
 	t.Parallel()
 	operations, _ := load(t)
@@ -138,7 +139,7 @@ func TestErrorsAndSecurity(t *testing.T) {
 	}
 }
 
-// The stream is described as what it is: events whose data is an order, for those who may read the order.
+// TestStream tests the description of the stream: events whose data is an order, for those who may read the order.
 func TestStream(t *testing.T) {
 	t.Parallel()
 	operations, _ := load(t)
@@ -156,7 +157,7 @@ func TestStream(t *testing.T) {
 	assert.ElementsMatch(t, []string{"path id", "header Last-Event-ID"}, names)
 }
 
-// What protoc-gen-openapi alone gets wrong.
+// TestCompleted tests what protoc-gen-openapi gets wrong on its own.
 func TestCompleted(t *testing.T) {
 	t.Parallel()
 	_, tree := load(t)

@@ -11,26 +11,26 @@ import (
 )
 
 var (
-	// ErrFrozen: an operator froze the account.
+	// ErrFrozen means that an operator froze the account.
 	ErrFrozen = errors.New("the credit account is frozen")
-	// ErrNotAdded: the order has no points that could be taken back.
+	// ErrNotAdded means that the order has no points that could be taken back.
 	ErrNotAdded = errors.New("no points of this order are added")
-	// ErrSpent: the account holds fewer points than are to be taken back.
+	// ErrSpent means that the account holds fewer points than are to be taken back.
 	ErrSpent = errors.New("the points are spent")
-	// ErrInvalid: a field is not usable; the text says which and what it has to be.
+	// ErrInvalid means that a field is not usable; the text says which and what it has to be.
 	ErrInvalid = errors.New("invalid")
 )
 
 // Account is a member's points.
 type Account struct {
 	MemberID string
-	// Credit can be spent; PrepareAdd cannot yet, PrepareDeduct no more.
+	// Credit can be spent, PrepareAdd not yet, PrepareDeduct no longer.
 	Credit, PrepareAdd, PrepareDeduct int64
-	// Frozen: every new payment is refused. Those already tried go on.
+	// Frozen accounts refuse every new payment. Those already tried go on.
 	Frozen bool
 }
 
-// Entry is the points that one member got for one order or another reason.
+// Entry holds the points that one member got for one order or for another reason.
 type Entry struct {
 	// Source is the order's id, registration:<member id>, or what an operator wrote. A source counts once.
 	Source    string
@@ -43,8 +43,7 @@ type Entry struct {
 // MaxPoints bounds one entry: above what the largest order brings, and low enough that Confirm never meets an overflow.
 const MaxPoints = 1_000_000_000_000_000
 
-// NewEntry gives an entry without a state yet, or ErrInvalid. Zero points are legal: a small order brings none, and its entry
-// tells so.
+// NewEntry returns an entry without a state yet, or ErrInvalid. Zero points are legal: a small order brings none, and its entry says so.
 func NewEntry(source, memberID string, points int64) (Entry, error) {
 	if err := CheckID("source", source); err != nil {
 		return Entry{}, err
@@ -58,8 +57,8 @@ func NewEntry(source, memberID string, points int64) (Entry, error) {
 	return Entry{Source: source, MemberID: memberID, Points: points}, nil
 }
 
-// CheckID fails with ErrInvalid, naming the field, unless id is 1 to 64 printable ASCII characters without blanks: what the
-// columns hold and compare byte by byte.
+// CheckID returns ErrInvalid, naming the field, unless id is 1 to 64 printable ASCII characters without blanks: what the columns hold and
+// compare byte by byte.
 func CheckID(field, id string) error {
 	ok := len(id) >= 1 && len(id) <= 64
 	for i := range len(id) {
@@ -75,21 +74,21 @@ func CheckID(field, id string) error {
 type Status string
 
 const (
-	// None: there is no entry.
+	// None means that there is no entry.
 	None Status = ""
-	// Prepared: promised by an open payment.
+	// Prepared points are promised by an open payment.
 	Prepared Status = "PREPARED"
-	// Added: counted in credit.
+	// Added points are counted in credit.
 	Added Status = "ADDED"
-	// Canceled: the payment was canceled.
+	// Canceled points were promised by a payment that was canceled.
 	Canceled Status = "CANCELED"
-	// Deducting: being taken back by an open refund.
+	// Deducting points are being taken back by an open refund.
 	Deducting Status = "DEDUCTING"
-	// Deducted: taken back.
+	// Deducted points were taken back.
 	Deducted Status = "DEDUCTED"
 )
 
-// Event is what happens to an entry: a phase of the payment or of the refund, or a gift outside of both.
+// Event is something that happens to an entry: a phase of the payment or of the refund, or a gift outside both.
 type Event string
 
 // The events.
@@ -103,10 +102,10 @@ const (
 	CancelDeduct  Event = "cancel deduct"
 )
 
-// Transition is the one way an event goes.
+// Transition is the only way an event goes.
 type Transition struct{ From, To Status }
 
-// transitions is the state table. The guards in SQL are made of it: an UPDATE that finds no row in From has met an illegal event.
+// transitions is the state table. The guards in SQL are made from it: an UPDATE that finds no row in From has met an illegal event.
 var transitions = map[Event]Transition{
 	Grant:         {None, Added},
 	PrepareAdd:    {None, Prepared},
@@ -117,5 +116,5 @@ var transitions = map[Event]Transition{
 	CancelDeduct:  {Deducting, Added},
 }
 
-// Transition gives the row of the state table, for the guard in SQL.
+// Transition returns the row of the state table, for the guard in SQL.
 func (e Event) Transition() Transition { return transitions[e] }

@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/credit/internal/account"
 )
 
-// TestEveryEvent: each goes the one way that the diagram shows.
+// TestEveryEvent tests that each event goes the one way that the diagram shows.
 func TestEveryEvent(t *testing.T) {
 	t.Parallel()
 	for event, want := range map[account.Event]account.Transition{

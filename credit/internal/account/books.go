@@ -1,4 +1,4 @@
 package account
 
-// Settled tells that an entry in s belongs to an order that is paid and not refunded.
+// Settled reports whether an entry in s belongs to an order that is paid and not refunded.
 func (s Status) Settled() bool { return s == Added || s == Deducting }

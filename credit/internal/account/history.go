@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Position is a place in a member's history, which goes from the newest entry to the oldest, at the same millisecond by source
-// downwards. A page starts behind it.
+// Position is a place in a member's history, which goes from the newest entry to the oldest, and within a millisecond from the highest source to
+// the lowest. A page starts after it.
 type Position struct {
 	CreatedAt time.Time
 	Source    string
@@ -17,15 +17,15 @@ type Position struct {
 // Newest is the position before every entry.
 func Newest() Position { return Position{CreatedAt: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} }
 
-// Position gives the place of e.
+// Position returns the place of e.
 func (e Entry) Position() Position { return Position{e.CreatedAt, e.Source} }
 
-// Token writes p as a page token: milliseconds since 1970, a dot, the source.
+// Token returns p as a page token: milliseconds since 1970, a dot, the source.
 func (p Position) Token() string {
 	return strconv.FormatInt(p.CreatedAt.UnixMilli(), 10) + "." + p.Source
 }
 
-// ParsePosition reads a page token; Newest when it is empty. ErrInvalid when it is not one that Token wrote.
+// ParsePosition reads a page token. An empty token is Newest. It returns ErrInvalid for a token that Token did not write.
 func ParsePosition(token string) (Position, error) {
 	if token == "" {
 		return Newest(), nil

@@ -11,7 +11,7 @@ import (
 	"example.com/fourfold/credit/internal/account"
 )
 
-// refund is the model of one refund: what became of its calls so far.
+// refund is the model of one refund: what its calls so far have led to.
 type refund string
 
 const (
@@ -22,8 +22,8 @@ const (
 	canceled  refund = "canceled"
 )
 
-// TestBooksHold lets the calls of three refunds each of two members' orders in every state come in any order, with freezes between.
-// After each, accounts and entries are what the model says: credit + prepare_deduct_credit = the points ADDED or DEDUCTING.
+// TestBooksHold makes the calls of three refunds each of two members' orders in every state, in any order, with freezes between them. After each
+// call, accounts and entries are what the model says: credit + prepare_deduct_credit = the points ADDED or DEDUCTING.
 func TestBooksHold(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)

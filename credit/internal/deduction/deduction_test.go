@@ -103,7 +103,7 @@ func TestLaws(t *testing.T) {
 	})
 }
 
-// TestRefusals: frozen, spent, not added, and held or taken by another refund. Nothing is taken then.
+// TestRefusals tests points that are frozen, spent, not added, and held or taken by another refund. Nothing is taken then.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(t *testing.T, b branch){
@@ -114,7 +114,7 @@ func TestRefusals(t *testing.T) {
 		},
 		"spent": func(t *testing.T, b branch) {
 			b.pay(t, "order-1", "demo", 10, account.Added)
-			b.pay(t, "order-2", "demo", 5, account.Prepared) // prepared points pay for nothing
+			b.pay(t, "order-2", "demo", 5, account.Prepared) // prepared points cannot be spent
 			_, err := b.db.ExecContext(t.Context(), "UPDATE credit_account SET credit = 9 WHERE member_id = 'demo'")
 			require.NoError(t, err)
 		},
@@ -147,7 +147,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestFreezeBehindTry: Confirm and Cancel never refuse.
+// TestFreezeBehindTry tests that Confirm and Cancel never refuse, even after a freeze.
 func TestFreezeBehindTry(t *testing.T) {
 	t.Parallel()
 	for op, want := range map[string]string{
@@ -164,7 +164,7 @@ func TestFreezeBehindTry(t *testing.T) {
 	}
 }
 
-// TestTheEntryCounts: member and points of the request change nothing, in no phase.
+// TestTheEntryCounts tests that member and points of the request make no difference in any phase.
 func TestTheEntryCounts(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
@@ -184,7 +184,7 @@ func TestTheEntryCounts(t *testing.T) {
 		"order-0 other 100 ADDED\norder-1 demo 10 DEDUCTED\norder-2 demo 10 ADDED\n--\n", b.books(t))
 }
 
-// TestZeroPoints: an order that brought none can be refunded too, also by a member who has none.
+// TestZeroPoints tests that an order that brought no points can be refunded too, also for a member who has none.
 func TestZeroPoints(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
@@ -202,8 +202,8 @@ func TestTryRejectsBadInput(t *testing.T) {
 	assert.False(t, tcc.Refused(err), "bad input is no refusal")
 }
 
-// TestRacingRefunds: many refunds of one member at once neither lose points nor wait in a circle, and points for only some of
-// them are given to no more than that.
+// TestRacingRefunds tests that many concurrent refunds of one member neither lose points nor wait in a circle, and that no more refunds succeed
+// than there are points for.
 func TestRacingRefunds(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)

@@ -11,8 +11,8 @@ import (
 	"example.com/fourfold/credit/internal/account"
 )
 
-// TestBooksHold lets calls of several orders of two members come in any order, with freezes between: after each, every account
-// is the sum of its entries, and that is what a member was promised and given.
+// TestBooksHold makes the calls of several orders of two members in any order, with freezes between them. After each call, every account is the
+// sum of its entries, and that is what the member was promised and given.
 func TestBooksHold(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)

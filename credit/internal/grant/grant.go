@@ -14,7 +14,7 @@ import (
 	"example.com/fourfold/credit/internal/rpc"
 )
 
-// Grant serves the branch.
+// Grant serves credit's branch of the payment.
 //
 //	(none) --Try--> PREPARED --Confirm--> ADDED
 //	                    \------Cancel---> CANCELED
@@ -26,13 +26,13 @@ type Grant struct {
 	store  *mysql.Store
 }
 
-// New serves the branch over branch's database.
+// New returns a Grant over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Grant {
 	return &Grant{branch: branch, store: store}
 }
 
-// Try promises the points, and makes the account when this is the member's first event. It refuses with CREDIT_REFUSED while an
-// operator has the account frozen, and then nothing is promised.
+// Try promises the points, and creates the account when this is the member's first event. It refuses with CREDIT_REFUSED while an operator has
+// the account frozen; nothing is promised then.
 func (g *Grant) Try(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
 	entry, err := account.NewEntry(req.GetOrderId(), req.GetMemberId(), req.GetPoints())
 	if err != nil {
@@ -43,14 +43,14 @@ func (g *Grant) Try(ctx context.Context, req *creditv1.CreditGrantRequest) (*emp
 	})
 }
 
-// Confirm makes the points that Try promised spendable, also when the account was frozen since.
+// Confirm makes the points that Try promised spendable, also when the account was frozen in the meantime.
 func (g *Grant) Confirm(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
 	return g.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return g.store.ConfirmAdd(ctx, tx, gid, req.GetOrderId())
 	})
 }
 
-// Cancel drops the points that Try promised, also when the account was frozen since.
+// Cancel drops the points that Try promised, also when the account was frozen in the meantime.
 func (g *Grant) Cancel(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
 	return g.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return g.store.CancelAdd(ctx, tx, gid, req.GetOrderId())

@@ -98,7 +98,7 @@ func TestFirstEventMakesTheAccount(t *testing.T) {
 	}
 }
 
-// TestRacingFirstEvents: many payments of one member who has no account yet neither lose points nor wait in a circle.
+// TestRacingFirstEvents tests that many payments of one member who has no account yet neither lose points nor wait in a circle.
 func TestRacingFirstEvents(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
@@ -118,7 +118,7 @@ func TestRacingFirstEvents(t *testing.T) {
 	assert.Equal(t, "new 120 0 0\n--\n", mysqltest.Dump(t, b.db, accounts))
 }
 
-// TestZeroPoints: an order under one unit of currency has its entry too.
+// TestZeroPoints tests that an order under one unit of currency has its entry too.
 func TestZeroPoints(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
@@ -142,7 +142,7 @@ func TestTryRejectsBadInput(t *testing.T) {
 	assert.Equal(t, "--\n--\n", b.books(t))
 }
 
-// TestFreezeBehindTry: Confirm and Cancel never refuse, and a frozen account still has its books kept.
+// TestFreezeBehindTry tests that Confirm and Cancel never refuse after a freeze, and that the books of a frozen account are kept.
 func TestFreezeBehindTry(t *testing.T) {
 	t.Parallel()
 	for op, want := range map[string]string{
@@ -164,7 +164,7 @@ func TestFreezeBehindTry(t *testing.T) {
 	}
 }
 
-// TestTheRowCounts: what Try wrote is booked, whatever Confirm and Cancel say.
+// TestTheRowCounts tests that what Try wrote is booked, whatever the requests of Confirm and Cancel say.
 func TestTheRowCounts(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)

@@ -11,14 +11,14 @@ import (
 	"example.com/fourfold/credit/internal/mysql/query"
 )
 
-// Books opens shop_credit to the conservation check. A fact is an order's entry, its points. Entries that no transaction made
-// are about no order.
+// Books gives the conservation check access to shop_credit. A fact is an order's entry, its points. Entries that no transaction made are about
+// no order.
 type Books struct{ q *query.Queries }
 
-// NewBooks reads db.
+// NewBooks returns the Books in db.
 func NewBooks(db *sql.DB) *Books { return &Books{query.New(db)} }
 
-// Check holds accounts against their entries, and looks for entries that a transaction left open.
+// Check checks accounts against their entries, and looks for entries that a transaction left open.
 func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, error) {
 	negative := books.Check{Name: "credit: no balance is negative"}
 	added := books.Check{Name: "credit: credit + prepare_deduct_credit = ADDED + DEDUCTING entries"}
@@ -67,7 +67,7 @@ func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, e
 	return []books.Check{added, prepared, deducting, negative, stale}, nil
 }
 
-// Digest sums up the orders' entries whose points are there.
+// Digest returns the digest of the orders' entries whose points are added.
 func (b *Books) Digest(ctx context.Context) (*books.Digest, error) {
 	rows, err := b.q.DigestBooks(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func (b *Books) Digest(ctx context.Context) (*books.Digest, error) {
 	return &d, nil
 }
 
-// OfBuckets gives all orders' entries of buckets.
+// OfBuckets returns all orders' entries of buckets.
 func (b *Books) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, error) {
 	numbers := make([]int16, len(buckets))
 	for i, n := range buckets {
@@ -94,7 +94,7 @@ func (b *Books) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, err
 	return facts, err
 }
 
-// OfOrders gives the entries of orders.
+// OfOrders returns the entries of orders.
 func (b *Books) OfOrders(ctx context.Context, ids []string) ([]books.Fact, error) {
 	rows, err := b.q.FactsOfSources(ctx, ids)
 	facts := make([]books.Fact, len(rows))

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// accounts gives a database with an order's entry in every state, and one that is not of an order.
+// accounts returns a database with an order's entry in every state, and one entry that is not of an order.
 func accounts(t *testing.T) *sql.DB {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS)
@@ -70,7 +70,7 @@ func TestBooks(t *testing.T) {
 	assert.Contains(t, checks[4].Violations, "order prepared: PREPARED for 61 s")
 }
 
-// TestBrokenBooks breaks a rule and finds that rule broken.
+// TestBrokenBooks breaks one rule at a time and tests that the check finds that rule broken.
 func TestBrokenBooks(t *testing.T) {
 	t.Parallel()
 	const (
@@ -87,10 +87,12 @@ func TestBrokenBooks(t *testing.T) {
 		{"points appear", "UPDATE credit_account SET credit = credit + 1", []string{added}},
 		{"points vanish", "UPDATE credit_account SET credit = credit - 1", []string{added}},
 		{"open entries lost", "DELETE FROM credit_entry WHERE status IN ('PREPARED', 'DEDUCTING')", []string{added, prepared, deducting}},
-		{"an entry of nobody", "INSERT INTO credit_entry (source, member_id, gid, points, status) VALUES ('x', 'bob', '', 5, 'ADDED')", []string{added}},
+		{"an entry of nobody", "INSERT INTO credit_entry (source, member_id, gid, points, status) VALUES ('x', 'bob', '', 5, 'ADDED')",
+			[]string{added}},
 		{"promised by nobody", "UPDATE credit_account SET prepare_add_credit = prepare_add_credit + 1", []string{prepared}},
 		{"a promise changed", "UPDATE credit_entry SET points = 11 WHERE status = 'PREPARED'", []string{prepared}},
-		{"held by nobody", "UPDATE credit_account SET credit = credit - 1, prepare_deduct_credit = prepare_deduct_credit + 1", []string{deducting}},
+		{"held by nobody", "UPDATE credit_account SET credit = credit - 1, prepare_deduct_credit = prepare_deduct_credit + 1",
+			[]string{deducting}},
 		{"below nothing", "INSERT INTO credit_account (member_id, prepare_add_credit) VALUES ('bob', -1)", []string{prepared, negative}},
 		{"prepared for ever", "UPDATE credit_entry SET updated_at = '2026-01-01' WHERE status = 'PREPARED'", []string{stale}},
 		{"deducting for ever", "UPDATE credit_entry SET updated_at = '2026-01-01' WHERE status = 'DEDUCTING'", []string{stale}},

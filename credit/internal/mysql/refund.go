@@ -10,8 +10,8 @@ import (
 	"example.com/fourfold/credit/internal/mysql/query"
 )
 
-// PrepareDeduct lets the refund gid hold the points that source brought: they cannot be spent any more. ErrNotAdded, ErrFrozen
-// or ErrSpent.
+// PrepareDeduct lets the refund gid hold the points that source brought: they cannot be spent any more. It returns account.ErrNotAdded,
+// account.ErrFrozen or account.ErrSpent.
 func (s *Store) PrepareDeduct(ctx context.Context, tx *sql.Tx, gid, source string) error {
 	q := s.q.WithTx(tx)
 	t := account.PrepareDeduct.Transition()
@@ -42,7 +42,7 @@ func (s *Store) PrepareDeduct(ctx context.Context, tx *sql.Tx, gid, source strin
 	return fmt.Errorf("%w: member %s has %d, order %s brought %d", account.ErrSpent, row.MemberID, a.Credit, source, row.Points)
 }
 
-// ConfirmDeduct drops the points that gid holds of source. tcc.ErrNotTried when it holds none.
+// ConfirmDeduct drops the points that gid holds of source. It returns tcc.ErrNotTried when gid holds none.
 func (s *Store) ConfirmDeduct(ctx context.Context, tx *sql.Tx, gid, source string) error {
 	q := s.q.WithTx(tx)
 	e, err := moveDeduct(ctx, q, gid, source, account.ConfirmDeduct)
@@ -53,7 +53,7 @@ func (s *Store) ConfirmDeduct(ctx context.Context, tx *sql.Tx, gid, source strin
 	return moved(n, err, e)
 }
 
-// CancelDeduct makes the points that gid holds of source spendable again. tcc.ErrNotTried when it holds none.
+// CancelDeduct makes the points that gid holds of source spendable again. It returns tcc.ErrNotTried when gid holds none.
 func (s *Store) CancelDeduct(ctx context.Context, tx *sql.Tx, gid, source string) error {
 	q := s.q.WithTx(tx)
 	e, err := moveDeduct(ctx, q, gid, source, account.CancelDeduct)
@@ -64,7 +64,7 @@ func (s *Store) CancelDeduct(ctx context.Context, tx *sql.Tx, gid, source string
 	return moved(n, err, e)
 }
 
-// moveDeduct takes the entry that the refund gid holds through event and gives it.
+// moveDeduct takes the entry that the refund gid holds through event and returns it.
 func moveDeduct(ctx context.Context, q *query.Queries, gid, source string, event account.Event) (account.Entry, error) {
 	t := event.Transition()
 	n, err := q.MoveDeduct(ctx, query.MoveDeductParams{

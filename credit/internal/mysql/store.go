@@ -1,5 +1,5 @@
-// Package mysql is all SQL of credit: queries.sql, what sqlc makes of it, and the steps of several statements. A transaction
-// locks the entry before its account, so that no two wait for each other in a circle.
+// Package mysql holds all of credit's SQL: queries.sql, what sqlc generates from it, and the steps of several statements. A transaction locks
+// the entry before its account, so that no two wait for each other in a circle.
 package mysql
 
 import (
@@ -20,10 +20,10 @@ type Store struct {
 	q  *query.Queries
 }
 
-// NewStore works on db.
+// NewStore returns a Store of db.
 func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
 
-// Account gives a member's account; zeros for one that has none yet.
+// Account returns a member's account; all zeros for a member that has none yet.
 func (s *Store) Account(ctx context.Context, memberID string) (account.Account, error) {
 	row, err := s.q.GetAccount(ctx, memberID)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -35,7 +35,7 @@ func (s *Store) Account(ctx context.Context, memberID string) (account.Account, 
 	}, err
 }
 
-// Entries gives up to limit of the member's entries behind from, newest first.
+// Entries returns up to limit of the member's entries after from, newest first.
 func (s *Store) Entries(ctx context.Context, memberID string, from account.Position, limit int32) ([]account.Entry, error) {
 	rows, err := s.q.ListEntries(ctx, query.ListEntriesParams{MemberID: memberID, At: from.CreatedAt, Before: from.Source, Limit: limit})
 	entries := make([]account.Entry, len(rows))
@@ -45,8 +45,8 @@ func (s *Store) Entries(ctx context.Context, memberID string, from account.Posit
 	return entries, err
 }
 
-// SetFrozen freezes or thaws the account, made if it is not there, and gives it. Once it has returned, no Try that had not
-// committed before is accepted by a frozen account: both write the account's row.
+// SetFrozen freezes or thaws the account, which it creates if there is none, and returns it. Once it has returned, a frozen account accepts no
+// Try that had not committed before: both write the account's row.
 func (s *Store) SetFrozen(ctx context.Context, memberID string, frozen bool) (account.Account, error) {
 	if err := s.q.SetFrozen(ctx, query.SetFrozenParams{MemberID: memberID, Frozen: frozen}); err != nil {
 		return account.Account{}, err
@@ -54,8 +54,8 @@ func (s *Store) SetFrozen(ctx context.Context, memberID string, frozen bool) (ac
 	return s.Account(ctx, memberID)
 }
 
-// Grant adds e's points at once, frozen account or not. It gives the entry that is booked under e's source and whether this
-// call booked it: the second time nothing changes.
+// Grant adds e's points at once, even to a frozen account. It returns the entry that is booked under e's source, and reports whether this call
+// booked it: the second time nothing changes.
 func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entry, added bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Add(ctx, tx, e) })
 	if err != nil && !mysql.Duplicate(err) {
@@ -65,8 +65,8 @@ func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entr
 	return entry(row), err == nil, getErr
 }
 
-// Add adds e's points in tx, frozen account or not, and makes the account of a member whose first event this is. The error is
-// mysql.Duplicate when e's source is booked; then nothing is changed, and tx may go on.
+// Add adds e's points in tx, even to a frozen account, and creates the account if this is the member's first event. The error is mysql.Duplicate
+// when e's source is booked already; nothing is changed then, and tx may go on.
 func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
 	q := s.q.WithTx(tx)
 	if err := insert(ctx, q, e, "", account.Grant); err != nil {
@@ -79,7 +79,8 @@ func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
 	return moved(n, err, e)
 }
 
-// PrepareAdd promises e's points under gid, and makes the account of a member whose first event this is. ErrFrozen.
+// PrepareAdd promises e's points under gid, and creates the account if this is the member's first event. It returns account.ErrFrozen while the
+// account is frozen.
 func (s *Store) PrepareAdd(ctx context.Context, tx *sql.Tx, gid string, e account.Entry) error {
 	q := s.q.WithTx(tx)
 	if err := insert(ctx, q, e, gid, account.PrepareAdd); err != nil {
@@ -95,7 +96,7 @@ func (s *Store) PrepareAdd(ctx context.Context, tx *sql.Tx, gid string, e accoun
 	return err
 }
 
-// ConfirmAdd makes what gid prepared for source spendable. tcc.ErrNotTried when it prepared nothing.
+// ConfirmAdd makes what gid prepared for source spendable. It returns tcc.ErrNotTried when gid prepared nothing.
 func (s *Store) ConfirmAdd(ctx context.Context, tx *sql.Tx, gid, source string) error {
 	q := s.q.WithTx(tx)
 	e, err := move(ctx, q, gid, source, account.ConfirmAdd)
@@ -106,7 +107,7 @@ func (s *Store) ConfirmAdd(ctx context.Context, tx *sql.Tx, gid, source string) 
 	return moved(n, err, e)
 }
 
-// CancelAdd drops what gid prepared for source. tcc.ErrNotTried when it prepared nothing.
+// CancelAdd drops what gid prepared for source. It returns tcc.ErrNotTried when gid prepared nothing.
 func (s *Store) CancelAdd(ctx context.Context, tx *sql.Tx, gid, source string) error {
 	q := s.q.WithTx(tx)
 	e, err := move(ctx, q, gid, source, account.CancelAdd)
@@ -123,7 +124,7 @@ func insert(ctx context.Context, q *query.Queries, e account.Entry, gid string, 
 	})
 }
 
-// move takes source's entry of gid through event and gives it: what is booked is what Try wrote, whatever is asked now.
+// move takes source's entry of gid through event and returns it: what Try wrote is booked, whatever the request says now.
 func move(ctx context.Context, q *query.Queries, gid, source string, event account.Event) (account.Entry, error) {
 	t := event.Transition()
 	n, err := q.MoveEntry(ctx, query.MoveEntryParams{

@@ -16,7 +16,7 @@ import (
 	"example.com/fourfold/credit/migrations"
 )
 
-// TestEveryStatusAndEvent walks every pair: entry and account move as the state table says, or nothing changes.
+// TestEveryStatusAndEvent tests every pair: entry and account move as the state table says, or nothing changes.
 func TestEveryStatusAndEvent(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS)
@@ -30,7 +30,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 		account.ConfirmDeduct: func(tx *sql.Tx) error { return store.ConfirmDeduct(ctx, tx, "gid", e.Source) },
 		account.CancelDeduct:  func(tx *sql.Tx) error { return store.CancelDeduct(ctx, tx, "gid", e.Source) },
 	}
-	// The account that goes with each status, beside 100 points of others in every column: a wrong step would find enough.
+	// The account that goes with each status, beside 100 other points in every column, so that a wrong step would find enough.
 	books := map[account.Status]string{
 		account.None: "100 100 100", account.Prepared: "100 110 100", account.Added: "110 100 100", account.Canceled: "100 100 100",
 		account.Deducting: "100 100 110", account.Deducted: "100 100 100",

@@ -13,13 +13,14 @@ import (
 	store "example.com/fourfold/credit/internal/mysql"
 )
 
-// Registration makes the effect of member.registered.
+// Registration handles member.registered.
 type Registration struct {
 	store  *store.Store
 	points int64
 }
 
-// New gives points to each new member; with 0 none, and no entry. It fails on a number that no entry can have.
+// New returns a Registration that gives points to each new member. With 0 it gives none and makes no entry. It fails for a number that no entry
+// can have.
 func New(store *store.Store, points int64) (*Registration, error) {
 	if points < 0 || points > account.MaxPoints {
 		return nil, fmt.Errorf("registration_points is %d: from 0, which gives none, to %d", points, int64(account.MaxPoints))
@@ -27,13 +28,13 @@ func New(store *store.Store, points int64) (*Registration, error) {
 	return &Registration{store, points}, nil
 }
 
-// Subscription is what Handle wants to have.
+// Subscription returns the subscription to the events that Handle handles.
 func Subscription() mq.Subscription {
 	return mq.Subscription{Group: "credit-registration", Topic: eventv1.TopicMembers, Types: []string{eventv1.TypeMemberRegistered}}
 }
 
-// Handle adds the points in tx, frozen account or not, under a source that counts once a member: another event about the same
-// member adds nothing.
+// Handle adds the points in tx, even to a frozen account, under a source that counts once per member: another event about the same member adds
+// nothing.
 func (r *Registration) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var m eventv1.MemberRegistered
 	if err := e.Read(&m); err != nil {

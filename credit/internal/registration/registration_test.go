@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// registered is a new event about a member, as the service member publishes it.
+// registered returns a new event about a member, as the service member publishes it.
 func registered(t *testing.T, memberID string) mq.Event {
 	t.Helper()
 	data, err := mq.Data(&eventv1.MemberRegistered{MemberId: memberID, Name: "Ann"})
@@ -38,7 +38,7 @@ func registered(t *testing.T, memberID string) mq.Event {
 
 const entries = "SELECT source, member_id, gid, points, status FROM credit_entry ORDER BY source"
 
-// TestDelivered: whatever is delivered how often, a member gets the points once, and sees what for.
+// TestDelivered tests that a member gets the points once and sees what for, whatever is delivered and how often.
 func TestDelivered(t *testing.T) {
 	t.Parallel()
 	server := rocketmqtest.Shared(t)
@@ -83,7 +83,7 @@ func handle(ctx context.Context, db *sql.DB, gift *registration.Registration, e 
 	return mysql.InTx(ctx, db, func(tx *sql.Tx) error { return gift.Handle(ctx, tx, e) })
 }
 
-// TestRacesTheFirstPayment: event and Try make the account at the same moment, whoever is first.
+// TestRacesTheFirstPayment lets an event and a Try create the account at the same moment; either may be first.
 func TestRacesTheFirstPayment(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -112,11 +112,12 @@ func TestRacesTheFirstPayment(t *testing.T) {
 	close(start)
 	racers.Wait()
 	assert.Equal(t, "100 7 20\n--\n40\n--\n", mysqltest.Dump(t, db,
-		"SELECT credit, prepare_add_credit, COUNT(*) FROM credit_account GROUP BY credit, prepare_add_credit", "SELECT COUNT(*) FROM credit_entry"))
+		"SELECT credit, prepare_add_credit, COUNT(*) FROM credit_account GROUP BY credit, prepare_add_credit",
+		"SELECT COUNT(*) FROM credit_entry"))
 	assert.Empty(t, bookslaws.Broken(t, store.NewBooks(db), time.Minute))
 }
 
-// TestFrozen: the points are no payment, a frozen account takes them.
+// TestFrozen tests that a frozen account accepts the points, because they are no payment.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -129,7 +130,7 @@ func TestFrozen(t *testing.T) {
 	assert.Equal(t, "100 1\n--\n", mysqltest.Dump(t, db, "SELECT credit, frozen FROM credit_account"))
 }
 
-// TestNone: 0 gives nothing, and a number that is none is refused.
+// TestNone tests that 0 gives nothing, and that an impossible number is refused.
 func TestNone(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -144,7 +145,7 @@ func TestNone(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoEvent fails, so that it becomes a dead letter that somebody looks at.
+// TestWhatIsNoEvent tests that an unusable event fails, so that it becomes a dead letter and is looked at.
 func TestWhatIsNoEvent(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())

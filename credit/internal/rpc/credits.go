@@ -18,10 +18,10 @@ type Credits struct {
 	store *mysql.Store
 }
 
-// NewCredits serves what is in store.
+// NewCredits returns the service over store.
 func NewCredits(store *mysql.Store) *Credits { return &Credits{store: store} }
 
-// GetMyCredit gives the caller's account; zeros when nothing has happened on it yet.
+// GetMyCredit returns the caller's account; all zeros when nothing has happened on it yet.
 func (c *Credits) GetMyCredit(ctx context.Context, _ *creditv1.GetMyCreditRequest) (*creditv1.Account, error) {
 	a, err := c.store.Account(ctx, identity.FromContext(ctx).MemberID)
 	if err != nil {
@@ -30,7 +30,7 @@ func (c *Credits) GetMyCredit(ctx context.Context, _ *creditv1.GetMyCreditReques
 	return protoAccount(a), nil
 }
 
-// ListMyEntries gives a page of the caller's entries, newest first.
+// ListMyEntries returns a page of the caller's entries, newest first.
 func (c *Credits) ListMyEntries(ctx context.Context, req *creditv1.ListMyEntriesRequest) (*creditv1.ListMyEntriesReply, error) {
 	from, err := account.ParsePosition(req.GetPageToken())
 	if err != nil {
@@ -49,8 +49,8 @@ func (c *Credits) ListMyEntries(ctx context.Context, req *creditv1.ListMyEntries
 	return reply, nil
 }
 
-// SetFrozen freezes or thaws an account. Credit does not know who is a member: for an id that it has never met it makes the
-// account, so that a member can be frozen before the first points come.
+// SetFrozen freezes or thaws an account. Credit does not know who is a member: it creates the account of an id that it has never seen, so that a
+// member can be frozen before the first points come.
 func (c *Credits) SetFrozen(ctx context.Context, req *creditv1.SetFrozenRequest) (*creditv1.Account, error) {
 	if err := account.CheckID("id", req.GetId()); err != nil {
 		return nil, Error(err)

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// as is the context of a call by a member.
+// as returns the context of a call by a member.
 func as(t *testing.T, memberID string) context.Context {
 	return identity.NewContext(t.Context(), identity.Caller{MemberID: memberID, Role: identity.Shopper})
 }
@@ -64,8 +64,8 @@ func TestSetFrozen(t *testing.T) {
 	require.True(t, creditv1.IsCreditInvalid(err), "%v", err)
 }
 
-// TestListMyEntries walks the history by pages of every size: newest first, each once, also those of one millisecond, and
-// nobody else's.
+// TestListMyEntries reads the history by pages of every size: newest first, each entry once, also those of one millisecond, and no other
+// member's.
 func TestListMyEntries(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS)
@@ -79,7 +79,8 @@ func TestListMyEntries(t *testing.T) {
 			member = "m-2"
 		}
 		created := at.Add(time.Duration(i/4) * time.Millisecond)
-		_, err := db.ExecContext(t.Context(), "INSERT INTO credit_entry (source, member_id, gid, points, status, created_at) VALUES (?, ?, '', ?, ?, ?)",
+		_, err := db.ExecContext(t.Context(),
+			"INSERT INTO credit_entry (source, member_id, gid, points, status, created_at) VALUES (?, ?, '', ?, ?, ?)",
 			source, member, i, statuses[i/5], created)
 		require.NoError(t, err)
 		if member == "m-1" {
@@ -95,7 +96,8 @@ func TestListMyEntries(t *testing.T) {
 			reply, err := c.ListMyEntries(as(t, "m-1"), &creditv1.ListMyEntriesRequest{PageSize: size, PageToken: token})
 			require.NoError(t, err)
 			for _, e := range reply.GetEntries() {
-				got = append(got, fmt.Sprintf("%s %d %s %s", e.GetSource(), e.GetPoints(), e.GetStatus(), e.GetCreatedAt().AsTime().Format(time.StampMilli)))
+				got = append(got,
+					fmt.Sprintf("%s %d %s %s", e.GetSource(), e.GetPoints(), e.GetStatus(), e.GetCreatedAt().AsTime().Format(time.StampMilli)))
 			}
 			if token = reply.GetNextPageToken(); token == "" {
 				break

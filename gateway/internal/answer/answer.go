@@ -1,5 +1,4 @@
-// Package answer writes what the gateway says when it does not pass on a service's reply: errors, in one form, each with the
-// request's id.
+// Package answer writes what the gateway answers when it does not pass on a service's reply: errors, in one form, each with the request's id.
 package answer
 
 import (
@@ -23,11 +22,11 @@ type form struct {
 // Writer writes errors.
 type Writer struct{ log *slog.Logger }
 
-// NewWriter makes a Writer that logs to log what it keeps from the client.
+// NewWriter returns a Writer that logs to log what it does not tell the client.
 func NewWriter(log *slog.Logger) Writer { return Writer{log} }
 
-// Error answers err in the error form. Of a 5xx other than 503 the client learns the request's id only: the cause goes to
-// the log. 429 and 503 have a Retry-After in seconds: metadata's retry_after, or 1.
+// Error answers err in the error form. For a 5xx other than 503 the client learns only the request's id; the cause is logged. 429 and 503 have a
+// Retry-After in seconds: metadata's retry_after, or 1.
 func (a Writer) Error(w http.ResponseWriter, r *http.Request, err error) {
 	e := kerrors.FromError(err)
 	id := w.Header().Get(requestIDHeader)

@@ -15,8 +15,8 @@ const requestIDHeader = "X-Request-Id"
 
 var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// Mark gives each request an id, the client's own X-Request-Id where it is a plain word, else that of its trace, and answers it as
-// X-Request-Id. It also sets the headers that every answer has: answers are the caller's alone and are not to be cached or guessed at.
+// Mark gives each request an id and answers it as X-Request-Id: the client's own X-Request-Id where it is a plain word, else the id of its
+// trace. It also sets the headers that every answer has: answers are for the caller alone and must not be cached or have their type guessed.
 func Mark(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)

@@ -1,4 +1,4 @@
-// Package docs is the page /docs: the API's description, readable and to try out, with everything it needs on board.
+// Package docs serves the page /docs: the API's description, to read and to try out, with all files that it needs.
 package docs
 
 import (
@@ -20,7 +20,7 @@ var files embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Register serves the page at /docs, its files below, and the description itself at /openapi.yaml.
+// Register serves the page at /docs, its files below it, and the description itself at /openapi.yaml.
 func Register(router *khttp.Router, openapi []byte) error {
 	router.GET("/openapi.yaml", file("openapi.yaml", openapi))
 	return fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
@@ -40,7 +40,7 @@ func Register(router *khttp.Router, openapi []byte) error {
 	})
 }
 
-// file answers content, which the browser keeps but asks about each time.
+// file answers content, which the browser keeps but revalidates each time.
 func file(name string, content []byte) khttp.HandlerFunc {
 	etag := fmt.Sprintf(`"%x"`, sha256.Sum256(content))
 	return func(ctx khttp.Context) error {

@@ -21,7 +21,7 @@ func get(t *testing.T, srv http.Handler, path string) *httptest.ResponseRecorder
 	return w
 }
 
-// The page works without a network: whatever it and its files load is served here.
+// TestPageIsComplete tests that the page works without a network: everything that it and its files load is served here.
 func TestPageIsComplete(t *testing.T) {
 	t.Parallel()
 	srv := khttp.NewServer()

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Address gives the address that r is counted under: the peer's, or behind a proxy of ours (trustForwarded) the one this
-// proxy wrote last into X-Forwarded-For; what is before it the client may have made up. Of an IPv6 address the /64 counts,
-// which is what one customer of a network gets.
+// Address returns the address that r is counted under: the peer's, or, behind a proxy of ours (trustForwarded), the one that the proxy wrote
+// last into X-Forwarded-For; the client may have made up what is before it. An IPv6 address counts as its /64, which is what one customer of a
+// network gets.
 func Address(r *http.Request, trustForwarded bool) string {
 	text := r.RemoteAddr
 	if trustForwarded {

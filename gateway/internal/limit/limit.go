@@ -1,5 +1,4 @@
-// Package limit bounds how often one member, or one address, may call. The counts live in Redis, so that all gateways
-// share them.
+// Package limit bounds how often one member, or one address, may call. The counts are in Redis, so that all gateways share them.
 package limit
 
 import (
@@ -58,13 +57,13 @@ type Limiter struct {
 	logged time.Time
 }
 
-// New makes a Limiter over a client that Open gave.
+// New returns a Limiter over a client that Open returned.
 func New(rdb *redis.Client, log *slog.Logger) *Limiter {
 	return &Limiter{redis: redis_rate.NewLimiter(rdb), patience: rdb.Options().ReadTimeout, log: log}
 }
 
-// Take counts one call of subject under rate. It fails with 429 and the seconds to wait in metadata.retry_after when there
-// were too many. Without Redis every call passes: the shop is worth more than its limits.
+// Take counts one call of subject under rate. When there were too many it returns a 429 with the seconds to wait in metadata.retry_after.
+// Without Redis every call passes: the shop is worth more than its limits.
 func (l *Limiter) Take(ctx context.Context, subject string, rate Rate) error {
 	if rate.PerSecond <= 0 {
 		return nil
@@ -88,7 +87,7 @@ func (l *Limiter) Take(ctx context.Context, subject string, rate Rate) error {
 		WithMetadata(map[string]string{"retry_after": seconds})
 }
 
-// warn logs that Redis does not answer, once a minute at most.
+// warn logs that Redis does not answer, at most once a minute.
 func (l *Limiter) warn(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -38,7 +38,7 @@ func (r *record) lines() int {
 	return strings.Count(r.String(), "\n")
 }
 
-// patient is a wait that also a busy machine keeps to.
+// patient is a wait that even a busy machine keeps to.
 const patient = 5 * time.Second
 
 func open(t *testing.T, addr string, patience time.Duration) (*limit.Limiter, *record) {
@@ -49,7 +49,7 @@ func open(t *testing.T, addr string, patience time.Duration) (*limit.Limiter, *r
 	return limit.New(rdb, slog.New(slog.NewTextHandler(log, nil))), log
 }
 
-// take counts how many of n calls pass, and gives the last refusal.
+// take returns how many of n calls pass, and the last refusal.
 func take(l *limit.Limiter, subject string, rate limit.Rate, n int) (passed int, refusal error) {
 	for range n {
 		if err := l.Take(context.Background(), subject, rate); err != nil {
@@ -115,7 +115,7 @@ func TestRedisDownAndBack(t *testing.T) {
 
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
-	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts, by the kernel, and never answers
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nothing answers
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = deaf.Close() })
 	l, log := open(t, deaf.Addr().String(), 50*time.Millisecond)

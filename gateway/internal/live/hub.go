@@ -24,19 +24,20 @@ type Hub struct {
 	open    int
 }
 
-// NewHub lets each member watch perMember times at once, and all together total times.
+// NewHub returns a Hub in which each member may watch perMember times at once, and all members together total times.
 func NewHub(perMember, total int) *Hub {
 	return &Hub{perMember: perMember, total: total, orders: map[string]map[*watcher]struct{}{}, members: map[string]int{}}
 }
 
-// watcher is one stream's interest in an order. changed holds one word at most: whoever is slow misses how often, not that.
+// watcher is one stream's interest in an order. changed holds at most one signal: a slow watcher may miss how many changes there were, never
+// that there was one.
 type watcher struct {
 	hub           *Hub
 	order, member string
 	changed       chan struct{}
 }
 
-// watch fails with 429 or 503 when there are too many.
+// watch returns an error, 429 or 503, when there are too many watchers.
 func (h *Hub) watch(order, member string) (*watcher, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,7 +74,7 @@ func (w *watcher) close() {
 	h.open--
 }
 
-// Changed wakes whoever watches order. It never waits.
+// Changed wakes the watchers of order. It never waits.
 func (h *Hub) Changed(order string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -85,15 +86,15 @@ func (h *Hub) Changed(order string) {
 	}
 }
 
-// Open is how many streams there are.
+// Open returns how many streams there are.
 func (h *Hub) Open() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.open
 }
 
-// Follow wakes whoever watches an order that order-events has something about, until ctx ends. Without the broker it waits: streams
-// then look for themselves.
+// Follow wakes the watchers of each order that order-events has an event of, until ctx ends. While the broker is away it waits, and the streams
+// look for themselves.
 func (h *Hub) Follow(ctx context.Context, transport mq.Transport) error {
 	for ctx.Err() == nil {
 		err := transport.Tail(ctx, eventv1.TopicOrders, nil, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })

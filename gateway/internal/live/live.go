@@ -1,8 +1,7 @@
-// Package live tells an open page what becomes of an order, by server-sent events.
+// Package live shows an open page the changes of an order, by server-sent events.
 //
-// The broker's events only wake a stream; what it sends it reads anew from the order service, with the shopper's own token. So who may
-// see the order, until when, and what it looks like stays that service's business, and an event that comes twice, late or forged
-// shows nothing that is not so.
+// The broker's events only wake a stream, which then reads the order anew from the order service, with the shopper's own token. So that service
+// alone decides who may see the order, until when, and what it looks like, and an event that comes twice, late or forged shows nothing untrue.
 package live
 
 import (
@@ -27,13 +26,13 @@ const Path = "/v1/orders/{id}/events"
 
 // Config bounds the streams of one gateway.
 type Config struct {
-	// Backstop is how long a stream goes without reading its order though nothing woke it.
+	// Backstop is how long a stream goes without reading its order when nothing wakes it.
 	Backstop time.Duration `yaml:"backstop"`
-	// Heartbeat is how often a stream says that it is there.
+	// Heartbeat is the pause between two signs of life of a stream.
 	Heartbeat time.Duration `yaml:"heartbeat"`
-	// Patience bounds one reading of the order, and how long a client may take to take what it is sent.
+	// Patience bounds one reading of the order, and how long a client may take to receive what it is sent.
 	Patience time.Duration `yaml:"patience"`
-	// PerMember and Total bound how many are open at once.
+	// PerMember and Total bound how many streams are open at once.
 	PerMember int `yaml:"per_member"`
 	Total     int `yaml:"total"`
 }
@@ -48,7 +47,7 @@ type Streams struct {
 	ended   *prometheus.CounterVec
 }
 
-// Route is the call that a stream makes again and again: whoever may make it may watch.
+// Route returns the route that a stream calls again and again: a caller who may call it may watch.
 func Route() (transcode.Route, error) {
 	routes, err := transcode.Routes(orderv1.File_order_v1_order_proto)
 	for _, r := range routes {
@@ -59,7 +58,7 @@ func Route() (transcode.Route, error) {
 	return transcode.Route{}, fmt.Errorf("live: no route for %s: %w", orderv1.Orders_GetOrder_FullMethodName, err)
 }
 
-// New makes Streams that ask the order service at conn, and end when stopped is closed.
+// New returns Streams that ask the order service at conn, and end when stopped is closed.
 func New(cfg Config, hub *Hub, conn grpc.ClientConnInterface, stopped <-chan struct{}, metrics prometheus.Registerer) (*Streams, error) {
 	route, err := Route()
 	if err != nil {
@@ -80,7 +79,7 @@ func New(cfg Config, hub *Hub, conn grpc.ClientConnInterface, stopped <-chan str
 	return s, nil
 }
 
-// Serve is the handler of Path. Opening is a call of GetOrder: it is admitted, limited, measured and refused as one.
+// Serve handles Path. Opening a stream is a call of GetOrder: it is admitted, limited, measured and refused as one.
 func (s *Streams) Serve(ctx khttp.Context) error {
 	s.route.Announce(ctx, Path)
 	var (
@@ -98,7 +97,7 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 		if call, err = transcode.NewCall(s.route, ctx, s.conn); err != nil {
 			return nil, err
 		}
-		// First watch, then read: what changes in between wakes the stream.
+		// First watch, then read, so that a change in between wakes the stream.
 		if w, err = s.hub.watch(ctx.Vars().Get("id"), identity.FromContext(c).MemberID); err != nil {
 			return nil, err
 		}
@@ -131,5 +130,5 @@ func read(ctx context.Context, call *transcode.Call) (*orderv1.Order, error) {
 	return order, nil
 }
 
-// jitter gives d, more or less, so that streams that began together do not go on in step.
+// jitter returns d, up to an eighth more or less, so that streams that began together do not go on in step.
 func jitter(d time.Duration, r float64) time.Duration { return d - d/8 + time.Duration(r*float64(d/4)) }

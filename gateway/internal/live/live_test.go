@@ -30,19 +30,19 @@ import (
 	"example.com/fourfold/gateway/internal/live"
 )
 
-// Every stream, however it ended, has left nothing behind. The janitor is of a library, from its start on.
+// TestMain tests that every stream, however it ended, leaves nothing running. The janitor belongs to a library and runs from its start.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/patrickmn/go-cache.(*janitor).Run"))
 }
 
-// orders stands for the order service.
+// orders stands in for the order service.
 type orders struct {
 	grpc.ClientConnInterface
 	mu    sync.Mutex
 	order *orderv1.Order
 	err   error
 	reads int
-	// during is called within a reading, behind the database's part.
+	// during is called within a reading, after the database's part.
 	during func()
 }
 
@@ -135,7 +135,7 @@ type page struct {
 
 func (s *stage) watch(t *testing.T, headers ...string) *page {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // what does not come by then never will
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // nothing comes later than that
 	req, err := http.NewRequestWithContext(ctx, "GET", s.url+"/v1/orders/o1/events", nil)
 	require.NoError(t, err)
 	for i := 0; i < len(headers); i += 2 {
@@ -164,7 +164,7 @@ func (p *page) block() string {
 	}
 }
 
-// next gives the next event, as "id status".
+// next returns the next event, as "id status".
 func (p *page) next() string {
 	p.t.Helper()
 	for {
@@ -199,7 +199,7 @@ func TestStatesUntilTheEnd(t *testing.T) {
 		{1, orderv1.Order_UPDATING, "UPDATING"}, {2, orderv1.Order_PAID, "2 PAID"}, {2, orderv1.Order_REFUNDING, "REFUNDING"},
 		{2, orderv1.Order_PAID, "2 PAID"}, {3, orderv1.Order_SHIPPED, "3 SHIPPED"}, {4, orderv1.Order_COMPLETED, "4 COMPLETED"},
 	} {
-		time.Sleep(100 * time.Millisecond) // longer in all than the server's time-outs, which must not end the stream
+		time.Sleep(100 * time.Millisecond) // in all longer than the server's time-outs, which must not end the stream
 		s.set(c.version, c.status)
 		s.hub.Changed("o1")
 		require.Equal(t, c.want, p.next())
@@ -207,13 +207,15 @@ func TestStatesUntilTheEnd(t *testing.T) {
 	assert.Equal(t, `{"reason":"FINAL"}`, p.next())
 	assert.Equal(t, "ended", p.next())
 	require.Eventually(t, func() bool { return s.hub.Open() == 0 }, 5*time.Second, time.Millisecond)
-	assert.NoError(t, testutil.GatherAndCompare(s.metrics, strings.NewReader(`# HELP gateway_streams_ended_total Streams of order events that ended, by cause.
+	assert.NoError(t, testutil.GatherAndCompare(s.metrics,
+		strings.NewReader(`# HELP gateway_streams_ended_total Streams of order events that ended, by cause.
 # TYPE gateway_streams_ended_total counter
 gateway_streams_ended_total{cause="final"} 1
 `), "gateway_streams_ended_total"))
 }
 
-// Events that come twice, late or about others show nothing, and what is older than what was sent is never shown.
+// TestNeverBack tests that events that come twice, late or about other orders show nothing, and that nothing older than what was sent is ever
+// shown.
 func TestNeverBack(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -227,7 +229,7 @@ func TestNeverBack(t *testing.T) {
 		require.Eventually(t, func() bool { return s.count() > before }, 5*time.Second, time.Millisecond)
 	}
 	wake()
-	s.set(2, orderv1.Order_PAID) // read from what lags behind
+	s.set(2, orderv1.Order_PAID) // a reading that lags
 	wake()
 	wake()
 	s.set(4, orderv1.Order_COMPLETED)
@@ -235,7 +237,7 @@ func TestNeverBack(t *testing.T) {
 	assert.Equal(t, "4 COMPLETED", p.next())
 }
 
-// What changes between the first reading and its answer is not lost.
+// TestChangeDuringTheFirstReading tests that a change between the first reading and its answer is not lost.
 func TestChangeDuringTheFirstReading(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -318,7 +320,7 @@ func TestLimits(t *testing.T) {
 	assert.Equal(t, 7, s.hub.Open())
 }
 
-// One whose token has expired, or whose order is not theirs any more, is told so and shown nothing.
+// TestTokenExpires tests that a client whose token has expired, or whose order is not theirs any more, is told so and shown nothing.
 func TestTokenExpires(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -341,7 +343,7 @@ func TestStop(t *testing.T) {
 	assert.Equal(t, "ended", p.next())
 }
 
-// A client that does not take what it is sent is dropped; nothing is kept for it.
+// TestSlowReader tests that a client that does not receive what it is sent is dropped, and that nothing is kept for it.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	s := open(t, func(c *live.Config) { c.Patience = 2 * time.Second })

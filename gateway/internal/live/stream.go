@@ -15,10 +15,10 @@ import (
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
-// again is how soon an order is read again that could not be read.
+// again is how soon an order is read again after a reading failed.
 const again = time.Second
 
-// stream is one that is open.
+// stream is an open stream.
 type stream struct {
 	*Streams
 	*watcher
@@ -28,8 +28,8 @@ type stream struct {
 	control *http.ResponseController
 }
 
-// run sends first and what becomes of it until the order is final, the token is not good any more, the client leaves or is too slow, or
-// the gateway stops. It gives the cause.
+// run sends first and each change of the order until the order is final, the token is no longer valid, the client leaves or is too slow, or the
+// gateway stops. It returns the cause.
 func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 	h := s.out.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -48,7 +48,7 @@ func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 		case <-ctx.Done():
 			return "client"
 		case <-s.stopped:
-			// Not all at once: another gateway takes them.
+			// The clients come back at different times: another gateway takes them.
 			_ = s.write(fmt.Sprintf("retry: %d\n: the gateway stops, come back\n\n", 500+rand.IntN(2000)))
 			return "stop"
 		case <-beat.C:
@@ -78,14 +78,14 @@ func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 
 func (s *stream) pause() time.Duration { return jitter(s.cfg.Backstop, rand.Float64()) }
 
-// look reads the order again. It is no part of a trace: there would be no end of them.
+// look reads the order again. It is not part of a trace, which would never end.
 func (s *stream) look(ctx context.Context) (*orderv1.Order, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience)
 	defer cancel()
 	return read(trace.ContextWithSpanContext(ctx, trace.SpanContextFromContext(ctx).WithTraceFlags(0)), s.call)
 }
 
-// show sends order where the client lacks it. It gives the cause why the stream ends behind it, if it does.
+// show sends order if the client does not have it. It returns the cause if the stream ends after it, else "".
 func (s *stream) show(order *orderv1.Order) (cause string) {
 	if s.view.news(order) {
 		body, err := transcode.JSON(order)
@@ -100,7 +100,7 @@ func (s *stream) show(order *orderv1.Order) (cause string) {
 	return ""
 }
 
-// end tells the client that there is nothing to come back for.
+// end tells the client that there is nothing to come back for. It returns the cause why the stream ends.
 func (s *stream) end(reason, cause string) string {
 	if s.write(fmt.Sprintf("event: end\ndata: {\"reason\":%q}\n\n", reason)) != nil {
 		return "client"
@@ -108,7 +108,7 @@ func (s *stream) end(reason, cause string) string {
 	return cause
 }
 
-// write sends text. A client that does not take it in time has left.
+// write sends text. It fails when the client does not receive it in time.
 func (s *stream) write(text string) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(s.cfg.Patience)); err != nil {
 		return err

@@ -58,8 +58,8 @@ func (c *Conn) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersReq
 	return merged, nil
 }
 
-// token writes down how far each service was read, with a sum over that and group: a token that was changed, or is given with another
-// group, is seen.
+// token encodes how far each service was read, with a checksum over that and group, so that a token that was changed, or comes with another
+// group, is recognized.
 func token(at map[string]int64, group string) string {
 	var places []string
 	for name, n := range at {
@@ -70,7 +70,7 @@ func token(at map[string]int64, group string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text + "," + sum(text, group)))
 }
 
-// places reads a token of token's; empty for the first page.
+// places decodes what token encoded; "" is the first page.
 func (c *Conn) places(token, group string) (map[string]int64, error) {
 	at := map[string]int64{}
 	if token == "" {

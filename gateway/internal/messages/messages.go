@@ -23,15 +23,15 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 )
 
-// Service is one that serves Messages about its own database.
+// Service is a service that serves Messages about its own database.
 type Service struct {
 	// Name is what the ids of its dead letters begin with.
 	Name string
 	Conn grpc.ClientConnInterface
 }
 
-// Conn is a connection to Messages of all services together, for a client of Messages. The outgoing metadata of a call, the caller's
-// token among it, goes to each service.
+// Conn is a connection to Messages of all services together, for a client of Messages. The outgoing metadata of a call, which includes the
+// caller's token, goes to each service.
 type Conn struct {
 	mqv1.UnimplementedMessagesServer
 	services []peer
@@ -44,10 +44,10 @@ type peer struct {
 	mqv1.MessagesClient
 }
 
-// workTimes is how many times as long a service may take that works as one that only tells.
+// workTimes is how many times longer a service may take to do work than to answer a question.
 const workTimes = 4
 
-// New asks services, each for timeout at most, and for workTimes that when they replay or resend.
+// New returns a Conn to services. Each may take timeout, and workTimes that when it replays or resends.
 func New(services []Service, timeout time.Duration, log *slog.Logger) *Conn {
 	c := &Conn{timeout: timeout, log: log}
 	for _, s := range services {
@@ -56,7 +56,7 @@ func New(services []Service, timeout time.Duration, log *slog.Logger) *Conn {
 	return c
 }
 
-// Invoke calls a method of Messages. Its errors are Kratos', as a service's are.
+// Invoke calls a method of Messages. Its errors are Kratos errors, as a service's are.
 func (c *Conn) Invoke(ctx context.Context, operation string, args, reply any, _ ...grpc.CallOption) error {
 	desc := mqv1.Messages_ServiceDesc
 	name, _ := strings.CutPrefix(operation, "/"+desc.ServiceName+"/")
@@ -99,7 +99,7 @@ func (c *Conn) DiscardDeadLetter(ctx context.Context, req *mqv1.DiscardDeadLette
 	return one(ctx, c, req.GetId(), func(ctx context.Context, p peer) (*mqv1.DiscardReply, error) { return p.DiscardDeadLetter(ctx, req) })
 }
 
-// RedriveDeadLetters asks all and adds up.
+// RedriveDeadLetters asks all services and adds up their replies.
 func (c *Conn) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLettersRequest) (*mqv1.RedriveReply, error) {
 	replies, unreachable, err := all(ctx, c, func(ctx context.Context, p peer) (*mqv1.RedriveReply, error) {
 		return p.RedriveDeadLetters(ctx, req)
@@ -114,7 +114,7 @@ func (c *Conn) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLett
 	return sum, nil
 }
 
-// split gives the service and the number of a dead letter's id.
+// split returns the service and the number in a dead letter's id.
 func split(id string) (service string, n int64, ok bool) {
 	i := strings.LastIndexByte(id, '-')
 	if i < 0 {
@@ -124,13 +124,13 @@ func split(id string) (service string, n int64, ok bool) {
 	return id[:i], n, ok
 }
 
-// number reads a positive number, written in the one way.
+// number parses a positive number in canonical form.
 func number(text string) (int64, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
 }
 
-// one asks the service that id names: 404 when none is named so, 503 when it does not answer.
+// one asks the service that id names. It answers 404 when there is no such service, and 503 when the service does not answer.
 func one[R any](ctx context.Context, c *Conn, id string, ask func(context.Context, peer) (R, error)) (R, error) {
 	var none R
 	service, _, ok := split(id)
@@ -141,7 +141,7 @@ func one[R any](ctx context.Context, c *Conn, id string, ask func(context.Contex
 	return from(ctx, c.services[i], c.timeout, ask)
 }
 
-// from asks p: 503 when it does not answer in time.
+// from asks p. It answers 503 when p does not answer in time.
 func from[R any](ctx context.Context, p peer, timeout time.Duration, ask func(context.Context, peer) (R, error)) (R, error) {
 	asking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -153,7 +153,7 @@ func from[R any](ctx context.Context, p peer, timeout time.Duration, ask func(co
 	return reply, err
 }
 
-// each asks all services at once, and returns what each said, in their order.
+// each asks all services at once, and returns their replies and errors in the order of the services.
 func each[R any](ctx context.Context, c *Conn, timeout time.Duration, ask func(context.Context, peer) (*R, error)) ([]*R, []error) {
 	replies, errs := make([]*R, len(c.services)), make([]error, len(c.services))
 	var wg sync.WaitGroup
@@ -170,8 +170,8 @@ func each[R any](ctx context.Context, c *Conn, timeout time.Duration, ask func(c
 	return replies, errs
 }
 
-// all asks all services at once. It gives the replies, a nil for each service that did not answer, and the names of those. It fails with
-// what any of them says about the call itself (400, 401, 403), and when none answers.
+// all asks all services at once. It returns the replies, nil for each service that did not answer, and the names of those. It returns an error
+// when a service's answer concerns the call itself (400, 401, 403), and when no service answers.
 func all[R any](ctx context.Context, c *Conn, ask func(context.Context, peer) (*R, error)) (replies []*R, unreachable []string, err error) {
 	replies, errs := each(ctx, c, c.timeout, ask)
 	if ctx.Err() != nil {

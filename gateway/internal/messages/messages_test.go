@@ -29,21 +29,21 @@ var start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 // patient is how long services may take where none hangs: the machine may be busy.
 const patient = 20 * time.Second
 
-// store stands for one service: its letters, by number from 1, and its part of a trace.
+// store stands in for one service: its letters, by number from 1, and its part of a trace.
 type store struct {
 	mqv1.UnimplementedMessagesServer
 	name    string
 	letters []*mqv1.DeadLetter
 	trace   []*mqv1.Message
 	refuse  error
-	real    mqv1.MessagesServer // takes the place of all that
+	real    mqv1.MessagesServer // replaces all that, if set
 
 	hang   atomic.Bool
-	tokens chan string // what came as authorization
+	tokens chan string // the authorization of each call
 	stop   func()
 }
 
-// letter adds one of the group, given up so many seconds after start.
+// letter adds a letter of the group, given up so many seconds after start.
 func (s *store) letter(group string, second int) {
 	n := len(s.letters) + 1
 	s.letters = append(s.letters, &mqv1.DeadLetter{Id: fmt.Sprint(s.name, "-", n), Service: s.name, Group: group,
@@ -93,7 +93,7 @@ func (s *store) TraceMessages(context.Context, *mqv1.TraceMessagesRequest) (*mqv
 	return &mqv1.TraceMessagesReply{Messages: s.trace}, nil
 }
 
-// serve opens the services and gives a client of all of them together, which waits for each so long.
+// serve starts the services and returns a client of all of them together, which waits up to patience for each.
 func serve(t *testing.T, patience time.Duration, stores ...*store) mqv1.MessagesClient {
 	t.Helper()
 	var services []messages.Service
@@ -101,18 +101,19 @@ func serve(t *testing.T, patience time.Duration, stores ...*store) mqv1.Messages
 		lis, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		s.tokens = make(chan string, 100)
-		server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-			md, _ := metadata.FromIncomingContext(ctx)
-			s.tokens <- strings.Join(md.Get("authorization"), ",")
-			if s.hang.Load() {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			if s.refuse != nil {
-				return nil, s.refuse
-			}
-			return next(ctx, req)
-		}))
+		server := grpc.NewServer(grpc.UnaryInterceptor(
+			func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+				md, _ := metadata.FromIncomingContext(ctx)
+				s.tokens <- strings.Join(md.Get("authorization"), ",")
+				if s.hang.Load() {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				if s.refuse != nil {
+					return nil, s.refuse
+				}
+				return next(ctx, req)
+			}))
 		if s.real != nil {
 			mqv1.RegisterMessagesServer(server, s.real)
 		} else {
@@ -139,7 +140,7 @@ func three() (a, b, c *store) {
 	return a, b, c
 }
 
-// pages reads all pages and gives the ids, and who was unreachable on any of them.
+// pages reads all pages and returns the ids, and the services that were unreachable on any of them.
 func pages(t *testing.T, client mqv1.MessagesClient, r *mqv1.ListDeadLettersRequest) (ids, unreachable []string) {
 	t.Helper()
 	for range 100 {
@@ -174,7 +175,8 @@ func TestMergedPages(t *testing.T) {
 	assert.Equal(t, []string{"b-2", "b-4", "b-6"}, ids)
 }
 
-// Whoever does not answer, dead or hanging, is named on each page; what the others have is all there, in time.
+// TestUnreachable tests that a service that does not answer, dead or hanging, is named on each page, and that the others' letters are all there,
+// in time.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()
@@ -203,7 +205,7 @@ func TestUnreachable(t *testing.T) {
 	refused(t, err, 503, "TRY_LATER")
 }
 
-// One that was away takes up its place on the next page.
+// TestServiceComesBackBetweenPages tests that a service that was away takes up its place on the next page.
 func TestServiceComesBackBetweenPages(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()
@@ -228,7 +230,7 @@ func TestTamperedTokens(t *testing.T) {
 	require.NoError(t, err)
 	token := page.GetNextPageToken()
 	tampered := []string{"x", "5", "%", "YT0x", token + "A", token[1:], token[:len(token)-1]}
-	for i := range token { // each place changed
+	for i := range token { // each character changed
 		changed := []byte(token)
 		if changed[i]++; changed[i] > 'z' {
 			changed[i] = 'A'
@@ -270,7 +272,7 @@ func TestOneIsAskedByItsID(t *testing.T) {
 		}
 	}
 	_, err = client.DiscardDeadLetter(ctx, &mqv1.DiscardDeadLetterRequest{Id: "c-1"})
-	refused(t, err, 503, "TRY_LATER") // c does not know the method: an older one
+	refused(t, err, 503, "TRY_LATER") // c is older and does not know the method
 	c.hang.Store(true)
 	_, err = client.GetDeadLetter(ctx, &mqv1.GetDeadLetterRequest{Id: "c-1"})
 	refused(t, err, 503, "TRY_LATER")
@@ -280,7 +282,7 @@ func TestOneIsAskedByItsID(t *testing.T) {
 	assert.Equal(t, "2", kerrors.FromError(err).Metadata["retry_after"])
 }
 
-// What a service says about the caller is the answer; what it says about itself makes it unreachable.
+// TestRefusals tests that an answer about the caller is the answer, and that an answer about the service itself makes it unreachable.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()
@@ -314,11 +316,12 @@ func TestTraceIsJoined(t *testing.T) {
 		event("/order", "e1", 1, &mqv1.Message{Service: "order", State: "SENT", BornAt: at(1)}),
 		event("/order", "e2", 2, &mqv1.Message{Service: "order", State: "SENT", BornAt: at(5),
 			Consumptions: []*mqv1.Consumption{had("order", "own", 9)}}),
-		event("/order", "e3", 3, &mqv1.Message{Service: "order", State: "READY", BornAt: at(4)}), // a clock that went back
+		event("/order", "e3", 3, &mqv1.Message{Service: "order", State: "READY", BornAt: at(4)}), // a clock that was set back
 		event("/wms", "e1", 1, &mqv1.Message{Type: "delivery.shipped", Consumptions: []*mqv1.Consumption{had("order", "order-deliveries", 6)}}),
 	}}
 	notify := &store{name: "notify", trace: []*mqv1.Message{
-		event("/order", "e1", 1, &mqv1.Message{Type: "order.created", Topic: "order-events", Consumptions: []*mqv1.Consumption{had("notify", "notify-orders", 3)}}),
+		event("/order", "e1", 1,
+			&mqv1.Message{Type: "order.created", Topic: "order-events", Consumptions: []*mqv1.Consumption{had("notify", "notify-orders", 3)}}),
 		event("/order", "e2", 2, &mqv1.Message{Consumptions: []*mqv1.Consumption{had("notify", "notify-orders", 7)}}),
 	}}
 	credit := &store{name: "credit", trace: []*mqv1.Message{

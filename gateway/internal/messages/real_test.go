@@ -20,16 +20,17 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// had writes down what a group did with an event of o1, so many seconds after start.
+// had records what a group did with an event of o1, so many seconds after start.
 func had(t *testing.T, db *sql.DB, group, event string, seq int64, state string, second int) {
 	t.Helper()
-	_, err := db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, tries, event, created_at)
+	_, err := db.ExecContext(t.Context(),
+		`INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, tries, event, created_at)
 		VALUES (?, '/order', ?, 'order-events', 'order.paid', 'o1', ?, ?, 3, '{}', ?)`,
 		group, event, seq, state, start.Add(time.Duration(second)*time.Second))
 	require.NoError(t, err)
 }
 
-// TestRealServices: two services with databases of their own, as they serve Messages.
+// TestRealServices tests two services with databases of their own, as they serve Messages.
 func TestRealServices(t *testing.T) {
 	t.Parallel()
 	none := fstest.MapFS{"0001_none.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}
@@ -62,7 +63,8 @@ func TestRealServices(t *testing.T) {
 
 	body, err := json.Marshal(mq.Event{ID: "e1", Source: "/order", Type: "order.paid", Subject: "o2", Sequence: 2})
 	require.NoError(t, err)
-	_, err = order.ExecContext(t.Context(), `INSERT INTO mq_outbox (event_id, topic, subject, event, state) VALUES ('e1', 'order-events', 'o2', ?, 'SENT')`, body)
+	_, err = order.ExecContext(t.Context(),
+		`INSERT INTO mq_outbox (event_id, topic, subject, event, state) VALUES ('e1', 'order-events', 'o2', ?, 'SENT')`, body)
 	require.NoError(t, err)
 	had(t, notify, "notify-orders", "e1", 2, "DONE", 9)
 	trace, err := client.TraceMessages(t.Context(), &mqv1.TraceMessagesRequest{EventId: "e1"})
@@ -71,7 +73,8 @@ func TestRealServices(t *testing.T) {
 	m := trace.GetMessages()[0]
 	assert.Equal(t, "order SENT 2", fmt.Sprint(m.GetService(), " ", m.GetState(), " ", m.GetSequence()))
 	require.Len(t, m.GetConsumptions(), 1)
-	assert.Equal(t, "notify notify-orders DONE", fmt.Sprint(m.GetConsumptions()[0].GetService(), " ", m.GetConsumptions()[0].GetGroup(), " ", m.GetConsumptions()[0].GetState()))
+	assert.Equal(t, "notify notify-orders DONE",
+		fmt.Sprint(m.GetConsumptions()[0].GetService(), " ", m.GetConsumptions()[0].GetGroup(), " ", m.GetConsumptions()[0].GetState()))
 	_, err = client.TraceMessages(t.Context(), &mqv1.TraceMessagesRequest{})
 	refused(t, err, 400, "MESSAGES_INVALID")
 }

@@ -11,15 +11,15 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 )
 
-// ReplayMessages offers the group to all services: the one that consumes it does the work, and what it says is the answer. 503 when a
-// service that may be the one does not answer, 404 with the groups there are when none is.
+// ReplayMessages offers the group to all services. The one that consumes it does the work, and its answer is the answer. The answer is 503 when
+// a service that may be the one does not answer, and 404 with the existing groups when none is.
 func (c *Conn) ReplayMessages(ctx context.Context, req *mqv1.ReplayMessagesRequest) (*mqv1.ReplayMessagesReply, error) {
 	asking, found := context.WithCancel(ctx)
 	defer found()
 	replies, errs := each(asking, c, workTimes*c.timeout, func(ctx context.Context, p peer) (*mqv1.ReplayMessagesReply, error) {
 		reply, err := p.ReplayMessages(ctx, req)
 		if answers(err) {
-			found() // nobody waits for the others
+			found() // do not wait for the others
 		}
 		return reply, err
 	})
@@ -47,8 +47,8 @@ func (c *Conn) ReplayMessages(ctx context.Context, req *mqv1.ReplayMessagesReque
 		WithMetadata(map[string]string{"groups": names})
 }
 
-// answers reports whether err, which a service may have answered a replay with, is the answer to it: it is, unless the service has no such
-// group or did not answer at all.
+// answers reports whether err, with which a service answered a replay, is the answer to it. It is, unless the service has no such group or did
+// not answer at all.
 func answers(err error) bool {
 	return err == nil || kerrors.FromError(err).Reason != "" && !mqv1.IsGroupNotFound(err)
 }

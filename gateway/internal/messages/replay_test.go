@@ -21,7 +21,7 @@ import (
 	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
-// ReplayMessages of a store works when the group's name begins with the store's, as in b-things; c has no groups.
+// ReplayMessages works when the group's name begins with the store's, as in b-things; c has no groups.
 func (s *store) ReplayMessages(_ context.Context, r *mqv1.ReplayMessagesRequest) (*mqv1.ReplayMessagesReply, error) {
 	own := s.name + "-things"
 	switch {
@@ -46,11 +46,11 @@ func replay(group, topic string) *mqv1.ReplayMessagesRequest {
 	return &mqv1.ReplayMessagesRequest{Group: group, Topic: topic, From: at(0), Position: "p"}
 }
 
-// TestReplayIsTheGroups: the service that consumes the group answers, also while another one hangs.
+// TestReplayIsTheGroups tests that the service that consumes the group answers, even while another one hangs.
 func TestReplayIsTheGroups(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()
-	client := serve(t, patient/4, a, b, c) // so long each is waited for that works: patient
+	client := serve(t, patient/4, a, b, c) // a service that does work may take patient
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer mine")
 	for range 2 {
 		began := time.Now()
@@ -78,7 +78,7 @@ func TestReplayIsTheGroups(t *testing.T) {
 	refused(t, err, 403, "OPERATOR_ONLY")
 }
 
-// TestReplayWithoutItsService: whether the group is consumed is not known as long as somebody does not answer.
+// TestReplayWithoutItsService tests that it is unknown whether the group is consumed while a service does not answer.
 func TestReplayWithoutItsService(t *testing.T) {
 	t.Parallel()
 	a, b, c := three()
@@ -116,7 +116,7 @@ func TestResendIsTheServices(t *testing.T) {
 	refused(t, err, 400, "VALIDATOR")
 }
 
-// TestRealReplay: two services with databases of their own; one published and sends again, the other one consumes.
+// TestRealReplay tests two services with databases of their own: one published and sends again, the other one consumes.
 func TestRealReplay(t *testing.T) {
 	t.Parallel()
 	transport := memory.New()
@@ -144,7 +144,8 @@ func TestRealReplay(t *testing.T) {
 		t.Helper()
 		r, err := client.ReplayMessages(t.Context(), &mqv1.ReplayMessagesRequest{Group: "notify-things", Topic: "things", From: since})
 		require.NoError(t, err)
-		assert.Equal(t, want, fmt.Sprintf("%s: %d offered, %d effects, %d known%s", r.GetService(), r.GetOffered(), r.GetEffects(), r.GetKnown(), r.GetPosition()))
+		assert.Equal(t, want, fmt.Sprintf("%s: %d offered, %d effects, %d known%s", r.GetService(), r.GetOffered(), r.GetEffects(), r.GetKnown(),
+			r.GetPosition()))
 	}
 	for _, stmt := range []string{"DELETE FROM effect WHERE seq = 5", "DELETE FROM mq_inbox WHERE seq = 5", "UPDATE mq_position SET seq = 4"} {
 		_, err := notify.ExecContext(t.Context(), stmt)

@@ -9,11 +9,11 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 )
 
-// key is what names an event for ever.
+// key identifies an event for ever.
 type key struct{ source, id string }
 
-// TraceMessages joins what the services know of each event: its publisher's part, and what each group did with it, by time. The events
-// of one source and subject stand in the order of their numbers, all others by the time they were born, or were first had.
+// TraceMessages joins what the services know of each event: its publisher's part, and what each group did with it, by time. The events of one
+// source and subject are in the order of their numbers, all others in the order of the time they were born, or were first received.
 func (c *Conn) TraceMessages(ctx context.Context, req *mqv1.TraceMessagesRequest) (*mqv1.TraceMessagesReply, error) {
 	replies, unreachable, err := all(ctx, c, func(ctx context.Context, p peer) (*mqv1.TraceMessagesReply, error) {
 		return p.TraceMessages(ctx, req)
@@ -29,7 +29,7 @@ func (c *Conn) TraceMessages(ctx context.Context, req *mqv1.TraceMessagesRequest
 			switch {
 			case whole == nil:
 				known[k] = part
-			case whole.GetService() == "" && part.GetService() != "": // the publisher knows all but what the others did with it
+			case whole.GetService() == "" && part.GetService() != "": // the publisher knows everything but what other services did with it
 				part.Consumptions = append(part.Consumptions, whole.GetConsumptions()...)
 				fill(part, whole)
 				known[k] = part
@@ -42,7 +42,7 @@ func (c *Conn) TraceMessages(ctx context.Context, req *mqv1.TraceMessagesRequest
 	return &mqv1.TraceMessagesReply{Messages: sorted(known), Unreachable: unreachable}, nil
 }
 
-// fill gives m what it lacks: a publisher that forgot the event by a tombstone has its id only.
+// fill sets in m the fields that it lacks: a publisher that keeps only a tombstone of the event has only its id.
 func fill(m, from *mqv1.Message) {
 	m.Type = cmp.Or(m.GetType(), from.GetType())
 	m.Subject = cmp.Or(m.GetSubject(), from.GetSubject())
@@ -55,7 +55,7 @@ type line struct{ source, subject string }
 
 func lineOf(m *mqv1.Message) line { return line{m.GetSource(), m.GetSubject()} }
 
-// sorted gives the messages in TraceMessages' order, and the consumptions of each by time.
+// sorted returns the messages in TraceMessages' order, and sorts the consumptions of each by time.
 func sorted(known map[key]*mqv1.Message) []*mqv1.Message {
 	all := make([]*mqv1.Message, 0, len(known))
 	for _, m := range known {
@@ -70,7 +70,7 @@ func sorted(known map[key]*mqv1.Message) []*mqv1.Message {
 			cmp.Compare(a.GetSequence(), b.GetSequence()), begun(a).Compare(begun(b)), cmp.Compare(a.GetEventId(), b.GetEventId()))
 	}
 	slices.SortFunc(all, byNumber)
-	// Within a line no event counts as younger than the next: then the times alone give an order that keeps the numbers'.
+	// Within a line no event counts as younger than the next, so sorting by time alone keeps the order of the numbers.
 	at, last := map[*mqv1.Message]time.Time{}, map[line]time.Time{}
 	for _, m := range all {
 		at[m] = begun(m)
@@ -85,7 +85,7 @@ func sorted(known map[key]*mqv1.Message) []*mqv1.Message {
 	return all
 }
 
-// begun is when m was born, or was first had where its birth is not known.
+// begun returns when m was born, or when it was first received if its birth is not known.
 func begun(m *mqv1.Message) time.Time {
 	switch c := m.GetConsumptions(); {
 	case m.GetBornAt() != nil:

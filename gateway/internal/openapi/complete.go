@@ -20,7 +20,7 @@ import (
 
 const (
 	bearer = "bearer"
-	// idempotencyKey is the header that a call needs whose comment mentions it.
+	// idempotencyKey is the header that a call needs if its comment mentions the header.
 	idempotencyKey = "Idempotency-Key"
 
 	schemas     = "#/components/schemas/"
@@ -73,7 +73,7 @@ func complete(doc *document, files []protoreflect.FileDescriptor) error {
 	return nil
 }
 
-// completeOperation fills in op, the operation of r, and notes the error codes it refers to in used.
+// completeOperation fills in op, the operation of r, and adds to used the error codes that op refers to.
 func completeOperation(doc *document, op *operation, r transcode.Route, used map[int]bool) {
 	named := codesIn(op.Description)
 	level := identity.LevelOf(r.Operation)
@@ -123,7 +123,7 @@ func completeOperation(doc *document, op *operation, r transcode.Route, used map
 	}
 }
 
-// completeBody leaves out of the request's body what the path holds, and the body when nothing is left.
+// completeBody removes from the request's body what the path holds, and the body when nothing is left.
 func completeBody(doc *document, op *operation, r transcode.Route) {
 	if op.RequestBody == nil {
 		return
@@ -143,12 +143,12 @@ func completeBody(doc *document, op *operation, r transcode.Route) {
 	}
 }
 
-// unindent takes away the space that protoc-gen-openapi leaves before each further line of a comment.
+// unindent removes the space that protoc-gen-openapi leaves before each further line of a comment.
 func unindent(comment string) string { return strings.ReplaceAll(comment, "\n ", "\n") }
 
 var threeDigits = regexp.MustCompile(`\b[2-5][0-9]{2}\b`)
 
-// codesIn gives the HTTP codes that an RPC's comment names. A comment that names no success means 200.
+// codesIn returns the HTTP codes that an RPC's comment names, and 200 if the comment names no success.
 func codesIn(comment string) []int {
 	var named []int
 	for _, text := range threeDigits.FindAllString(comment, -1) {
@@ -163,7 +163,7 @@ func codesIn(comment string) []int {
 	return named
 }
 
-// codes gives all codes that r may answer, in order: those its comment names, and those that follow from what it is.
+// codes returns all codes that r may answer, in order: those that its comment names, and those that follow from what r is.
 func codes(r transcode.Route, level accessv1.Level, named []int) []int {
 	all := append(named, 400, 401, 429, 500, 503)
 	if level == accessv1.Level_OPERATOR {
@@ -179,7 +179,7 @@ func codes(r transcode.Route, level accessv1.Level, named []int) []int {
 	return slices.Compact(all)
 }
 
-// component is the name of the shared response for an error code: "TooManyRequests".
+// component returns the name of the shared response for an error code: "TooManyRequests".
 func component(code int) string { return strings.ReplaceAll(http.StatusText(code), " ", "") }
 
 // texts say what the error codes mean here.
@@ -196,7 +196,7 @@ var texts = map[int]string{
 	503: "A part of the system is down or late.",
 }
 
-// errorResponses makes the shared responses for those error codes that used has.
+// errorResponses returns the shared responses for the error codes in used.
 func errorResponses(used map[int]bool) ordered[*response] {
 	var all ordered[*response]
 	for _, code := range slices.Sorted(maps.Keys(used)) {

@@ -56,7 +56,7 @@ func TestCommentThatNamesTheIdempotencyKey(t *testing.T) {
 	assert.True(t, used[422])
 }
 
-// What protoc-gen-openapi writes must fit the routes: a document that misses one, or has one more, is refused.
+// TestDocumentThatDoesNotFit tests that a document of protoc-gen-openapi that lacks a route, or has one more, is refused.
 func TestDocumentThatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -1,5 +1,5 @@
-// Command openapi completes what protoc-gen-openapi writes with what only the descriptors know: whole numbers are numbers, who
-// may call, which answers there are, what a request must hold.
+// Command openapi completes the output of protoc-gen-openapi with what only the descriptors know: that whole numbers are numbers, who may call,
+// which answers there are, and what a request must hold.
 //
 //	openapi -in raw.yaml -out openapi.yaml
 package main
@@ -32,7 +32,7 @@ func run(in, out string) error {
 	}
 	var doc document
 	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true) // whatever the model does not know would be lost
+	d.KnownFields(true) // otherwise fields that the model does not know would be lost
 	if err := d.Decode(&doc); err != nil {
 		return fmt.Errorf("%s: %w", in, err)
 	}

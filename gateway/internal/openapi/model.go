@@ -105,7 +105,7 @@ type entry[T any] struct {
 	value T
 }
 
-// get gives the value of key, or the zero value.
+// get returns the value of key, or the zero value and false.
 func (o ordered[T]) get(key string) (value T, ok bool) {
 	for _, e := range o {
 		if e.key == key {

@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
-// completeSchemas corrects the schema of every message that requests and replies of routes are made of.
+// completeSchemas corrects the schema of every message of the routes' requests and replies.
 func completeSchemas(doc *document, routes []transcode.Route) error {
 	asked, answered := messages{}, messages{}
 	for _, r := range routes {
@@ -25,7 +25,7 @@ func completeSchemas(doc *document, routes []transcode.Route) error {
 	for _, e := range doc.Components.Schemas {
 		s := e.value
 		if m, ok := asked[e.key]; ok {
-			s.Additional = false // the gateway refuses what it does not know
+			s.Additional = false // the gateway refuses unknown fields
 			s.Required = nil
 			for i := range m.Fields().Len() {
 				if name := m.Fields().Get(i).Name(); required(m)[name] {
@@ -55,7 +55,7 @@ func completeFields(s *schema, m protoreflect.MessageDescriptor) {
 	}
 }
 
-// completeField corrects the type of a field and adds the rules it has in its proto.
+// completeField corrects the type of a field and adds the rules of its proto.
 func completeField(s *schema, f protoreflect.FieldDescriptor) {
 	s.Description = unindent(s.Description)
 	rules, _ := proto.GetExtension(f.Options(), validate.E_Field).(*validate.FieldRules)
@@ -84,7 +84,7 @@ func completeField(s *schema, f protoreflect.FieldDescriptor) {
 	s.Minimum, s.Maximum = bounds(rules)
 }
 
-// bounds gives the smallest and the largest whole number that rules allow, nil without one.
+// bounds returns the smallest and the largest whole number that rules allow, nil where there is no bound.
 func bounds(rules *validate.FieldRules) (low, high *int64) {
 	wide := func(n int32) *int64 { return proto.Int64(int64(n)) }
 	if r := rules.GetInt32(); r != nil {
@@ -118,7 +118,7 @@ func bounds(rules *validate.FieldRules) (low, high *int64) {
 	return low, high
 }
 
-// required gives the fields of m that must be given: those whose absence the validation of an empty m complains about.
+// required returns the fields of m that must be set: those whose absence the validation of an empty m reports.
 func required(m protoreflect.MessageDescriptor) map[protoreflect.Name]bool {
 	fields := map[protoreflect.Name]bool{}
 	t, err := protoregistry.GlobalTypes.FindMessageByName(m.FullName())
@@ -136,10 +136,10 @@ func required(m protoreflect.MessageDescriptor) map[protoreflect.Name]bool {
 	return fields
 }
 
-// messages are message types by the name protoc-gen-openapi gives their schema: "order.v1.CreateOrderRequest_Line".
+// messages are message types by the name that protoc-gen-openapi gives their schema: "order.v1.CreateOrderRequest_Line".
 type messages map[string]protoreflect.MessageDescriptor
 
-// add takes m and all messages it holds.
+// add adds m and all messages that it holds.
 func (ms messages) add(m protoreflect.MessageDescriptor) {
 	pkg := string(m.ParentFile().Package()) + "."
 	name := pkg + strings.ReplaceAll(strings.TrimPrefix(string(m.FullName()), pkg), ".", "_")

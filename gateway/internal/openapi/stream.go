@@ -23,7 +23,7 @@ A member may have 5 streams open; more are 429. Where too many are open in all i
 	lastEventID = "The id of the last event that the client has; browsers send it when they come back."
 )
 
-// addStream describes live.Path, which is no RPC: a stream of the replies to get, the operation of GetOrder.
+// addStream describes live.Path, which is no RPC: a stream of the replies of get, the operation of GetOrder.
 func addStream(doc *document) error {
 	route, err := live.Route()
 	if err != nil {
@@ -42,7 +42,8 @@ func addStream(doc *document) error {
 			Name: "Last-Event-ID", In: "header", Description: lastEventID, Schema: &schema{Type: "string"},
 		}),
 		Responses: ordered[*response]{
-			{"200", &response{Description: "The events; data of each event order is this.", Content: ordered[media]{{"text/event-stream", order}}}},
+			{"200",
+				&response{Description: "The events; data of each event order is this.", Content: ordered[media]{{"text/event-stream", order}}}},
 			{"204", &response{Description: "The order is final, and the client has it."}},
 		},
 	}

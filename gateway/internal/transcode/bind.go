@@ -20,8 +20,7 @@ import (
 // MaxBody is how many bytes a request's body may have.
 const MaxBody = 64 << 10
 
-// bind makes the RPC's request from the path's variables, the query and the body. Its errors are 400 naming the field, or
-// 413.
+// bind makes the RPC's request from the path's variables, the query and the body. Its errors are 400, naming the field, or 413.
 func (r Route) bind(vars, query url.Values, req *http.Request) (proto.Message, error) {
 	m := r.in.New()
 	bound := map[string]bool{}
@@ -59,7 +58,7 @@ func (r Route) bind(vars, query url.Values, req *http.Request) (proto.Message, e
 	return m.Interface(), nil
 }
 
-// setQuery binds one query parameter. A number, a bool, an enum or a message that is given without a text counts as absent.
+// setQuery binds one query parameter. A number, a bool, an enum or a message with an empty text counts as absent.
 func setQuery(m protoreflect.Message, name string, values []string) error {
 	f := fieldAt(m.Descriptor(), name)
 	if f.IsMap() {
@@ -119,7 +118,7 @@ func fromText(f protoreflect.FieldDescriptor, name, text string, empty func() pr
 	return v, decodeWellKnown(quoted, v.Message(), name)
 }
 
-// ownerOf gives the message that holds the field at a dotted path, made when it is absent, and the field.
+// ownerOf returns the message that holds the field at a dotted path, which it makes when it is absent, and the field.
 func ownerOf(m protoreflect.Message, path string) (protoreflect.Message, protoreflect.FieldDescriptor) {
 	if i := strings.LastIndexByte(path, '.'); i >= 0 {
 		m, path = messageAt(m, path[:i]), path[i+1:]
@@ -146,7 +145,7 @@ func readBody(req *http.Request) ([]byte, error) {
 	return data, nil
 }
 
-// invalid is the 400 about the field at path.
+// invalid returns the 400 about the field at path.
 func invalid(path, format string, args ...any) error {
 	return kerrors.BadRequest("FIELD_INVALID", path+": "+fmt.Sprintf(format, args...)).
 		WithMetadata(map[string]string{"field": path})

@@ -30,8 +30,8 @@ type Upstream struct {
 	Conn grpc.ClientConnInterface
 }
 
-// Register makes srv serve every route of upstreams. srv's middleware runs around each call with the RPC's name as its operation,
-// before the request is read. It fails as Routes does.
+// Register makes srv serve every route of upstreams. srv's middleware runs around each call, with the RPC's name as its operation, before the
+// request is read. It fails as Routes does.
 func Register(srv *khttp.Server, upstreams ...Upstream) error {
 	var files []protoreflect.FileDescriptor
 	conns := map[string]grpc.ClientConnInterface{}
@@ -84,7 +84,7 @@ func (r Route) Announce(ctx khttp.Context, path string) {
 	span.SetAttributes(attribute.String("http.route", path))
 }
 
-// Call is a call of an RPC as a request asks for it, which can be made any number of times.
+// Call is a call of an RPC as a request asks for it. It can be made any number of times.
 type Call struct {
 	route Route
 	conn  grpc.ClientConnInterface
@@ -92,7 +92,7 @@ type Call struct {
 	md    metadata.MD
 }
 
-// NewCall reads ctx's request as one of r. Its errors are 400 naming the field, or 413.
+// NewCall reads ctx's request as a call of r. Its errors are 400, naming the field, or 413.
 func NewCall(r Route, ctx khttp.Context, conn grpc.ClientConnInterface) (*Call, error) {
 	in, err := r.bind(ctx.Vars(), ctx.Query(), ctx.Request())
 	if err != nil {
@@ -105,7 +105,7 @@ func NewCall(r Route, ctx khttp.Context, conn grpc.ClientConnInterface) (*Call, 
 	return &Call{r, conn, in, md}, nil
 }
 
-// Make makes the call and gives the reply, and the HTTP code of its success. Its errors are as the gateway answers them.
+// Make makes the call and returns the reply and the HTTP code of its success. Its errors are those that the gateway answers.
 func (c *Call) Make(ctx context.Context) (proto.Message, int, error) {
 	var header metadata.MD
 	out := c.route.out.New().Interface()
@@ -113,7 +113,7 @@ func (c *Call) Make(ctx context.Context) (proto.Message, int, error) {
 	return out, successCode(header), c.route.answer(err)
 }
 
-// JSON writes m as the gateway answers it.
+// JSON returns m as the gateway writes it.
 func JSON(m proto.Message) ([]byte, error) { return encode(m.ProtoReflect()) }
 
 func forward(h http.Header) (metadata.MD, error) {
@@ -140,9 +140,9 @@ func successCode(header metadata.MD) int {
 	return http.StatusOK
 }
 
-// answer turns the error of an RPC into the error to answer. An error of the service's own (it has an ErrorInfo) keeps reason,
-// message and metadata. One that gRPC made says that the service was not reached or answered late: 503. An error the
-// service had no answer for stays a 5xx, whose text must not be shown.
+// answer turns the error of an RPC into the error to answer. The service's own error (it has an ErrorInfo) keeps reason, message and metadata.
+// An error that gRPC made means that the service was not reached or answered late: 503. An error that the service had no answer for stays a 5xx,
+// whose text must not be shown.
 func (r Route) answer(err error) error {
 	if err == nil {
 		return nil
@@ -159,14 +159,14 @@ func (r Route) answer(err error) error {
 	case code == codes.DeadlineExceeded:
 		return kerrors.ServiceUnavailable("UPSTREAM_TIMEOUT", r.service()+" did not answer in time: "+r.advice()).WithCause(err)
 	case code == codes.ResourceExhausted:
-		e.Code = http.StatusInternalServerError // a message over gRPC's limits, no limit of ours
+		e.Code = http.StatusInternalServerError // a message over gRPC's limits, not a limit of ours
 	default:
 		e.Reason = strings.ToUpper(strings.ReplaceAll(http.StatusText(int(e.Code)), " ", "_"))
 	}
 	return e
 }
 
-// service is the word people know the service by: "order" of order.v1.Orders.
+// service returns the service's usual name: "order" of order.v1.Orders.
 func (r Route) service() string {
 	name, _, _ := strings.Cut(string(r.RPC.FullName()), ".")
 	return name
@@ -179,8 +179,8 @@ func (r Route) advice() string {
 	return "the call may have happened or not, so look before you repeat it"
 }
 
-// declared gives the HTTP code that the service's ErrorReason declares for reason. gRPC has no word for some (413, 422) and
-// carries those as Unknown.
+// declared returns the HTTP code that the service's ErrorReason declares for reason. gRPC has no code for some (413, 422) and carries them as
+// Unknown.
 func (r Route) declared(reason string) (int32, bool) {
 	name := r.RPC.ParentFile().Package().Append("ErrorReason")
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)

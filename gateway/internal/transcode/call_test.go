@@ -31,10 +31,10 @@ import (
 	"example.com/fourfold/gateway/internal/upstream"
 )
 
-// shop is all services at once: a real gRPC server that takes every RPC of the protos.
+// shop is all services at once: a real gRPC server that serves every RPC of the protos.
 type shop struct {
 	mu sync.Mutex
-	// answer gives the reply; the fully filled one when it is nil.
+	// answer returns the reply; when it is nil the reply is a filled one.
 	answer func(stream grpc.ServerStream, in proto.Message) (proto.Message, error)
 	method string
 	in     proto.Message
@@ -97,7 +97,7 @@ func newMessage(d protoreflect.MessageDescriptor) proto.Message {
 	return t.New().Interface()
 }
 
-// filled is a message with something in every field, two in each list.
+// filled returns a message with something in every field, two in each list.
 func filled(d protoreflect.MessageDescriptor) proto.Message {
 	m := newMessage(d)
 	fill(m.ProtoReflect())
@@ -142,7 +142,7 @@ func fill(m protoreflect.Message) {
 	}
 }
 
-// request is the HTTP form of in as a client of route would write it, made without the code under test.
+// request returns the HTTP form of in as a client of route would write it, made without the code under test.
 func request(t *testing.T, front string, route transcode.Route, in proto.Message) *http.Request {
 	t.Helper()
 	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(in)
@@ -181,7 +181,7 @@ func do(t *testing.T, req *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Every annotated RPC of every service there and back, so that a new one is tested the day it is written.
+// TestEveryRoute tests every annotated RPC of every service there and back, so that a new one is tested from its first day.
 func TestEveryRoute(t *testing.T) {
 	t.Parallel()
 	routes, err := transcode.Routes(upstream.Files()...)

@@ -14,13 +14,13 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// MaxInt is the largest whole number, of either sign, that a request may hold: up to it a JSON number keeps its value in
-// every client, JavaScript's included.
+// MaxInt is the largest whole number, of either sign, that a request may hold: up to it a JSON number keeps its value in every client,
+// JavaScript's included.
 const MaxInt = 1 << 53
 
-// decode reads a JSON object into m: proto field names, whole numbers as numbers or strings, enums by name, null as absent.
-// Unlike protojson it knows the field's whole path for its errors, which are 400: prefix names m itself, bound the fields
-// that are not the body's to give. An empty body is an object without fields.
+// decode reads a JSON object into m: proto field names, whole numbers as numbers or strings, enums by name, null as absent. Unlike protojson it
+// knows the field's whole path for its errors, which are 400: prefix names m itself, bound the fields that the body must not set. An empty body
+// is an object without fields.
 func decode(data []byte, m protoreflect.Message, prefix string, bound map[string]bool) error {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
@@ -163,7 +163,8 @@ func (d decoder) key(path string, seen map[string]bool) (string, error) {
 }
 
 // value reads one value; given is false for null. empty makes the message to fill.
-func (d decoder) value(f protoreflect.FieldDescriptor, path string, empty func() protoreflect.Value) (v protoreflect.Value, given bool, err error) {
+func (d decoder) value(f protoreflect.FieldDescriptor, path string,
+	empty func() protoreflect.Value) (v protoreflect.Value, given bool, err error) {
 	if f.Message() != nil && wellKnown(f.Message()) {
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil || string(raw) == "null" {
@@ -257,7 +258,7 @@ func whole(kind protoreflect.Kind, path, text string) (v protoreflect.Value, err
 	return value(n), nil
 }
 
-// wellKnown tells whether m has a JSON form of its own in protobuf's JSON mapping, as Timestamp has.
+// wellKnown reports whether m has its own form in protobuf's JSON mapping, as Timestamp has.
 func wellKnown(m protoreflect.MessageDescriptor) bool {
 	return m.ParentFile().Package() == "google.protobuf" && m.Name() != "Empty"
 }

@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// encode writes m as a JSON object: proto field names in the proto's order, whole numbers as numbers (beyond MaxInt as
-// strings, so that no client rounds one unawares), enums by name, every field also when it is zero; left out are absent
-// messages and other absent fields that know presence.
+// encode returns m as a JSON object: proto field names in the proto's order, whole numbers as numbers (beyond MaxInt as strings, so that no
+// client rounds one unnoticed), enums by name, every field even when it is zero. Absent messages and other absent fields with presence are left
+// out.
 func encode(m protoreflect.Message) ([]byte, error) {
 	var e encoder
 	err := e.message(m)
@@ -132,6 +132,6 @@ func (e *encoder) whole(text string, exact bool) {
 func (e *encoder) string(s string) {
 	j := json.NewEncoder(&e.Buffer)
 	j.SetEscapeHTML(false)
-	_ = j.Encode(s) // a string always encodes, into a buffer always
+	_ = j.Encode(s) // a string always encodes, and a buffer takes everything
 	e.Truncate(e.Len() - 1)
 }

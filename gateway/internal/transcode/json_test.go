@@ -47,7 +47,8 @@ func TestEncode(t *testing.T) {
 func TestEncodeBeyondMaxInt(t *testing.T) {
 	t.Parallel()
 	m := newEverything(t)
-	require.NoError(t, prototext.Unmarshal([]byte(`i64: -9007199254740993 u64: 18446744073709551615 amounts: 9007199254740993 color: 77`), m.Interface()))
+	require.NoError(t, prototext.Unmarshal([]byte(`i64: -9007199254740993 u64: 18446744073709551615 amounts: 9007199254740993 color: 77`),
+		m.Interface()))
 	got, err := encode(m)
 	require.NoError(t, err)
 	assert.Contains(t, string(got), `"i64":"-9007199254740993"`, "a number that a client would round is a string")
@@ -60,7 +61,8 @@ func TestEncodeOrder(t *testing.T) {
 	t.Parallel()
 	got, err := encode((&orderv1.Order{Id: "o1", Status: orderv1.Order_PAID, TotalCents: 1000}).ProtoReflect())
 	require.NoError(t, err)
-	assert.Equal(t, `{"id":"o1","status":"PAID","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":"","version":0}`, string(got))
+	assert.Equal(t, `{"id":"o1","status":"PAID","reason":"","total_cents":1000,"points":0,"lines":[],"address":"","member_id":"","version":0}`,
+		string(got))
 }
 
 func TestDecode(t *testing.T) {
@@ -70,14 +72,19 @@ func TestDecode(t *testing.T) {
 		" \n":                         ``,
 		`{}`:                          ``,
 		`{"text":"a\u00e9号","i64":5}`: `text: "aé号" i64: 5`,
-		`{"i64":"9007199254740992","u64":"7","i32":"-3","amounts":["1",2]}`:                              `i64: 9007199254740992 u64: 7 i32: -3 amounts: [1, 2]`,
-		`{"i64":-9007199254740992}`:                                                                      `i64: -9007199254740992`,
+		`{"i64":"9007199254740992","u64":"7","i32":"-3","amounts":["1",2]}`: `i64: 9007199254740992 u64: 7 i32: -3 ` +
+			`amounts: [1, 2]`,
+		`{"i64":-9007199254740992}`: `i64: -9007199254740992`,
 		`{"text":null,"i64":null,"inner":null,"amounts":null,"at_time":null,"counts":null,"maybe":null}`: ``,
-		`{"color":"BLUE","colors":["RED"],"flag":true,"raw":"Af8=","f64":1e3,"f32":-0.5}`:                `color: BLUE colors: RED flag: true raw: "\001\377" f64: 1000 f32: -0.5`,
-		`{"inner":{"sku":"x","inner":{"amount":1}},"inners":[{},{"sku":"y"}]}`:                           `inner { sku: "x" inner { amount: 1 } } inners {} inners { sku: "y" }`,
-		`{"at_time":"2026-01-31T08:00:00Z","wait":"1.5s","boxed":"7"}`:                                   `at_time { seconds: 1769846400 } wait { seconds: 1 nanos: 500000000 } boxed { value: 7 }`,
-		`{"counts":{"a":1,"b":"2"},"by_number":{"4":{"amount":9}}}`:                                      `counts { key: "a" value: 1 } counts { key: "b" value: 2 } by_number { key: 4 value { amount: 9 } }`,
-		`{"maybe":0,"one_text":""}`:                                                                      `maybe: 0 one_text: ""`,
+		`{"color":"BLUE","colors":["RED"],"flag":true,"raw":"Af8=","f64":1e3,"f32":-0.5}`: `color: BLUE colors: RED flag: true ` +
+			`raw: "\001\377" f64: 1000 f32: -0.5`,
+		`{"inner":{"sku":"x","inner":{"amount":1}},"inners":[{},{"sku":"y"}]}`: `inner { sku: "x" inner { amount: 1 } } inners {} ` +
+			`inners { sku: "y" }`,
+		`{"at_time":"2026-01-31T08:00:00Z","wait":"1.5s","boxed":"7"}`: `at_time { seconds: 1769846400 } ` +
+			`wait { seconds: 1 nanos: 500000000 } boxed { value: 7 }`,
+		`{"counts":{"a":1,"b":"2"},"by_number":{"4":{"amount":9}}}`: `counts { key: "a" value: 1 } counts { key: "b" value: 2 } ` +
+			`by_number { key: 4 value { amount: 9 } }`,
+		`{"maybe":0,"one_text":""}`: `maybe: 0 one_text: ""`,
 	} {
 		t.Run(body, func(t *testing.T) {
 			t.Parallel()
@@ -89,7 +96,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Every refusal is 400 with the path of the field; a body that is no JSON object has none.
+// TestDecodeRefuses tests that every refusal is 400 with the path of the field; for a body that is no JSON object there is no path.
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	for body, field := range map[string]string{
@@ -151,7 +158,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// protojson is the judge: it must read what encode writes as the same message, and decode what it writes.
+// TestJSONAgreesWithProtojson takes protojson as the judge: it must read what encode writes as the same message, and decode must read what
+// protojson writes.
 func TestJSONAgreesWithProtojson(t *testing.T) {
 	t.Parallel()
 	register(t, everything)
@@ -177,7 +185,7 @@ func TestJSONAgreesWithProtojson(t *testing.T) {
 	})
 }
 
-// fill draws some of m's fields, messages to depth levels below.
+// fill sets some of m's fields, at random, and in messages to depth levels below.
 func fill(rt *rapid.T, m protoreflect.Message, depth int) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {

@@ -66,7 +66,7 @@ message_type { name: "Everything"
 
 var registering sync.Mutex
 
-// register makes the file that text describes known to this process, once.
+// register registers the file that text describes in this process, once.
 func register(t *testing.T, text string) protoreflect.FileDescriptor {
 	t.Helper()
 	registering.Lock()

@@ -1,5 +1,5 @@
-// Package transcode serves gRPC methods over HTTP/JSON as their (google.api.http) annotations say, by reflection: an RPC that
-// is added to a proto with an annotation is served without a line of code here.
+// Package transcode serves gRPC methods over HTTP/JSON as their (google.api.http) annotations say, by reflection: an RPC that is added to a
+// proto with an annotation is served without a line of code here.
 package transcode
 
 import (
@@ -26,17 +26,16 @@ type Route struct {
 	Operation string
 	RPC       protoreflect.MethodDescriptor
 
-	// body is "*" when the request's JSON body holds all fields but those of the path, a field's name when it holds that
-	// field, empty when there is none.
+	// body is "*" when the request's JSON body holds all fields except those of the path, a field's name when it holds that field, and empty
+	// when there is no body.
 	body    string
 	in, out protoreflect.MessageType
 }
 
 var variable = regexp.MustCompile(`\{([^}]*)\}`)
 
-// Routes gives the routes of all annotated RPCs in files, those with literal segments before those with variables in the
-// same place (/v1/members/me before /v1/members/{id}). It fails for an annotation that could not be served as it reads,
-// and when two RPCs claim one route.
+// Routes returns the routes of all annotated RPCs in files, those with literal segments before those with variables in the same place
+// (/v1/members/me before /v1/members/{id}). It fails for an annotation that could not be served as it reads, and when two RPCs claim one route.
 func Routes(files ...protoreflect.FileDescriptor) ([]Route, error) {
 	var routes []Route
 	for rpc := range rpcs(files) {
@@ -129,7 +128,7 @@ func newRoute(rpc protoreflect.MethodDescriptor, rule *annotations.HttpRule) (Ro
 	return r, nil
 }
 
-// PathFields gives the request's fields that the path binds, dotted below the first level.
+// PathFields returns the request's fields that the path binds, dotted below the first level.
 func (r Route) PathFields() []string {
 	var names []string
 	for _, m := range variable.FindAllStringSubmatch(r.Path, -1) {
@@ -138,16 +137,16 @@ func (r Route) PathFields() []string {
 	return names
 }
 
-// HasBody tells whether the request has a JSON body.
+// HasBody reports whether the request has a JSON body.
 func (r Route) HasBody() bool { return r.body != "" }
 
-// order is the key that routes are sorted by. Two routes with the same key match the same requests.
+// order returns the key that routes are sorted by. Two routes with the same key match the same requests.
 func (r Route) order() []string {
 	key := strings.Split(variable.ReplaceAllString(r.Path, "\xff"), "/")
 	return append(key, r.Method)
 }
 
-// fieldAt gives the field of m at a dotted path of proto names, nil when there is none.
+// fieldAt returns the field of m at a dotted path of proto names, nil when there is none.
 func fieldAt(m protoreflect.MessageDescriptor, path string) protoreflect.FieldDescriptor {
 	var f protoreflect.FieldDescriptor
 	for name := range strings.SplitSeq(path, ".") {
@@ -165,7 +164,7 @@ func fieldAt(m protoreflect.MessageDescriptor, path string) protoreflect.FieldDe
 	return f
 }
 
-// Methods gives the HTTP methods that srv serves path with.
+// Methods returns the HTTP methods with which srv serves path.
 func Methods(srv *khttp.Server, path string) []string {
 	var methods []string
 	_ = srv.WalkRoute(func(route khttp.RouteInfo) error {

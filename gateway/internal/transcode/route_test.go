@@ -45,7 +45,7 @@ func TestRoutesInOrder(t *testing.T) {
 	}, got, "literal segments come before variables, whatever their order in the proto")
 }
 
-// An annotation that could not be served as it reads stops the gateway at its start.
+// TestRoutesRefuse tests that an annotation that could not be served as it reads stops the gateway at its start.
 func TestRoutesRefuse(t *testing.T) {
 	t.Parallel()
 	register(t, everything)

@@ -18,12 +18,12 @@ type Service struct {
 	Name string
 	// File is the proto whose annotated RPCs the gateway serves.
 	File protoreflect.FileDescriptor
-	// Aside is a service that the shop goes on without: the gateway is ready when it is not.
+	// Aside services are optional: the gateway is ready even while they are not.
 	Aside bool
 }
 
-// Services are all services behind the gateway. A new service is a line here and an address in config.yaml; a new RPC of one
-// that is here is neither. Each also serves Messages about its own database.
+// Services returns all services behind the gateway. A new service is a line here and an address in config.yaml; a new RPC of an existing service
+// needs neither. Each also serves Messages about its own database.
 func Services() []Service {
 	return []Service{
 		{Name: "order", File: orderv1.File_order_v1_order_proto},
@@ -35,10 +35,10 @@ func Services() []Service {
 	}
 }
 
-// Messages is the proto that all services serve, each about its own database: the gateway asks all of them.
+// Messages returns the proto that all services serve, each about its own database: the gateway asks all of them.
 func Messages() protoreflect.FileDescriptor { return mqv1.File_mq_v1_mq_proto }
 
-// Files are the protos of all services, and Messages.
+// Files returns the protos of all services, and Messages.
 func Files() []protoreflect.FileDescriptor {
 	var files []protoreflect.FileDescriptor
 	for _, s := range Services() {

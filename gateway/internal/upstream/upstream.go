@@ -10,7 +10,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// Ready asks the service behind conn whether it serves. The error says no more than outsiders may read.
+// Ready returns a check that asks the service behind conn whether it serves. The error says no more than outsiders may read.
 func Ready(conn *grpc.ClientConn) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -14,7 +14,7 @@ import (
 	"example.com/fourfold/inventory/internal/stock"
 )
 
-// Freeze serves the branch.
+// Freeze serves inventory's branch of the payment.
 //
 //	(none) --Try--> FROZEN --Confirm--> DEDUCTED
 //	                   \-----Cancel---> RELEASED
@@ -26,12 +26,12 @@ type Freeze struct {
 	store  *mysql.Store
 }
 
-// New serves the branch over branch's database.
+// New returns a Freeze over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Freeze {
 	return &Freeze{branch: branch, store: store}
 }
 
-// Try sets the lines' units aside. It refuses with STOCK_NOT_ENOUGH or PRODUCT_UNKNOWN, and then nothing is set aside.
+// Try sets the lines' units aside. It refuses with STOCK_NOT_ENOUGH or PRODUCT_UNKNOWN; nothing is set aside then.
 func (f *Freeze) Try(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
 	lines, err := stock.Sorted(linesOf(req))
 	if err != nil {
@@ -49,7 +49,7 @@ func (f *Freeze) Confirm(ctx context.Context, req *inventoryv1.StockFreezeReques
 	})
 }
 
-// Cancel gives back what Try set aside.
+// Cancel puts back what Try set aside.
 func (f *Freeze) Cancel(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
 	return f.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return f.store.Release(ctx, tx, req.GetOrderId(), gid)

@@ -61,7 +61,7 @@ func TestLaws(t *testing.T) {
 	})
 }
 
-// books is a snapshot: both products' sellable, frozen and sold, and the order's freezes.
+// books returns a snapshot: both products' sellable, frozen and sold, and the order's freezes.
 func books(apple, pear, status string) string {
 	s := fmt.Sprintf("apple %s\npear %s\n--\n", apple, pear)
 	if status != "" {

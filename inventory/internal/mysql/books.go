@@ -11,13 +11,13 @@ import (
 	"example.com/fourfold/inventory/internal/stock"
 )
 
-// Books opens shop_inventory to the conservation check. A fact is one line of an order, "sku|quantity".
+// Books gives the conservation check access to shop_inventory. A fact is one line of an order, "sku|quantity".
 type Books struct{ q *query.Queries }
 
-// NewBooks reads db.
+// NewBooks returns the Books in db.
 func NewBooks(db *sql.DB) *Books { return &Books{query.New(db)} }
 
-// Check holds stock against itself and against the lines of the orders, and looks for lines that a transaction left open.
+// Check checks stock against itself and against the lines of the orders, and looks for lines that a transaction left open.
 func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, error) {
 	sum := books.Check{Name: "inventory: sellable + frozen + sold = received, none negative"}
 	frozen := books.Check{Name: "inventory: frozen = FROZEN lines"}
@@ -61,7 +61,7 @@ func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, e
 	return []books.Check{sum, frozen, sold, stale}, nil
 }
 
-// Digest sums up the lines that are sold.
+// Digest returns the digest of the lines that are sold.
 func (b *Books) Digest(ctx context.Context) (*books.Digest, error) {
 	rows, err := b.q.DigestBooks(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (b *Books) Digest(ctx context.Context) (*books.Digest, error) {
 	return &d, nil
 }
 
-// OfBuckets gives all lines of buckets.
+// OfBuckets returns all lines of buckets.
 func (b *Books) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, error) {
 	numbers := make([]int16, len(buckets))
 	for i, n := range buckets {
@@ -88,7 +88,7 @@ func (b *Books) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, err
 	return facts, err
 }
 
-// OfOrders gives all lines of orders.
+// OfOrders returns all lines of orders.
 func (b *Books) OfOrders(ctx context.Context, ids []string) ([]books.Fact, error) {
 	rows, err := b.q.FactsOfOrders(ctx, ids)
 	facts := make([]books.Fact, len(rows))

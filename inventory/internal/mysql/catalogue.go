@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/inventory/internal/stock"
 )
 
-// CreateProduct adds p with no stock, and tells those who keep a copy. ErrExists when the sku is taken.
+// CreateProduct adds p with no stock and publishes it. It returns stock.ErrExists when the sku is taken.
 func (s *Store) CreateProduct(ctx context.Context, p stock.Product) error {
 	err := s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
@@ -31,8 +31,8 @@ func (s *Store) CreateProduct(ctx context.Context, p stock.Product) error {
 	return err
 }
 
-// ChangeProduct gives sku another name and price, what is nil stays, and tells those who keep a copy if something is different then.
-// It gives the product as it is then, or ErrUnknown.
+// ChangeProduct changes the name and the price of sku, each unless it is nil, and publishes the product if that changed anything. It returns the
+// product as it is then, or stock.ErrUnknown.
 func (s *Store) ChangeProduct(ctx context.Context, sku string, name *string, priceCents *int64) (stock.Product, error) {
 	var p stock.Product
 	err := s.outbox.InTx(ctx, func(tx *sql.Tx) error {
@@ -44,7 +44,7 @@ func (s *Store) ChangeProduct(ctx context.Context, sku string, name *string, pri
 		if err != nil {
 			return err
 		}
-		// Read without a lock: payments that freeze its stock are not waited for.
+		// Read without a lock: the change does not wait for payments that freeze the product's stock.
 		level, err := q.GetStock(ctx, sku)
 		if err != nil {
 			return err
@@ -72,7 +72,7 @@ func (s *Store) ChangeProduct(ctx context.Context, sku string, name *string, pri
 	return p, err
 }
 
-// tell writes into the outbox that p is as it is by its change number version.
+// tell writes p, as it is by its change number version, to the outbox.
 func (s *Store) tell(ctx context.Context, tx *sql.Tx, p stock.Product, version int64) error {
 	data, err := mq.Data(&eventv1.ProductChanged{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents})
 	if err != nil {

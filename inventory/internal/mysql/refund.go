@@ -10,7 +10,7 @@ import (
 	"example.com/fourfold/inventory/internal/stock"
 )
 
-// Return lets the refund gid hold what the order took. The books do not move yet. ErrNotSold when the order has nothing
+// Return lets the refund gid hold what the order took. The stock does not move yet. It returns stock.ErrNotSold when the order has nothing
 // DEDUCTED.
 func (s *Store) Return(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
 	t := stock.Return.Transition()
@@ -23,8 +23,8 @@ func (s *Store) Return(ctx context.Context, tx *sql.Tx, orderID, gid string) err
 	return err
 }
 
-// ConfirmReturn puts what gid holds of the order back on the shelf: sold to sellable, in the order of the skus.
-// tcc.ErrNotTried when it holds nothing.
+// ConfirmReturn puts what gid holds of the order back on the shelf: sold to sellable, in the order of the skus. It returns tcc.ErrNotTried when
+// gid holds nothing.
 func (s *Store) ConfirmReturn(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
 	q := s.q.WithTx(tx)
 	if err := moveReturns(ctx, q, orderID, gid, stock.ConfirmReturn); err != nil {
@@ -48,7 +48,7 @@ func (s *Store) ConfirmReturn(ctx context.Context, tx *sql.Tx, orderID, gid stri
 	return nil
 }
 
-// CancelReturn leaves what gid holds of the order sold. tcc.ErrNotTried when it holds nothing.
+// CancelReturn leaves what gid holds of the order sold. It returns tcc.ErrNotTried when gid holds nothing.
 func (s *Store) CancelReturn(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
 	return moveReturns(ctx, s.q.WithTx(tx), orderID, gid, stock.CancelReturn)
 }

@@ -1,4 +1,4 @@
-// Package mysql is all SQL of inventory: queries.sql, what sqlc makes of it, and the steps of several statements.
+// Package mysql holds all of inventory's SQL: queries.sql, what sqlc generates from it, and the steps of several statements.
 package mysql
 
 import (
@@ -21,10 +21,10 @@ type Store struct {
 	outbox *mq.Outbox
 }
 
-// NewStore works on db; what other services are told goes through outbox, which is over the same.
+// NewStore returns a Store of db. It publishes changes of products through outbox, which must be on the same database.
 func NewStore(db *sql.DB, outbox *mq.Outbox) *Store { return &Store{db, query.New(db), outbox} }
 
-// Product gives one product, or ErrUnknown.
+// Product returns one product, or stock.ErrUnknown.
 func (s *Store) Product(ctx context.Context, sku string) (stock.Product, error) {
 	row, err := s.q.GetProduct(ctx, sku)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -33,7 +33,7 @@ func (s *Store) Product(ctx context.Context, sku string) (stock.Product, error) 
 	return product(query.ListProductsRow(row)), err
 }
 
-// Products gives the products of skus that exist, by sku.
+// Products returns the products of skus that exist, by sku.
 func (s *Store) Products(ctx context.Context, skus []string) ([]stock.Product, error) {
 	rows, err := s.q.PriceProducts(ctx, skus)
 	products := make([]stock.Product, len(rows))
@@ -43,7 +43,7 @@ func (s *Store) Products(ctx context.Context, skus []string) ([]stock.Product, e
 	return products, err
 }
 
-// Search gives up to limit products behind the sku after whose name or sku contains text, by sku.
+// Search returns up to limit products whose sku comes after after and whose name or sku contains text, by sku.
 func (s *Store) Search(ctx context.Context, text, after string, limit int32) ([]stock.Product, error) {
 	pattern := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
 	rows, err := s.q.ListProducts(ctx, query.ListProductsParams{After: after, Pattern: pattern, Limit: limit})
@@ -54,7 +54,7 @@ func (s *Store) Search(ctx context.Context, text, after string, limit int32) ([]
 	return products, err
 }
 
-// Level gives a product's stock, or ErrUnknown.
+// Level returns a product's stock, or stock.ErrUnknown.
 func (s *Store) Level(ctx context.Context, sku string) (stock.Level, error) {
 	row, err := s.q.GetStock(ctx, sku)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -63,7 +63,7 @@ func (s *Store) Level(ctx context.Context, sku string) (stock.Level, error) {
 	return stock.Level{SKU: row.Sku, Sellable: row.Sellable, Frozen: row.Frozen, Sold: row.Sold, Received: row.Received}, err
 }
 
-// Receive books quantity units in and gives the new stock, or ErrUnknown.
+// Receive adds quantity received units and returns the new stock, or stock.ErrUnknown.
 func (s *Store) Receive(ctx context.Context, sku string, quantity int64) (level stock.Level, err error) {
 	n, err := s.q.ReceiveStock(ctx, query.ReceiveStockParams{Sku: sku, Quantity: quantity})
 	if err == nil && n == 0 {
@@ -75,7 +75,8 @@ func (s *Store) Receive(ctx context.Context, sku string, quantity int64) (level 
 	return s.Level(ctx, sku)
 }
 
-// Freeze sets lines aside for an order: sellable to frozen. lines are sorted. ErrNotEnough or ErrUnknown name the line.
+// Freeze sets lines aside for an order: sellable to frozen. lines are sorted. It returns stock.ErrNotEnough or stock.ErrUnknown, which name the
+// line.
 func (s *Store) Freeze(ctx context.Context, tx *sql.Tx, orderID, gid string, lines []stock.Line) error {
 	q := s.q.WithTx(tx)
 	for _, l := range lines {
@@ -101,7 +102,7 @@ func (s *Store) Freeze(ctx context.Context, tx *sql.Tx, orderID, gid string, lin
 	return nil
 }
 
-// Deduct sells what gid froze for the order: frozen to sold. tcc.ErrNotTried when it froze nothing.
+// Deduct sells what gid froze for the order: frozen to sold. It returns tcc.ErrNotTried when gid froze nothing.
 func (s *Store) Deduct(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
 	q := s.q.WithTx(tx)
 	return s.settle(ctx, q, orderID, gid, stock.Deduct, func(l query.ListFreezesRow) (int64, error) {
@@ -109,7 +110,7 @@ func (s *Store) Deduct(ctx context.Context, tx *sql.Tx, orderID, gid string) err
 	})
 }
 
-// Release gives back what gid froze for the order: frozen to sellable. tcc.ErrNotTried when it froze nothing.
+// Release puts back what gid froze for the order: frozen to sellable. It returns tcc.ErrNotTried when gid froze nothing.
 func (s *Store) Release(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
 	q := s.q.WithTx(tx)
 	return s.settle(ctx, q, orderID, gid, stock.Release, func(l query.ListFreezesRow) (int64, error) {
@@ -118,7 +119,8 @@ func (s *Store) Release(ctx context.Context, tx *sql.Tx, orderID, gid string) er
 }
 
 // settle moves the order's freezes by event and books each line, in the order of their skus.
-func (s *Store) settle(ctx context.Context, q *query.Queries, orderID, gid string, event stock.Event, book func(query.ListFreezesRow) (int64, error)) error {
+func (s *Store) settle(ctx context.Context, q *query.Queries, orderID, gid string, event stock.Event,
+	book func(query.ListFreezesRow) (int64, error)) error {
 	t := event.Transition()
 	moved, err := q.MoveFreezes(ctx, query.MoveFreezesParams{
 		OrderID: orderID, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),

@@ -18,7 +18,7 @@ import (
 	"example.com/fourfold/inventory/migrations"
 )
 
-// TestEveryStatusAndEvent walks every pair: freeze and stock move as the state table says, or nothing changes.
+// TestEveryStatusAndEvent tests every pair: freeze and stock move as the state table says, or nothing changes.
 func TestEveryStatusAndEvent(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -32,7 +32,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 		stock.ConfirmReturn: func(tx *sql.Tx) error { return store.ConfirmReturn(ctx, tx, "order-1", "gid") },
 		stock.CancelReturn:  func(tx *sql.Tx) error { return store.CancelReturn(ctx, tx, "order-1", "gid") },
 	}
-	// The stock that goes with each status, beside others' in every column: a wrong step would find enough.
+	// The stock that goes with each status, beside other orders' units in every column, so that a wrong step would find enough.
 	books := map[stock.FreezeStatus]string{
 		stock.None: "110 100 100", stock.Frozen: "100 110 100", stock.Deducted: "100 100 110", stock.Released: "110 100 100",
 		stock.Returning: "100 100 110", stock.Returned: "110 100 100",

@@ -11,7 +11,7 @@ import (
 	"example.com/fourfold/inventory/internal/stock"
 )
 
-// refund is the model of one refund: what became of its calls so far.
+// refund is the model of one refund: what its calls so far have led to.
 type refund string
 
 const (
@@ -22,8 +22,8 @@ const (
 	canceled  refund = "canceled"
 )
 
-// TestBooksHold lets the calls of three refunds each of orders in every state come in any order. After each, stock and freezes are
-// what the model says: above all, every unit is in exactly one place, and comes back once.
+// TestBooksHold makes the calls of three refunds each of orders in every state, in any order. After each call, stock and freezes are what the
+// model says: above all, every unit is in exactly one place, and comes back once.
 func TestBooksHold(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)

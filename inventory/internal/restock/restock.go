@@ -13,26 +13,26 @@ import (
 	"example.com/fourfold/inventory/internal/rpc"
 )
 
-// Restock serves the branch. It goes on where freeze ended.
+// Restock serves inventory's branch of the refund. It starts from the state in which freeze ended.
 //
 //	DEDUCTED --Try--> RETURNING --Confirm--> RETURNED
 //	                      \------Cancel----> DEDUCTED
 //
-// Units stay sold until Confirm: who buys in between gets none that a Cancel would have to take back. Rows keep the
-// refund's gid beside the payment's.
+// Units stay sold until Confirm, so that nobody can buy units in between that a Cancel would have to take back. Rows keep the refund's gid
+// beside the payment's.
 type Restock struct {
 	inventoryv1.UnimplementedStockReturnServer
 	branch *tcc.Participant
 	store  *mysql.Store
 }
 
-// New serves the branch over branch's database.
+// New returns a Restock over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Restock {
 	return &Restock{branch: branch, store: store}
 }
 
-// Try holds what the order took. It refuses with STOCK_NOT_SOLD when that is nothing, also because another refund holds it
-// or gave it back.
+// Try holds what the order took. It refuses with STOCK_NOT_SOLD when there is nothing to hold, also because another refund holds it or has
+// returned it.
 func (r *Restock) Try(ctx context.Context, req *inventoryv1.StockReturnRequest) (*emptypb.Empty, error) {
 	return r.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return rpc.Error(r.store.Return(ctx, tx, req.GetOrderId(), gid))

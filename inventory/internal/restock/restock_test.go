@@ -102,13 +102,13 @@ func TestLaws(t *testing.T) {
 	})
 }
 
-// books is a snapshot: both products' sellable, frozen and sold, and the order's freezes.
+// books returns a snapshot: both products' sellable, frozen and sold, and the order's freezes.
 func books(apple, pear, status string) string {
 	return fmt.Sprintf("apple %s\npear %s\n--\norder-1 apple 3 %[3]s\norder-1 pear 2 %[3]s\n--\n", apple, pear, status)
 }
 
-// TestOneRefundAtATime: while one refund holds the goods, and after it gave them back, another is refused; after it was canceled,
-// another may try, and the first one's late calls do not touch what that holds.
+// TestOneRefundAtATime tests that another refund is refused while one holds the goods and after it returned them, and may try after the first
+// was canceled; late calls of the first do not touch what the second holds.
 func TestOneRefundAtATime(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
@@ -130,7 +130,7 @@ func TestOneRefundAtATime(t *testing.T) {
 	require.True(t, inventoryv1.IsStockNotSold(b.call("try", "order-2", "refund-5")), "nobody's order")
 }
 
-// TestHeldGoodsAreNotSold: what comes back can be bought at Confirm, not before: a Cancel need not take it from anybody.
+// TestHeldGoodsAreNotSold tests that returned goods can be bought after Confirm and not before, so that a Cancel takes them from nobody.
 func TestHeldGoodsAreNotSold(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)

@@ -18,10 +18,10 @@ type Catalogue struct {
 	store *mysql.Store
 }
 
-// NewCatalogue serves what is in store.
+// NewCatalogue returns the service over store.
 func NewCatalogue(store *mysql.Store) *Catalogue { return &Catalogue{store: store} }
 
-// ListProducts gives a page of products.
+// ListProducts returns a page of products.
 func (c *Catalogue) ListProducts(ctx context.Context, req *inventoryv1.ListProductsRequest) (*inventoryv1.ListProductsReply, error) {
 	size := page.Size(req.GetPageSize())
 	products, err := c.store.Search(ctx, req.GetQ(), req.GetPageToken(), size+1)
@@ -34,7 +34,7 @@ func (c *Catalogue) ListProducts(ctx context.Context, req *inventoryv1.ListProdu
 	return reply, nil
 }
 
-// GetProduct gives one product; PRODUCT_NOT_FOUND when there is none.
+// GetProduct returns one product, or PRODUCT_NOT_FOUND.
 func (c *Catalogue) GetProduct(ctx context.Context, req *inventoryv1.GetProductRequest) (*inventoryv1.Product, error) {
 	p, err := c.store.Product(ctx, req.GetSku())
 	if err != nil {
@@ -43,7 +43,7 @@ func (c *Catalogue) GetProduct(ctx context.Context, req *inventoryv1.GetProductR
 	return protoProduct(p), nil
 }
 
-// PriceProducts gives those of the products that exist.
+// PriceProducts returns those of the products that exist.
 func (c *Catalogue) PriceProducts(ctx context.Context, req *inventoryv1.PriceProductsRequest) (*inventoryv1.PriceProductsReply, error) {
 	products, err := c.store.Products(ctx, req.GetSkus())
 	if err != nil {
@@ -62,7 +62,7 @@ func (c *Catalogue) CreateProduct(ctx context.Context, req *inventoryv1.CreatePr
 	return protoProduct(p), nil
 }
 
-// ChangeProduct changes what a product is called or costs; PRODUCT_NOT_FOUND, PRODUCT_INVALID when nothing is to be changed.
+// ChangeProduct changes the name or the price of a product. It answers PRODUCT_NOT_FOUND, or PRODUCT_INVALID when nothing is to be changed.
 func (c *Catalogue) ChangeProduct(ctx context.Context, req *inventoryv1.ChangeProductRequest) (*inventoryv1.Product, error) {
 	if req.Name == nil && req.PriceCents == nil {
 		return nil, inventoryv1.ErrorProductInvalid("give name, price_cents or both")
@@ -74,7 +74,7 @@ func (c *Catalogue) ChangeProduct(ctx context.Context, req *inventoryv1.ChangePr
 	return protoProduct(p), nil
 }
 
-// ReceiveStock books units in.
+// ReceiveStock adds received units.
 func (c *Catalogue) ReceiveStock(ctx context.Context, req *inventoryv1.ReceiveStockRequest) (*inventoryv1.Stock, error) {
 	level, err := c.store.Receive(ctx, req.GetSku(), req.GetQuantity())
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *Catalogue) ReceiveStock(ctx context.Context, req *inventoryv1.ReceiveSt
 	return protoLevel(level), nil
 }
 
-// GetStock gives a product's books.
+// GetStock returns a product's stock.
 func (c *Catalogue) GetStock(ctx context.Context, req *inventoryv1.GetStockRequest) (*inventoryv1.Stock, error) {
 	level, err := c.store.Level(ctx, req.GetSku())
 	if err != nil {
@@ -92,7 +92,7 @@ func (c *Catalogue) GetStock(ctx context.Context, req *inventoryv1.GetStockReque
 	return protoLevel(level), nil
 }
 
-// found is Error for calls that name a product in their path: there an unknown one is 404.
+// found is Error for calls that name a product in their path, where an unknown product is 404.
 func found(err error) error {
 	if errors.Is(err, stock.ErrUnknown) {
 		return inventoryv1.ErrorProductNotFound("%v", err)

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// opened is a catalogue without products, and its database.
+// opened returns a catalogue without products, and its database.
 func opened(t *testing.T) (*rpc.Catalogue, *sql.DB) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -51,7 +51,7 @@ func skus(products []*inventoryv1.Product) []string {
 	return out
 }
 
-// TestSearch finds parts of names in any script; % and _ are letters like others.
+// TestSearch tests that parts of names are found in any script; % and _ are characters like any other.
 func TestSearch(t *testing.T) {
 	t.Parallel()
 	c := catalogue(t,
@@ -93,7 +93,7 @@ func TestPages(t *testing.T) {
 	assert.Equal(t, [][]string{{"a", "b"}, {"c"}}, pages)
 }
 
-// TestSkusAreExact: upper and lower case are different products, and what nobody sells is not found in any script.
+// TestSkusAreExact tests that upper and lower case are different products, and that an unknown sku is not found in any script.
 func TestSkusAreExact(t *testing.T) {
 	t.Parallel()
 	c := catalogue(t,
@@ -113,7 +113,7 @@ func TestSkusAreExact(t *testing.T) {
 	assert.Equal(t, "PRODUCT_EXISTS", kerrors.Reason(err))
 }
 
-// TestStock: receiving adds to received and sellable; the books of nothing are 404.
+// TestStock tests that receiving adds to received and sellable, and that the stock of no product is 404.
 func TestStock(t *testing.T) {
 	t.Parallel()
 	c := catalogue(t, &inventoryv1.CreateProductRequest{Sku: "a", Name: "a", PriceCents: 1})
@@ -129,7 +129,7 @@ func TestStock(t *testing.T) {
 	assert.Equal(t, 404, kerrors.Code(err))
 }
 
-// told gives what waits to be sent about products.
+// told returns the product events that wait to be sent.
 func told(t *testing.T, db *sql.DB) (lines []string) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), "SELECT topic, event FROM mq_outbox ORDER BY id")
@@ -152,7 +152,7 @@ func told(t *testing.T, db *sql.DB) (lines []string) {
 	return lines
 }
 
-// TestChanges: a product that is made or changed is told with the number of the change; what changes nothing is not.
+// TestChanges tests that creating or changing a product publishes it with the number of the change, and that a change of nothing does not.
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	c, db := opened(t)
@@ -188,7 +188,7 @@ func TestChanges(t *testing.T) {
 	require.Equal(t, []string{"a 1: 阿 at 5", "a 2: 阿 at 6", "a 3: 乙 at 6", "a 4: 丙 at 8"}, told(t, db))
 }
 
-// TestRacingChanges: each of many changes at once has a number of its own, and the last one told is what is.
+// TestRacingChanges tests that each of many concurrent changes has a number of its own, and that the last one published is the current one.
 func TestRacingChanges(t *testing.T) {
 	t.Parallel()
 	c, db := opened(t)
@@ -209,7 +209,7 @@ func TestRacingChanges(t *testing.T) {
 	assert.Equal(t, fmt.Sprint("a 11: a at ", p.GetPriceCents()), lines[10])
 }
 
-// TestToldOrNotDone: when nobody can be told, there is no product and no change.
+// TestToldOrNotDone tests that there is no product and no change when the event cannot be written.
 func TestToldOrNotDone(t *testing.T) {
 	t.Parallel()
 	c, db := opened(t)
@@ -224,7 +224,7 @@ func TestToldOrNotDone(t *testing.T) {
 	require.Equal(t, "a 1 1\n--\na\n--\n", mysqltest.Dump(t, db, "SELECT sku, price_cents, version FROM product", "SELECT sku FROM stock"))
 }
 
-// TestUpgrade: the products of an older version are told.
+// TestUpgrade tests that the products of an older version are published.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	db, err := chassis.Open(chassis.Config{DSN: mysqltest.DSN(t)})

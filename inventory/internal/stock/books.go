@@ -1,4 +1,4 @@
 package stock
 
-// Settled tells that a line in s belongs to an order that is paid and not refunded.
+// Settled reports whether a line in s belongs to an order that is paid and not refunded.
 func (s FreezeStatus) Settled() bool { return s == Deducted || s == Returning }

@@ -10,19 +10,19 @@ import (
 )
 
 var (
-	// ErrNotEnough: fewer units are sellable than asked for.
+	// ErrNotEnough means that fewer units are sellable than asked for.
 	ErrNotEnough = errors.New("not enough in stock")
-	// ErrUnknown: no product has this sku.
+	// ErrUnknown means that no product has this sku.
 	ErrUnknown = errors.New("no such product")
-	// ErrExists: the sku is taken.
+	// ErrExists means that the sku is taken.
 	ErrExists = errors.New("the sku is taken")
-	// ErrNotSold: the order has taken nothing that could come back.
+	// ErrNotSold means that the order has taken nothing that could come back.
 	ErrNotSold = errors.New("nothing of this order is sold")
-	// ErrLines: the lines of a freeze are not usable.
+	// ErrLines means that the lines of a freeze are not usable.
 	ErrLines = errors.New("a freeze needs lines, each with a sku and a quantity above 0")
 )
 
-// Product is what is sold. PriceCents is the price of one unit.
+// Product is a product of the catalogue. PriceCents is the price of one unit.
 type Product struct {
 	SKU        string
 	Name       string
@@ -68,21 +68,21 @@ func Sorted(lines []Line) ([]Line, error) {
 type FreezeStatus string
 
 const (
-	// None: the order holds nothing.
+	// None means that the order holds nothing.
 	None FreezeStatus = ""
-	// Frozen: set aside by an open payment.
+	// Frozen units are set aside by an open payment.
 	Frozen FreezeStatus = "FROZEN"
-	// Deducted: sold by a payment that was confirmed.
+	// Deducted units are sold by a payment that was confirmed.
 	Deducted FreezeStatus = "DEDUCTED"
-	// Released: given back by a payment that was canceled.
+	// Released units were put back by a payment that was canceled.
 	Released FreezeStatus = "RELEASED"
-	// Returning: coming back by an open refund.
+	// Returning units are held by an open refund.
 	Returning FreezeStatus = "RETURNING"
-	// Returned: back on the shelf.
+	// Returned units are back on the shelf.
 	Returned FreezeStatus = "RETURNED"
 )
 
-// Event is what happens to a freeze: a phase of the payment or of the refund.
+// Event is something that happens to a freeze: a phase of the payment or of the refund.
 type Event string
 
 // The events.
@@ -95,10 +95,10 @@ const (
 	CancelReturn  Event = "cancel return"
 )
 
-// Transition is the one way an event goes.
+// Transition is the only way an event goes.
 type Transition struct{ From, To FreezeStatus }
 
-// transitions is the state table. The guards in SQL are made of it: an UPDATE that finds no row in From has met an illegal event.
+// transitions is the state table. The guards in SQL are made from it: an UPDATE that finds no row in From has met an illegal event.
 var transitions = map[Event]Transition{
 	Freeze:        {None, Frozen},
 	Deduct:        {Frozen, Deducted},
@@ -108,5 +108,5 @@ var transitions = map[Event]Transition{
 	CancelReturn:  {Returning, Deducted},
 }
 
-// Transition gives the row of the state table, for the guard in SQL.
+// Transition returns the row of the state table, for the guard in SQL.
 func (e Event) Transition() Transition { return transitions[e] }

@@ -11,7 +11,7 @@ import (
 	"example.com/fourfold/inventory/internal/stock"
 )
 
-// TestEveryEvent: each goes the one way that the diagram shows.
+// TestEveryEvent tests that each event goes the one way that the diagram shows.
 func TestEveryEvent(t *testing.T) {
 	t.Parallel()
 	for event, want := range map[stock.Event]stock.Transition{

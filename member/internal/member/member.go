@@ -11,13 +11,13 @@ import (
 )
 
 var (
-	// ErrExists: another member has the phone or the email.
+	// ErrExists means that another member has the phone or the email.
 	ErrExists = errors.New("a member with this phone or email exists already")
-	// ErrNotFound: no member has this id.
+	// ErrNotFound means that no member has this id.
 	ErrNotFound = errors.New("no such member")
-	// ErrSignIn does not tell an unknown login from a wrong password.
+	// ErrSignIn does not distinguish an unknown login from a wrong password.
 	ErrSignIn = errors.New("unknown login or wrong password")
-	// ErrInvalid: a detail is not usable; the error names it.
+	// ErrInvalid means that a detail is not usable; the error names it.
 	ErrInvalid = errors.New("not valid")
 )
 
@@ -30,7 +30,7 @@ const (
 	Operator Role = "operator"
 )
 
-// Member is somebody with an account. Phone is E.164, Email is lower-case: each belongs to one member only.
+// Member is an account. Phone is E.164, Email is lower-case; each belongs to one member only.
 type Member struct {
 	ID        string
 	Phone     string
@@ -40,7 +40,7 @@ type Member struct {
 	CreatedAt time.Time
 }
 
-// New makes a member with phone, email and name in their normal form. ErrInvalid names what cannot be brought into it.
+// New makes a member with phone, email and name in their normal form. It returns ErrInvalid, naming the detail that has none.
 func New(id, phone, email, name string, role Role) (Member, error) {
 	m := Member{ID: id, Phone: normalPhone(phone), Email: normalEmail(email), Name: strings.TrimSpace(name), Role: role}
 	switch n := utf8.RuneCountInString(m.Name); {
@@ -56,7 +56,7 @@ func New(id, phone, email, name string, role Role) (Member, error) {
 	return m, nil
 }
 
-// CheckPassword tells whether password may be a new member's, or ErrInvalid.
+// CheckPassword returns ErrInvalid unless password may be a new member's.
 func CheckPassword(password string) error {
 	if n := utf8.RuneCountInString(password); n < 8 || n > 128 {
 		return fmt.Errorf("%w: password: 8 to 128 characters", ErrInvalid)
@@ -64,10 +64,10 @@ func CheckPassword(password string) error {
 	return nil
 }
 
-// Login is a phone or an email in its normal form; one of the two is set, neither when the text was none of them.
+// Login is a phone or an email in its normal form. One of the two is set, or none if the text was neither.
 type Login struct{ Phone, Email string }
 
-// ParseLogin reads what somebody typed to sign in.
+// ParseLogin parses the text with which somebody signs in.
 func ParseLogin(s string) Login {
 	if strings.Contains(s, "@") {
 		return Login{Email: normalEmail(s)}
@@ -75,8 +75,8 @@ func ParseLogin(s string) Login {
 	return Login{Phone: normalPhone(s)}
 }
 
-// normalEmail gives s in lower case without the space around it, or nothing when s is not an address. Only ASCII is taken, so
-// that two addresses that look alike are alike.
+// normalEmail returns s in lower case without the space around it, or "" when s is not an address. It accepts only ASCII, so that two addresses
+// that look alike are alike.
 func normalEmail(s string) string {
 	s = strings.TrimSpace(s)
 	name, domain, _ := strings.Cut(s, "@")
@@ -91,8 +91,8 @@ func normalEmail(s string) string {
 	return strings.ToLower(s)
 }
 
-// normalPhone gives s as E.164: +, the country code and the number, 7 to 15 digits, without the spaces, hyphens, dots and
-// brackets that people write between them. Nothing when s has no + or is not a number.
+// normalPhone returns s as E.164: +, the country code and the number, 7 to 15 digits, without the spaces, hyphens, dots and brackets that people
+// write between them. It returns "" when s has no + or is not a number.
 func normalPhone(s string) string {
 	digits, found := strings.CutPrefix(strings.TrimSpace(s), "+")
 	digits = strings.NewReplacer(" ", "", "-", "", ".", "", "(", "", ")", "").Replace(digits)

@@ -92,7 +92,7 @@ func TestParseLogin(t *testing.T) {
 	}
 }
 
-// TestWhatSignedUpCanSignIn: however phone and email are written, signing in finds the member who signed up with them.
+// TestWhatSignedUpCanSignIn tests that signing in finds the member who signed up, however phone and email are written.
 func TestWhatSignedUpCanSignIn(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

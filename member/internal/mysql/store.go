@@ -1,4 +1,4 @@
-// Package mysql is all SQL of member: queries.sql, and what sqlc makes of it.
+// Package mysql holds all of member's SQL: queries.sql, and what sqlc generates from it.
 package mysql
 
 import (
@@ -14,10 +14,11 @@ import (
 // Store reads and writes shop_member.
 type Store struct{ q *query.Queries }
 
-// NewStore works on db.
+// NewStore returns a Store of db.
 func NewStore(db *sql.DB) *Store { return &Store{query.New(db)} }
 
-// Create adds m in tx; its password has the given hash, and the database writes when. ErrExists when the phone or the email is taken.
+// Create adds m in tx with the given hash of the password; the database sets the time. It returns member.ErrExists when the phone or the email
+// is taken.
 func (s *Store) Create(ctx context.Context, tx *sql.Tx, m member.Member, passwordHash string) error {
 	err := s.q.WithTx(tx).InsertMember(ctx, query.InsertMemberParams{
 		ID: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name, Role: string(m.Role), PasswordHash: passwordHash,
@@ -28,13 +29,13 @@ func (s *Store) Create(ctx context.Context, tx *sql.Tx, m member.Member, passwor
 	return err
 }
 
-// Member gives the member with this id, or ErrNotFound.
+// Member returns the member with this id, or member.ErrNotFound.
 func (s *Store) Member(ctx context.Context, id string) (member.Member, error) {
 	m, _, err := found(s.q.GetMember(ctx, id))
 	return m, err
 }
 
-// ByLogin gives the member with this phone or email and the hash of the password, or ErrNotFound.
+// ByLogin returns the member with this phone or email and the hash of the password, or member.ErrNotFound.
 func (s *Store) ByLogin(ctx context.Context, l member.Login) (m member.Member, passwordHash string, err error) {
 	switch {
 	case l.Phone != "":

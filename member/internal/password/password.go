@@ -15,7 +15,7 @@ type Hasher struct {
 	nobody string
 }
 
-// NewHasher works on at most two passwords a core at a time; the others wait.
+// NewHasher returns a Hasher that works on at most two passwords per core at a time; the others wait.
 func NewHasher() (*Hasher, error) {
 	h := &Hasher{
 		// The second choice of OWASP's password storage cheat sheet.
@@ -27,8 +27,7 @@ func NewHasher() (*Hasher, error) {
 	return h, err
 }
 
-// Hash gives what to store of password: parameters, salt and key in one text. It fails with ctx's error when ctx ends
-// before its turn.
+// Hash returns what to store of password: parameters, salt and key in one text. It returns ctx's error when ctx ends before its turn.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	if err := h.acquire(ctx); err != nil {
 		return "", err
@@ -37,8 +36,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return argon2id.CreateHash(password, h.params)
 }
 
-// Match tells whether hash was made of password. No hash (of a login that does not exist) matches nothing and takes as long,
-// so that the time does not tell who is a member. It fails with ctx's error when ctx ends before its turn.
+// Match reports whether hash was made from password. An empty hash (of a login that does not exist) matches nothing and takes as long, so that
+// the time does not show who is a member. It returns ctx's error when ctx ends before its turn.
 func (h *Hasher) Match(ctx context.Context, password, hash string) (bool, error) {
 	if err := h.acquire(ctx); err != nil {
 		return false, err

@@ -44,7 +44,7 @@ func TestMatch(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestNoHashMatchesNothing: also not the password that the stand-in was made of.
+// TestNoHashMatchesNothing tests that not even the password that the stand-in was made from matches.
 func TestNoHashMatchesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHasher(t)
@@ -72,11 +72,11 @@ func TestNoHashTakesAsLong(t *testing.T) {
 		return best
 	}
 	known, unknown := fastest(hash), fastest("")
-	// Without a stand-in it would be a thousandth; how loaded the machine is must not decide.
+	// Without a stand-in it would be a thousandth; the load of the machine must not decide.
 	assert.InDelta(t, 0, math.Log2(float64(unknown)/float64(known)), 3, "unknown login %s, wrong password %s", unknown, known)
 }
 
-// await gives what call returns, and fails the test when it does not return.
+// await returns what call returns, and fails the test when call does not return.
 func await(t *testing.T, call func() error) error {
 	t.Helper()
 	done := make(chan error, 1)

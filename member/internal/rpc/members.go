@@ -30,13 +30,13 @@ type Members struct {
 	ttl       time.Duration
 }
 
-// NewMembers serves what is in store, which is the outbox's database; access tokens are good for ttl.
+// NewMembers returns the service over store, which is on the outbox's database. Access tokens are valid for ttl.
 func NewMembers(store *mysql.Store, outbox *mq.Outbox, passwords *password.Hasher, tokens *identity.Signer, ttl time.Duration) *Members {
 	return &Members{store: store, outbox: outbox, passwords: passwords, tokens: tokens, ttl: ttl}
 }
 
-// SignUp makes a shopper and publishes member.registered, both or neither. The broker need not be there. The password is hashed
-// before: nobody waits for that, neither a row nor a half message.
+// SignUp creates a shopper and publishes member.registered, both or neither. It does not need the broker. The password is hashed first, so that
+// neither a row nor a half message waits for that.
 func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*memberv1.SignUpReply, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -64,13 +64,13 @@ func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*mem
 	return &memberv1.SignUpReply{MemberId: m.ID}, nil
 }
 
-// registered is the event that others learn of m by.
+// registered returns the event that tells other services of m.
 func registered(m member.Member) (mq.Event, error) {
 	data, err := mq.Data(&eventv1.MemberRegistered{MemberId: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name})
 	return mq.Event{Type: eventv1.TypeMemberRegistered, Subject: m.ID, Data: data}, err
 }
 
-// SignIn gives an access token. It answers an unknown login and a wrong password alike, also in time.
+// SignIn returns an access token. It answers an unknown login and a wrong password alike, also in time.
 func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
 	m, hash, err := s.store.ByLogin(ctx, member.ParseLogin(req.GetLogin()))
 	if err != nil && !errors.Is(err, member.ErrNotFound) {
@@ -90,7 +90,7 @@ func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*mem
 	return &memberv1.SignInReply{AccessToken: token, ExpiresIn: int32(s.ttl.Seconds())}, nil
 }
 
-// GetMe gives the caller's own account.
+// GetMe returns the caller's own account.
 func (s *Members) GetMe(ctx context.Context, _ *memberv1.GetMeRequest) (*memberv1.Member, error) {
 	m, err := s.store.Member(ctx, identity.FromContext(ctx).MemberID)
 	if err != nil {

@@ -58,7 +58,7 @@ func ann() *memberv1.SignUpRequest {
 	return &memberv1.SignUpRequest{Phone: "+8613800138000", Email: "Ann@Example.com", Name: "Ann", Password: "correct horse"}
 }
 
-// requireReason demands the generated error with this reason and code.
+// requireReason fails the test unless err is the generated error with this reason and code.
 func requireReason(t *testing.T, err error, reason memberv1.ErrorReason, code int) {
 	t.Helper()
 	require.Error(t, err)
@@ -115,7 +115,7 @@ func TestAnOperatorsTokenSaysSo(t *testing.T) {
 	assert.Equal(t, memberv1.Member_OPERATOR, me.GetRole())
 }
 
-// TestSignInDoesNotTellWhoIsAMember: an unknown login and a wrong password get the same answer after the same time.
+// TestSignInDoesNotTellWhoIsAMember tests that an unknown login and a wrong password get the same answer after the same time.
 func TestSignInDoesNotTellWhoIsAMember(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -162,7 +162,7 @@ func TestSignUpRefuses(t *testing.T) {
 	assert.ErrorContains(t, err, "name")
 }
 
-// TestOneEventAMember: whoever is refused leaves no event behind.
+// TestOneEventAMember tests that a refused sign-up leaves no event.
 func TestOneEventAMember(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -173,7 +173,7 @@ func TestOneEventAMember(t *testing.T) {
 	assert.Equal(t, "member-events "+signed.GetMemberId()+" READY\n--\n", mysqltest.Dump(t, f.db, "SELECT topic, subject, state FROM mq_outbox"))
 }
 
-// TestRacingSignUps: one of them makes the member, and that one's password is the one that signs in.
+// TestRacingSignUps tests that one of the sign-ups creates the member, and that its password signs in.
 func TestRacingSignUps(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -1,5 +1,5 @@
-// Package events makes notifications of what other services publish. Each handler writes in the transaction of the inbox, so that an
-// event is told once, whatever is delivered how often.
+// Package events makes notifications from the events of other services. Each handler writes in the transaction of the inbox, so an event is told
+// once, however often it is delivered.
 package events
 
 import (
@@ -18,8 +18,8 @@ import (
 	"example.com/fourfold/notify/internal/notification"
 )
 
-// ContactPatience is how old an order's event may be while it waits for the member's contact: the two come by different topics. Of who
-// was made on the command line none comes.
+// ContactPatience is how old an order's event may become while it waits for the member's contact: the two come by different topics. No contact
+// ever comes for members created on the command line.
 const ContactPatience = time.Minute
 
 // Handlers write notifications.
@@ -29,18 +29,18 @@ type Handlers struct {
 	stale     time.Duration
 }
 
-// New writes into store: alerts to the operators' addresses, and about events older than stale nothing that is sent.
+// New returns Handlers that write to store. Alerts go to the operators' addresses; a notification about an event older than stale is not sent.
 func New(store *mysql.Store, operators []string, stale time.Duration) *Handlers {
 	return &Handlers{store, operators, stale}
 }
 
-// Consumer is a group and what it does.
+// Consumer is a subscription and its handler.
 type Consumer struct {
 	mq.Subscription
 	Handle mq.Handler
 }
 
-// Consumers are all of notify's.
+// Consumers returns all of notify's consumers.
 func (h *Handlers) Consumers() []Consumer {
 	registered := []string{eventv1.TypeMemberRegistered}
 	return []Consumer{
@@ -51,7 +51,7 @@ func (h *Handlers) Consumers() []Consumer {
 	}
 }
 
-// welcomeSMS greets a new member.
+// welcomeSMS welcomes a new member.
 func (h *Handlers) welcomeSMS(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var m eventv1.MemberRegistered
 	if err := e.Read(&m); err != nil {
@@ -60,7 +60,7 @@ func (h *Handlers) welcomeSMS(ctx context.Context, tx *sql.Tx, e mq.Event) error
 	return h.tell(ctx, tx, e, notification.SMS, m.GetPhone(), notification.WelcomeSMS())
 }
 
-// welcomeEmail greets a new member, and remembers where to reach them.
+// welcomeEmail welcomes a new member, and stores the member's contact.
 func (h *Handlers) welcomeEmail(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var m eventv1.MemberRegistered
 	if err := e.Read(&m); err != nil {
@@ -76,7 +76,7 @@ func (h *Handlers) welcomeEmail(ctx context.Context, tx *sql.Tx, e mq.Event) err
 	return h.tell(ctx, tx, e, notification.Email, c.Email, notification.WelcomeEmail(c.Name))
 }
 
-// order mails the shopper what happened to an order. Who has no contact gets no mail, and that is no failure; a young event waits for
+// order mails to the shopper what happened to an order. A member without a contact gets no mail, which is no failure; a young event waits for
 // the contact first.
 func (h *Handlers) order(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	var o eventv1.OrderChanged
@@ -112,7 +112,8 @@ func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 		return err
 	}
 	text := notification.AlertEmail(notification.Alert{
-		Service: a.GetService(), Key: a.GetKey(), Summary: a.GetSummary(), Detail: a.GetDetail(), Times: a.GetTimes(), Since: a.GetSince().AsTime(),
+		Service: a.GetService(), Key: a.GetKey(), Summary: a.GetSummary(), Detail: a.GetDetail(), Times: a.GetTimes(),
+		Since: a.GetSince().AsTime(),
 	})
 	for _, to := range h.operators {
 		if err := h.tell(ctx, tx, e, notification.Email, to, text); err != nil {
@@ -122,7 +123,7 @@ func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	return nil
 }
 
-// tell writes a notification, STALE when e is too old; nothing when it is there, because the inbox has forgotten e meanwhile.
+// tell writes a notification, STALE when e is too old. It writes none if there is one already, because the inbox has forgotten e.
 func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel notification.Channel, to string, text notification.Text) error {
 	age, err := h.age(ctx, tx, e)
 	if err != nil {
@@ -142,7 +143,7 @@ func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel not
 	return nil
 }
 
-// age is that of e; an event without a time is new.
+// age returns the age of e; an event without a time is new.
 func (h *Handlers) age(ctx context.Context, tx *sql.Tx, e mq.Event) (time.Duration, error) {
 	if e.Time.IsZero() {
 		return 0, nil

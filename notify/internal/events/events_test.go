@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// stage is the handlers over a database of the test's own.
+// stage has the handlers over a database of the test's own.
 type stage struct {
 	db        *sql.DB
 	consumers map[string]events.Consumer
@@ -115,7 +115,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestSignUp: an SMS and a mail, each once, by two groups that do not wait for each other, in two processes each.
+// TestSignUp tests an SMS and a mail, each once, by two groups that do not wait for each other, in two processes each.
 func TestSignUp(t *testing.T) {
 	t.Parallel()
 	server, s := rocketmqtest.Shared(t), newStage(t)
@@ -135,14 +135,15 @@ member.registered SMS +8613800138000  PENDING 1
 		mysqltest.Dump(t, s.db, "SELECT member_id, phone, email, name FROM contact ORDER BY member_id"))
 }
 
-// TestOrders: in order and once, whatever comes twice or early; not all is told.
+// TestOrders tests that events are told in order and once, even if they come twice or early, and that some types are not told.
 func TestOrders(t *testing.T) {
 	t.Parallel()
 	server, s := rocketmqtest.Shared(t), newStage(t)
 	topic := server.Topic(t)
 	s.consume(t, server, "notify-orders", topic)
 	require.NoError(t, s.take(t, "notify-email", registered(t, "ann")))
-	created, paid, shipped, completed := order(t, "order.created", 1), order(t, "order.paid", 2), order(t, "order.shipped", 3), order(t, "order.completed", 4)
+	created, paid, shipped, completed := order(t, "order.created", 1), order(t, "order.paid", 2), order(t, "order.shipped", 3), order(t,
+		"order.completed", 4)
 	publish(t, server.Dial(t), topic, shipped, created, created, paid, completed, paid, shipped)
 	s.await(t, 4)
 	assert.Equal(t, `member.registered EMAIL ann@example.com Welcome to Fourfold PENDING 1
@@ -159,8 +160,8 @@ order.shipped EMAIL ann@example.com Order shipped: o-1 PENDING 1
 	assert.Contains(t, s.told(t), "order.refunded EMAIL ann@example.com Order refunded: o-1 PENDING 1\n")
 }
 
-// TestOrderBeforeItsMember: the topics are two, so an order's event may come first. It waits, but not for ever: of seeded members no
-// event comes.
+// TestOrderBeforeItsMember tests an order's event that comes before its member's, on the other topic. It waits, but not for ever, because no
+// event comes for seeded members.
 func TestOrderBeforeItsMember(t *testing.T) {
 	t.Parallel()
 	server, s := rocketmqtest.Shared(t), newStage(t)
@@ -189,7 +190,7 @@ func TestNobodyKnowsTheMember(t *testing.T) {
 	assert.Equal(t, "--\n", s.told(t))
 }
 
-// TestStale: what comes after a day is written down, and not sent.
+// TestStale tests that a notification about an event more than a day old is stored and not sent.
 func TestStale(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -208,7 +209,7 @@ member.registered SMS +8613800138000  STALE 0
 `, s.told(t))
 }
 
-// TestAlerts: each operator gets each alert once.
+// TestAlerts tests that each operator gets each alert once.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	server, s := rocketmqtest.Shared(t), newStage(t)
@@ -225,7 +226,7 @@ alert.raised EMAIL op-2@example.com [Fourfold] order payment/g-1 PENDING 1
 	assert.Equal(t, "1\n1\n--\n", mysqltest.Dump(t, s.db, "SELECT body LIKE '%a payment hangs%look%' FROM notification"))
 }
 
-// TestToldOnce: also when the inbox has forgotten the event.
+// TestToldOnce tests that an event is told once even when the inbox has forgotten it.
 func TestToldOnce(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -235,7 +236,7 @@ func TestToldOnce(t *testing.T) {
 	assert.Equal(t, "1\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM notification"))
 }
 
-// TestWhatIsNoEvent fails, so that it becomes a dead letter that somebody looks at.
+// TestWhatIsNoEvent tests that an unusable event fails, so that it becomes a dead letter and is looked at.
 func TestWhatIsNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -19,8 +19,8 @@ type Leased struct {
 	owner string
 }
 
-// Lease takes up to limit PENDING notifications of channel that are due, oldest first, and counts a try of each. Nobody else gets them
-// until the lease is over, by the database's clock.
+// Lease takes up to limit PENDING notifications of channel that are due, oldest first, and counts a try of each. No other sender gets them until
+// the lease is over, by the database's clock.
 func (s *Store) Lease(ctx context.Context, channel notification.Channel, lease time.Duration, limit int32) ([]Leased, error) {
 	due, err := s.q.DueNotifications(ctx, query.DueNotificationsParams{Channel: string(channel), Limit: limit})
 	if err != nil || len(due) == 0 {
@@ -30,7 +30,7 @@ func (s *Store) Lease(ctx context.Context, channel notification.Channel, lease t
 	if err != nil {
 		return nil, err
 	}
-	owner := id.String() // a new one each time: who comes back late is another one
+	owner := id.String() // a new one each time, so that a sender that comes back late is a different owner
 	n, err := s.q.LeaseNotifications(ctx, query.LeaseNotificationsParams{Owner: owner, LeaseUs: lease.Microseconds(), Ids: due})
 	if err != nil || n == 0 {
 		return nil, err
@@ -49,14 +49,14 @@ func (s *Store) Lease(ctx context.Context, channel notification.Channel, lease t
 	return leased, err
 }
 
-// Close takes a PENDING notification to its last state. It changes nothing when it is closed already, and does not ask whose lease it
-// is: what the provider has it has.
+// Close takes a PENDING notification to its last state. It changes nothing when the notification is closed already. It does not ask whose lease
+// it is: what the provider has, it has.
 func (s *Store) Close(ctx context.Context, id string, to notification.State, why string) error {
 	_, err := s.q.CloseNotification(ctx, query.CloseNotificationParams{ID: id, ToState: string(to), LastError: why})
 	return err
 }
 
-// Postpone ends n's lease and lets nobody take it for pause. It changes nothing when the lease is another's by now.
+// Postpone ends n's lease and keeps n from being taken for pause. It changes nothing when the lease is another sender's by now.
 func (s *Store) Postpone(ctx context.Context, n Leased, pause time.Duration, why string) error {
 	_, err := s.q.PostponeNotification(ctx, query.PostponeNotificationParams{
 		ID: n.ID, Owner: n.owner, PauseUs: pause.Microseconds(), LastError: why,
@@ -64,7 +64,7 @@ func (s *Store) Postpone(ctx context.Context, n Leased, pause time.Duration, why
 	return err
 }
 
-// Failing counts what a channel FAILED to send within the last span, and what is PENDING for longer than patience.
+// Failing counts what a channel FAILED to send within the last span, and what has been PENDING for longer than patience.
 func (s *Store) Failing(ctx context.Context, channel notification.Channel, span, patience time.Duration) (failed, late int64, err error) {
 	row, err := s.q.CountFailing(ctx, query.CountFailingParams{
 		Channel: string(channel), SpanUs: -span.Microseconds(), PatienceUs: -patience.Microseconds(),
@@ -72,13 +72,13 @@ func (s *Store) Failing(ctx context.Context, channel notification.Channel, span,
 	return row.Failed, row.Late, err
 }
 
-// Inbox is the demo's provider, for both channels: what it is given is in table inbox, once.
+// Inbox is the demo's provider, for both channels. It writes each notification to the table inbox once.
 type Inbox struct{ q *query.Queries }
 
-// DemoInbox is over the store's database.
+// DemoInbox returns an Inbox in the store's database.
 func (s *Store) DemoInbox() Inbox { return Inbox{s.q} }
 
-// Send puts n there. The second time nothing changes.
+// Send writes n to the inbox. The second time nothing changes.
 func (i Inbox) Send(ctx context.Context, n notification.Notification) error {
 	return i.q.Receive(ctx, query.ReceiveParams{ID: n.ID, Channel: string(n.Channel), Recipient: n.To, Subject: n.Subject, Body: n.Text})
 }

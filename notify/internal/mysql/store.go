@@ -1,4 +1,4 @@
-// Package mysql is all SQL of notify: queries.sql, what sqlc makes of it, and the steps of several statements.
+// Package mysql holds all of notify's SQL: queries.sql, what sqlc generates from it, and the steps of several statements.
 package mysql
 
 import (
@@ -18,21 +18,21 @@ type Store struct {
 	q  *query.Queries
 }
 
-// NewStore works on db.
+// NewStore returns a Store of db.
 func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
 
-// Age is how long ago at was, by the database's clock.
+// Age returns how long ago at was, by the database's clock.
 func (s *Store) Age(ctx context.Context, tx *sql.Tx, at time.Time) (time.Duration, error) {
 	us, err := s.q.WithTx(tx).AgeOf(ctx, at.UTC())
 	return time.Duration(us) * time.Microsecond, err
 }
 
-// PutContact remembers where a member is reached; the last one counts.
+// PutContact stores where a member is reached; the last call counts.
 func (s *Store) PutContact(ctx context.Context, tx *sql.Tx, c notification.Contact) error {
 	return s.q.WithTx(tx).PutContact(ctx, query.PutContactParams{MemberID: c.MemberID, Phone: c.Phone, Email: c.Email, Name: c.Name})
 }
 
-// Contact tells where a member is reached, and whether that is known.
+// Contact returns where a member is reached, and reports whether that is known.
 func (s *Store) Contact(ctx context.Context, tx *sql.Tx, memberID string) (c notification.Contact, known bool, err error) {
 	row, err := s.q.WithTx(tx).GetContact(ctx, memberID)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -41,7 +41,7 @@ func (s *Store) Contact(ctx context.Context, tx *sql.Tx, memberID string) (c not
 	return notification.Contact(row), err == nil, err
 }
 
-// Add writes n, which is PENDING or STALE, with the id, the event and the text that it has.
+// Add writes n, which is PENDING or STALE, with its id, event and text.
 func (s *Store) Add(ctx context.Context, tx *sql.Tx, n notification.Notification) error {
 	return s.q.WithTx(tx).InsertNotification(ctx, query.InsertNotificationParams{
 		ID: n.ID, Source: n.Source, EventID: n.EventID, EventType: n.EventType, Channel: string(n.Channel), Recipient: n.To,
@@ -57,10 +57,10 @@ type Filter struct {
 	Before string
 }
 
-// newest is behind every id in the order of ids.
+// newest sorts after every id.
 const newest = "~"
 
-// Notifications gives up to limit notifications, newest first.
+// Notifications returns up to limit notifications, newest first.
 func (s *Store) Notifications(ctx context.Context, f Filter, limit int32) ([]notification.Notification, error) {
 	if f.Before == "" {
 		f.Before = newest
@@ -79,8 +79,8 @@ func (s *Store) Notifications(ctx context.Context, f Filter, limit int32) ([]not
 	return all, err
 }
 
-// Inbox gives up to limit messages that the demo's provider was given, newest first: those to a recipient, all when to is empty,
-// that came before number before, any when 0.
+// Inbox returns up to limit messages that the demo's provider received, newest first: those to the recipient to, or all when to is empty, with a
+// number below before, or any when before is 0.
 func (s *Store) Inbox(ctx context.Context, to string, before int64, limit int32) ([]notification.Received, error) {
 	if before == 0 {
 		before = math.MaxInt64

@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	// ErrInvalid: a field is not usable; the text says which and what it has to be.
+	// ErrInvalid means that a field is not usable; the text says which and what it has to be.
 	ErrInvalid = errors.New("invalid")
-	// ErrRefused is what a provider answers about a notification that it will never take: another try is no use.
+	// ErrRefused means that a provider will never accept the notification. Another try would not help.
 	ErrRefused = errors.New("refused for good")
 )
 
@@ -40,7 +40,7 @@ const (
 
 // Notification is one text for one recipient on one channel, because of one event.
 type Notification struct {
-	// ID is a UUIDv7, and the key by which a provider knows a second try.
+	// ID is a UUIDv7, and the key by which a provider recognizes a second try.
 	ID      string
 	Channel Channel
 	// To is a phone number (E.164) or an e-mail address.
@@ -48,7 +48,7 @@ type Notification struct {
 	// Subject is empty for SMS.
 	Subject, Text string
 	State         State
-	// Tries is how often it was taken to be sent.
+	// Tries is how often a sender took it to send it.
 	Tries     int32
 	LastError string
 	// Source and EventID name the event.
@@ -58,11 +58,11 @@ type Notification struct {
 	ClosedAt time.Time
 }
 
-// Received is what the demo's inbox holds.
+// Received is a message in the demo's inbox.
 type Received struct {
 	// No counts arrivals.
 	No int64
-	// ID is the notification's.
+	// ID is the notification's id.
 	ID            string
 	Channel       Channel
 	To            string
@@ -73,7 +73,7 @@ type Received struct {
 // Contact is where a member is reached.
 type Contact struct{ MemberID, Phone, Email, Name string }
 
-// First is the state of a notification about an event of this age: what is older than stale is not sent any more.
+// First returns the state of a new notification about an event of this age: Stale, which is never sent, if the event is older than stale.
 func First(age, stale time.Duration) State {
 	if age > stale {
 		return Stale
@@ -81,18 +81,18 @@ func First(age, stale time.Duration) State {
 	return Pending
 }
 
-// GivenUp tells what becomes of a PENDING notification of this age, taken for the nth time: it stays PENDING until giveUp.
+// GivenUp returns the state of a PENDING notification of this age, taken for the nth time. It stays PENDING until it is older than giveUp.
 func GivenUp(age, giveUp time.Duration, n int32) State {
 	switch {
 	case age <= giveUp:
 		return Pending
-	case n <= 1: // nobody could have sent it
+	case n <= 1: // no sender was able to try it
 		return Stale
 	}
 	return Failed
 }
 
-// Pause is that behind the nth failure: 1 s, doubled each time, up to longest.
+// Pause returns the pause after the nth failure: 1 s, doubled each time, up to longest.
 func Pause(n int32, longest time.Duration) time.Duration {
 	return min(time.Second<<min(max(n-1, 0), 20), longest)
 }

@@ -8,13 +8,13 @@ import (
 	"unicode"
 )
 
-// Text is what somebody is told. SMS have no Subject.
+// Text is the text of a notification. SMS have no Subject.
 type Text struct{ Subject, Body string }
 
 // Order is what a mail says about an order.
 type Order struct {
 	ID string
-	// Reason is why it was canceled, as order names it.
+	// Reason is why the order was canceled, by order's name.
 	Reason             string
 	TotalCents, Points int64
 	Lines              []Line
@@ -29,22 +29,22 @@ type Line struct {
 // Alert is something that a person must look at.
 type Alert struct {
 	Service, Key, Summary, Detail string
-	// Times is how often it was told, this time too, since Since.
+	// Times is how often the alert was told since Since, this time included.
 	Times int32
 	Since time.Time
 }
 
-// WelcomeSMS fits into one message (70 characters). It says nothing that the member wrote: the number may be a stranger's.
+// WelcomeSMS returns a text that fits into one message (70 characters). It holds nothing that the member wrote: the number may be a stranger's.
 func WelcomeSMS() Text {
 	return Text{Body: "【Fourfold】欢迎加入，注册成功。Welcome, you are registered."}
 }
 
-// WelcomeEmail greets a new member.
+// WelcomeEmail returns the mail to a new member.
 func WelcomeEmail(name string) Text {
 	return Text{"欢迎加入 Fourfold / Welcome to Fourfold", fill("welcome", map[string]any{"Name": salutation(name)})}
 }
 
-// OrderEmail says what happened to a member's order. Not of every type is told: false.
+// OrderEmail returns the mail about what happened to a member's order, and false for types of events that are not told.
 func OrderEmail(eventType, name string, o Order) (Text, bool) {
 	title, told := titles[eventType]
 	if !told {
@@ -57,12 +57,12 @@ func OrderEmail(eventType, name string, o Order) (Text, bool) {
 	}, true
 }
 
-// AlertEmail tells an operator.
+// AlertEmail returns the mail about an alert to an operator.
 func AlertEmail(a Alert) Text {
 	return Text{fmt.Sprintf("[Fourfold] %s %s", line(40, a.Service), line(150, a.Key)), fill("alert", a)}
 }
 
-// titles are those of the mails about orders, Chinese and English.
+// titles are the subjects of mails about orders, Chinese and English.
 var titles = map[string][2]string{
 	"order.paid":     {"订单已支付", "Order paid"},
 	"order.shipped":  {"订单已发货", "Order shipped"},
@@ -70,7 +70,7 @@ var titles = map[string][2]string{
 	"order.canceled": {"订单已取消", "Order canceled"},
 }
 
-// reasons are order's, Chinese and English; one that is not here is not told.
+// reasons are order's reasons, Chinese and English; a reason that is missing here is not told.
 var reasons = map[string][2]string{
 	"STOCK_NOT_ENOUGH": {"库存不足", "not enough in stock"},
 	"PRODUCT_UNKNOWN":  {"商品已下架", "a product is not sold any more"},
@@ -84,7 +84,7 @@ var reasons = map[string][2]string{
 // maxLines is how many products a mail lists.
 const maxLines = 20
 
-// texts are the bodies. Whatever somebody else wrote goes through line or text.
+// texts are the bodies. Everything that another person wrote goes through line or text.
 var texts = template.Must(template.New("").Funcs(template.FuncMap{
 	"line": line, "text": text, "money": money,
 	"first": func(all []Line) []Line { return all[:min(len(all), maxLines)] },
@@ -158,7 +158,7 @@ your order {{line 64 .Order.ID}} is canceled{{with index .Reason 1}}: {{.}}{{end
 {{.}}
 {{end}}{{end}}`))
 
-// fill never fails on what the functions above hand in; the test fills in every one.
+// fill panics on an error. There is none for the data that the functions above pass; the test fills in every body.
 func fill(name string, data any) string {
 	var b strings.Builder
 	if err := texts.ExecuteTemplate(&b, name, data); err != nil {
@@ -169,8 +169,8 @@ func fill(name string, data any) string {
 
 func money(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
 
-// salutation gives a name that a mail may begin with, or nothing. Whoever signs up chooses the name and the address: it must not
-// become somebody's advertisement to a stranger, so what looks like an address of the web is left out.
+// salutation returns a name that a mail may begin with, or "". The person who signs up chooses both the name and the address, and a mail must
+// not carry an advertisement to a stranger: a name that looks like a web address is left out.
 func salutation(name string) string {
 	name = line(40, name)
 	if strings.ContainsAny(name, "/\\@:<>") {
@@ -184,13 +184,13 @@ func salutation(name string) string {
 	return name
 }
 
-// line gives s on one line, without what is not seen, and with most characters at most.
+// line returns s on one line, without invisible characters, and cut to most characters.
 func line(most int, s string) string {
 	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, ""), func(r rune) bool { return unicode.IsSpace(r) || invisible(r) }), " ")
 	return cut(most, s)
 }
 
-// text keeps lines, and leaves out what is not seen.
+// text keeps lines, and removes invisible characters.
 func text(s string) string {
 	return cut(8000, strings.TrimSpace(strings.Map(func(r rune) rune {
 		if invisible(r) && r != '\n' {
@@ -200,7 +200,7 @@ func text(s string) string {
 	}, strings.ToValidUTF8(s, ""))))
 }
 
-// invisible are controls, marks of direction and the like, by which a text shows another one than it is.
+// invisible reports whether r is a control character, a mark of direction or the like, which can make a text look like another.
 func invisible(r rune) bool {
 	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 }

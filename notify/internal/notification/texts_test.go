@@ -52,15 +52,16 @@ func TestTexts(t *testing.T) {
 	assert.Contains(t, got.Body, "您好：\n")
 	assert.Contains(t, got.Body, "Hello,\n")
 
-	alert := notification.AlertEmail(notification.Alert{Service: "order", Key: "payment/gid-1", Summary: "a payment hangs", Detail: "look\n at it",
-		Times: 3, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)})
+	alert := notification.AlertEmail(notification.Alert{Service: "order", Key: "payment/gid-1", Summary: "a payment hangs",
+		Detail: "look\n at it",
+		Times:  3, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)})
 	assert.Equal(t, "[Fourfold] order payment/gid-1", alert.Subject)
 	for _, text := range []string{"a payment hangs\n", "payment/gid-1\n", "2026-01-02 03:04:05 UTC", "3\n", "look\n at it"} {
 		assert.Contains(t, alert.Body, text)
 	}
 }
 
-// TestNamesAreNoAdvertisement: a mail to an address that a stranger typed shows no address of that stranger's choice.
+// TestNamesAreNoAdvertisement tests that a mail to an address that a stranger typed shows no web address of that stranger's choice.
 func TestNamesAreNoAdvertisement(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"win at evil.example", "http://evil", "evil/x", "a@b", "x．y.cn"} {
@@ -71,7 +72,7 @@ func TestNamesAreNoAdvertisement(t *testing.T) {
 	}
 }
 
-// TestStrangersTexts: whatever is in an event, a subject is one short line and no text holds what is not seen.
+// TestStrangersTexts tests that a subject is one short line and that no text holds invisible characters, whatever is in an event.
 func TestStrangersTexts(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -86,7 +87,8 @@ func TestStrangersTexts(t *testing.T) {
 			require.Less(t, len(got.Body), 1<<16)
 			for _, text := range []string{got.Subject, strings.ReplaceAll(got.Body, "\n", "")} {
 				require.True(t, utf8.ValidString(text))
-				require.False(t, strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }), "%q", text)
+				require.False(t, strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }),
+					"%q", text)
 			}
 		}
 		require.NotContains(t, paid.Body, "\nBcc:")

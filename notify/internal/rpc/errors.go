@@ -1,4 +1,4 @@
-// Package rpc shows operators what was or is to be sent.
+// Package rpc shows operators which notifications were sent or are to be sent.
 package rpc
 
 import (
@@ -8,7 +8,8 @@ import (
 	"example.com/fourfold/notify/internal/notification"
 )
 
-// Error gives the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
+// Error returns the answer for an error of the domain. This is the only table; an error that is not in it is returned unchanged and reads as
+// 500.
 func Error(err error) error {
 	if errors.Is(err, notification.ErrInvalid) {
 		return notifyv1.ErrorNotificationInvalid("%v", err)

@@ -20,11 +20,12 @@ type Notifications struct {
 	store *mysql.Store
 }
 
-// NewNotifications serves what is in store.
+// NewNotifications returns the service over store.
 func NewNotifications(store *mysql.Store) *Notifications { return &Notifications{store: store} }
 
-// ListNotifications gives a page of notifications, newest first.
-func (s *Notifications) ListNotifications(ctx context.Context, req *notifyv1.ListNotificationsRequest) (*notifyv1.ListNotificationsReply, error) {
+// ListNotifications returns a page of notifications, newest first.
+func (s *Notifications) ListNotifications(ctx context.Context, req *notifyv1.ListNotificationsRequest) (*notifyv1.ListNotificationsReply,
+	error) {
 	if err := page.CheckID(req.GetPageToken()); err != nil {
 		return nil, Error(fmt.Errorf("%w %w", notification.ErrInvalid, err))
 	}
@@ -45,7 +46,7 @@ func (s *Notifications) ListNotifications(ctx context.Context, req *notifyv1.Lis
 	return reply, nil
 }
 
-// ListInbox gives a page of what arrived in the demo's inbox, newest first. A page token is the number of an arrival.
+// ListInbox returns a page of what arrived in the demo's inbox, newest first. A page token is the number of an arrival.
 func (s *Notifications) ListInbox(ctx context.Context, req *notifyv1.ListInboxRequest) (*notifyv1.ListInboxReply, error) {
 	before := int64(0)
 	if token := req.GetPageToken(); token != "" {
@@ -82,7 +83,7 @@ func protoChannel(c notification.Channel) notifyv1.Notification_Channel {
 	return notifyv1.Notification_Channel(notifyv1.Notification_Channel_value[string(c)])
 }
 
-// protoTime gives nothing for the zero time.
+// protoTime returns nil for the zero time.
 func protoTime(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

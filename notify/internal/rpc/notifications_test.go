@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// TestLists walks both lists by pages of every size: newest first, each once.
+// TestLists reads both lists by pages of every size: newest first, each once.
 func TestLists(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS)
@@ -85,7 +85,8 @@ func TestLists(t *testing.T) {
 		n.GetText(), " ", n.GetState(), " ", n.GetEventId(), " ", n.GetEventType()))
 	assert.WithinDuration(t, time.Now(), n.GetCreatedAt().AsTime(), time.Minute)
 	assert.WithinDuration(t, time.Now(), n.GetClosedAt().AsTime(), time.Minute)
-	for state, want := range map[notifyv1.Notification_State]int{notifyv1.Notification_PENDING: 20, notifyv1.Notification_STALE: 5, notifyv1.Notification_SENT: 0} {
+	for state, want := range map[notifyv1.Notification_State]int{notifyv1.Notification_PENDING: 20, notifyv1.Notification_STALE: 5,
+		notifyv1.Notification_SENT: 0} {
 		reply, err := s.ListNotifications(t.Context(), &notifyv1.ListNotificationsRequest{State: state, PageSize: 100})
 		require.NoError(t, err)
 		assert.Len(t, reply.GetNotifications(), want, state)

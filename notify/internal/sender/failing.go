@@ -15,14 +15,14 @@ import (
 
 const (
 	watchEvery = 10 * time.Second
-	// failedFor is how long a FAILED notification is a matter for an alert.
+	// failedFor is how long a FAILED notification causes an alert.
 	failedFor = time.Hour
-	// lateAfter is when a PENDING one is.
+	// lateAfter is the age from which a PENDING one does.
 	lateAfter = 10 * time.Minute
 )
 
-// Watch is background work that raises <channel>-failing while a provider does not take what it should, and clears it after. Any number
-// of processes may run it.
+// Watch returns background work that raises the alert <channel>-failing while a provider does not accept what it should, and clears it
+// afterwards. Any number of processes may run it.
 func Watch(store *mysql.Store, alerts *alert.Alerts) func(context.Context) error {
 	return loop.Every(watchEvery, watchEvery, "look for notifications that fail", func(ctx context.Context) error {
 		return errors.Join(look(ctx, store, alerts, notification.SMS), look(ctx, store, alerts, notification.Email))

@@ -23,30 +23,31 @@ import (
 // scope names this package's spans and metrics.
 const scope = "example.com/fourfold/notify/internal/sender"
 
-// Provider takes notifications of one channel.
+// Provider accepts notifications of one channel.
 type Provider interface {
-	// Send hands n over. nil means that the provider has it, notification.ErrRefused that it never will; after any other error it is tried
-	// again. It may be called again for what the provider has: n's id tells the provider so.
+	// Send hands n over. It returns nil if the provider has n, and notification.ErrRefused if the provider will never accept it; after any other
+	// error n is tried again. Send may be called again for a notification that the provider has, which recognizes it by n's id.
 	Send(ctx context.Context, n notification.Notification) error
 }
 
-// Times are the sender's, those of rows by the database's clock.
+// Times are the times of a sender, those of rows by the database's clock.
 type Times struct {
 	// Every is the pause between two looks when nothing is due.
 	Every time.Duration `yaml:"every"`
-	// Call bounds a lease together with the provider's answer, and then the note of it.
+	// Call bounds taking a lease together with the provider's answer, and then writing the result.
 	Call time.Duration `yaml:"call"`
-	// Lease is how long a sender keeps a notification to itself, and so how late another takes over what a dead one had: more than 2 Call.
+	// Lease is how long a sender keeps a notification to itself, and so how long it takes until another sender takes over from a dead one. It is
+	// more than twice Call.
 	Lease time.Duration `yaml:"lease"`
-	// LongestPause bounds the pauses behind failures, which double from 1 s.
+	// LongestPause bounds the pauses after failures, which double from 1 s.
 	LongestPause time.Duration `yaml:"longest_pause"`
 	// GiveUp is how long a notification is tried.
 	GiveUp time.Duration `yaml:"give_up"`
 }
 
-// Sender works for one channel, so that a provider that hangs holds up no other. Several may run: each takes leases on what it sends.
-// The provider is called outside of any transaction. When the process dies between the provider's answer and the note of it, the
-// provider is called again with the same id.
+// Sender works for one channel, so that a provider that hangs delays no other channel. Several may run: each takes leases on what it sends. The
+// provider is called outside any transaction. If the process dies between the provider's answer and writing the result, the provider is called
+// again with the same id.
 type Sender struct {
 	store    *mysql.Store
 	channel  notification.Channel
@@ -58,17 +59,18 @@ type Sender struct {
 // slots is how many notifications one sender sends at once.
 const slots = 16
 
-// New makes a sender; Run starts it.
+// New returns a sender; Run starts it.
 func New(store *mysql.Store, channel notification.Channel, provider Provider, times Times) *Sender {
 	sends, err := otel.Meter(scope).Int64Counter("notify_sends",
-		metric.WithDescription("Notifications handed to providers, by channel and outcome: sent, failed (to be tried again), refused, stale, given_up."))
+		metric.WithDescription("Notifications handed to providers, by channel and outcome: "+
+			"sent, failed (to be tried again), refused, stale, given_up."))
 	if err != nil {
 		otel.Handle(err)
 	}
 	return &Sender{store, channel, provider, times, sends}
 }
 
-// Run sends until ctx ends; then it finishes what it is sending.
+// Run sends until ctx ends. Then it finishes what it is sending.
 func (s *Sender) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -77,7 +79,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	for failures := int32(0); ; {
 		wait := s.times.Every
 		if n := slots - len(busy); n > 0 {
-			// Who wakes up late sends nothing: another may have the lease by then.
+			// A process that wakes up late sends nothing: another sender may have the lease by then.
 			until := time.Now().Add(s.times.Call)
 			leased, err := s.lease(ctx, until, n)
 			if err != nil && ctx.Err() == nil {
@@ -114,7 +116,7 @@ func (s *Sender) lease(ctx context.Context, until time.Time, limit int) ([]mysql
 	return s.store.Lease(ctx, s.channel, s.times.Lease, int32(limit))
 }
 
-// send hands l to the provider by until and notes how that went. When it dies or fails in between, the lease runs out and l is sent again.
+// send hands l to the provider by until and writes the result. If it dies or fails in between, the lease runs out and l is sent again.
 func (s *Sender) send(ctx context.Context, until time.Time, l mysql.Leased) {
 	ctx, span := otel.Tracer(scope).Start(telemetry.Begin(ctx), "send "+string(l.Channel))
 	defer span.End()
@@ -152,7 +154,7 @@ func (s *Sender) send(ctx context.Context, until time.Time, l mysql.Leased) {
 	}
 }
 
-// note writes down what became of l. It tries for as long as a call may take: without the note the provider is called again.
+// note writes the result of sending l. It tries for as long as a call may take: without the result the provider is called again.
 func (s *Sender) note(ctx context.Context, l mysql.Leased, state notification.State, why string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.times.Call)
 	defer cancel()
@@ -179,7 +181,7 @@ func (s *Sender) note(ctx context.Context, l mysql.Leased, state notification.St
 	}
 }
 
-// reason gives err as the column holds it. A provider's words are a stranger's.
+// reason returns err as the column holds it. The provider's text is not trusted.
 func reason(err error) string {
 	text := strings.ToValidUTF8(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

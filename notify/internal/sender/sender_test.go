@@ -47,8 +47,9 @@ func add(t *testing.T, db *sql.DB, id string, channel notification.Channel) {
 	}))
 }
 
-// quick are times for tests, of which each waits for something else than a time.
-var quick = sender.Times{Every: 10 * time.Millisecond, Call: 5 * time.Second, Lease: 11 * time.Second, LongestPause: 20 * time.Millisecond, GiveUp: 24 * time.Hour}
+// quick are times for tests that wait for something other than a time.
+var quick = sender.Times{Every: 10 * time.Millisecond, Call: 5 * time.Second, Lease: 11 * time.Second, LongestPause: 20 * time.Millisecond,
+	GiveUp: 24 * time.Hour}
 
 // run starts a sender for SMS.
 func run(t *testing.T, s *store.Store, p sender.Provider, times sender.Times) {
@@ -72,7 +73,7 @@ func await(t *testing.T, db *sql.DB, want, query string) {
 
 const rows = "SELECT id, state, tries, closed_at IS NULL, last_error FROM notification ORDER BY id"
 
-// gateway is an SMS provider over HTTP: it answers what answer says to the nth call and remembers the keys.
+// gateway is an SMS provider over HTTP: it answers the nth call with what answer returns, and remembers the keys.
 type gateway struct {
 	mu   sync.Mutex
 	keys []string
@@ -81,7 +82,7 @@ type gateway struct {
 func (g *gateway) open(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.Request)) *sms.Provider {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.ReadAll(r.Body) // or the server does not see that the client left
+		_, _ = io.ReadAll(r.Body) // otherwise the server does not notice that the client left
 		g.mu.Lock()
 		g.keys = append(g.keys, r.Header.Get("Idempotency-Key"))
 		n := len(g.keys)
@@ -94,7 +95,7 @@ func (g *gateway) open(t *testing.T, answer func(n int, w http.ResponseWriter, r
 	return p
 }
 
-// TestTriedAgain: after failures and a hang the message goes out, under one key.
+// TestTriedAgain tests that the message goes out after failures and a hang, under one key.
 func TestTriedAgain(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
@@ -115,7 +116,7 @@ func TestTriedAgain(t *testing.T) {
 	assert.Equal(t, []string{"n-1", "n-1", "n-1", "n-1"}, g.keys)
 }
 
-// TestPausesGrow: behind a failure nobody takes it for a second and more.
+// TestPausesGrow tests that no sender takes a notification for a second or more after a failure.
 func TestPausesGrow(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
@@ -132,7 +133,7 @@ func TestPausesGrow(t *testing.T) {
 	await(t, db, "1", "SELECT TIMESTAMPDIFF(SECOND, NOW(3), next_at) BETWEEN 55 AND 64 FROM notification WHERE tries = 7")
 }
 
-// TestRefused: no second try.
+// TestRefused tests that a refused notification is not tried again.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
@@ -145,7 +146,7 @@ func TestRefused(t *testing.T) {
 	assert.Len(t, g.keys, 1)
 }
 
-// crashing takes the database away between the provider's answer and the note of it.
+// crashing takes the database away between the provider's answer and the result.
 type crashing struct {
 	counted
 	database *mysqltest.Server
@@ -158,7 +159,7 @@ func (c *crashing) Send(ctx context.Context, n notification.Notification) error 
 	return c.counted.Send(ctx, n)
 }
 
-// TestDatabaseAwayBehindTheAnswer: the note is written when the database is back, so that nothing is sent again.
+// TestDatabaseAwayBehindTheAnswer tests that the result is written when the database is back, so that nothing is sent again.
 func TestDatabaseAwayBehindTheAnswer(t *testing.T) {
 	t.Parallel()
 	database, err := mysqltest.Start()
@@ -180,7 +181,7 @@ func TestDatabaseAwayBehindTheAnswer(t *testing.T) {
 	assert.Equal(t, int64(1), n.(*atomic.Int64).Load())
 }
 
-// counted counts what it is given.
+// counted counts how often each notification is sent.
 type counted struct{ times sync.Map }
 
 func (c *counted) Send(_ context.Context, n notification.Notification) error {
@@ -189,7 +190,7 @@ func (c *counted) Send(_ context.Context, n notification.Notification) error {
 	return nil
 }
 
-// TestSeveralSenders: none sends what another has.
+// TestSeveralSenders tests that no sender sends what another has.
 func TestSeveralSenders(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
@@ -211,7 +212,8 @@ func TestSeveralSenders(t *testing.T) {
 	assert.Equal(t, many, n)
 }
 
-// TestTooOld: what was tried for a day is FAILED, what nobody could try in that time is STALE; the provider gets neither.
+// TestTooOld tests that a notification that was tried for a day is FAILED, and that one that could not be tried in that time is STALE; the
+// provider gets neither.
 func TestTooOld(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
@@ -225,7 +227,7 @@ func TestTooOld(t *testing.T) {
 	c.times.Range(func(id, _ any) bool { return assert.Fail(t, "sent", id) })
 }
 
-// TestLeaseOfTheDead: what a dead sender had is taken over when its lease is over, and what the dead one wakes up to write late does
+// TestLeaseOfTheDead tests that another sender takes over from a dead one when the lease is over, and that what the dead one writes late does
 // not stop the other.
 func TestLeaseOfTheDead(t *testing.T) {
 	t.Parallel()
@@ -252,7 +254,7 @@ func TestLeaseOfTheDead(t *testing.T) {
 	assert.Equal(t, "n-1 SENT 2 0 \n--\n", mysqltest.Dump(t, db, rows), "SENT stays SENT")
 }
 
-// TestDemoInbox: a second try arrives nowhere.
+// TestDemoInbox tests that a second try adds nothing.
 func TestDemoInbox(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
@@ -263,7 +265,7 @@ func TestDemoInbox(t *testing.T) {
 	assert.Equal(t, "n-1 EMAIL ann@example.com s t\n--\n", mysqltest.Dump(t, db, "SELECT id, channel, recipient, subject, body FROM inbox"))
 }
 
-// TestFailingIsAlerted: one alert a channel while something fails, and none any more when nothing does.
+// TestFailingIsAlerted tests one alert per channel while something fails, and none once nothing does.
 func TestFailingIsAlerted(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)
@@ -288,5 +290,6 @@ func TestFailingIsAlerted(t *testing.T) {
 	assert.Empty(t, look())
 	set("UPDATE notification SET state = 'FAILED', channel = 'EMAIL'")
 	assert.Equal(t, "email-failing\n", look())
-	assert.Equal(t, "notify/email-failing\nnotify/sms-failing\n--\n", mysqltest.Dump(t, db, "SELECT subject FROM mq_outbox ORDER BY subject"), "one event each")
+	assert.Equal(t, "notify/email-failing\nnotify/sms-failing\n--\n", mysqltest.Dump(t, db, "SELECT subject FROM mq_outbox ORDER BY subject"),
+		"one event each")
 }

@@ -17,9 +17,9 @@ import (
 
 // Config is where the provider listens.
 type Config struct {
-	// URL is https://…; http:// too, for a provider on this machine or in a private network.
+	// URL is https://…, or http:// for a provider on this machine or in a private network.
 	URL string `yaml:"url"`
-	// Token is sent as bearer.
+	// Token is sent as a bearer token.
 	Token string `yaml:"token"`
 }
 
@@ -29,10 +29,11 @@ type Provider struct {
 	client *http.Client
 }
 
-// New fails on a configuration that cannot work.
+// New returns a Provider. It fails for a configuration that cannot work.
 func New(cfg Config) (*Provider, error) {
 	if u, err := url.Parse(cfg.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return nil, errors.New("sms.http.url (SMS_URL) is not https://host/path: set it to the provider's address, or sms.provider (SMS_PROVIDER) to demo")
+		return nil, errors.New("sms.http.url (SMS_URL) is not https://host/path: " +
+			"set it to the provider's address, or sms.provider (SMS_PROVIDER) to demo")
 	}
 	if cfg.Token == "" {
 		return nil, errors.New("sms.http.token (SMS_TOKEN) is empty: set it to the provider's, or sms.provider (SMS_PROVIDER) to demo")
@@ -42,11 +43,11 @@ func New(cfg Config) (*Provider, error) {
 	}}, nil
 }
 
-// notThisMessage are refusals of ours, not of the message: the token, the account or the address is wrong, which somebody will mend, or
-// it is too soon or too much.
+// notThisMessage are refusals that concern us and not the message: the token, the account or the address is wrong and can be corrected, or the
+// call comes too soon or too often.
 var notThisMessage = []int{401, 402, 403, 404, 405, 407, 408, 421, 425, 429}
 
-// Send posts n. notification.ErrRefused when the provider says that the message is wrong (4xx).
+// Send posts n. It returns notification.ErrRefused when the provider says that the message is wrong (4xx).
 func (p *Provider) Send(ctx context.Context, n notification.Notification) error {
 	body, err := json.Marshal(map[string]string{"to": n.To, "text": n.Text})
 	if err != nil {

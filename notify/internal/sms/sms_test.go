@@ -66,7 +66,7 @@ func TestHangs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	err := provider(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.ReadAll(r.Body) // or the server does not see that the client left
+		_, _ = io.ReadAll(r.Body) // otherwise the server does not notice that the client left
 		<-r.Context().Done()
 	}).Send(ctx, note)
 	require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -22,16 +22,16 @@ import (
 	"example.com/fourfold/notify/internal/notification"
 )
 
-// Config is the mail server.
+// Config describes the mail server.
 type Config struct {
-	// Addr is host:port. STARTTLS is used when the server offers it, and then its certificate must be the host's.
+	// Addr is host:port. STARTTLS is used when the server offers it; the certificate must be the host's then.
 	Addr string `yaml:"addr"`
 	// From is an address, or Name <address>.
 	From string `yaml:"from"`
-	// Username and Password are for AUTH PLAIN, both or none. They are only sent under TLS, or on this machine.
+	// Username and Password are for AUTH PLAIN, both or none. They are sent only under TLS or to this machine.
 	Username string `yaml:"username"`
 	Password string `yaml:"password"`
-	// Roots are whose certificates are believed; the machine's when nil.
+	// Roots are the trusted roots of certificates; the machine's when nil.
 	Roots *x509.CertPool `yaml:"-"`
 }
 
@@ -43,7 +43,7 @@ type Provider struct {
 	domain string
 }
 
-// New fails on a configuration that cannot work.
+// New returns a Provider. It fails for a configuration that cannot work.
 func New(cfg Config) (*Provider, error) {
 	const otherwise = ", or email.provider (EMAIL_PROVIDER) to demo"
 	host, _, err := net.SplitHostPort(cfg.Addr)
@@ -60,8 +60,8 @@ func New(cfg Config) (*Provider, error) {
 	return &Provider{cfg, host, from, from.Address[strings.LastIndexByte(from.Address, '@')+1:]}, nil
 }
 
-// Send hands n over. notification.ErrRefused when the server refuses the recipient or the text for good (5xx), or n.To is no address.
-// What it says before is about us, not about n: our name, password or sender may be mended.
+// Send hands n over. It returns notification.ErrRefused when the server refuses the recipient or the text for good (5xx), or n.To is not an
+// address. What the server says before that concerns us and not n: our name, password or sender can be corrected.
 func (p *Provider) Send(ctx context.Context, n notification.Notification) error {
 	if to, err := mail.ParseAddress(n.To); err != nil || to.Address != n.To {
 		return fmt.Errorf("%w: %q is no e-mail address", notification.ErrRefused, n.To)
@@ -97,7 +97,7 @@ func (p *Provider) Send(ctx context.Context, n notification.Notification) error 
 	return nil
 }
 
-// begin comes to the point at which the server takes a recipient.
+// begin proceeds to the point at which the server accepts a recipient.
 func (p *Provider) begin(c *smtp.Client) error {
 	if offered, _ := c.Extension("STARTTLS"); offered {
 		if err := c.StartTLS(&tls.Config{ServerName: p.host, RootCAs: p.cfg.Roots, MinVersion: tls.VersionTLS12}); err != nil {
@@ -112,8 +112,8 @@ func (p *Provider) begin(c *smtp.Client) error {
 	return c.Mail(p.from.Address)
 }
 
-// verdict marks a refusal for good: one that is about the recipient's address or mailbox or about the mail (RFC 3463: 5.1, 5.2, 5.6), or, of
-// a server that says no more, 550, 551 or 553. Any other is about us, as 5.7.1 "relay access denied", and ends when that is mended.
+// verdict marks an error as a refusal for good if it concerns the recipient's address or mailbox or the mail (RFC 3463: 5.1, 5.2, 5.6), or, from
+// a server that says no more, is 550, 551 or 553. Any other concerns us, like 5.7.1 "relay access denied", and ends when that is corrected.
 func verdict(err error) error {
 	var said *textproto.Error
 	if !errors.As(err, &said) || said.Code < 500 {
@@ -131,11 +131,11 @@ func verdict(err error) error {
 	return err
 }
 
-// enhancedCode is class, subject and detail in front of a server's words.
+// enhancedCode matches class, subject and detail in front of a server's text.
 var enhancedCode = regexp.MustCompile(`^5\.(\d{1,3})\.\d{1,3}\b`)
 
-// message is n as RFC 5322 has it, the same each time. Recipient, subject and text are strangers': an address was checked, the subject is
-// encoded when it is more than printable ASCII, and the text cannot leave its part.
+// message returns n in the form of RFC 5322, the same each time. Recipient, subject and text are not trusted: the address was checked, the
+// subject is encoded when it is more than printable ASCII, and the text cannot leave its part.
 func (p *Provider) message(n notification.Notification) []byte {
 	var b bytes.Buffer
 	for _, h := range [][2]string{

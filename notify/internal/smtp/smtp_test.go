@@ -27,10 +27,10 @@ import (
 	"example.com/fourfold/notify/internal/smtp"
 )
 
-// post is a mail server and what it was given.
+// post is a mail server and what it has received.
 type post struct {
 	addr string
-	// rcpt, text and from are what it answers, nothing for yes.
+	// rcpt, text and from are its answers, nil for yes.
 	rcpt, text, from error
 
 	mu    sync.Mutex
@@ -92,7 +92,7 @@ func (s *session) Auth(string) (sasl.Server, error) {
 	}), nil
 }
 
-// open starts p on a port of its own; with certificates it offers STARTTLS, and AUTH behind it only.
+// open starts p on a port of its own. With certificates it offers STARTTLS, and AUTH only after that.
 func (p *post) open(t *testing.T, certificates ...tls.Certificate) {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -166,7 +166,7 @@ func TestAMail(t *testing.T) {
 	assert.Equal(t, n.Text, strings.ReplaceAll(string(body), "\r\n", "\n"))
 }
 
-// TestNoHeaderOfAStrangers: what somebody wrote into a name or an address makes neither a header nor a recipient.
+// TestNoHeaderOfAStrangers tests that text in a name or an address becomes neither a header nor a recipient.
 func TestNoHeaderOfAStrangers(t *testing.T) {
 	t.Parallel()
 	var p post
@@ -251,7 +251,7 @@ func TestTLSAndPassword(t *testing.T) {
 	assert.Len(t, p.mails, 1)
 }
 
-// TestHangs: a server that says nothing holds nobody up longer than the call may take.
+// TestHangs tests that a silent server delays the caller no longer than the call may take.
 func TestHangs(t *testing.T) {
 	t.Parallel()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -278,7 +278,7 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
-// certificate is one for 127.0.0.1 that signs itself.
+// certificate returns a self-signed certificate for 127.0.0.1.
 func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -11,7 +11,8 @@ import (
 	"example.com/fourfold/order/internal/participant"
 )
 
-// Error returns the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
+// Error returns the answer for an error of the domain. This is the only table; an error that is not in it is returned unchanged and reads as
+// 500.
 func Error(err error) error {
 	switch {
 	case errors.Is(err, order.ErrNotFound):
@@ -24,7 +25,7 @@ func Error(err error) error {
 	return err
 }
 
-// Canceled is the answer for an order that is CANCELED: its reason, 409.
+// Canceled returns the answer for an order that is CANCELED: 409 with the order's reason.
 func Canceled(reason order.Reason) *kerrors.Error {
 	why, refused := participant.Refusal(order.Payment, reason)
 	switch {
@@ -41,7 +42,7 @@ func Canceled(reason order.Reason) *kerrors.Error {
 		WithMetadata(map[string]string{"status": string(order.Canceled)})
 }
 
-// NotRefunded is the answer when a refund was refused or undone: the order is PAID as before.
+// NotRefunded returns the answer for a refund that was refused or undone. The order is PAID as before.
 func NotRefunded(reason order.Reason) error {
 	why, ok := participant.Refusal(order.Refund, reason)
 	if !ok {
@@ -51,7 +52,7 @@ func NotRefunded(reason order.Reason) error {
 		WithMetadata(map[string]string{"status": string(order.Paid)})
 }
 
-// TryLater is the answer when nothing happened.
+// TryLater returns the answer for a call that changed nothing and may be repeated.
 func TryLater(message string) error {
 	return orderv1.ErrorTryLater("%s", message).WithMetadata(map[string]string{"retry_after": "2"})
 }

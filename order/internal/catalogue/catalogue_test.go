@@ -22,17 +22,18 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// changed is what inventory tells of a product.
+// changed returns an event that inventory publishes about a product.
 func changed(t *testing.T, sku string, seq int64, name string, cents int64) mq.Event {
 	t.Helper()
 	data, err := mq.Data(&eventv1.ProductChanged{Sku: sku, Name: name, PriceCents: cents})
 	require.NoError(t, err)
-	return mq.Event{ID: mq.NewID(), Source: "/inventory", Type: eventv1.TypeProductChanged, Subject: sku, Sequence: seq, Time: time.Now(), Data: data}
+	return mq.Event{ID: mq.NewID(), Source: "/inventory", Type: eventv1.TypeProductChanged, Subject: sku, Sequence: seq, Time: time.Now(),
+		Data: data}
 }
 
 const products = "SELECT sku, name, price_cents, version FROM product ORDER BY sku"
 
-// TestKeepsTheNewest hands changes over as the inbox may when its memory is gone: older ones after newer.
+// TestKeepsTheNewest delivers changes as the inbox may once it has forgotten what it has seen: older ones after newer ones.
 func TestKeepsTheNewest(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -62,7 +63,7 @@ func TestKeepsTheNewest(t *testing.T) {
 	require.Equal(t, before, mysqltest.Dump(t, db, products))
 }
 
-// TestFollows takes changes from the broker, out of order and twice, those of many products at once.
+// TestFollows receives changes from the broker, out of order and twice, for many products at once.
 func TestFollows(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())

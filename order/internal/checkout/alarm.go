@@ -10,12 +10,13 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// alerts stand in front of the gid in the key of an alert.
+// alerts is the prefix of an alert's key; the gid follows.
 const alerts = "payment/"
 
-// alarm calls people to an attempt that does not settle: once, and again at growing pauses.
+// alarm raises an alert for an attempt that does not settle: once, and again at growing pauses.
 func (s *Sweeper) alarm(ctx context.Context, a mysql.Overdue, what string) error {
-	err := s.alerts.Raise(ctx, alerts+a.GID, fmt.Sprintf("The %s of order %s does not settle: %s", strings.ToLower(string(a.Kind)), a.OrderID, what),
+	err := s.alerts.Raise(ctx, alerts+a.GID,
+		fmt.Sprintf("The %s of order %s does not settle: %s", strings.ToLower(string(a.Kind)), a.OrderID, what),
 		fmt.Sprintf(`Global transaction %[1]s (%[2]s) of order %[3]s is open since %[4]v. The order stays as it is until it settles, and settles by itself
 as soon as it can. What keeps it is in the logs of order, inventory, credit, wms and the coordinator: search them for %[1]s.
 Whether the books add up:          GET /v1/ops/conservation
@@ -28,7 +29,7 @@ Who does what about it:            docs/payment.md, "Who looks after what stays 
 	return nil
 }
 
-// calm ends the alerts of attempts that have settled.
+// calm clears the alerts of attempts that have settled.
 func (s *Sweeper) calm(ctx context.Context) error {
 	keys, err := s.alerts.Lasting(ctx, alerts)
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// TestAlarm: people are called to a transaction that does not settle once, not at each sweep and not by each instance; again when the
-// pause is over; and never to one that settles in time.
+// TestAlarm tests that one alert is raised for a transaction that does not settle, not one for each sweep or each instance; that it is raised
+// again when the pause is over; and that none is raised for a transaction that settles in time.
 func TestAlarm(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables(), alert.Tables())

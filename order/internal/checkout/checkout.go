@@ -1,5 +1,5 @@
-// Package checkout opens the payment and the refund, transactions over order, inventory, credit and wms, and drives them to
-// their decision. The steps and why they are safe are in docs/payment.md; both kinds take the same.
+// Package checkout opens the payment and the refund, transactions over order, inventory, credit and wms, and drives them to their decision.
+// docs/payment.md lists the steps and why they are safe; both kinds take the same steps.
 package checkout
 
 import (
@@ -23,11 +23,11 @@ import (
 
 // Times bound a payment. They must grow: one call < Deadline < TimeoutToFail.
 type Times struct {
-	// TimeoutToFail: the coordinator cancels what is not submitted by then. Whole seconds, below 10.
+	// TimeoutToFail is the age at which the coordinator cancels a transaction that was not submitted. Whole seconds, below 10.
 	TimeoutToFail time.Duration `yaml:"timeout_to_fail"`
-	// Deadline: the initiator decides by then, counted from Prepare.
+	// Deadline is how long after Prepare the initiator decides at the latest.
 	Deadline time.Duration `yaml:"deadline"`
-	// Wait is how long pay waits for the row behind the decision.
+	// Wait is how long Run waits for the row after the decision.
 	Wait time.Duration `yaml:"wait"`
 	// Call bounds one call of a participant or of the coordinator.
 	Call time.Duration `yaml:"call"`
@@ -36,7 +36,7 @@ type Times struct {
 // scope names this package's spans and metrics.
 const scope = "example.com/fourfold/order/internal/checkout"
 
-// Checkout is the initiator.
+// Checkout is the initiator of payments and refunds.
 type Checkout struct {
 	store       *mysql.Store
 	coordinator *tcc.Coordinator
@@ -45,8 +45,9 @@ type Checkout struct {
 	tracer      trace.Tracer
 }
 
-// New makes the initiator of transactions over order, whose Confirm and Cancel the coordinator reaches at own, and others.
-func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, others participant.Peers, times Times) *Checkout {
+// New returns the initiator of transactions over order, whose Confirm and Cancel the coordinator reaches at own, and others.
+func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, others participant.Peers,
+	times Times) *Checkout {
 	return &Checkout{
 		store: store, coordinator: c, times: times, tracer: otel.Tracer(scope),
 		flows: map[order.Kind]flow{
@@ -56,23 +57,23 @@ func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.
 	}
 }
 
-// Run pays or refunds a member's order, as kind says, and returns when the order's row is final or Wait is over. It does not say how that
-// ended: the row does.
+// Run pays or refunds a member's order, as kind says. It returns when the order's row is final or Wait is over; the outcome is in the row, not
+// in the returned error.
 //
 //   - Payment: PAID and CANCELED are final, UPDATING is still being decided, CREATED means that nothing happened and the order can be
 //     paid later.
-//   - Refund: REFUNDED is final, REFUNDING is still being decided, PAID means that it was refused or nothing happened, as the last
-//     attempt tells.
+//   - Refund: REFUNDED is final, REFUNDING is still being decided, PAID means that it was refused or that nothing happened; the last
+//     attempt tells which.
 //
-// Of several calls at once one does it and the others wait for its outcome. ErrNotFound. What was begun goes on to its decision when
-// ctx ends.
+// Of several concurrent calls one does the work and the others wait for its outcome. Run returns order.ErrNotFound when the member has no such
+// order. A transaction that was begun goes on to its decision even when ctx ends.
 func (c *Checkout) Run(ctx context.Context, kind order.Kind, memberID, orderID string) error {
 	f := c.flows[kind]
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
-	// Made here, new for each attempt: the coordinator takes a second Prepare of the same gid for the first.
+	// The gid is made here, new for each attempt: the coordinator takes a second Prepare with the same gid for the first.
 	gid := f.name + "-" + id.String()
 	opened, err := c.store.OpenAttempt(ctx, kind, memberID, orderID, gid)
 	if err != nil {
@@ -94,8 +95,8 @@ func (c *Checkout) Run(ctx context.Context, kind order.Kind, memberID, orderID s
 	return c.await(ctx, f, orderID)
 }
 
-// drive takes the attempt gid of o to its decision, in the steps of docs/payment.md. Each step ends at a failpoint of its name. An error
-// means that the order was not touched, as far as is known.
+// drive takes the attempt gid of o to its decision, in the steps of docs/payment.md. Each step ends at a failpoint of its name. An error means
+// that the order was not touched, as far as is known.
 func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string) error {
 	if err := f.passed(ctx, "attempt-recorded"); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string)
 		err = c.register(deadline, f, o, global)
 	}
 	if err == nil {
-		// Order's own Try, first and alone: a quick refusal elsewhere would otherwise cancel order before its Try landed, the barrier would
+		// Order's own Try comes first and alone. Otherwise a quick refusal elsewhere could cancel order before its Try landed: the barrier would
 		// take that for an empty rollback, and the order would stay CREATED while the shopper hears CANCELED.
 		_, err = f.try(global.LocalTryContext(deadline, f.own.id), o.ID)
 		err = c.held(ctx, f, o.ID, gid, err)
@@ -131,7 +132,7 @@ func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string)
 	return c.submit(ctx, deadline, f, global)
 }
 
-// prepare opens the transaction, which is never nil.
+// prepare opens the transaction. It never returns a nil transaction.
 func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid string) (global *tcc.Transaction, err error) {
 	err = c.call(ctx, func(ctx context.Context) (err error) {
 		global, err = c.coordinator.Prepare(ctx, gid, o.ID, c.times.TimeoutToFail)
@@ -154,11 +155,11 @@ func (c *Checkout) register(ctx context.Context, f flow, o order.Order, global *
 	return f.passed(ctx, "registered")
 }
 
-// held finds out whether gid holds the order after its own Try answered tryErr, and abandons the attempt when not. It returns nil only
-// when the row says so. The deadline is for deciding, not for finding out: ctx is without it.
+// held finds out whether gid holds the order after its own Try answered tryErr, and abandons the attempt if it does not. It returns nil only
+// when the row says so. ctx has no deadline: the deadline is for deciding, not for finding out.
 func (c *Checkout) held(ctx context.Context, f flow, orderID, gid string, tryErr error) error {
 	if tryErr == nil {
-		// The barrier answers nil also for a Try that comes after its Cancel, when the coordinator timed out first.
+		// The barrier also returns nil for a Try that comes after its Cancel, when the coordinator timed out first.
 		var state mysql.State
 		err := c.call(ctx, func(ctx context.Context) (err error) {
 			state, err = c.store.State(ctx, orderID)
@@ -199,7 +200,7 @@ func (c *Checkout) call(ctx context.Context, f func(context.Context) error) erro
 	return f(ctx)
 }
 
-// await reads the row until it is final, nobody is at it any more, or Wait is over. It leaves the caller the time to answer.
+// await reads the row until it is final, no attempt is open any more, or Wait is over. It leaves the caller time to answer.
 func (c *Checkout) await(ctx context.Context, f flow, orderID string) error {
 	wait := c.times.Wait
 	if deadline, ok := ctx.Deadline(); ok {

@@ -13,9 +13,9 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// tryOthers runs the other Tries in parallel and returns the first refusal's reason; PAYMENT_TIMEOUT when one is still
-// unknown at ctx's deadline; "" when all are tried. An unknown Try is repeated, which the barrier makes harmless: a
-// participant's restart costs the shopper a second, not the order.
+// tryOthers runs the other Tries in parallel. It returns "" when all have succeeded, else the first refusal's reason, or PAYMENT_TIMEOUT when a
+// Try is still unknown at ctx's deadline. An unknown Try is repeated, which the barrier makes harmless: a restart of a participant costs the
+// shopper a second, not the order.
 func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction, o order.Order) order.Reason {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, b := range f.others {
@@ -40,12 +40,12 @@ func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transactio
 	return ""
 }
 
-// refusal ends the group of Tries.
+// refusal is the error that ends the group of Tries.
 type refusal struct{ reason order.Reason }
 
 func (r refusal) Error() string { return string(r.reason) }
 
-// reason is why the branch's Try refused with err.
+// reason returns why the branch's Try refused with err.
 func (b branch) reason(err error) order.Reason {
 	r := order.Reason(kerrors.Reason(err))
 	if _, known := b.Refusals[r]; known {
@@ -54,14 +54,14 @@ func (b branch) reason(err error) order.Reason {
 	return b.Otherwise
 }
 
-// refuse notes why and asks for the Cancels.
+// refuse records the reason and asks for the Cancels.
 func (c *Checkout) refuse(ctx context.Context, f flow, global *tcc.Transaction, gid string, reason order.Reason) error {
 	if err := f.passed(ctx, "refused"); err != nil {
 		return err
 	}
 	err := c.call(ctx, func(ctx context.Context) error { return c.store.RecordReason(ctx, gid, reason) })
 	if err != nil {
-		// Cancel will say PAYMENT_TIMEOUT.
+		// Cancel will write PAYMENT_TIMEOUT instead.
 		slog.WarnContext(ctx, "reason not recorded", "reason", reason, "err", err)
 	}
 	if err := f.passed(ctx, "reason-recorded"); err != nil {
@@ -72,9 +72,9 @@ func (c *Checkout) refuse(ctx context.Context, f flow, global *tcc.Transaction, 
 	return f.passed(ctx, "aborted")
 }
 
-// submit asks for the Confirms, again and again while it is not known whether that was heard: a restart of the coordinator or a lost
-// answer costs the shopper a second, not the order. The last Submit is sent before the deadline, with the time of one call for its
-// answer. What came of it the row tells.
+// submit asks for the Confirms, repeatedly while it is unknown whether the coordinator received the request: a restart of the coordinator or a
+// lost answer costs the shopper a second, not the order. The last Submit is sent before the deadline and has the time of one call for its
+// answer. The outcome is in the row.
 func (c *Checkout) submit(ctx, deadline context.Context, f flow, global *tcc.Transaction) error {
 	slog.InfoContext(ctx, "decided: submit", "kind", f.kind)
 	err := repeat(deadline, func() error { return c.call(ctx, global.Submit) })
@@ -87,7 +87,7 @@ func (c *Checkout) submit(ctx, deadline context.Context, f flow, global *tcc.Tra
 	return f.passed(ctx, "submitted")
 }
 
-// abort asks for the Cancels. When the request is lost, the coordinator's time-out does the same.
+// abort asks for the Cancels. If the request is lost, the coordinator's time-out cancels instead.
 func (c *Checkout) abort(ctx context.Context, global *tcc.Transaction, reason string) {
 	err := c.call(ctx, func(ctx context.Context) error { return global.Abort(ctx, reason) })
 	if err != nil {
@@ -95,8 +95,8 @@ func (c *Checkout) abort(ctx context.Context, global *tcc.Transaction, reason st
 	}
 }
 
-// repeat makes call, and once more after a growing pause while its outcome is unknown and ctx has not ended. It returns what the last
-// one said: nil, a refusal, or the error that leaves it unknown.
+// repeat makes call, and repeats it after growing pauses while its outcome is unknown and ctx has not ended. It returns what the last call
+// returned: nil, a refusal, or the error that leaves the outcome unknown.
 func repeat(ctx context.Context, call func() error) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		err := call()

@@ -18,7 +18,7 @@ import (
 // flow is one kind of transaction over order and the other participants.
 type flow struct {
 	kind order.Kind
-	// name stands in front of its failpoints.
+	// name is the prefix of its failpoints.
 	name string
 	// try is order's own Try.
 	try    func(ctx context.Context, orderID string) (*emptypb.Empty, error)
@@ -30,11 +30,12 @@ type flow struct {
 type branch struct {
 	participant.Branch
 	id, addr string
-	conn     grpc.ClientConnInterface // nil of order's own
+	conn     grpc.ClientConnInterface // nil for order's own branch
 }
 
-// newFlow numbers the branches in the order of their registration: 01 is order's own.
-func newFlow(kind order.Kind, name string, try func(context.Context, string) (*emptypb.Empty, error), own branch, others participant.Peers) flow {
+// newFlow numbers the branches in the order of their registration; order's own is 01.
+func newFlow(kind order.Kind, name string, try func(context.Context, string) (*emptypb.Empty, error), own branch,
+	others participant.Peers) flow {
 	own.id = "01"
 	f := flow{kind: kind, name: name, try: try, own: own}
 	for i, p := range others {
@@ -43,7 +44,7 @@ func newFlow(kind order.Kind, name string, try func(context.Context, string) (*e
 	return f
 }
 
-// ownPayment is order's own branch of the payment, which the coordinator reaches at addr.
+// ownPayment returns order's own branch of the payment, which the coordinator reaches at addr.
 func ownPayment(addr string) branch {
 	return branch{addr: addr, Branch: participant.Branch{
 		Confirm: orderv1.OrderPayment_Confirm_FullMethodName,
@@ -52,7 +53,7 @@ func ownPayment(addr string) branch {
 	}}
 }
 
-// ownRefund is order's own branch of the refund.
+// ownRefund returns order's own branch of the refund, which the coordinator reaches at addr.
 func ownRefund(addr string) branch {
 	return branch{addr: addr, Branch: participant.Branch{
 		Confirm: orderv1.OrderRefund_Confirm_FullMethodName,
@@ -61,7 +62,7 @@ func ownRefund(addr string) branch {
 	}}
 }
 
-// registration is the branch as the coordinator keeps it.
+// registration returns the branch as the coordinator stores it.
 func (b branch) registration(o order.Order) tcc.Branch {
 	return tcc.Branch{ID: b.id, Confirm: b.addr + b.Confirm, Cancel: b.addr + b.Cancel, Payload: b.Request(o)}
 }

@@ -44,7 +44,7 @@ func TestFewHops(t *testing.T) {
 	assert.LessOrEqual(t, len(pay), 8, "%q", pay)
 }
 
-// call is a call that came with headers.
+// call is a call that carries headers.
 type call struct {
 	transport.Transporter
 	header header

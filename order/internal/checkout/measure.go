@@ -11,11 +11,12 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// measureOpen shows order_open_attempts{kind, age}: what is being decided, and for how long. All instances show the same, that of the
-// database; while it does not answer, nothing.
+// measureOpen exports the gauge order_open_attempts{kind, age}: how many attempts are open, and for how long. All instances show the database's
+// numbers, so the same ones; while the database does not answer, they show none.
 func measureOpen(store *mysql.Store) error {
 	_, err := otel.Meter(scope).Int64ObservableGauge("order_open_attempts",
-		metric.WithDescription("Attempts of payments and refunds that are open, by age. Every instance shows all: take the maximum, not the sum."),
+		metric.WithDescription("Attempts of payments and refunds that are open, by age. "+
+			"Every instance shows all: take the maximum, not the sum."),
 		metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()

@@ -16,8 +16,8 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// TestSweepOfSilentDatabase: a database that accepts connections and says nothing does not hold the sweeper for longer than its
-// patience; it tries again.
+// TestSweepOfSilentDatabase tests that a database that accepts connections and never answers holds the sweeper no longer than its patience, and
+// that the sweeper tries again.
 func TestSweepOfSilentDatabase(t *testing.T) {
 	t.Parallel()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +42,8 @@ func TestSweepOfSilentDatabase(t *testing.T) {
 	go func() {
 		defer close(ended)
 		outbox := mqtest.Absent(t, db, "order")
-		_ = checkout.NewSweeper(mysql.NewStore(db, outbox), nil, alert.New(outbox, db, "order"), checkout.SweepTimes{Every: 10 * time.Millisecond}).Run(ctx)
+		_ = checkout.NewSweeper(mysql.NewStore(db, outbox), nil, alert.New(outbox, db, "order"),
+			checkout.SweepTimes{Every: 10 * time.Millisecond}).Run(ctx)
 	}()
 	require.Eventually(t, func() bool { return connections.Load() > 1 }, 8*time.Second, 50*time.Millisecond)
 	stop()

@@ -33,10 +33,10 @@ import (
 	"example.com/fourfold/order/migrations"
 )
 
-// coordinator stands for the real one: it answers Submit as the test says, and asks only order's own branch for its last phase.
+// coordinator stands in for the real one: it answers Submit as the test says, and asks only order's own branch for its last phase.
 type coordinator struct {
 	dtmgpb.UnimplementedDtmServer
-	// submit says what comes of the nth Submit, counted from 1: whether order is confirmed or canceled before the answer, and the answer.
+	// submit decides the nth Submit, counted from 1: whether order is confirmed or canceled before the answer, and the answer.
 	submit func(n int) (phase string, answer error)
 	branch *payment.Payment
 	addr   string
@@ -46,7 +46,7 @@ type coordinator struct {
 	headers  map[string]string
 	request  orderv1.OrderPaymentRequest
 	prepared time.Time
-	submits  []time.Duration // after Prepare
+	submits  []time.Duration // time since Prepare
 	aborts   int
 }
 
@@ -110,7 +110,7 @@ func (c *coordinator) Abort(context.Context, *dtmgpb.DtmRequest) (*emptypb.Empty
 	return &emptypb.Empty{}, nil
 }
 
-// The other three say yes to every Try.
+// The other three participants accept every Try.
 type (
 	willingInventory struct {
 		inventoryv1.UnimplementedStockFreezeServer
@@ -135,8 +135,8 @@ func (willingWMS) Try(context.Context, *wmsv1.DeliverySlipRequest) (*emptypb.Emp
 	return &emptypb.Empty{}, nil
 }
 
-// TestSubmit: one whose outcome is unknown is sent again until the coordinator answers, or the deadline comes; a refused one is not.
-// What the shopper is told is the row's status.
+// TestSubmit tests that a Submit whose outcome is unknown is sent again until the coordinator answers or the deadline comes, and that a refused
+// one is not. The shopper is told the row's status.
 func TestSubmit(t *testing.T) {
 	t.Parallel()
 	unknown := status.Error(codes.Internal, "the log does not answer")
@@ -176,7 +176,8 @@ func TestSubmit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			times := checkout.Times{TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 100 * time.Millisecond}
+			times := checkout.Times{TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second,
+				Wait: 100 * time.Millisecond}
 			if tt.submits == 0 {
 				times.Deadline = 1500 * time.Millisecond
 			}
@@ -199,7 +200,7 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
-// TestSubmitOverRestart: the coordinator goes away with the Submit, and is back a second later.
+// TestSubmitOverRestart tests a coordinator that goes away with the Submit and is back a second later.
 func TestSubmitOverRestart(t *testing.T) {
 	t.Parallel()
 	c := &coordinator{}
@@ -223,7 +224,7 @@ func TestSubmitOverRestart(t *testing.T) {
 	assert.Equal(t, order.Paid, state.Status)
 }
 
-// initiator is order with the payable order "o" of member "m", under c.
+// initiator returns an initiator under c, with the payable order "o" of member "m".
 func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Checkout, *mysql.Store) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())

@@ -20,8 +20,8 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// Sweeper looks after attempts that stay OPEN. Several instances share the work by leases. It never writes PAID or
-// CANCELED: that is for Confirm and Cancel.
+// Sweeper looks after attempts that stay OPEN. Several instances share the work by leases. It never writes PAID or CANCELED; only Confirm and
+// Cancel do.
 type Sweeper struct {
 	store       *mysql.Store
 	coordinator *tcc.Coordinator
@@ -31,17 +31,17 @@ type Sweeper struct {
 	tracer      trace.Tracer
 }
 
-// SweepTimes are by the database's clock, in whole seconds, but for Every.
+// SweepTimes are in whole seconds by the database's clock, except Every.
 type SweepTimes struct {
 	// Every is the pause between two sweeps.
 	Every time.Duration `yaml:"every"`
-	// OldEnough is when an attempt is looked at. More than the coordinator's time-out.
+	// OldEnough is the age from which an attempt is looked at. It is more than the coordinator's time-out.
 	OldEnough time.Duration `yaml:"old_enough"`
-	// Alert is when people are told that an attempt does not settle.
+	// Alert is the age from which an alert is raised for an attempt that does not settle.
 	Alert time.Duration `yaml:"alert"`
 }
 
-// NewSweeper makes a sweeper, which calls people through alerts; Run starts it.
+// NewSweeper returns a sweeper that raises alerts through alerts; Run starts it.
 func NewSweeper(store *mysql.Store, c *tcc.Coordinator, alerts *alert.Alerts, times SweepTimes) *Sweeper {
 	verdicts, err := otel.Meter(scope).Int64Counter("order_sweep_verdicts",
 		metric.WithDescription("Overdue payment attempts by what the sweeper did: wait, abandon, hasten, alarm."))
@@ -54,8 +54,8 @@ func NewSweeper(store *mysql.Store, c *tcc.Coordinator, alerts *alert.Alerts, ti
 	return &Sweeper{store, c, alerts, times, verdicts, otel.Tracer(scope)}
 }
 
-// patience bounds one sweep: a database that fell silent must not hold up the next one, and who has lost the lease must not go on. What is left
-// comes again.
+// patience bounds one sweep: a database that fell silent must not delay the next one, and a sweeper that lost its lease must not go on. The next
+// sweep takes up what is left.
 const patience = lease - 500*time.Millisecond
 
 // Run sweeps until ctx ends.
@@ -63,10 +63,10 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	return loop.Every(s.times.Every, patience, "sweep", s.Sweep)(ctx)
 }
 
-// lease is how long a sweeper keeps an attempt to itself; it is also the pause between two looks at the same attempt.
+// lease is how long a sweeper keeps an attempt to itself. It is also the pause between two looks at the same attempt.
 const lease = 3 * time.Second
 
-// Sweep looks once at every overdue attempt that is free, and ends the alerts of those that have settled.
+// Sweep looks once at every overdue attempt that no other sweeper has, and clears the alerts of those that have settled.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	overdue, err := s.store.LeaseOverdue(ctx, s.times.OldEnough, lease, 100)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	return calmed
 }
 
-// attend looks at one overdue attempt, and asks the coordinator about it if asks.
+// attend looks at one overdue attempt, and asks the coordinator about it if asks is true.
 func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error {
 	ctx, span := s.tracer.Start(telemetry.Begin(ctx), "overdue "+string(a.Kind))
 	defer span.End()
@@ -107,11 +107,11 @@ func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error 
 	return err
 }
 
-// errSilent: the coordinator does not answer. The rest of the sweep need not wait for it too.
+// errSilent is returned when the coordinator does not answer. The rest of the sweep need not wait for it too.
 var errSilent = errors.New("the coordinator does not answer")
 
 func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) error {
-	// The coordinator first, the row after: when it calls the transaction succeeded, the attempt must be DONE.
+	// The coordinator first, then the row: once it says that the transaction succeeded, the attempt must be DONE.
 	status, err := s.coordinator.Status(ctx, a.GID)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSilent, err)
@@ -129,7 +129,8 @@ func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) e
 	case Hasten:
 		err = s.coordinator.Hasten(ctx, a.GID)
 	case Alarm:
-		log.ErrorContext(ctx, "ALARM: the coordinator is through with a transaction whose attempt is open: its log was lost or the books are wrong",
+		log.ErrorContext(ctx,
+			"ALARM: the coordinator is through with a transaction whose attempt is open: its log was lost or the books are wrong",
 			"coordinator", string(status), "held", progress.Held)
 		err = s.alarm(ctx, a, "the coordinator is through with it ("+string(status)+") and the attempt is open")
 	}
@@ -141,17 +142,17 @@ type Verdict string
 
 // The verdicts.
 const (
-	// Wait: the coordinator's time-out is still to come, or it all ended while we looked.
+	// Wait: the coordinator's time-out is still to come, or the attempt ended while we looked.
 	Wait Verdict = "wait"
-	// Abandon: nothing will ever come of it, and the order was not touched.
+	// Abandon the attempt: its transaction will do nothing, and the order was not touched.
 	Abandon Verdict = "abandon"
 	// Hasten the coordinator's next retry.
 	Hasten Verdict = "hasten"
-	// Alarm: touch nothing, call people.
+	// Alarm changes nothing and raises an alert.
 	Alarm Verdict = "alarm"
 )
 
-// Judge decides about an attempt. status was read before progress.
+// Judge decides what to do about an attempt. status must have been read before progress.
 func Judge(status tcc.Status, progress mysql.Progress) Verdict {
 	if !progress.Open {
 		return Wait

@@ -11,7 +11,7 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// TestJudge walks every status of the coordinator against every state of the attempt.
+// TestJudge tests every status of the coordinator with every state of the attempt.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	var (

@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// hooked lets something happen right before a service's books are read, or right after the last read.
+// hooked runs something right before a service's books are read, or right after the last read.
 type hooked struct {
 	books.Ledger
 	digest, buckets, orders, end func()
@@ -43,12 +43,12 @@ func (h hooked) OfOrders(ctx context.Context, ids []string) ([]books.Fact, error
 	return h.Ledger.OfOrders(ctx, ids)
 }
 
-// TestInBetween lets an order move on between any two reads of a check. Nothing is wrong, so nothing may be accused.
+// TestInBetween lets an order move on between any two reads of a check. Nothing is wrong, so nothing may be reported.
 func TestInBetween(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	s.fill(t, 40)
-	// moves gives functions that each take so many of the steps, one after another.
+	// moves returns functions that each take so many of the steps, one after another.
 	moves := func(t *testing.T, steps []step, counts ...int) []func() {
 		var list []func()
 		for _, n := range counts {
@@ -68,7 +68,7 @@ func TestInBetween(t *testing.T) {
 			refund := moves(t, s.steps(order.Refund, o, true), settled)
 			return pay[0], hooked{digest: pay[1], buckets: refund[0]}
 		},
-		// As before, but of a refund that is still under way when order is read again.
+		// As before, but the refund is still under way when order is read again.
 		"being refunded behind the order": func(t *testing.T) (func(), hooked) {
 			o, err := s.create(t.Context())
 			require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestInBetween(t *testing.T) {
 			refund := moves(t, s.steps(order.Refund, o, true), settled-1)
 			return pay[0], hooked{digest: pay[1], buckets: refund[0]}
 		},
-		// The others were confirmed long ago; order's Confirm comes when the lines were read.
+		// The others were confirmed long ago; order's Confirm comes when the lines have been read.
 		"confirmed late": func(t *testing.T) (func(), hooked) {
 			o, err := s.create(t.Context())
 			require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestInBetween(t *testing.T) {
 				require.NoError(t, err)
 			}, hooked{orders: pay[1]}
 		},
-		// As before, and the order is refunded too, between the last read of its lines and the last one of the order: PAID never shows.
+		// As before, and the order is refunded too, between the last read of its lines and the last read of the order: PAID is never seen.
 		"confirmed late and refunded": func(t *testing.T) (func(), hooked) {
 			o, err := s.create(t.Context())
 			require.NoError(t, err)
@@ -113,8 +113,8 @@ func TestInBetween(t *testing.T) {
 	}
 }
 
-// TestLiveTraffic checks 200 times while orders are paid, canceled, shipped and refunded, by the real branches, new ones and such
-// as were paid long ago, and every answer lags. Nothing is ever wrong.
+// TestLiveTraffic checks 200 times while orders, both new ones and ones paid long ago, are paid, canceled, shipped and refunded by the real
+// branches, and every answer lags. Nothing is ever wrong.
 func TestLiveTraffic(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)

@@ -13,7 +13,7 @@ import (
 	"example.com/fourfold/order/internal/participant"
 )
 
-// Peer is a participant whose books order's are compared with.
+// Peer is a participant with whose books order's are compared.
 type Peer struct {
 	participant.Participant
 	Ledger books.Ledger
@@ -26,14 +26,14 @@ func (p Peer) silent(err error) error {
 	return nil
 }
 
-// verdict is what comes of one order on both sides.
+// verdict is the result of judging one order on both sides.
 type verdict int
 
 const (
 	fits verdict = iota
 	// missing: the order is PAID or later, and the peer says something else.
 	missing
-	// unpaid: the peer has said for a while that the order is paid, and it is not.
+	// unpaid: the peer has said for at least open that the order is paid, and it is not.
 	unpaid
 )
 
@@ -60,7 +60,7 @@ func (p Peer) judge(r order.Record, facts []books.Fact, open time.Duration) verd
 	return fits
 }
 
-// comparison is the state of comparing with one peer.
+// comparison is the state of the comparison with one peer.
 type comparison struct {
 	*Comparator
 	Peer
@@ -68,7 +68,7 @@ type comparison struct {
 	paidMeans, meanPaid books.Check
 }
 
-// compare holds order's digest, read before, against p's and looks at every order of the buckets that differ.
+// compare compares order's digest, which was read before, with p's, and looks at every order of the buckets that differ.
 func (c *Comparator) compare(ctx context.Context, p Peer, ours *books.Digest, settled int64, open time.Duration) ([]books.Check, error) {
 	theirs, err := p.Ledger.Digest(ctx)
 	if err != nil {
@@ -98,10 +98,10 @@ func (c *Comparator) compare(ctx context.Context, p Peer, ours *books.Digest, se
 	return []books.Check{k.paidMeans, k.meanPaid}, nil
 }
 
-// atOnce is about how many rows are read in one call.
+// atOnce is roughly how many rows are read in one call.
 const atOnce = 10_000
 
-// some gives how many of the buckets to read at once, at least one.
+// some returns how many of the buckets to read at once, at least one.
 func some(buckets []int, ours, theirs *books.Digest) int {
 	rows := int64(0)
 	for i, b := range buckets {
@@ -118,7 +118,7 @@ type suspect struct {
 	record  order.Record
 }
 
-// suspects reads the orders of buckets first and what the peer says about them after.
+// suspects reads the orders of buckets, and after that what the peer says about them.
 func (k *comparison) suspects(ctx context.Context, buckets []int) (map[string]suspect, error) {
 	records, err := k.store.OfBuckets(ctx, buckets)
 	if err != nil {
@@ -146,8 +146,8 @@ func (k *comparison) suspects(ctx context.Context, buckets []int) (map[string]su
 	return suspects, nil
 }
 
-// accuse reads both sides of the suspects again, the peer's first, and notes those that look the same as before. Of these order
-// says the same before the peer was read and after, so it said so at that moment too.
+// accuse reads both sides of the suspects again, the peer's first, and reports those that look the same as before. For these, order said the
+// same before and after the peer was read, so it said so at that moment too.
 func (k *comparison) accuse(ctx context.Context, suspects map[string]suspect) error {
 	for ids := range slices.Chunk(slices.Sorted(maps.Keys(suspects)), books.MaxOrders) {
 		list, err := k.Ledger.OfOrders(ctx, ids)
@@ -185,7 +185,7 @@ func byOrder(facts []books.Fact) map[string][]books.Fact {
 	return m
 }
 
-// expected and said are for people.
+// expected and said return texts for people.
 func (p Peer) expected(r order.Record) string {
 	if text := strings.Join(p.Facts(r), ", "); text != "" {
 		return text

@@ -1,13 +1,13 @@
 // Package conserve checks that the books of order and of all participants add up.
 //
-// Each service holds its own rules against its own database. What one service says about an order is then compared with what
-// order says: by digests first, and where these differ row by row.
+// Each service checks its own rules against its own database. What each says about an order is then compared with what order says: by digests
+// first, and row by row where these differ.
 //
-//   - PAID or later means sold, credited and to be delivered, always: order is confirmed last and taken back first.
-//   - The converse is judged only of rows that have not changed for a while: before order is confirmed, the others are.
+//   - PAID or later always means sold, credited and to be delivered: order is confirmed last and taken back first.
+//   - The converse is judged only for rows that have not changed for a while, because the others are confirmed before order.
 //
-// Orders are read first, the others after. A payment or a refund may have gone on in between, so nothing is accused before both
-// sides are read again, the others first this time: what order says of a suspect before and after is then known.
+// Orders are read first, the others after. A payment or refund may have gone on in between, so nothing is reported before both sides are read
+// again, this time the others first: what order says about a suspect is then known before and after.
 package conserve
 
 import (
@@ -29,18 +29,18 @@ type Comparator struct {
 	turn  chan struct{}
 }
 
-// New compares store with the books of peers.
+// New returns a Comparator of store and the books of peers.
 func New(store *mysql.Store, peers ...Peer) *Comparator {
 	return &Comparator{store, peers, make(chan struct{}, 1)}
 }
 
-// Report is what a check found.
+// Report is the result of a check.
 type Report struct {
 	Checks []books.Check
 	Took   time.Duration
 }
 
-// OK tells that every rule holds.
+// OK reports whether every rule holds.
 func (r Report) OK() bool {
 	for _, c := range r.Checks {
 		if len(c.Violations) > 0 {
@@ -50,7 +50,7 @@ func (r Report) OK() bool {
 	return true
 }
 
-// Silent is the error when a service does not answer: then nothing is known about the books.
+// Silent is the error when a service does not answer. Nothing is known about the books then.
 type Silent struct {
 	Service string
 	Err     error
@@ -58,11 +58,11 @@ type Silent struct {
 
 func (s Silent) Error() string { return s.Service + " does not answer: " + s.Err.Error() }
 
-// Unwrap gives why.
+// Unwrap returns the reason.
 func (s Silent) Unwrap() error { return s.Err }
 
-// Run checks everything as it is now. What has been on its way for at least open (whole seconds, at least 1) is a violation.
-// An error, Silent if it is another service's, means that not everything could be checked; there is no report then.
+// Run checks everything as it is now. A transaction that has been under way for at least open (whole seconds, at least 1) is a violation. An
+// error means that not everything could be checked, so there is no report; it is a Silent if another service did not answer.
 func (c *Comparator) Run(ctx context.Context, open time.Duration) (Report, error) {
 	select {
 	case c.turn <- struct{}{}:
@@ -72,7 +72,7 @@ func (c *Comparator) Run(ctx context.Context, open time.Duration) (Report, error
 	}
 	start := time.Now()
 
-	// Orders first. The others' own rules do not touch those, so they are checked in the same time.
+	// Orders first. The other services' own rules do not concern orders, so they are checked at the same time.
 	var ours own
 	theirs, between := make([][]books.Check, len(c.peers)), make([][]books.Check, len(c.peers))
 	group, at := errgroup.WithContext(ctx)

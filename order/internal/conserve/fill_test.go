@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fill writes n orders that were settled a day ago, and what belongs to them in all services, by a statement a table. Of 20
-// orders two were canceled (one refused, one never paid), one was refunded, and the others are PAID, SHIPPED or COMPLETED. Half of
-// them have one line, half two. There are 1,000 products and 20,000 members; each member was given 1,000 points once.
+// fill writes n orders that were settled a day ago, and the rows that belong to them in all services, with one statement per table. Of 20 orders
+// two were canceled (one refused, one never paid), one was refunded, and the others are PAID, SHIPPED or COMPLETED. Half of them have one line,
+// half two. There are 1,000 products and 20,000 members; each member was given 1,000 points once.
 func (s *shop) fill(t testing.TB, n int) {
 	t.Helper()
 	names := strings.NewReplacer(
@@ -24,7 +24,7 @@ func (s *shop) fill(t testing.TB, n int) {
 			require.NoError(t, err, statement)
 		}
 	}
-	const atOnce = 50_000 // a connection is not patient
+	const atOnce = 50_000 // larger statements exceed the connection's time limit
 	for from := 1; from <= n; from += atOnce {
 		exec(fmt.Sprintf(`
 			CREATE OR REPLACE VIEW ids AS SELECT seq, seq %% 20 AS k, CONCAT('m-', seq %% 20000) AS member, LOWER(CONCAT(
@@ -36,7 +36,7 @@ func (s *shop) fill(t testing.TB, n int) {
 	exec(totals...)
 }
 
-// orders fills in the orders in the view ids and what belongs to them.
+// orders are the statements that fill in the orders in the view ids and what belongs to them.
 var orders = []string{`
 	INSERT INTO orders (id, member_id, status, reason, gid, total_cents, points, address, event_seq, created_at, updated_at, expires_at, paid_at)
 	SELECT i.id, i.member,
@@ -68,7 +68,7 @@ var orders = []string{`
 	SELECT l.order_id, l.sku, l.quantity FROM ids i STRAIGHT_JOIN order_line l ON l.order_id = i.id WHERE i.k <> 1`,
 }
 
-// totals fills in stock, and for each member an entry of its own and the account.
+// totals are the statements that fill in stock, and for each member an entry of its own and the account.
 var totals = []string{`
 	INSERT INTO {inventory}.stock (sku, sellable, frozen, sold, received)
 	SELECT CONCAT('sku-', p.seq), 1000000, 0, COALESCE(f.sold, 0), 1000000 + COALESCE(f.sold, 0) FROM seq_0_to_999 p
@@ -99,7 +99,7 @@ func (s *shop) clear(t testing.TB) {
 	}
 }
 
-// pick gives the id of one order with a status.
+// pick returns the id of one order with a status.
 func (s *shop) pick(t testing.TB, where string) string {
 	t.Helper()
 	var id string
@@ -107,7 +107,7 @@ func (s *shop) pick(t testing.TB, where string) string {
 	return id
 }
 
-// list gives the ids of the orders with a status.
+// list returns the ids of the orders with a status.
 func (s *shop) list(t testing.TB, where string) []string {
 	t.Helper()
 	rows, err := s.order.QueryContext(t.Context(), "SELECT id FROM orders WHERE "+where+" ORDER BY id")

@@ -14,7 +14,7 @@ type own struct {
 	checks []books.Check
 	// settled is how many orders are PAID or later.
 	settled int64
-	// digests are what each peer should say.
+	// digests are what each peer's digest should be.
 	digests []books.Digest
 }
 
@@ -30,7 +30,7 @@ func (c *Comparator) own(ctx context.Context, open time.Duration) (own, error) {
 			if r.Status.Settled() {
 				part.settled++
 			}
-			// A refund that is under way may have taken back what it has, or not.
+			// A refund that is under way may have taken back what it has to, or not.
 			if r.Status.Settled() || r.Status == order.Refunding {
 				for i, p := range c.peers {
 					for _, fact := range p.Facts(r) {
@@ -68,7 +68,7 @@ func (c *Comparator) own(ctx context.Context, open time.Duration) (own, error) {
 	return all, nil
 }
 
-// standing is the status for people.
+// standing returns the status as a text for people.
 func standing(s order.Status) string {
 	if s == "" {
 		return "no such order"

@@ -46,11 +46,11 @@ func TestMain(m *testing.M) {
 
 const branchKeys = "k1:00112233445566778899aabbccddeeff"
 
-// shop is order's database in this process, and the other three services as they are: processes of their own, each with its
-// database. All databases are on one server, so that a test can fill them together.
+// shop is order's database in this process, and the other three services as processes of their own, each with its database. All databases are on
+// one server, so that a test can fill them together.
 type shop struct {
 	order, inventory, credit, wms *sql.DB
-	// name is the name of order's.
+	// name is the name of order's database.
 	name  string
 	store *mysql.Store
 	keys  tcc.Keys
@@ -61,7 +61,7 @@ type shop struct {
 type process struct {
 	cmd  *exec.Cmd
 	conn *grpc.ClientConn
-	// name is its database's.
+	// name is the name of its database.
 	name string
 	db   *sql.DB
 }
@@ -82,12 +82,12 @@ func openShop(t testing.TB) *shop {
 	return s
 }
 
-// comparator compares this shop's books.
+// comparator returns a Comparator of this shop's books.
 func (s *shop) comparator() *conserve.Comparator {
 	return s.compared(s.ledger("inventory"), s.ledger("credit"), s.ledger("wms"))
 }
 
-// compared compares with these ledgers, in the order of participant.All.
+// compared returns a Comparator with these ledgers, in the order of participant.All.
 func (s *shop) compared(ledgers ...books.Ledger) *conserve.Comparator {
 	var peers []conserve.Peer
 	for i, p := range participant.All() {
@@ -110,7 +110,7 @@ func start(t testing.TB, name, identity string) *process {
 	cmd := exec.Command(programs.build(t, name))
 	cmd.Env = append(os.Environ(), env+"_GRPC_ADDR="+addr, env+"_ADMIN_ADDR=127.0.0.1:0", env+"_DSN="+dsn,
 		"BRANCH_KEYS="+branchKeys, "IDENTITY_KEYS="+identity, "LOG_LEVEL=error",
-		"MQ_NAME_SERVERS=127.0.0.1:1") // nobody: what is told is nothing to the books
+		"MQ_NAME_SERVERS=127.0.0.1:1") // no broker: the books do not depend on messages
 	cmd.Stderr = os.Stderr
 	require.NoError(t, startTied(cmd))
 	p := &process{cmd: cmd, db: db}
@@ -133,8 +133,8 @@ func (p *process) kill() {
 	_ = p.cmd.Wait()
 }
 
-// startTied starts cmd so that the kernel kills it when this process dies. That signal is sent when the thread that started it
-// ends, so the thread is kept.
+// startTied starts cmd so that the kernel kills it when this process dies. The kernel sends that signal when the thread that started cmd ends,
+// so the thread is kept.
 func startTied(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)

@@ -17,7 +17,7 @@ import (
 	"example.com/fourfold/order/internal/rpc"
 )
 
-// TestSilence: when a service, its database or order's own cannot be read, there is no report, whichever read fails.
+// TestSilence tests that there is no report when a service, its database or order's own cannot be read, whichever read fails.
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"inventory", "credit", "wms"} {
@@ -91,8 +91,8 @@ func requireSilent(t *testing.T, c *conserve.Comparator, service string) {
 	assert.Empty(t, report)
 }
 
-// TestTooMuch: when hundreds of orders are wrong, a hundred are named, and a rule that was not held against everything is not
-// called kept.
+// TestTooMuch tests that a hundred orders are named when hundreds are wrong, and that a rule that was not checked against everything does not
+// count as kept.
 func TestTooMuch(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
@@ -114,7 +114,7 @@ func TestTooMuch(t *testing.T) {
 	}
 }
 
-// TestOneAtATime: a second check waits for the first, and gives up with its context.
+// TestOneAtATime tests that a second check waits for the first, and gives up with its context.
 func TestOneAtATime(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)

@@ -32,12 +32,13 @@ func (s *shop) create(ctx context.Context) (order.Order, error) {
 }
 
 func (s *shop) write(ctx context.Context, o order.Order) error {
-	return s.store.Create(ctx, o, time.Hour, mysql.Key{MemberID: o.MemberID, Path: "orders", Key: o.ID}, func(order.Order) (mysql.Answer, error) {
-		return mysql.Answer{Hash: []byte("h"), Code: 201, Reply: []byte("r")}, nil
-	})
+	return s.store.Create(ctx, o, time.Hour, mysql.Key{MemberID: o.MemberID, Path: "orders", Key: o.ID},
+		func(order.Order) (mysql.Answer, error) {
+			return mysql.Answer{Hash: []byte("h"), Code: 201, Reply: []byte("r")}, nil
+		})
 }
 
-// old gives one of the orders that fill wrote, with its lines.
+// old returns one of the orders that fill wrote, with its lines.
 func (s *shop) old(t testing.TB, id string) order.Order {
 	t.Helper()
 	var member string
@@ -60,14 +61,14 @@ func run(ctx context.Context, steps ...step) error {
 	return nil
 }
 
-// tried are the steps of a transaction up to its decision, confirmed and canceled those behind it: the real branches of the
-// three services, and of order the local transactions of its own branch, in the sequence in which the coordinator calls them.
+// tried counts the steps of a transaction up to its decision, confirmed and canceled those after it. The steps are the real branches of the
+// three services and the local transactions of order's own branch, in the sequence in which the coordinator calls them.
 const (
 	tried   = 5
 	settled = tried + 4
 )
 
-// steps gives a transaction of o: the attempt, order's own Try, those of inventory, credit and wms; then the Confirms, or the
+// steps returns the steps of a transaction of o: the attempt, order's own Try, those of inventory, credit and wms; then the Confirms, or the
 // Cancels, of wms, credit, inventory and order.
 func (s *shop) steps(kind order.Kind, o order.Order, confirm bool) []step {
 	gid := string(kind) + "-" + uuid.NewString()
@@ -103,14 +104,21 @@ func (s *shop) steps(kind order.Kind, o order.Order, confirm bool) []step {
 }
 
 var methods = map[string]string{
-	"inventory PAYMENT try": inventoryv1.StockFreeze_Try_FullMethodName, "inventory PAYMENT confirm": inventoryv1.StockFreeze_Confirm_FullMethodName,
-	"inventory PAYMENT cancel": inventoryv1.StockFreeze_Cancel_FullMethodName, "inventory REFUND try": inventoryv1.StockReturn_Try_FullMethodName,
-	"inventory REFUND confirm": inventoryv1.StockReturn_Confirm_FullMethodName, "inventory REFUND cancel": inventoryv1.StockReturn_Cancel_FullMethodName,
-	"credit PAYMENT try": creditv1.CreditGrant_Try_FullMethodName, "credit PAYMENT confirm": creditv1.CreditGrant_Confirm_FullMethodName,
-	"credit PAYMENT cancel": creditv1.CreditGrant_Cancel_FullMethodName, "credit REFUND try": creditv1.CreditDeduction_Try_FullMethodName,
-	"credit REFUND confirm": creditv1.CreditDeduction_Confirm_FullMethodName, "credit REFUND cancel": creditv1.CreditDeduction_Cancel_FullMethodName,
-	"wms PAYMENT try": wmsv1.DeliverySlip_Try_FullMethodName, "wms PAYMENT confirm": wmsv1.DeliverySlip_Confirm_FullMethodName,
-	"wms PAYMENT cancel": wmsv1.DeliverySlip_Cancel_FullMethodName, "wms REFUND try": wmsv1.SlipHold_Try_FullMethodName,
+	"inventory PAYMENT try":     inventoryv1.StockFreeze_Try_FullMethodName,
+	"inventory PAYMENT confirm": inventoryv1.StockFreeze_Confirm_FullMethodName,
+	"inventory PAYMENT cancel":  inventoryv1.StockFreeze_Cancel_FullMethodName,
+	"inventory REFUND try":      inventoryv1.StockReturn_Try_FullMethodName,
+	"inventory REFUND confirm":  inventoryv1.StockReturn_Confirm_FullMethodName,
+	"inventory REFUND cancel":   inventoryv1.StockReturn_Cancel_FullMethodName,
+	"credit PAYMENT try":        creditv1.CreditGrant_Try_FullMethodName,
+	"credit PAYMENT confirm":    creditv1.CreditGrant_Confirm_FullMethodName,
+	"credit PAYMENT cancel":     creditv1.CreditGrant_Cancel_FullMethodName,
+	"credit REFUND try":         creditv1.CreditDeduction_Try_FullMethodName,
+	"credit REFUND confirm":     creditv1.CreditDeduction_Confirm_FullMethodName,
+	"credit REFUND cancel":      creditv1.CreditDeduction_Cancel_FullMethodName,
+	"wms PAYMENT try":           wmsv1.DeliverySlip_Try_FullMethodName,
+	"wms PAYMENT confirm":       wmsv1.DeliverySlip_Confirm_FullMethodName,
+	"wms PAYMENT cancel":        wmsv1.DeliverySlip_Cancel_FullMethodName, "wms REFUND try": wmsv1.SlipHold_Try_FullMethodName,
 	"wms REFUND confirm": wmsv1.SlipHold_Confirm_FullMethodName, "wms REFUND cancel": wmsv1.SlipHold_Cancel_FullMethodName,
 }
 
@@ -151,7 +159,7 @@ func request(peer string, kind order.Kind, o order.Order) proto.Message {
 	return &wmsv1.SlipHoldRequest{OrderId: o.ID}
 }
 
-// ship takes a slip to the carrier and lets the order follow.
+// ship hands a slip to the carrier and lets the order follow.
 func (s *shop) ship(id string) []step {
 	slip := func(from, to string) step {
 		return func(ctx context.Context) error {

@@ -18,12 +18,12 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// Watch checks regularly and shows as metrics what came of it. Of several instances one checks each time, and all show the
-// same: what is found is kept in the database.
+// Watch checks regularly and exports the results as metrics. Of several instances one makes each check, and all show the same: the result is
+// kept in the database.
 //
 //   - conservation_violations{check}: rows that break the rule, up to 100.
-//   - conservation_duration_seconds, conservation_finished_timestamp_seconds: of the last check. A check that cannot be made
-//     changes nothing: that the books have not been checked for long is an alarm too.
+//   - conservation_duration_seconds, conservation_finished_timestamp_seconds: of the last check. A check that cannot be made changes
+//     nothing, so a finished timestamp that grows old is an alarm too.
 type Watch struct {
 	comparator  *Comparator
 	store       *mysql.Store
@@ -32,7 +32,7 @@ type Watch struct {
 	last        atomic.Pointer[mysql.LastCheck]
 }
 
-// NewWatch makes a watch that checks at the given pause and calls people through alerts; Run starts it. open is as in Comparator.Run.
+// NewWatch returns a watch that checks every so often and raises alerts through alerts; Run starts it. open is as in Comparator.Run.
 func NewWatch(c *Comparator, store *mysql.Store, alerts *alert.Alerts, every, open time.Duration) *Watch {
 	w := &Watch{comparator: c, store: store, alerts: alerts, every: every, open: open}
 	w.last.Store(&mysql.LastCheck{})
@@ -78,10 +78,10 @@ func (w *Watch) Run(ctx context.Context) error {
 	return loop.Every(w.every/12, patience, "the books could not be checked", w.look)(ctx)
 }
 
-// patience is more than the services give a call.
+// patience bounds one check. It is longer than any timeout of the services.
 const patience = time.Minute
 
-// look checks when it is this instance's turn, and takes over what was found last, here or elsewhere.
+// look makes a check if it is this instance's turn, and loads the result of the last one, made here or elsewhere.
 func (w *Watch) look(ctx context.Context) error {
 	mine, err := w.store.ClaimCheck(ctx, w.every)
 	if err != nil {
@@ -118,7 +118,7 @@ func (w *Watch) check(ctx context.Context) error {
 	return w.store.KeepCheck(ctx, report.Took, counts)
 }
 
-// call calls people to a check that fails, and ends that when it does not any more.
+// call raises an alert for a failing check and clears it when the check passes.
 func (w *Watch) call(ctx context.Context, c books.Check) error {
 	key := "books/" + c.Name
 	if len(c.Violations) == 0 {

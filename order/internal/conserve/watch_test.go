@@ -19,7 +19,7 @@ import (
 	"example.com/fourfold/order/internal/conserve"
 )
 
-// TestWatch: two instances show what came of the last check, whichever of them made it.
+// TestWatch tests that two instances show the result of the last check, whichever of them made it.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
@@ -31,9 +31,10 @@ func TestWatch(t *testing.T) {
 	var readers []*sdk.ManualReader
 	for range 2 {
 		reader := sdk.NewManualReader()
-		otel.SetMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))) // the process' own: no other test here sets it
+		otel.SetMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader))) // of the whole process: no other test here sets it
 		readers = append(readers, reader)
-		w := conserve.NewWatch(s.comparator(), s.store, alert.New(mqtest.Absent(t, s.order, "order"), s.order, "order"), 200*time.Millisecond, time.Minute)
+		w := conserve.NewWatch(s.comparator(), s.store, alert.New(mqtest.Absent(t, s.order, "order"), s.order, "order"), 200*time.Millisecond,
+			time.Minute)
 		assert.Empty(t, gauges(t, reader), "nothing is known yet")
 		wg.Go(func() { assert.NoError(t, w.Run(ctx)) })
 	}
@@ -55,7 +56,7 @@ func TestWatch(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return strings.Contains(called(), "order/books/"+slip) }, 20*time.Second, 20*time.Millisecond)
 
-	// While a service is away the books cannot be checked: nothing is called well or wrong, and the age of the metrics tells.
+	// While a service is away the books cannot be checked: the metrics call nothing right or wrong, and their age tells.
 	s.peers["credit"].kill()
 	begins := func() {
 		t.Helper()
@@ -63,7 +64,7 @@ func TestWatch(t *testing.T) {
 		last := began()
 		require.Eventually(t, func() bool { return began() != last }, 20*time.Second, 20*time.Millisecond)
 	}
-	begins() // the one under way may have read credit before
+	begins() // the check under way may have read credit before
 	begins()
 	before := gauges(t, readers[0])
 	begins()

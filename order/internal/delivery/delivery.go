@@ -16,7 +16,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// Subscription is what order wants to have of the warehouse: all of it, the events of an order one after another.
+// Subscription returns order's subscription to the warehouse: all events, those of an order one after another.
 func Subscription() mq.Subscription {
 	return mq.Subscription{
 		Group: "order-deliveries", Topic: eventv1.TopicDeliveries, Order: mq.Strict,
@@ -25,13 +25,13 @@ func Subscription() mq.Subscription {
 	}
 }
 
-// Events consumes what the warehouse tells.
+// Events handles the warehouse's events.
 type Events struct{ store *mysql.Store }
 
-// New consumes into store.
+// New returns Events that writes to store.
 func New(store *mysql.Store) *Events { return &Events{store} }
 
-// steps are what an order does about an event of its slip.
+// steps maps each type of event to what the order does about it.
 var steps = map[string]struct {
 	event     order.Event
 	eventType string
@@ -40,12 +40,12 @@ var steps = map[string]struct {
 	eventv1.TypeDeliveryDelivered: {order.Complete, eventv1.TypeOrderCompleted},
 }
 
-// Handle lets e's order follow. mq.ErrNotYet while a transaction holds the order, which cannot follow then; any other error is one of
-// an event that an order in its status can never follow.
+// Handle lets the order of e follow. It returns mq.ErrNotYet while a transaction holds the order, which cannot follow then. Any other error
+// means that an order in its status can never follow.
 func (h *Events) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	step, ok := steps[e.Type]
 	if !ok {
-		return nil // what the warehouse tells besides is nothing to an order
+		return nil // other events of the warehouse do not concern an order
 	}
 	var told eventv1.DeliveryChanged
 	if err := e.Read(&told); err != nil {

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// add writes down an order, unpaid.
+// add creates an unpaid order.
 func add(t *testing.T, store *mysql.Store, id string) {
 	t.Helper()
 	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
@@ -33,7 +33,7 @@ func add(t *testing.T, store *mysql.Store, id string) {
 	}))
 }
 
-// told is what the warehouse tells of orderID.
+// told returns an event that the warehouse publishes about orderID.
 func told(t *testing.T, orderID string, seq int64, typ string) mq.Event {
 	t.Helper()
 	data, err := mq.Data(&eventv1.DeliveryChanged{DeliveryId: "d", OrderId: orderID})
@@ -41,8 +41,7 @@ func told(t *testing.T, orderID string, seq int64, typ string) mq.Event {
 	return mq.Event{ID: mq.NewID(), Source: "/wms", Type: typ, Subject: orderID, Sequence: seq, Time: time.Now(), Data: data}
 }
 
-// TestEvents hands over every event in every status: what is too early comes again, what is late changes nothing, what cannot be is an
-// error.
+// TestEvents delivers every event in every status: one that is too early comes again, a late one changes nothing, an impossible one is an error.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -93,8 +92,8 @@ func TestEvents(t *testing.T) {
 	require.Error(t, handle(broken))
 }
 
-// TestFollows lets orders follow events that come through the broker as they should not: the second first, each twice, while the order is
-// being paid, and one for an order that is canceled.
+// TestFollows lets orders follow events that arrive in the worst way: the second first, each twice, while the order is being paid, and one for
+// an order that is canceled.
 func TestFollows(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())

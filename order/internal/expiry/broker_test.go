@@ -16,8 +16,8 @@ import (
 	"example.com/fourfold/order/migrations"
 )
 
-// TestBrokerKilled: the wake-up of each timer comes at its time although the broker is killed when it has just taken them into its timer
-// wheel, which it writes to disk every ten seconds only.
+// TestBrokerKilled tests that each timer wakes at its time although the broker is killed just after it has taken the timers into its timer
+// wheel, which it writes to disk only every ten seconds.
 func TestBrokerKilled(t *testing.T) {
 	t.Parallel()
 	server, err := rocketmqtest.Start()

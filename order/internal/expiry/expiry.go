@@ -1,4 +1,4 @@
-// Package expiry closes orders that nobody paid in time and whose timer did not: the backstop of mq.Timers.
+// Package expiry closes orders that nobody paid in time and that their timer did not close. It is the backstop of mq.Timers.
 package expiry
 
 import (
@@ -16,7 +16,7 @@ type Sweep struct {
 	every time.Duration
 }
 
-// New sweeps store at the given pause.
+// New returns a Sweep of store that runs every so often.
 func New(store *mysql.Store, every time.Duration) *Sweep { return &Sweep{store, every} }
 
 // Run sweeps until ctx ends.
@@ -24,10 +24,10 @@ func (s *Sweep) Run(ctx context.Context) error {
 	return loop.Every(s.every, patience, "expire orders", s.once)(ctx)
 }
 
-// patience bounds one sweep: a database that fell silent must not hold up the next one. What is left comes again.
+// patience bounds one sweep: a database that fell silent must not delay the next one. The next sweep takes up what is left.
 const patience = 5 * time.Second
 
-// overdue is how long a timer may take: the broker wakes it to the second, and its own sweep looks behind 3 s.
+// overdue is how long a timer may take: the broker wakes it to the second, and the timers' own sweep looks 3 s later.
 const overdue = 5 * time.Second
 
 func (s *Sweep) once(ctx context.Context) error {
@@ -35,7 +35,7 @@ func (s *Sweep) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var failed error // of one order does not keep the others open
+	var failed error // one failed order does not keep the others open
 	for _, id := range ids {
 		if ctx.Err() != nil {
 			break

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
-// add writes down an order of member m, payable for ttl.
+// add creates an order of member m, payable for ttl.
 func add(t *testing.T, store *mysql.Store, id string, ttl time.Duration) {
 	t.Helper()
 	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
@@ -54,7 +54,7 @@ func await(t *testing.T, db *sql.DB, want string, queries ...string) {
 		30*time.Second, 10*time.Millisecond)
 }
 
-// timed gives a store whose timers run, and have closed one order.
+// timed returns a store whose timers run and have closed one order.
 func timed(t *testing.T) (*sql.DB, *mysql.Store) {
 	t.Helper()
 	server := rocketmqtest.Shared(t)
@@ -70,8 +70,8 @@ func timed(t *testing.T) (*sql.DB, *mysql.Store) {
 	return db, store
 }
 
-// TestTimers lets orders of every kind come to the end of their time, without the sweep: those that nobody paid are closed within moments,
-// others are left alone; one whose payment was being opened is closed when that is given up.
+// TestTimers lets orders of every kind come to the end of their time, without the sweep: unpaid ones are closed within moments and others are
+// left alone; one whose payment was being opened is closed when that attempt is given up.
 func TestTimers(t *testing.T) {
 	t.Parallel()
 	db, store := timed(t)
@@ -113,23 +113,27 @@ func TestTimers(t *testing.T) {
 	assert.GreaterOrEqual(t, woken, 5)
 	assert.Less(t, late, 8.0)
 
-	// Later than all timers, the rest is as it was.
+	// After all timers the rest is unchanged.
 	await("20 FIRED\n--\n", "SELECT COUNT(*), state FROM mq_timer WHERE id LIKE 'expiry:unpaid%' GROUP BY state")
-	require.Equal(t, "by member CANCELED BY_MEMBER 2\nheld UPDATING  1\nopened CREATED  1\npaid PAID  2\nrefused CANCELED PAYMENT_TIMEOUT 2\n--\n",
-		mysqltest.Dump(t, db, "SELECT id, status, reason, event_seq FROM orders WHERE id IN ('paid', 'refused', 'by member', 'opened', 'held') ORDER BY id"))
-	await("expiry:by member CANCELED\nexpiry:held FIRED\nexpiry:opened ARMED\nexpiry:paid CANCELED\nexpiry:refused CANCELED\n--\n", `SELECT id, state FROM mq_timer
+	require.Equal(t,
+		"by member CANCELED BY_MEMBER 2\nheld UPDATING  1\nopened CREATED  1\npaid PAID  2\nrefused CANCELED PAYMENT_TIMEOUT 2\n--\n",
+		mysqltest.Dump(t, db,
+			"SELECT id, status, reason, event_seq FROM orders WHERE id IN ('paid', 'refused', 'by member', 'opened', 'held') ORDER BY id"))
+	await("expiry:by member CANCELED\nexpiry:held FIRED\nexpiry:opened ARMED\nexpiry:paid CANCELED\nexpiry:refused CANCELED\n--\n",
+		`SELECT id, state FROM mq_timer
 		WHERE id IN ('expiry:paid', 'expiry:refused', 'expiry:by member', 'expiry:opened', 'expiry:held') ORDER BY id`)
 	held, err := store.AbandonAttempt(ctx, order.Payment, "opened", "gid-opened")
 	require.NoError(t, err)
 	require.False(t, held)
 	await("CANCELED EXPIRED\n--\n", "SELECT status, reason FROM orders WHERE id = 'opened'")
 	inTx(func(tx *sql.Tx) error { return store.ConfirmPayment(ctx, tx, "held", "gid-held") })
-	require.Equal(t, "PAID  2\n--\n", mysqltest.Dump(t, db, "SELECT status, reason, event_seq FROM orders WHERE id = 'held'"), "it was begun in time")
+	require.Equal(t, "PAID  2\n--\n", mysqltest.Dump(t, db, "SELECT status, reason, event_seq FROM orders WHERE id = 'held'"),
+		"it was begun in time")
 }
 
-// TestPayRacesTheTimer: orders are paid within a tenth of a second of their end, and in the second behind it, in which their timers come;
-// some well before, and some when the timer has been there. Payments take their time, so that timers come in the middle of some.
-// Each ends in one of two ways: who was let in has paid, who was not is told of an order that is closed already.
+// TestPayRacesTheTimer pays orders within a tenth of a second of their end and in the second after it, in which their timers come; some well
+// before, and some after the timer has fired. Payments take their time, so that timers come in the middle of some. Each ends in one of two ways:
+// a caller that was let in has paid, and one that was not is told that the order is closed already.
 func TestPayRacesTheTimer(t *testing.T) {
 	t.Parallel()
 	db, store := timed(t)
@@ -189,15 +193,15 @@ func TestPayRacesTheTimer(t *testing.T) {
 	require.NoError(t, db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mq_inbox WHERE waits > 0").Scan(&met))
 	t.Logf("%v; %d timers met an attempt to pay", counts, met)
 	const paid, expired = "PAID  order.created,order.paid ", "CANCELED EXPIRED order.created,order.canceled "
-	// The timer of an order that is paid was disarmed, or fired when the payment held the order; of one that is closed, it fired, or who
-	// came to pay was sooner.
+	// The timer of a paid order was disarmed, or fired while the payment held the order. That of a closed order fired, or the caller that came
+	// to pay closed it sooner.
 	assert.Equal(t, 100, counts[paid+"CANCELED"]+counts[paid+"FIRED"]+counts[expired+"FIRED"]+counts[expired+"CANCELED"], "%v", counts)
 	assert.Positive(t, counts[paid+"CANCELED"])
 	assert.Positive(t, counts[paid+"FIRED"]+met, "no timer came in the middle of a payment")
 	assert.GreaterOrEqual(t, counts[expired+"FIRED"], 10)
 }
 
-// TestBackstop: the sweep closes what no timer closed, more than 5 s behind its time and not before, and the timer is off then.
+// TestBackstop tests that the sweep closes what no timer closed, more than 5 s after its time and not before, and disarms the timer.
 func TestBackstop(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -208,7 +212,7 @@ func TestBackstop(t *testing.T) {
 	for _, stmt := range []string{
 		"UPDATE orders SET expires_at = NOW(3) WHERE id = 'just'",
 		"UPDATE orders SET expires_at = TIMESTAMPADD(SECOND, -6, NOW(3)) WHERE id IN ('long', 'older')",
-		"DELETE FROM mq_timer WHERE id = 'expiry:older'", // of a version without timers
+		"DELETE FROM mq_timer WHERE id = 'expiry:older'", // as in a version without timers
 	} {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)

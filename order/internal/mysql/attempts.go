@@ -13,9 +13,9 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// OpenAttempt records that gid is about to pay or refund a member's order and tells whether the attempt was opened: not when
-// the order's status does not allow it or another attempt is open. An order to be paid that has expired is closed instead.
-// ErrNotFound.
+// OpenAttempt records that gid is about to pay or refund a member's order, and reports whether the attempt was opened. It is not when the
+// order's status does not allow it or another attempt is open. An order to be paid that has expired is closed instead. It returns
+// order.ErrNotFound when the member has no such order.
 func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, gid string) (opened bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		opened = false
@@ -51,13 +51,13 @@ func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, 
 	return opened, nil
 }
 
-// AbandonAttempt gives an attempt up unless it has touched the order, and tells whether the order is held by it now: then
-// its Try landed after all.
+// AbandonAttempt gives an attempt up unless it has touched the order. It reports whether the attempt holds the order now: then its Try landed
+// after all.
 func (s *Store) AbandonAttempt(ctx context.Context, kind order.Kind, id, gid string) (held bool, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		held = false
 		q := s.q.WithTx(tx)
-		// The lock waits for a Try that is still under way and keeps a later one out: it will find no open attempt.
+		// The lock waits for a Try that is still under way and keeps a later one out, which will find no open attempt.
 		o, err := q.LockOrder(ctx, id)
 		if err != nil {
 			return found(err)
@@ -80,7 +80,7 @@ func (s *Store) RecordReason(ctx context.Context, gid string, reason order.Reaso
 	return err
 }
 
-// Hold is kind's Try: gid holds the order from now on. ErrState when the order's status does not allow it or gid's attempt is
+// Hold is kind's Try: gid holds the order from now on. It returns order.ErrState when the order's status does not allow it or gid's attempt is
 // not open.
 func (s *Store) Hold(ctx context.Context, tx *sql.Tx, kind order.Kind, id, gid string) error {
 	q := s.q.WithTx(tx)
@@ -99,13 +99,13 @@ func (s *Store) Hold(ctx context.Context, tx *sql.Tx, kind order.Kind, id, gid s
 	return err
 }
 
-// ConfirmPayment writes PAID and its event. tcc.ErrNotTried when gid does not hold the order.
+// ConfirmPayment writes PAID and its event. It returns tcc.ErrNotTried when gid does not hold the order.
 func (s *Store) ConfirmPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
 	return s.settle(ctx, tx, order.ConfirmPayment, id, gid, "", eventv1.TypeOrderPaid)
 }
 
-// CancelPayment writes CANCELED with the attempt's reason, PAYMENT_TIMEOUT when it has none, and its event.
-// tcc.ErrNotTried when gid does not hold the order.
+// CancelPayment writes CANCELED with the attempt's reason, PAYMENT_TIMEOUT when it has none, and its event. It returns tcc.ErrNotTried when gid
+// does not hold the order.
 func (s *Store) CancelPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
 	a, err := s.q.WithTx(tx).GetAttempt(ctx, gid)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -120,12 +120,12 @@ func (s *Store) CancelPayment(ctx context.Context, tx *sql.Tx, id, gid string) e
 	return s.settle(ctx, tx, order.CancelPayment, id, gid, order.Reason(a.Reason), eventv1.TypeOrderCanceled)
 }
 
-// ConfirmRefund writes REFUNDED and its event. tcc.ErrNotTried when gid does not hold the order.
+// ConfirmRefund writes REFUNDED and its event. It returns tcc.ErrNotTried when gid does not hold the order.
 func (s *Store) ConfirmRefund(ctx context.Context, tx *sql.Tx, id, gid string) error {
 	return s.settle(ctx, tx, order.ConfirmRefund, id, gid, "", eventv1.TypeOrderRefunded)
 }
 
-// CancelRefund writes PAID again; the attempt keeps the reason. tcc.ErrNotTried when gid does not hold the order.
+// CancelRefund writes PAID again; the attempt keeps the reason. It returns tcc.ErrNotTried when gid does not hold the order.
 func (s *Store) CancelRefund(ctx context.Context, tx *sql.Tx, id, gid string) error {
 	return s.settle(ctx, tx, order.CancelRefund, id, gid, "", "")
 }
@@ -168,11 +168,11 @@ type State struct {
 	Status order.Status
 	Reason order.Reason
 	GID    string
-	// Busy tells that an attempt to pay or refund it is open.
+	// Busy reports whether an attempt to pay or refund it is open.
 	Busy bool
 }
 
-// LastAttempt gives how the last attempt of kind ended and why it was canceled; "" when there was none.
+// LastAttempt returns the state of the last attempt of kind and why it was canceled; "" when there was none.
 func (s *Store) LastAttempt(ctx context.Context, kind order.Kind, id string) (order.AttemptState, order.Reason, error) {
 	row, err := s.q.GetLastAttempt(ctx, query.GetLastAttemptParams{OrderID: id, Kind: string(kind)})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -181,7 +181,7 @@ func (s *Store) LastAttempt(ctx context.Context, kind order.Kind, id string) (or
 	return order.AttemptState(row.State), order.Reason(row.Reason), err
 }
 
-// State gives where an order stands, or ErrNotFound.
+// State returns where an order stands, or order.ErrNotFound.
 func (s *Store) State(ctx context.Context, id string) (State, error) {
 	row, err := s.q.GetState(ctx, id)
 	if err != nil {
@@ -197,9 +197,8 @@ type Overdue struct {
 	Age          time.Duration
 }
 
-// LeaseOverdue takes up to limit attempts that have been open for at least age and that no other sweeper looks after, for
-// lease: those looked at longest ago first. An attempt that somebody has locked is left for later. All times are whole
-// seconds by the database's clock.
+// LeaseOverdue leases up to limit attempts that have been open for at least age and that no other sweeper has, for lease: those looked at
+// longest ago first. An attempt that is locked is left for later. All times are whole seconds by the database's clock.
 func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limit int32) (overdue []Overdue, err error) {
 	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
@@ -223,7 +222,7 @@ func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limi
 // Ages are the classes of CountOpen, by the database's clock.
 var Ages = [...]string{"0-2s", "2-15s", "15-60s", "1-10m", "10m+"}
 
-// CountOpen gives how many attempts of each kind are open, by the classes of Ages.
+// CountOpen returns how many attempts of each kind are open, by the classes of Ages.
 func (s *Store) CountOpen(ctx context.Context) (map[order.Kind][len(Ages)]int64, error) {
 	rows, err := s.q.CountOpenByAge(ctx, string(order.AttemptOpen))
 	if err != nil {
@@ -240,13 +239,13 @@ func (s *Store) CountOpen(ctx context.Context) (map[order.Kind][len(Ages)]int64,
 
 // Progress is where an attempt stands.
 type Progress struct {
-	// Open tells that the attempt has not ended.
+	// Open reports whether the attempt has not ended.
 	Open bool
-	// Held tells that its transaction holds the order.
+	// Held reports whether its transaction holds the order.
 	Held bool
 }
 
-// Attempt gives where the attempt gid of kind stands, or ErrNotFound.
+// Attempt returns where the attempt gid of kind stands, or order.ErrNotFound.
 func (s *Store) Attempt(ctx context.Context, kind order.Kind, gid string) (Progress, error) {
 	row, err := s.q.GetAttemptState(ctx, gid)
 	if err != nil {

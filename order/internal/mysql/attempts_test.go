@@ -50,7 +50,7 @@ func begin(t *testing.T, db *sql.DB, store *mysql.Store, id, gid string) error {
 	return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.Hold(t.Context(), tx, order.Payment, id, gid) })
 }
 
-// TestOneOpenAttempt: of 20 who pay at once, one opens the attempt.
+// TestOneOpenAttempt tests that of 20 concurrent payers one opens the attempt.
 func TestOneOpenAttempt(t *testing.T) {
 	t.Parallel()
 	_, store, id := newOrder(t)
@@ -78,7 +78,7 @@ func TestSomebodyElsesOrderIsNotFound(t *testing.T) {
 	require.ErrorIs(t, store.Close(t.Context(), "member-2", id, order.ByMember), order.ErrNotFound)
 }
 
-// TestAbandonedAttemptCannotBegin: a Try that is late finds its attempt given up, and the order can be paid by another.
+// TestAbandonedAttemptCannotBegin tests that a late Try finds its attempt abandoned, and that another attempt can pay the order.
 func TestAbandonedAttemptCannotBegin(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
@@ -96,7 +96,7 @@ func TestAbandonedAttemptCannotBegin(t *testing.T) {
 	require.NoError(t, begin(t, db, store, id, "gid-2"))
 }
 
-// TestHeldAttemptIsNotAbandoned: when the Try landed after all, giving up would let a second transaction pay the order.
+// TestHeldAttemptIsNotAbandoned tests an attempt whose Try landed after all: abandoning it would let a second transaction pay the order.
 func TestHeldAttemptIsNotAbandoned(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
@@ -111,7 +111,7 @@ func TestHeldAttemptIsNotAbandoned(t *testing.T) {
 	assert.Equal(t, mysql.State{Status: order.Updating, GID: "gid-1", Busy: true}, state)
 }
 
-// TestBeginAgainstAbandon: whichever comes first, the order is held by an open attempt or payable without one.
+// TestBeginAgainstAbandon tests that, whichever comes first, the order is held by an open attempt or payable without one.
 func TestBeginAgainstAbandon(t *testing.T) {
 	t.Parallel()
 	db, store, _ := newOrder(t)
@@ -138,7 +138,7 @@ func TestBeginAgainstAbandon(t *testing.T) {
 	}
 }
 
-// TestPayAgainstClose: an order is closed or held, never both.
+// TestPayAgainstClose tests that an order is closed or held, never both.
 func TestPayAgainstClose(t *testing.T) {
 	t.Parallel()
 	db, store, _ := newOrder(t)
@@ -155,7 +155,7 @@ func TestPayAgainstClose(t *testing.T) {
 	}
 }
 
-// TestLeasesAreExclusive: two sweepers never look after the same attempt at the same time.
+// TestLeasesAreExclusive tests that two sweepers never look after the same attempt at the same time.
 func TestLeasesAreExclusive(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
@@ -199,7 +199,7 @@ func TestOrdersPageNewestFirst(t *testing.T) {
 	assert.Equal(t, first, page[0].ID)
 }
 
-// TestSameKeyTwice: an order and its answer are written together or not at all.
+// TestSameKeyTwice tests that an order and its answer are written together or not at all.
 func TestSameKeyTwice(t *testing.T) {
 	t.Parallel()
 	db, store, _ := newOrder(t)
@@ -235,7 +235,7 @@ func TestSameKeyTwice(t *testing.T) {
 	require.False(t, ok, "keys are a member's own")
 }
 
-// TestExpiry: an unpaid order is closed once its time is over, but not under a payment that began in time.
+// TestExpiry tests that an unpaid order is closed once its time is over, but not during a payment that began in time.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
@@ -295,13 +295,13 @@ func TestExpiry(t *testing.T) {
 		"SELECT seq, event_type FROM order_event WHERE order_id = '"+swept+"' ORDER BY seq"))
 }
 
-// TestExpiryIsByTheDatabasesClock: two hours pass there and none here.
+// TestExpiryIsByTheDatabasesClock lets two hours pass in the database and none here.
 func TestExpiryIsByTheDatabasesClock(t *testing.T) {
 	t.Parallel()
 	db, store, swept := newOrder(t) // payable for an hour
 	paid := addOrder(t, store)
 	require.Equal(t, "3600\n3600\n--\n", mysqltest.Dump(t, db, "SELECT TIMESTAMPDIFF(SECOND, created_at, expires_at) FROM orders"))
-	db.SetMaxOpenConns(1) // the clock is the connection's
+	db.SetMaxOpenConns(1) // the clock belongs to the connection
 	_, err := db.ExecContext(t.Context(), "SET timestamp = UNIX_TIMESTAMP() + 7200")
 	require.NoError(t, err)
 	due, err := store.Expired(t.Context(), 0, 10)
@@ -316,7 +316,7 @@ func TestExpiryIsByTheDatabasesClock(t *testing.T) {
 	require.Equal(t, "CANCELED EXPIRED\nCANCELED EXPIRED\n--\n", mysqltest.Dump(t, db, "SELECT status, reason FROM orders"))
 }
 
-// TestHeldRowsDoNotStopTheSweeps: one transaction that hangs, holding its order and attempt, keeps nobody from the others.
+// TestHeldRowsDoNotStopTheSweeps tests that one transaction that hangs, holding its order and attempt, keeps the sweeps from no other.
 func TestHeldRowsDoNotStopTheSweeps(t *testing.T) {
 	t.Parallel()
 	db, store, stuck := newOrder(t)
@@ -351,7 +351,7 @@ func TestHeldRowsDoNotStopTheSweeps(t *testing.T) {
 	assert.True(t, closed)
 }
 
-// TestBlankBehindAnID: it makes the id of another order, and of another transaction.
+// TestBlankBehindAnID tests that a blank after an id makes it the id of another order, and of another transaction.
 func TestBlankBehindAnID(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)

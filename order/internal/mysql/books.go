@@ -22,17 +22,17 @@ const (
 	scanStep = 20_000
 	// scanners read at the same time.
 	scanners = 2
-	// maxEvents is more than an order can have.
+	// maxEvents is more events than an order can have.
 	maxEvents = 1000
-	// behindAll sorts behind every id.
+	// behindAll sorts after every id.
 	behindAll = "~"
 )
 
-// Scan gives every order to visit, in portions, each read at one moment together with all that refers to it, also when the
-// order is not there. visit may be called by several goroutines at once.
+// Scan passes every order to visit, in portions. Each portion is read at one moment together with all rows that refer to its orders, and with
+// rows that refer to orders that are not there. visit may be called by several goroutines at once.
 //
-// Orders, lines, attempts and events are walked side by side by the key they have in common: a join in SQL would look up
-// each order's rows on their own, three times as slow.
+// Orders, lines, attempts and events are walked side by side by the key they have in common: a join in SQL would look up each order's rows one
+// by one and take three times as long.
 func (s *Store) Scan(ctx context.Context, visit func([]order.Record)) error {
 	var c cursor
 	group, ctx := errgroup.WithContext(ctx)
@@ -57,7 +57,7 @@ type cursor struct {
 	done  bool
 }
 
-// next reads the next orders: they and whatever else lies behind first up to last are the caller's. ok is false at the end.
+// next reads the next orders. They, and all other rows after first and up to last, are the caller's. ok is false at the end.
 func (c *cursor) next(ctx context.Context, q *query.Queries) (orders []query.ScanOrdersRow, first, last string, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +74,7 @@ func (c *cursor) next(ctx context.Context, q *query.Queries) (orders []query.Sca
 	return orders, first, c.after, true, err
 }
 
-// portion reads the next orders and what refers to them, all as it is at one moment. nil at the end.
+// portion reads the next orders and the rows that refer to them, all at one moment. It returns nil at the end.
 func (s *Store) portion(ctx context.Context, c *cursor) ([]order.Record, error) {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
@@ -101,8 +101,8 @@ func (s *Store) portion(ctx context.Context, c *cursor) ([]order.Record, error) 
 	return zip(orders, lines, attempts, events), nil
 }
 
-// tally gives how many events each order has and the last one's number. Events are several times as many as orders, so those of
-// a portion are summed up where they are, and only when the sum is not what the orders say the rows are read.
+// tally returns how many events each order has and the number of its last. There are several times as many events as orders, so the database
+// sums up those of a portion, and the rows are read only when the sum is not what the orders say.
 func tally(ctx context.Context, q *query.Queries, orders []query.ScanOrdersRow, first, last string) ([]query.ScanEventsRow, error) {
 	sum, err := q.SumEvents(ctx, query.SumEventsParams{After: first, Last: last})
 	if err != nil {
@@ -123,8 +123,9 @@ func tally(ctx context.Context, q *query.Queries, orders []query.ScanOrdersRow, 
 	return q.ScanEvents(ctx, query.ScanEventsParams{After: first, Last: last})
 }
 
-// zip makes records of rows that are sorted by their order. Never nil.
-func zip(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []query.ScanAttemptsRow, events []query.ScanEventsRow) []order.Record {
+// zip makes records of rows that are sorted by their order. The result is never nil.
+func zip(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []query.ScanAttemptsRow,
+	events []query.ScanEventsRow) []order.Record {
 	records := make([]order.Record, 0, len(orders))
 	allLines := make([]order.Line, 0, len(lines))
 	allAttempts := make([]order.Attempt, 0, len(attempts))
@@ -155,7 +156,7 @@ func zip(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []qu
 	return records
 }
 
-// since gives what was added to all from there on, nil if nothing was.
+// since returns what was added to all after the first from elements, nil if nothing was.
 func since[T any](all []T, from int) []T {
 	if from == len(all) {
 		return nil
@@ -163,7 +164,7 @@ func since[T any](all []T, from int) []T {
 	return slices.Clip(all[from:])
 }
 
-// firstOf gives the smallest id of all.
+// firstOf returns the smallest id of all.
 func firstOf(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts []query.ScanAttemptsRow, events []query.ScanEventsRow) string {
 	var heads [4]string
 	n := 0
@@ -186,7 +187,7 @@ func firstOf(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts 
 	return slices.Min(heads[:n])
 }
 
-// OfBuckets gives the orders of buckets by id, without attempts and events.
+// OfBuckets returns the orders of buckets by id, without attempts and events.
 func (s *Store) OfBuckets(ctx context.Context, buckets []int) (map[string]order.Record, error) {
 	numbers := make([]int16, len(buckets))
 	for i, n := range buckets {
@@ -207,7 +208,7 @@ func (s *Store) OfBuckets(ctx context.Context, buckets []int) (map[string]order.
 	return records, err
 }
 
-// OfIDs gives those of the orders that are there by id, without attempts and events.
+// OfIDs returns the orders among ids that exist, by id, without attempts and events.
 func (s *Store) OfIDs(ctx context.Context, ids []string) (map[string]order.Record, error) {
 	orders, err := s.q.OrdersOfIDs(ctx, ids)
 	if err != nil {
@@ -228,7 +229,7 @@ func recordOf(o query.OrdersOfIDsRow) order.Record {
 	return order.Record{ID: o.ID, Status: order.Status(o.Status), GID: o.Gid, Points: o.Points}
 }
 
-// addLine leaves out lines of orders that came into being between the two queries.
+// addLine ignores lines of orders that were created between the two queries.
 func addLine(records map[string]order.Record, l query.LinesOfIDsRow) {
 	if r, ok := records[l.OrderID]; ok {
 		r.Lines = append(r.Lines, order.Line{SKU: l.Sku, Quantity: l.Quantity})
@@ -236,7 +237,7 @@ func addLine(records map[string]order.Record, l query.LinesOfIDsRow) {
 	}
 }
 
-// Stale gives what a transaction has held or left open for at least open: orders UPDATING or REFUNDING, and attempts OPEN.
+// Stale returns what a transaction has held or left open for at least open: orders UPDATING or REFUNDING, and attempts OPEN.
 func (s *Store) Stale(ctx context.Context, open time.Duration) (orders, attempts books.Check, err error) {
 	seconds := int64(open / time.Second)
 	heldCount, err1 := s.q.CountHeld(ctx)

@@ -9,22 +9,22 @@ import (
 	"example.com/fourfold/order/internal/mysql/query"
 )
 
-// LastCheck is what the regular conservation check found when it could last be made, by whichever instance.
+// LastCheck is the result of the last regular conservation check that could be made, by whichever instance.
 type LastCheck struct {
-	// FinishedAt is zero when there was none yet.
+	// FinishedAt is zero before the first check.
 	FinishedAt time.Time
 	Took       time.Duration
 	// Violations counts the rows that break each check.
 	Violations map[string]int64
 }
 
-// ClaimCheck tells whether it is this instance's turn to check: nobody began to within every.
+// ClaimCheck reports whether it is this instance's turn to check: no instance has begun to within every.
 func (s *Store) ClaimCheck(ctx context.Context, every time.Duration) (bool, error) {
 	n, err := s.q.ClaimCheck(ctx, every.Microseconds())
 	return n == 1, err
 }
 
-// KeepCheck writes down, for all instances, what a check that ends now found.
+// KeepCheck stores, for all instances, the result of a check that ends now.
 func (s *Store) KeepCheck(ctx context.Context, took time.Duration, violations map[string]int64) error {
 	text, err := json.Marshal(violations)
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Store) KeepCheck(ctx context.Context, took time.Duration, violations ma
 	return s.q.KeepCheck(ctx, query.KeepCheckParams{TookMs: took.Milliseconds(), Violations: string(text)})
 }
 
-// LastCheck gives what KeepCheck wrote last.
+// LastCheck returns what KeepCheck stored last.
 func (s *Store) LastCheck(ctx context.Context) (LastCheck, error) {
 	row, err := s.q.LastCheck(ctx)
 	if err != nil {

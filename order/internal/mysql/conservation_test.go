@@ -18,7 +18,7 @@ import (
 	"example.com/fourfold/order/migrations"
 )
 
-// TestOneChecks: of 20 instances whose time has come one checks, and again when the pause is over.
+// TestOneChecks tests that of 20 instances whose time has come one checks, and one again when the pause is over.
 func TestOneChecks(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -54,7 +54,7 @@ func TestOneChecks(t *testing.T) {
 	assert.Equal(t, map[string]int64{"a": 0, "b": 2}, last.Violations)
 }
 
-// TestScan: every order comes once with all that refers to it, and so do rows of orders that are not there, wherever they lie
+// TestScan tests that every order comes once with all rows that refer to it, and so do rows of orders that are not there, wherever they lie
 // between the others; also when there are more orders than are read at once.
 func TestScan(t *testing.T) {
 	t.Parallel()
@@ -70,8 +70,9 @@ func TestScan(t *testing.T) {
 			SELECT LPAD(seq * 10, 8, '0'), 1, CONCAT('g', seq), 'PAYMENT', 'DONE' FROM seq_1_to_45000`,
 		`INSERT INTO order_event (event_id, event_type, order_id, seq)
 			SELECT CONCAT(seq, '-', q.n), 'e', LPAD(seq * 10, 8, '0'), q.n FROM seq_1_to_45000 JOIN (SELECT 1 AS n UNION SELECT 2) q`,
-		// Of nobody: in front of all orders, between two, and behind all.
-		`INSERT INTO payment_attempt (order_id, no, gid, kind, state) VALUES ('00000001', 1, 'x1', 'PAYMENT', 'OPEN'), ('zz', 1, 'x2', 'PAYMENT', 'OPEN')`,
+		// Of orders that are not there: before all orders, between two, and after all.
+		`INSERT INTO payment_attempt (order_id, no, gid, kind, state) ` +
+			`VALUES ('00000001', 1, 'x1', 'PAYMENT', 'OPEN'), ('zz', 1, 'x2', 'PAYMENT', 'OPEN')`,
 		`INSERT INTO order_event (event_id, event_type, order_id, seq) VALUES ('x', 'e', '00300005', 7)`,
 	} {
 		_, err := db.ExecContext(t.Context(), statement)

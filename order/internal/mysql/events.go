@@ -9,8 +9,8 @@ import (
 	"example.com/fourfold/order/internal/mysql/query"
 )
 
-// record writes down the order's next event, in the local transaction that made it true: into the log that stays, and into the outbox for
-// those who follow orders, with the same id and number. It does not need the broker.
+// record writes the order's next event, in the local transaction of the change: to the log, which is kept, and to the outbox for subscribers,
+// with the same id and number. It does not need the broker.
 func (s *Store) record(ctx context.Context, tx *sql.Tx, orderID, eventType string) error {
 	q, id := s.q.WithTx(tx), mq.NewID()
 	if err := q.CountEvent(ctx, orderID); err != nil {

@@ -21,10 +21,11 @@ import (
 	"example.com/fourfold/order/migrations"
 )
 
-// published gives what waits for the relay about orders, in the order in which it will be sent.
+// published returns the order events that wait for the relay, in the order in which it will send them.
 func published(t *testing.T, db *sql.DB) (lines []string) {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT event_id, event FROM mq_outbox WHERE topic = 'order-events' AND state = 'READY' ORDER BY id")
+	rows, err := db.QueryContext(t.Context(),
+		"SELECT event_id, event FROM mq_outbox WHERE topic = 'order-events' AND state = 'READY' ORDER BY id")
 	require.NoError(t, err)
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -39,7 +40,8 @@ func published(t *testing.T, db *sql.DB) (lines []string) {
 		require.NoError(t, e.Read(&c), "%s", e.Data)
 		assert.Equal(t, []string{id, "/order", c.GetOrderId()}, []string{e.ID, e.Source, e.Subject})
 		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
-		line := fmt.Sprintf("%s %d %s: %s %q of %s, %d cents, %d points", e.Subject, e.Sequence, e.Type, c.GetStatus(), c.GetReason(), c.GetMemberId(), c.GetTotalCents(), c.GetPoints())
+		line := fmt.Sprintf("%s %d %s: %s %q of %s, %d cents, %d points", e.Subject, e.Sequence, e.Type, c.GetStatus(), c.GetReason(),
+			c.GetMemberId(), c.GetTotalCents(), c.GetPoints())
 		for _, l := range c.GetLines() {
 			line += fmt.Sprintf(", %d %s %s at %d", l.GetQuantity(), l.GetSku(), l.GetName(), l.GetPriceCents())
 		}
@@ -49,8 +51,8 @@ func published(t *testing.T, db *sql.DB) (lines []string) {
 	return lines
 }
 
-// TestEvents: what happens to an order is published with it, numbered, with all that those who follow orders need; and the order tells the
-// number of the last.
+// TestEvents tests that each change of an order is published with it, numbered, with all that subscribers need, and that the order shows the
+// number of its last event.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
@@ -87,7 +89,7 @@ func TestEvents(t *testing.T) {
 	assert.Equal(t, []int64{2, 2, 3}, []int64{all[0].Version, all[1].Version, all[2].Version})
 }
 
-// TestToldOrNotDone: when the event cannot be written, nothing happens: no order, no PAID, no CANCELED.
+// TestToldOrNotDone tests that nothing happens when the event cannot be written: no order, no PAID, no CANCELED.
 func TestToldOrNotDone(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
@@ -113,7 +115,7 @@ func TestToldOrNotDone(t *testing.T) {
 	assert.Equal(t, before, dump())
 }
 
-// TestUpgrade: the events of an older version's orders are published, numbered as they were.
+// TestUpgrade tests that the events of an older version's orders are published, numbered as they were.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	db, err := chassis.Open(chassis.Config{DSN: mysqltest.DSN(t)})

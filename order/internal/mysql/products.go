@@ -8,14 +8,14 @@ import (
 	"example.com/fourfold/order/internal/mysql/query"
 )
 
-// Product is what a product was called and cost at its change number Version.
+// Product is the name and price of a product at its change number Version.
 type Product struct {
 	SKU, Name  string
 	PriceCents int64
 	Version    int64
 }
 
-// KeepProduct writes p into the copy of the catalogue, unless that is at p's version already or beyond.
+// KeepProduct writes p to the copy of the catalogue, unless the copy is already at p's version or a later one.
 func (s *Store) KeepProduct(ctx context.Context, tx *sql.Tx, p Product) error {
 	q := s.q.WithTx(tx)
 	at, err := q.LockProduct(ctx, p.SKU)
@@ -29,7 +29,7 @@ func (s *Store) KeepProduct(ctx context.Context, tx *sql.Tx, p Product) error {
 	return q.UpdateProduct(ctx, query.UpdateProductParams{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents, Version: p.Version})
 }
 
-// Products gives those of skus that the copy has, by sku.
+// Products returns those of skus that the copy has, by sku.
 func (s *Store) Products(ctx context.Context, skus []string) (map[string]Product, error) {
 	rows, err := s.q.ListProducts(ctx, skus)
 	products := make(map[string]Product, len(rows))

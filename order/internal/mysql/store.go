@@ -1,4 +1,4 @@
-// Package mysql is all SQL of order: queries.sql, what sqlc makes of it, and the steps of several statements.
+// Package mysql holds all of order's SQL: queries.sql, what sqlc generates from it, and the steps of several statements.
 //
 // Every transaction that locks an order and its attempt locks the order first.
 package mysql
@@ -24,15 +24,15 @@ type Store struct {
 	timers *mq.Timers
 }
 
-// NewStore works on db; what happens to orders is published through outbox, which is over the same.
+// NewStore returns a Store of db. It publishes changes of orders through outbox, which must be on the same database.
 func NewStore(db *sql.DB, outbox *mq.Outbox) *Store {
 	s := &Store{db: db, q: query.New(db), outbox: outbox}
 	s.timers = mq.NewTimers(outbox, eventv1.TopicOrderTimers, s.timeout)
 	return s
 }
 
-// Create writes a new order down, payable for ttl, with its event order.created and the timer that closes it, and keeps the answer that
-// answer makes of the written order under k, all in one local transaction. ErrAnswered when k has an answer: then nothing is written.
+// Create writes a new order, payable for ttl, with its event order.created and the timer that closes it. It keeps under k the answer that answer
+// makes of the written order. All of it is one local transaction. It returns ErrAnswered when k has an answer; nothing is written then.
 func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k Key, answer func(order.Order) (Answer, error)) error {
 	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
@@ -54,7 +54,7 @@ func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k 
 		if err := s.record(ctx, tx, o.ID, eventv1.TypeOrderCreated); err != nil {
 			return err
 		}
-		// Read back: the times are the database's.
+		// Read back, because the times are the database's.
 		row, err := q.GetOrder(ctx, query.GetOrderParams{ID: o.ID, MemberID: o.MemberID})
 		if err != nil {
 			return err
@@ -72,7 +72,7 @@ func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k 
 	})
 }
 
-// Order gives a member's order, or ErrNotFound.
+// Order returns a member's order, or order.ErrNotFound.
 func (s *Store) Order(ctx context.Context, memberID, id string) (order.Order, error) {
 	row, err := s.q.GetOrder(ctx, query.GetOrderParams{ID: id, MemberID: memberID})
 	if err != nil {
@@ -85,10 +85,10 @@ func (s *Store) Order(ctx context.Context, memberID, id string) (order.Order, er
 	return orders[0], nil
 }
 
-// Orders gives up to limit orders of a member, newest first, behind the order called before ("" for the newest).
+// Orders returns up to limit orders of a member, newest first, starting after the order with the id before ("" for the newest).
 func (s *Store) Orders(ctx context.Context, memberID, before string, limit int32) ([]order.Order, error) {
 	if before == "" {
-		before = "~" // sorts behind every id
+		before = "~" // sorts after every id
 	}
 	rows, err := s.q.ListOrders(ctx, query.ListOrdersParams{MemberID: memberID, Before: before, Limit: limit})
 	if err != nil || len(rows) == 0 {
@@ -101,7 +101,8 @@ func (s *Store) Orders(ctx context.Context, memberID, before string, limit int32
 	return s.withLines(ctx, orders)
 }
 
-// Close cancels an order that nobody paid. ErrState when its status does not allow it, ErrNotFound.
+// Close cancels an unpaid order. It returns order.ErrState when the order's status does not allow it, and order.ErrNotFound when the member has
+// no such order.
 func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Reason) error {
 	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
@@ -119,8 +120,8 @@ func (s *Store) Close(ctx context.Context, memberID, id string, reason order.Rea
 	})
 }
 
-// Follow takes an order through event, which happened in the warehouse, and records it as eventType. The second time it
-// changes nothing. ErrNotYet when the order has to change first: try again later. ErrNotFound; ErrState when it never will.
+// Follow takes an order through event, which happened in the warehouse, and records it as eventType. The second time it changes nothing. It
+// returns order.ErrNotYet when the order has to change first (try again later), order.ErrState when it never will, and order.ErrNotFound.
 func (s *Store) Follow(ctx context.Context, tx *sql.Tx, id string, event order.Event, eventType string) error {
 	t := event.Transition()
 	q := s.q.WithTx(tx)
@@ -145,7 +146,7 @@ func (s *Store) Follow(ctx context.Context, tx *sql.Tx, id string, event order.E
 	return s.record(ctx, tx, id, eventType)
 }
 
-// closeOrder cancels an order that is CREATED, and tells whether it was. Its timer stays armed.
+// closeOrder cancels an order that is CREATED, and reports whether it was. The order's timer stays armed.
 func (s *Store) closeOrder(ctx context.Context, tx *sql.Tx, memberID, id string, reason order.Reason) (closed bool, err error) {
 	t := order.Close.Transition()
 	n, err := s.q.WithTx(tx).CloseOrder(ctx, query.CloseOrderParams{

@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// TestEveryStatusAndEvent walks every pair: the order moves as the state table says, or it stays as it is.
+// TestEveryStatusAndEvent tests every pair: the order moves as the state table says, or stays as it is.
 func TestEveryStatusAndEvent(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)

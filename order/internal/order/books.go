@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Settled tells that an order in s is paid in all four services and not being refunded: PAID or later.
+// Settled reports whether an order in s is paid in all four services and not being refunded: PAID or later.
 func (s Status) Settled() bool { return s == Paid || s == Shipped || s == Completed }
 
 // Record is what shop_order holds about one order.
 type Record struct {
 	ID string
-	// Status is empty when rows name an order that is not there.
+	// Status is empty when rows refer to an order that is not there.
 	Status Status
 	// GID is the transaction that holds the order or held it last, else empty.
 	GID      string
@@ -30,9 +30,8 @@ type Attempt struct {
 	State AttemptState
 }
 
-// AttemptsFit tells whether the attempts are such that the order can stand where it does. They change in the same local
-// transactions as the order, so this holds at every moment. An attempt that has not touched the order yet, or never will, may be
-// in any order's list.
+// AttemptsFit reports whether the attempts allow the order's status. They change in the same local transactions as the order, so this holds at
+// every moment. An attempt that has not touched the order yet, or never will, may be in any order's list.
 func (r Record) AttemptsFit() bool {
 	var holder Attempt
 	var payments, refunds int
@@ -67,7 +66,7 @@ func (r Record) AttemptsFit() bool {
 	return false
 }
 
-// AttemptsText lists the attempts for people.
+// AttemptsText returns a list of the attempts as a text for people.
 func (r Record) AttemptsText() string {
 	if len(r.Attempts) == 0 {
 		return "no attempts"
@@ -79,5 +78,5 @@ func (r Record) AttemptsText() string {
 	return strings.Join(texts, ", ")
 }
 
-// EventsFit tells whether the order's events are numbered from 1 without gaps. A number is there once (unique key).
+// EventsFit reports whether the order's events are numbered from 1 without gaps. A unique key keeps each number to one event.
 func (r Record) EventsFit() bool { return r.Events == r.LastEvent && r.Events == r.EventSeq }

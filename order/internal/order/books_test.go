@@ -9,7 +9,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// TestAttemptsFit holds every status against every list of attempts that can be made: only those that the protocol leaves fit.
+// TestAttemptsFit tests every status with every possible list of attempts: only those that the protocol leaves fit.
 func TestAttemptsFit(t *testing.T) {
 	t.Parallel()
 	// "gid: attempts"; p is the payment's attempt, r a refund's; o, d and a their states OPEN, DONE and ABANDONED.

@@ -1,4 +1,4 @@
-// Package order holds the rules of an order and of its payment attempts: no I/O.
+// Package order holds the rules of an order and of the attempts to pay and refund it: no I/O.
 //
 //	CREATED --pay--> UPDATING --confirm--> PAID --> SHIPPED --> COMPLETED
 //	   |                 \-----cancel----> CANCELED  |
@@ -14,13 +14,13 @@ import (
 )
 
 var (
-	// ErrNotFound: no such order, or it is somebody else's.
+	// ErrNotFound means that there is no such order, or that it is another member's.
 	ErrNotFound = errors.New("no such order")
-	// ErrState: the order's status does not allow this.
+	// ErrState means that the order's status does not allow the change.
 	ErrState = errors.New("the order's status does not allow this")
-	// ErrInvalid: the lines cannot be made an order; the message says which and why.
+	// ErrInvalid means that the lines make no order; the message says which line and why.
 	ErrInvalid = errors.New("not an order")
-	// ErrNotYet: the event is right, but the order has to change first.
+	// ErrNotYet means that the event is right, but the order has to change first.
 	ErrNotYet = errors.New("the order is not ready for this yet")
 )
 
@@ -28,25 +28,25 @@ var (
 type Status string
 
 const (
-	// Created: written down, not paid.
+	// Created is an order that is written and not paid.
 	Created Status = "CREATED"
-	// Updating: a payment holds it; nobody knows yet how it ends.
+	// Updating is an order that a payment holds, whose outcome is not known yet.
 	Updating Status = "UPDATING"
-	// Paid in all four services.
+	// Paid is an order paid in all four services.
 	Paid Status = "PAID"
-	// Canceled in all four services, or closed before anybody paid. The order's Reason says why.
+	// Canceled is an order canceled in all four services, or closed before it was paid. The order's Reason says why.
 	Canceled Status = "CANCELED"
-	// Shipped: handed to the carrier.
+	// Shipped is an order handed to the carrier.
 	Shipped Status = "SHIPPED"
-	// Completed: delivered.
+	// Completed is an order delivered.
 	Completed Status = "COMPLETED"
-	// Refunding: a refund holds it.
+	// Refunding is an order that a refund holds, whose outcome is not known yet.
 	Refunding Status = "REFUNDING"
-	// Refunded in all four services.
+	// Refunded is an order refunded in all four services.
 	Refunded Status = "REFUNDED"
 )
 
-// Event is what happens to an order.
+// Event is something that happens to an order.
 type Event string
 
 // The events. The first three are the phases of the payment.
@@ -62,10 +62,10 @@ const (
 	CancelRefund   Event = "cancel refund"
 )
 
-// Transition is the one way an event goes.
+// Transition is the only way an event goes.
 type Transition struct{ From, To Status }
 
-// transitions is the state table. The guards in SQL are made of it: an UPDATE that finds no row in From has met an illegal event.
+// transitions is the state table. The guards in SQL are made from it: an UPDATE that finds no row in From has met an illegal event.
 var transitions = map[Event]Transition{
 	BeginPayment:   {Created, Updating},
 	ConfirmPayment: {Updating, Paid},
@@ -78,14 +78,14 @@ var transitions = map[Event]Transition{
 	CancelRefund:   {Refunding, Paid},
 }
 
-// Transition gives the row of the state table, for the guard in SQL.
+// Transition returns the row of the state table, for the guard in SQL.
 func (e Event) Transition() Transition { return transitions[e] }
 
-// Awaits tells whether an order in status s can follow e later, when the transaction that holds it is settled: the warehouse ships what
-// is paid everywhere else, and refuses to give back what is picked.
+// Awaits reports whether an order in status s can follow e later, when the transaction that holds it is settled: the warehouse ships what all
+// others have confirmed before order is, and refuses to take back what is picked.
 func (s Status) Awaits(e Event) bool { return e == Ship && (s == Updating || s == Refunding) }
 
-// After tells whether an order in status s is past Ship or Complete already.
+// After reports whether an order in status s is past e already. It is for Ship and Complete.
 func (s Status) After(e Event) bool {
 	return e == Ship && (s == Shipped || s == Completed) || e == Complete && s == Completed
 }
@@ -105,16 +105,16 @@ var phases = map[Kind]struct{ try, confirm, cancel Event }{
 	Refund:  {BeginRefund, ConfirmRefund, CancelRefund},
 }
 
-// Try gives the transition of the kind's Try.
+// Try returns the transition of the kind's Try.
 func (k Kind) Try() Transition { return phases[k].try.Transition() }
 
-// Confirm gives the transition of the kind's Confirm.
+// Confirm returns the transition of the kind's Confirm.
 func (k Kind) Confirm() Transition { return phases[k].confirm.Transition() }
 
-// Cancel gives the transition of the kind's Cancel.
+// Cancel returns the transition of the kind's Cancel.
 func (k Kind) Cancel() Transition { return phases[k].cancel.Transition() }
 
-// Reason is why an order is CANCELED.
+// Reason is why an order is CANCELED, or why a refund was refused or undone.
 type Reason string
 
 // The reasons. The first four are refusals of a participant's Try.
@@ -123,9 +123,9 @@ const (
 	ProductUnknown  Reason = "PRODUCT_UNKNOWN"
 	CreditRefused   Reason = "CREDIT_REFUSED"
 	DeliveryRefused Reason = "DELIVERY_REFUSED"
-	// PaymentTimeout: a participant did not answer in time, or the initiator died before it could say why.
+	// PaymentTimeout: a participant did not answer in time, or the initiator died before it could record why.
 	PaymentTimeout Reason = "PAYMENT_TIMEOUT"
-	// StockNotSold: a refund of goods that are not sold.
+	// StockNotSold refuses a refund of goods that are not sold; it cancels no order.
 	StockNotSold Reason = "STOCK_NOT_SOLD"
 	Expired      Reason = "EXPIRED"
 	ByMember     Reason = "BY_MEMBER"
@@ -151,7 +151,7 @@ type Order struct {
 	Version int64
 }
 
-// Line is a product and its quantity; name and price are those of the moment the order was made.
+// Line is a product and its quantity; name and price are as they were when the order was made.
 type Line struct {
 	SKU, Name  string
 	PriceCents int64
@@ -165,8 +165,8 @@ const (
 	MaxTotalCents = 1<<53 - 1
 )
 
-// Merge sums up the quantities of lines with the same sku and sorts by sku. ErrInvalid for no lines or a quantity
-// that is not within 1 to MaxQuantity.
+// Merge adds up the quantities of lines with the same sku and sorts by sku. It returns ErrInvalid for no lines or a quantity that is not within
+// 1 to MaxQuantity.
 func Merge(lines []Line) ([]Line, error) {
 	if len(lines) == 0 {
 		return nil, fmt.Errorf("%w: lines: at least one is needed", ErrInvalid)
@@ -190,7 +190,7 @@ func Merge(lines []Line) ([]Line, error) {
 	return merged, nil
 }
 
-// New makes an order of lines that are merged and priced. ErrInvalid when the total is beyond MaxTotalCents.
+// New makes an order from lines that are merged and priced. It returns ErrInvalid when the total exceeds MaxTotalCents.
 func New(id, memberID, address string, lines []Line) (Order, error) {
 	var total int64
 	for _, l := range lines {
@@ -204,11 +204,11 @@ func New(id, memberID, address string, lines []Line) (Order, error) {
 	}, nil
 }
 
-// AttemptState is where an attempt to pay stands.
+// AttemptState is where an attempt to pay or refund stands.
 type AttemptState string
 
 const (
-	// AttemptOpen: its global transaction may still do anything.
+	// AttemptOpen: its global transaction may still change the order.
 	AttemptOpen AttemptState = "OPEN"
 	// AttemptDone: the order's row says how it ended.
 	AttemptDone AttemptState = "DONE"

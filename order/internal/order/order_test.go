@@ -10,7 +10,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// TestEveryEvent: each goes the one way that the diagram shows.
+// TestEveryEvent tests that each event goes the one way that the diagram shows.
 func TestEveryEvent(t *testing.T) {
 	t.Parallel()
 	for event, want := range map[order.Event]order.Transition{
@@ -46,7 +46,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestNewNeverOverflows: the total is the exact sum, or the order is refused.
+// TestNewNeverOverflows tests that the total is the exact sum, or the order is refused.
 func TestNewNeverOverflows(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// Inventory is its name: order asks it for prices, too.
+// Inventory is inventory's name. Order also asks it for prices.
 const Inventory = "inventory"
 
 // inventory freezes stock and sells it; a refund puts it back.

@@ -1,6 +1,5 @@
-// Package participant lists the services that take part in a payment and its refund beside order itself. Checkout, reconciliation,
-// configuration and the answers to shoppers read this one list: a service that is to take part is added to All, and nowhere else in
-// order.
+// Package participant lists the services that take part in a payment and its refund besides order itself. Checkout, reconciliation,
+// configuration and the answers to shoppers read this one list: a new participant is added to All, and nowhere else in order.
 package participant
 
 import (
@@ -20,24 +19,24 @@ import (
 // All are the participants in the order of their registration. The coordinator confirms and cancels in reverse.
 func All() []Participant { return []Participant{inventory(), credit(), wms()} }
 
-// Participant is another service that takes part.
+// Participant is a service other than order that takes part.
 type Participant struct {
-	// Name is the service's, and its key under peers in config.yaml.
+	// Name is the service's name, and its key under peers in config.yaml.
 	Name string
 	// Payment and Refund are what it does in each kind of transaction.
 	Payment, Refund Branch
-	// Settled is what its rows about a paid order read, for people.
+	// Settled says for people what its rows about a paid order read.
 	Settled string
-	// Facts are what its books should say about a paid order, sorted.
+	// Facts returns what its books should say about a paid order, sorted.
 	Facts func(order.Record) []string
 }
 
-// Branch is a participant's part in one kind of transaction. Its names are those of generated code: a typo cannot make a Cancel that
+// Branch is a participant's part in one kind of transaction. Its method names come from generated code, so a typo cannot make a Cancel that
 // never runs.
 type Branch struct {
 	// Confirm and Cancel are the full method names that the coordinator calls.
 	Confirm, Cancel string
-	// Request makes what Try, Confirm and Cancel are called with.
+	// Request makes the request of Try, Confirm and Cancel.
 	Request func(order.Order) proto.Message
 	// Try calls the participant.
 	Try func(context.Context, grpc.ClientConnInterface, order.Order) error
@@ -55,7 +54,7 @@ func (p Participant) Of(kind order.Kind) Branch {
 	return p.Payment
 }
 
-// Refusal returns the sentence for a refusal of kind for reason, and false when no participant refuses for it.
+// Refusal returns the sentence for a refusal of kind for reason, and false when no participant refuses for that reason.
 func Refusal(kind order.Kind, reason order.Reason) (string, bool) {
 	for _, p := range All() {
 		if text, ok := p.Of(kind).Refusals[reason]; ok {
@@ -65,7 +64,7 @@ func Refusal(kind order.Kind, reason order.Reason) (string, bool) {
 	return "", false
 }
 
-// Peer is a participant as this process reaches it.
+// Peer is a participant with the address at which this process reaches it.
 type Peer struct {
 	Participant
 	// Addr is where the coordinator reaches it.
@@ -76,8 +75,8 @@ type Peer struct {
 // Peers are all participants.
 type Peers []Peer
 
-// Dial makes the peers at addrs, host:port by name, each a list where several instances run. It connects with the first call. It fails
-// on a participant without an address and an address of none.
+// Dial makes the peers at addrs, host:port by name, each a list where several instances run. It connects with the first call. It fails for a
+// participant without an address and for an address of no participant.
 func Dial(addrs map[string]string) (Peers, error) {
 	unknown := maps.Clone(addrs)
 	var peers Peers

@@ -10,7 +10,7 @@ import (
 	"example.com/fourfold/order/internal/participant"
 )
 
-// TestAll: every participant says all that checkout, reconciliation and the answers to shoppers need of it.
+// TestAll tests that every participant has all that checkout, reconciliation and the answers to shoppers need of it.
 func TestAll(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
@@ -33,7 +33,7 @@ func TestAll(t *testing.T) {
 	}
 }
 
-// TestDial: each participant needs an address, and nobody else has one.
+// TestDial tests that each participant needs an address, and that no other name may have one.
 func TestDial(t *testing.T) {
 	t.Parallel()
 	addrs := map[string]string{}

@@ -15,26 +15,25 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// Payment serves the branch.
+// Payment serves order's branch of the payment.
 //
 //	CREATED --Try--> UPDATING --Confirm--> PAID
 //	                     \-----Cancel----> CANCELED, with the attempt's reason
 //
-// The Try is not an RPC: checkout calls it in this process, before any other Try. Confirm comes last of the four, so an
-// order that reads PAID is confirmed everywhere. Both write the order's event with it and never need the broker.
+// The Try is not an RPC: checkout calls it in this process, before any other Try. Confirm comes last of the four, so an order that reads PAID is
+// confirmed everywhere. Confirm and Cancel write the order's event with it and never need the broker.
 type Payment struct {
 	orderv1.UnimplementedOrderPaymentServer
 	branch *tcc.Participant
 	store  *mysql.Store
 }
 
-// New serves the branch over branch's database.
+// New returns a Payment over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Payment {
 	return &Payment{branch: branch, store: store}
 }
 
-// Try lets the transaction hold the order. It refuses with ORDER_STATE when the order is not CREATED or the attempt was
-// abandoned.
+// Try lets the transaction hold the order. It refuses with ORDER_STATE when the order is not CREATED or the attempt was abandoned.
 func (p *Payment) Try(ctx context.Context, orderID string) (*emptypb.Empty, error) {
 	if err := failpoint.Hit(ctx, "payment/try"); err != nil {
 		return nil, err

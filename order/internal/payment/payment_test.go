@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// TestLaws runs the laws of a participant with an order whose attempt is open.
+// TestLaws runs the laws of a participant with an order whose payment attempt is open.
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	const id, gid, member = "0193b8f0-0000-7000-8000-000000000001", "pay-1", "member-1"
@@ -111,7 +111,7 @@ func TestRefundLaws(t *testing.T) {
 	})
 }
 
-// payable is a database with an order whose payment attempt is open.
+// payable returns a database with an order whose payment attempt is open.
 func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -132,5 +132,6 @@ func snapshot(t testing.TB, db *sql.DB) string {
 	return mysqltest.Dump(t, db,
 		"SELECT CONCAT_WS(',', status, reason, gid, paid_at IS NOT NULL) FROM orders",
 		"SELECT CONCAT_WS(',', gid, state) FROM payment_attempt ORDER BY no",
-		"SELECT e.seq, e.event_type FROM mq_outbox o LEFT JOIN order_event e ON e.event_id = o.event_id WHERE o.topic = 'order-events' ORDER BY o.id")
+		"SELECT e.seq, e.event_type FROM mq_outbox o LEFT JOIN order_event e ON e.event_id = o.event_id "+
+			"WHERE o.topic = 'order-events' ORDER BY o.id")
 }

@@ -14,7 +14,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// Refund is order's own branch of the refund transaction.
+// Refund serves order's branch of the refund.
 //
 //	PAID --Try--> REFUNDING --Confirm--> REFUNDED
 //	                  \------Cancel----> PAID
@@ -26,13 +26,12 @@ type Refund struct {
 	store  *mysql.Store
 }
 
-// NewRefund serves the branch over branch's database.
+// NewRefund returns a Refund over branch's database.
 func NewRefund(branch *tcc.Participant, store *mysql.Store) *Refund {
 	return &Refund{branch: branch, store: store}
 }
 
-// Try lets the transaction hold the order. It refuses with ORDER_STATE when the order is not PAID or the attempt was
-// abandoned.
+// Try lets the transaction hold the order. It refuses with ORDER_STATE when the order is not PAID or the attempt was abandoned.
 func (r *Refund) Try(ctx context.Context, orderID string) (*emptypb.Empty, error) {
 	if err := failpoint.Hit(ctx, "refund/try"); err != nil {
 		return nil, err

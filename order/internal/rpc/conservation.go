@@ -12,21 +12,21 @@ import (
 	"example.com/fourfold/order/internal/conserve"
 )
 
-// Conservation serves operators' checks of the books.
+// Conservation serves the operators' checks of the books.
 type Conservation struct {
 	orderv1.UnimplementedConservationServer
 	comparator *conserve.Comparator
 }
 
-// NewConservation lets operators check with comparator.
+// NewConservation returns the service over comparator.
 func NewConservation(comparator *conserve.Comparator) *Conservation {
 	return &Conservation{comparator: comparator}
 }
 
-// usualOpen is what has not settled by then if the caller does not say.
+// usualOpen is the default of open_seconds: what is younger is no violation.
 const usualOpen = time.Minute
 
-// CheckConservation checks the books now. TRY_LATER when a service does not answer: never a report that leaves something out.
+// CheckConservation checks the books now. It answers TRY_LATER when a service does not answer, never a report that leaves something out.
 func (s *Conservation) CheckConservation(ctx context.Context, req *orderv1.CheckConservationRequest) (*orderv1.ConservationReport, error) {
 	open := time.Duration(req.GetOpenSeconds()) * time.Second
 	if open == 0 {
@@ -36,7 +36,8 @@ func (s *Conservation) CheckConservation(ctx context.Context, req *orderv1.Check
 	var silent conserve.Silent
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, answer.TryLater("the check takes longer than a call may; the metric conservation_violations tells what the regular one finds").(*kerrors.Error).WithCause(err)
+		return nil, answer.TryLater("the check takes longer than a call may; " +
+			"the metric conservation_violations tells what the regular one finds").(*kerrors.Error).WithCause(err)
 	case errors.As(err, &silent):
 		return nil, answer.TryLater(silent.Service + " does not answer, so nothing can be said about the books").(*kerrors.Error).WithCause(err)
 	case err != nil:

@@ -18,16 +18,15 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// repeatable is one call with its Idempotency-Key. Only final answers are kept: a call whose outcome is open may be repeated
-// and finds out more.
+// repeatable is one call with its Idempotency-Key. Only final answers are kept: a call whose outcome is open may be repeated and finds out more.
 type repeatable struct {
 	store *mysql.Store
 	key   mysql.Key
 	hash  []byte
 }
 
-// repeatable reads the caller's Idempotency-Key. path tells calls of different meaning apart. IDEMPOTENCY_KEY (400) when
-// there is none or it is not 1 to 100 printable ASCII characters.
+// repeatable reads the caller's Idempotency-Key. path distinguishes calls of different meaning. It returns IDEMPOTENCY_KEY (400) when there is
+// no key or it is not 1 to 100 printable ASCII characters.
 func (s *Orders) repeatable(ctx context.Context, path string, req proto.Message) (repeatable, error) {
 	key := ""
 	if tr, ok := transport.FromServerContext(ctx); ok {
@@ -45,7 +44,7 @@ func (s *Orders) repeatable(ctx context.Context, path string, req proto.Message)
 	return repeatable{s.store, mysql.Key{MemberID: identity.FromContext(ctx).MemberID, Path: path, Key: key}, hash[:]}, nil
 }
 
-// before gives the final answer that this call got earlier: an order, or its error; neither when there is none.
+// before returns the final answer that this call got earlier: an order, or its error; neither when there is none. It returns
 // IDEMPOTENCY_KEY_REUSED (422) when the key was used for another request.
 func (r repeatable) before(ctx context.Context) (*orderv1.Order, error) {
 	a, ok, err := r.store.Answer(ctx, r.key)
@@ -70,14 +69,14 @@ func (r repeatable) before(ctx context.Context) (*orderv1.Order, error) {
 	return o, nil
 }
 
-// answer is what to keep of a final reply.
+// answer makes the answer to keep of a final reply.
 func (r repeatable) answer(code int, reply proto.Message) (mysql.Answer, error) {
 	b, err := proto.Marshal(reply)
 	return mysql.Answer{Hash: r.hash, Code: code, Reply: b}, err
 }
 
-// keep remembers a final reply whose effect is committed already. Another call with the key may have been faster; both say the
-// same. When it cannot be kept the reply is true all the same: a repetition is answered from the order's row again.
+// keep remembers a final reply whose effect is committed already. Another call with the key may have been faster; both say the same. If the
+// reply cannot be kept it is still true: a repetition is answered from the order's row again.
 func (r repeatable) keep(ctx context.Context, code int, reply proto.Message) {
 	a, err := r.answer(code, reply)
 	if err == nil {

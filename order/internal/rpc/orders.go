@@ -31,14 +31,14 @@ type Orders struct {
 	ttl       time.Duration
 }
 
-// NewOrders prices new orders from store's copy of the catalogue, asks catalogue for what the copy does not have, and lets checkout pay
-// and refund them; an order can be paid for ttl.
+// NewOrders returns the service. It prices new orders from store's copy of the catalogue, asks catalogue for what the copy does not have, and
+// lets checkout pay and refund them. An order can be paid for ttl.
 func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout *checkout.Checkout, ttl time.Duration) *Orders {
 	return &Orders{store: store, catalogue: catalogue, checkout: checkout, ttl: ttl}
 }
 
-// CreateOrder writes an order down. ORDER_INVALID names the line; TRY_LATER when inventory does not answer about a product that order
-// does not know.
+// CreateOrder creates an order. It answers ORDER_INVALID, which names the line, or TRY_LATER when inventory does not answer about a product that
+// order does not know.
 func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
 	call, err := s.repeatable(ctx, "orders", req)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	return reply, nil
 }
 
-// ListOrders gives a page of the caller's orders.
+// ListOrders returns a page of the caller's orders.
 func (s *Orders) ListOrders(ctx context.Context, req *orderv1.ListOrdersRequest) (*orderv1.ListOrdersReply, error) {
 	if err := page.CheckID(req.GetPageToken()); err != nil {
 		return nil, orderv1.ErrorOrderInvalid("%v", err)
@@ -99,7 +99,7 @@ func (s *Orders) ListOrders(ctx context.Context, req *orderv1.ListOrdersRequest)
 	return reply, nil
 }
 
-// GetOrder gives one of the caller's orders.
+// GetOrder returns one of the caller's orders.
 func (s *Orders) GetOrder(ctx context.Context, req *orderv1.GetOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
 	o, err := s.store.Order(ctx, identity.FromContext(ctx).MemberID, req.GetId())
@@ -146,7 +146,7 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 	return reply, nil
 }
 
-// notBegun is the answer when the row reads as before: nothing happened, unless another call is just beginning.
+// notBegun returns the answer when the row reads as before: nothing happened, unless another call is just beginning.
 func (s *Orders) notBegun(ctx context.Context, id, message string) error {
 	state, err := s.store.State(ctx, id)
 	if err != nil {
@@ -158,7 +158,7 @@ func (s *Orders) notBegun(ctx context.Context, id, message string) error {
 	return answer.TryLater(message)
 }
 
-// RefundOrder refunds, and answers from the order's row only; why a refund was refused, from its attempt's.
+// RefundOrder refunds, and answers from the order's row only; the reason of a refusal comes from the row of its attempt.
 func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
 	memberID := identity.FromContext(ctx).MemberID
@@ -189,7 +189,7 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 		WithMetadata(map[string]string{"status": string(o.Status)})
 }
 
-// CancelOrder closes an unpaid order; one that is CANCELED already is answered as it is.
+// CancelOrder closes an unpaid order. For one that is CANCELED already it returns the order as it is.
 func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
 	caller := identity.FromContext(ctx)
@@ -205,7 +205,7 @@ func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderReques
 	return protoOrder(o), nil
 }
 
-// note lets log lines and the trace say which order the call is about.
+// note adds the order's id to log lines and the trace of the call.
 func note(ctx context.Context, orderID string) { telemetry.Note(ctx, slog.String("order", orderID)) }
 
 func protoOrder(o order.Order) *orderv1.Order {

@@ -13,9 +13,9 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// price fills in names and prices: from the copy of the catalogue, which is a moment behind it at most while messages flow, and from
-// inventory what the copy does not have. So orders over what is known are taken while inventory is away. ErrInvalid names the first
-// product that is not there; TRY_LATER when inventory would have to say so.
+// price fills in names and prices: from the copy of the catalogue, which lags by a moment at most while messages flow, and from inventory for
+// what the copy does not have. So orders for known products are taken while inventory is away. It returns ErrInvalid, which names the first
+// product that does not exist, or TRY_LATER when only inventory could say so.
 func (s *Orders) price(ctx context.Context, lines []order.Line) ([]order.Line, error) {
 	skus := make([]string, len(lines))
 	for i, l := range lines {
@@ -38,7 +38,7 @@ func (s *Orders) price(ctx context.Context, lines []order.Line) ([]order.Line, e
 	return lines, nil
 }
 
-// ask adds to products those of skus that are missing there and that inventory has.
+// ask adds to products those of skus that it lacks and that inventory has.
 func (s *Orders) ask(ctx context.Context, skus []string, products map[string]mysql.Product) error {
 	var missing []string
 	for _, sku := range skus {

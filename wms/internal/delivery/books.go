@@ -1,6 +1,6 @@
 package delivery
 
-// Legal tells whether a slip can be in s.
+// Legal reports whether a slip can be in s.
 func (s Status) Legal() bool {
 	for _, t := range transitions {
 		if t.To == s {
@@ -10,7 +10,7 @@ func (s Status) Legal() bool {
 	return false
 }
 
-// Settled tells that the slip's order is paid and not refunded.
+// Settled reports whether the slip's order is paid and not refunded.
 func (s Status) Settled() bool {
 	switch s {
 	case Created, Picked, Shipped, Delivered, Held:

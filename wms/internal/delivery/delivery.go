@@ -13,13 +13,13 @@ import (
 )
 
 var (
-	// ErrClosed: an operator closed the warehouse.
+	// ErrClosed means that an operator closed the warehouse.
 	ErrClosed = errors.New("the warehouse is closed")
-	// ErrNotFound: no such slip, or nobody may see it yet.
+	// ErrNotFound means that there is no such slip, or that it may not be seen yet.
 	ErrNotFound = errors.New("no such delivery")
-	// ErrInvalid: a field is not usable; the text says which and what it has to be.
+	// ErrInvalid means that a field is not usable; the text says which and what it has to be.
 	ErrInvalid = errors.New("invalid")
-	// ErrIllegal: a slip's state does not allow the event. It is always an IllegalError, which says more.
+	// ErrIllegal means that a slip's state does not allow the event. The error is always an IllegalError, which says more.
 	ErrIllegal = errors.New("illegal transition")
 )
 
@@ -33,7 +33,7 @@ func (e *IllegalError) Error() string {
 	return fmt.Sprintf("%s is not possible: the delivery is %s", e.Event, cmp.Or(string(e.Status), "not there"))
 }
 
-// Is makes it ErrIllegal.
+// Is reports whether target is ErrIllegal.
 func (e *IllegalError) Is(target error) bool { return target == ErrIllegal }
 
 // Slip tells the warehouse what to send where, for one order.
@@ -55,7 +55,7 @@ type Line struct {
 // maxAddress is in characters. The address may be empty.
 const maxAddress = 500
 
-// NewSlip gives a slip without id and state yet, its lines merged by sku and sorted, or ErrInvalid.
+// NewSlip returns a slip without id and state yet, its lines merged by sku and sorted, or ErrInvalid.
 func NewSlip(orderID, address string, lines []Line) (Slip, error) {
 	if err := CheckID("order_id", orderID); err != nil {
 		return Slip{}, err
@@ -87,8 +87,8 @@ func NewSlip(orderID, address string, lines []Line) (Slip, error) {
 	return Slip{OrderID: orderID, Address: address, Lines: merged}, nil
 }
 
-// CheckID fails with ErrInvalid, naming the field, unless id is 1 to 64 printable ASCII characters without blanks: what the
-// columns hold and compare byte by byte.
+// CheckID returns ErrInvalid, naming the field, unless id is 1 to 64 printable ASCII characters without blanks: what the columns hold and
+// compare byte by byte.
 func CheckID(field, id string) error {
 	ok := len(id) >= 1 && len(id) <= 64
 	for i := range len(id) {
@@ -104,25 +104,25 @@ func CheckID(field, id string) error {
 type Status string
 
 const (
-	// None: the order has no slip.
+	// None means that the order has no slip.
 	None Status = ""
-	// Unknown: the payment is open. Nobody in the warehouse may see the slip.
+	// Unknown is a slip whose payment is open. The warehouse's staff may not see it.
 	Unknown Status = "UNKNOWN"
-	// Created: paid, to be picked.
+	// Created is a slip that is paid and to be picked.
 	Created Status = "CREATED"
-	// Canceled: the payment was canceled, or the order was refunded.
+	// Canceled is a slip whose payment was canceled, or whose order was refunded.
 	Canceled Status = "CANCELED"
-	// Picked: taken from the shelves. From here on the order cannot be refunded.
+	// Picked is a slip whose goods were taken from the shelves. From here on the order cannot be refunded.
 	Picked Status = "PICKED"
-	// Shipped: handed to the carrier.
+	// Shipped is a slip handed to the carrier.
 	Shipped Status = "SHIPPED"
-	// Delivered: at the shopper's.
+	// Delivered is a slip whose goods the shopper has.
 	Delivered Status = "DELIVERED"
-	// Held: a refund is open; not to be picked.
+	// Held is a slip that an open refund holds; it must not be picked.
 	Held Status = "HELD"
 )
 
-// Event is what happens to a slip: a phase of the payment or of the refund, or work in the warehouse.
+// Event is something that happens to a slip: a phase of the payment or of the refund, or work in the warehouse.
 type Event string
 
 // The events.
@@ -138,10 +138,10 @@ const (
 	CancelHold  Event = "cancel hold"
 )
 
-// Transition is the one way an event goes.
+// Transition is the only way an event goes.
 type Transition struct{ From, To Status }
 
-// transitions is the state table: what is not in it is illegal.
+// transitions is the state table: an event that is not in it is illegal.
 var transitions = map[Event]Transition{
 	Draft:       {None, Unknown},
 	Create:      {Unknown, Created},
@@ -154,10 +154,10 @@ var transitions = map[Event]Transition{
 	CancelHold:  {Held, Created},
 }
 
-// Transition gives the row of the state table, for the guard in SQL.
+// Transition returns the row of the state table, for the guard in SQL.
 func (e Event) Transition() Transition { return transitions[e] }
 
-// On gives the state after e, or ErrIllegal.
+// On returns the state after e, or ErrIllegal.
 func (s Status) On(e Event) (Status, error) {
 	t, ok := transitions[e]
 	if !ok || t.From != s {
@@ -166,7 +166,7 @@ func (s Status) On(e Event) (Status, error) {
 	return t.To, nil
 }
 
-// Message is what other services are told.
+// Message is the type of an event that is published.
 type Message string
 
 // The messages: types of events, as api/event/v1 has them.
@@ -175,10 +175,10 @@ const (
 	MessageDelivered Message = "delivery.delivered"
 )
 
-// messages are the events that other services follow.
+// messages are the events that are published.
 var messages = map[Event]Message{Ship: MessageShipped, Deliver: MessageDelivered}
 
-// Message gives what other services are told about e; ok is false when that is nothing.
+// Message returns what is published about e; ok is false when nothing is.
 func (e Event) Message() (m Message, ok bool) {
 	m, ok = messages[e]
 	return m, ok

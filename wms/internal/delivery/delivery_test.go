@@ -12,7 +12,7 @@ import (
 	"example.com/fourfold/wms/internal/delivery"
 )
 
-// TestEveryStateAndEvent walks every pair: what the diagram shows is allowed, nothing else.
+// TestEveryStateAndEvent tests every pair: what the diagram shows is allowed, nothing else.
 func TestEveryStateAndEvent(t *testing.T) {
 	t.Parallel()
 	legal := map[[2]string]delivery.Status{

@@ -14,26 +14,26 @@ import (
 	"example.com/fourfold/wms/internal/rpc"
 )
 
-// Hold serves the branch. It goes on where slip ended.
+// Hold serves wms' branch of the refund. It starts from the state in which slip ended.
 //
 //	CREATED --Try--> HELD --Confirm--> CANCELED
 //	                   \----Cancel---> CREATED
 //
-// A slip that is HELD cannot be picked, and one that is PICKED cannot be held: whoever is first wins. The slip keeps the
-// refund's gid beside the payment's.
+// A slip that is HELD cannot be picked, and one that is PICKED cannot be held: the first wins. The slip keeps the refund's gid beside the
+// payment's.
 type Hold struct {
 	wmsv1.UnimplementedSlipHoldServer
 	branch *tcc.Participant
 	store  *mysql.Store
 }
 
-// New serves the branch over branch's database.
+// New returns a Hold over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Hold {
 	return &Hold{branch: branch, store: store}
 }
 
-// Try holds the slip. It refuses with DELIVERY_REFUSED when the slip is not CREATED any more: it is picked or further, or another
-// refund has it. A closed warehouse does not matter.
+// Try holds the slip. It refuses with DELIVERY_REFUSED when the slip is not CREATED any more: it is picked or further, or another refund has it.
+// It makes no difference whether the warehouse is closed.
 func (h *Hold) Try(ctx context.Context, req *wmsv1.SlipHoldRequest) (*emptypb.Empty, error) {
 	if err := delivery.CheckID("order_id", req.GetOrderId()); err != nil {
 		return nil, rpc.Error(err)

@@ -45,8 +45,7 @@ func newBranch(t *testing.T) branch {
 	return branch{hold.New(tcc.NewParticipant(t.Name(), db, keys), store), rpc.NewWarehouse(store), db, store, keys}
 }
 
-// pay takes the order's payment through its Try and settles it by event, Create or Cancel; with None it stays open. It gives
-// the slip's id.
+// pay takes the order's payment through its Try and settles it by event, Create or Cancel; with None it stays open. It returns the slip's id.
 func (b branch) pay(t *testing.T, orderID string, event delivery.Event) (id string) {
 	t.Helper()
 	slip, err := delivery.NewSlip(orderID, "", []delivery.Line{{SKU: "apple", Quantity: 1}})
@@ -100,7 +99,7 @@ func TestLaws(t *testing.T) {
 	})
 }
 
-// TestRefusals: from every other state, and without a slip. The answer tells the state. Nothing changes.
+// TestRefusals tests a refund from every other state, and without a slip. The answer names the state. Nothing changes.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
@@ -124,8 +123,8 @@ func TestRefusals(t *testing.T) {
 	assert.False(t, tcc.Refused(err), "bad input is no refusal")
 }
 
-// TestHeldIsNotPicked, and the other way round; a canceled refund gives the slip back, a confirmed one never; and the late calls of
-// one refund do not touch what another holds. All while the warehouse is closed.
+// TestHeldIsNotPicked tests that a held slip is not picked nor a picked one held, that a canceled refund frees the slip and a confirmed one
+// never does, and that late calls of one refund do not touch what another holds. All while the warehouse is closed.
 func TestHeldIsNotPicked(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
@@ -156,7 +155,7 @@ func TestHeldIsNotPicked(t *testing.T) {
 	require.True(t, wmsv1.IsDeliveryRefused(b.call("try", "order-2", "refund-5")))
 }
 
-// TestRefundAgainstPick: in 200 rounds of three refunds' calls against three pickers exactly one side wins, and the slip says
+// TestRefundAgainstPick tests in 200 rounds of three refunds' calls against three pickers that exactly one side wins, and that the slip says
 // which.
 func TestRefundAgainstPick(t *testing.T) {
 	t.Parallel()

@@ -10,16 +10,16 @@ import (
 	"example.com/fourfold/wms/internal/mysql/query"
 )
 
-// Books opens shop_wms to the conservation check. A fact is an order's slip; there is nothing to it but that it is there.
+// Books gives the conservation check access to shop_wms. A fact is an order's slip; all it says is that the slip is there.
 type Books struct {
 	db *sql.DB
 	q  *query.Queries
 }
 
-// NewBooks reads db.
+// NewBooks returns the Books in db.
 func NewBooks(db *sql.DB) *Books { return &Books{db, query.New(db)} }
 
-// Check looks at every slip's status and lines, and for slips that a transaction left open.
+// Check checks every slip's status and lines, and looks for slips that a transaction left open.
 func (b *Books) Check(ctx context.Context, open time.Duration) ([]books.Check, error) {
 	legal := books.Check{Name: "wms: every slip has a legal status"}
 	filled := books.Check{Name: "wms: every slip has lines"}
@@ -65,7 +65,7 @@ func (b *Books) checkStatus(ctx context.Context, legal *books.Check) error {
 	return nil
 }
 
-// checkLines compares by sums first, at one moment: most of the time they are the same, and no row has to be looked at.
+// checkLines compares sums first, at one moment: most of the time they are equal, and no row has to be looked at.
 func (b *Books) checkLines(ctx context.Context, filled *books.Check) error {
 	tx, err := b.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
@@ -84,15 +84,15 @@ func (b *Books) checkLines(ctx context.Context, filled *books.Check) error {
 		filled.Checked = all.Slips
 		return nil
 	}
-	_ = tx.Rollback() // the search takes long, and needs no moment
+	_ = tx.Rollback() // the search takes long, and needs no common moment
 	return b.findEmpty(ctx, filled)
 }
 
 // step is how many slips are read at once.
 const step = 10_000
 
-// findEmpty walks slips and lines side by side: a join would look up each slip's lines on their own. A slip is written
-// together with its lines, so lines that are read after it are there.
+// findEmpty walks slips and lines side by side: a join would look up each slip's lines one by one. A slip is written together with its lines, so
+// lines that are read after it are there.
 func (b *Books) findEmpty(ctx context.Context, filled *books.Check) error {
 	for after := ""; ; {
 		slips, err := b.q.ScanSlips(ctx, query.ScanSlipsParams{After: after, Limit: step})
@@ -125,7 +125,7 @@ func (b *Books) findEmpty(ctx context.Context, filled *books.Check) error {
 	}
 }
 
-// Digest sums up the slips of orders that are paid.
+// Digest returns the digest of the slips of orders that are paid.
 func (b *Books) Digest(ctx context.Context) (*books.Digest, error) {
 	rows, err := b.q.DigestBooks(ctx)
 	if err != nil {
@@ -138,7 +138,7 @@ func (b *Books) Digest(ctx context.Context) (*books.Digest, error) {
 	return &d, nil
 }
 
-// OfBuckets gives all slips of buckets.
+// OfBuckets returns all slips of buckets.
 func (b *Books) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, error) {
 	numbers := make([]int16, len(buckets))
 	for i, n := range buckets {
@@ -152,7 +152,7 @@ func (b *Books) OfBuckets(ctx context.Context, buckets []int) ([]books.Fact, err
 	return facts, err
 }
 
-// OfOrders gives the slips of orders.
+// OfOrders returns the slips of orders.
 func (b *Books) OfOrders(ctx context.Context, ids []string) ([]books.Fact, error) {
 	rows, err := b.q.FactsOfOrders(ctx, ids)
 	facts := make([]books.Fact, len(rows))

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// slips gives a database with a slip in every state.
+// slips returns a database with a slip in every state.
 func slips(t *testing.T) *sql.DB {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -63,19 +63,24 @@ func TestBooks(t *testing.T) {
 	assert.Contains(t, checks[2].Violations, "order held: HELD for 61 s")
 }
 
-// TestBrokenBooks breaks a rule and finds that rule broken.
+// TestBrokenBooks breaks one rule at a time and tests that the check finds that rule broken.
 func TestBrokenBooks(t *testing.T) {
 	t.Parallel()
 	const linesOf = "DELETE FROM delivery_line WHERE slip_id = (SELECT id FROM delivery_slip WHERE order_id = "
 	for _, c := range []struct{ name, statement, broken string }{
 		{"a status nobody knows", "UPDATE delivery_slip SET status = 'LOST' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
-		{"a status in small letters", "UPDATE delivery_slip SET status = 'created' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
-		{"a status with a blank behind", "UPDATE delivery_slip SET status = 'PICKED ' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
+		{"a status in small letters", "UPDATE delivery_slip SET status = 'created' WHERE order_id = 'picked'",
+			"wms: every slip has a legal status"},
+		{"a status with a blank behind", "UPDATE delivery_slip SET status = 'PICKED ' WHERE order_id = 'picked'",
+			"wms: every slip has a legal status"},
 		{"no status", "UPDATE delivery_slip SET status = '' WHERE order_id = 'picked'", "wms: every slip has a legal status"},
 		{"nothing to send", linesOf + "'picked')", "wms: every slip has lines"},
-		{"its lines are another slip's", "UPDATE delivery_line SET slip_id = 'nobody' WHERE slip_id = (SELECT id FROM delivery_slip WHERE order_id = 'picked')", "wms: every slip has lines"},
+		{"its lines are another slip's",
+			"UPDATE delivery_line SET slip_id = 'nobody' WHERE slip_id = (SELECT id FROM delivery_slip WHERE order_id = 'picked')",
+			"wms: every slip has lines"},
 		{"nothing to send in any", "DELETE FROM delivery_line", "wms: every slip has lines"},
-		{"unknown for ever", "UPDATE delivery_slip SET updated_at = '2026-01-01' WHERE order_id = 'unknown'", "wms: nothing stays UNKNOWN or HELD"},
+		{"unknown for ever", "UPDATE delivery_slip SET updated_at = '2026-01-01' WHERE order_id = 'unknown'",
+			"wms: nothing stays UNKNOWN or HELD"},
 		{"held for ever", "UPDATE delivery_slip SET updated_at = '2026-01-01' WHERE order_id = 'held'", "wms: nothing stays UNKNOWN or HELD"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"example.com/fourfold/wms/internal/mysql/query"
 )
 
-// Hold lets the refund gid hold the order's slip: it cannot be picked any more. ErrIllegal when the slip is not CREATED, or
-// not there.
+// Hold lets the refund gid hold the order's slip: it cannot be picked any more. It returns delivery.ErrIllegal when the slip is not CREATED or
+// does not exist.
 func (s *Store) Hold(ctx context.Context, tx *sql.Tx, gid, orderID string) error {
 	q := s.q.WithTx(tx)
 	t := delivery.Hold.Transition()
@@ -28,8 +28,7 @@ func (s *Store) Hold(ctx context.Context, tx *sql.Tx, gid, orderID string) error
 	return &delivery.IllegalError{Status: delivery.Status(status), Event: delivery.Hold}
 }
 
-// SettleHold takes the slip that the refund gid holds through event, ConfirmHold or CancelHold. tcc.ErrNotTried when it holds
-// none.
+// SettleHold takes the slip that the refund gid holds through event, ConfirmHold or CancelHold. It returns tcc.ErrNotTried when gid holds none.
 func (s *Store) SettleHold(ctx context.Context, tx *sql.Tx, gid, orderID string, event delivery.Event) error {
 	t := event.Transition()
 	n, err := s.q.WithTx(tx).MoveHeld(ctx, query.MoveHeldParams{

@@ -1,4 +1,4 @@
-// Package mysql is all SQL of wms: queries.sql, what sqlc makes of it, and the steps of several statements.
+// Package mysql holds all of wms' SQL: queries.sql, what sqlc generates from it, and the steps of several statements.
 package mysql
 
 import (
@@ -21,7 +21,7 @@ type Store struct {
 	outbox *mq.Outbox
 }
 
-// NewStore works on db; what other services are told goes through outbox, which is over the same.
+// NewStore returns a Store of db. It publishes events through outbox, which must be on the same database.
 func NewStore(db *sql.DB, outbox *mq.Outbox) *Store { return &Store{db, query.New(db), outbox} }
 
 // Filter says which slips to list; an empty field allows all.
@@ -32,10 +32,10 @@ type Filter struct {
 	Before string
 }
 
-// newest is behind every id in the order of ids.
+// newest sorts after every id.
 const newest = "~"
 
-// Slips gives up to limit slips with their lines, newest first. UNKNOWN ones are never among them, whatever f asks for.
+// Slips returns up to limit slips with their lines, newest first. UNKNOWN ones are never among them, whatever f asks for.
 func (s *Store) Slips(ctx context.Context, f Filter, limit int32) ([]delivery.Slip, error) {
 	if f.Before == "" {
 		f.Before = newest
@@ -79,8 +79,8 @@ func slip(r query.ListSlipsRow) delivery.Slip {
 	}
 }
 
-// SetOpen opens or closes the warehouse. It waits for every Try that read the switch before: once it has returned, no slip of
-// a Try that saw the warehouse open comes any more.
+// SetOpen opens or closes the warehouse. It waits for every Try that read the switch before: once it has returned, no slip appears of a Try that
+// saw the warehouse open.
 func (s *Store) SetOpen(ctx context.Context, open bool) error {
 	n, err := s.q.SetOpen(ctx, open)
 	if err == nil && n != 1 {
@@ -89,7 +89,7 @@ func (s *Store) SetOpen(ctx context.Context, open bool) error {
 	return err
 }
 
-// Draft writes slip as UNKNOWN under gid. ErrClosed while the warehouse is closed.
+// Draft writes slip as UNKNOWN under gid. It returns delivery.ErrClosed while the warehouse is closed.
 func (s *Store) Draft(ctx context.Context, tx *sql.Tx, gid string, slip delivery.Slip) error {
 	q := s.q.WithTx(tx)
 	open, err := q.GetOpen(ctx)
@@ -117,7 +117,7 @@ func (s *Store) Draft(ctx context.Context, tx *sql.Tx, gid string, slip delivery
 	return nil
 }
 
-// Settle takes the order's slip of gid through event, Create or Cancel. tcc.ErrNotTried when gid drafted none.
+// Settle takes the order's slip of gid through event, Create or Cancel. It returns tcc.ErrNotTried when gid drafted none.
 func (s *Store) Settle(ctx context.Context, tx *sql.Tx, gid, orderID string, event delivery.Event) error {
 	t := event.Transition()
 	n, err := s.q.WithTx(tx).MoveSlip(ctx, query.MoveSlipParams{

@@ -11,9 +11,9 @@ import (
 	"example.com/fourfold/wms/internal/mysql/query"
 )
 
-// Work takes the slip id through event, Pick, Ship or Deliver, and gives it as it is then. What other services are told of it is
-// in the outbox with the same local transaction. The second time nothing changes. ErrNotFound, also for an UNKNOWN slip;
-// ErrIllegal.
+// Work takes the slip id through event, Pick, Ship or Deliver, and returns it as it is then. The same local transaction writes the event for
+// other services to the outbox. The second time nothing changes. It returns delivery.ErrNotFound, also for an UNKNOWN slip, and
+// delivery.ErrIllegal when the slip's state does not allow event.
 func (s *Store) Work(ctx context.Context, id string, event delivery.Event) (delivery.Slip, error) {
 	slips := make([]delivery.Slip, 1)
 	err := s.outbox.InTx(ctx, func(tx *sql.Tx) error {
@@ -54,7 +54,7 @@ func (s *Store) Work(ctx context.Context, id string, event delivery.Event) (deli
 	return slips[0], nil
 }
 
-// tell writes into the outbox what other services are told of event, which brought slip to where it is, with the order's next number.
+// tell writes to the outbox what is published about event, which brought slip to its status, with the order's next number.
 func (s *Store) tell(ctx context.Context, tx *sql.Tx, slip delivery.Slip, event delivery.Event) error {
 	message, ok := event.Message()
 	if !ok {

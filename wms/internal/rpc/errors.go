@@ -8,7 +8,8 @@ import (
 	"example.com/fourfold/wms/internal/delivery"
 )
 
-// Error gives the answer for an error of the domain. This is the one table; what is not in it stays as it is and reads as 500.
+// Error returns the answer for an error of the domain. This is the only table; an error that is not in it is returned unchanged and reads as
+// 500.
 func Error(err error) error {
 	var illegal *delivery.IllegalError
 	switch {

@@ -12,16 +12,16 @@ import (
 	"example.com/fourfold/wms/internal/mysql"
 )
 
-// Warehouse serves the slips to the staff, takes down their work, and has the switch.
+// Warehouse serves the slips to the staff, records their work, and opens and closes the warehouse.
 type Warehouse struct {
 	wmsv1.UnimplementedWarehouseServer
 	store *mysql.Store
 }
 
-// NewWarehouse serves what is in store.
+// NewWarehouse returns the service over store.
 func NewWarehouse(store *mysql.Store) *Warehouse { return &Warehouse{store: store} }
 
-// ListDeliveries gives a page of slips, newest first, never UNKNOWN ones.
+// ListDeliveries returns a page of slips, newest first, never UNKNOWN ones.
 func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliveriesRequest) (*wmsv1.ListDeliveriesReply, error) {
 	if err := page.CheckID(req.GetPageToken()); err != nil {
 		return nil, Error(fmt.Errorf("%w %w", delivery.ErrInvalid, err))
@@ -48,22 +48,22 @@ func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliverie
 	return reply, nil
 }
 
-// PickDelivery notes that the goods are off the shelves.
+// PickDelivery records that the goods are off the shelves.
 func (w *Warehouse) PickDelivery(ctx context.Context, req *wmsv1.PickDeliveryRequest) (*wmsv1.Delivery, error) {
 	return w.work(ctx, req.GetId(), delivery.Pick)
 }
 
-// ShipDelivery notes that the carrier has the parcel.
+// ShipDelivery records that the carrier has the parcel.
 func (w *Warehouse) ShipDelivery(ctx context.Context, req *wmsv1.ShipDeliveryRequest) (*wmsv1.Delivery, error) {
 	return w.work(ctx, req.GetId(), delivery.Ship)
 }
 
-// CompleteDelivery notes that the parcel is at the shopper's.
+// CompleteDelivery records that the shopper has the parcel.
 func (w *Warehouse) CompleteDelivery(ctx context.Context, req *wmsv1.CompleteDeliveryRequest) (*wmsv1.Delivery, error) {
 	return w.work(ctx, req.GetId(), delivery.Deliver)
 }
 
-// work takes a slip through event. DELIVERY_NOT_FOUND, also for what cannot be a slip's id; DELIVERY_STATE.
+// work takes a slip through event. It answers DELIVERY_NOT_FOUND, also for what cannot be a slip's id, or DELIVERY_STATE.
 func (w *Warehouse) work(ctx context.Context, id string, event delivery.Event) (*wmsv1.Delivery, error) {
 	if delivery.CheckID("id", id) != nil {
 		return nil, Error(delivery.ErrNotFound)
@@ -75,7 +75,7 @@ func (w *Warehouse) work(ctx context.Context, id string, event delivery.Event) (
 	return protoDelivery(slip), nil
 }
 
-// SetOpen opens or closes the warehouse. Once it has answered "closed", every Try is refused; those before it have happened.
+// SetOpen opens or closes the warehouse. Once it has answered "closed", every later Try is refused, and every earlier one has ended.
 func (w *Warehouse) SetOpen(ctx context.Context, req *wmsv1.SetOpenRequest) (*wmsv1.WarehouseState, error) {
 	if err := w.store.SetOpen(ctx, req.GetOpen()); err != nil {
 		return nil, err

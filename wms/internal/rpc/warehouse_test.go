@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// stocked is a warehouse with slips of every status, and what the staff may see of them, newest first.
+// stocked returns a warehouse with slips of every status, and the slips that the staff may see, newest first.
 func stocked(t *testing.T) (*rpc.Warehouse, []*wmsv1.Delivery) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -51,7 +51,8 @@ func insert(t *testing.T, db *sql.DB, orderID, status string, at time.Time) stri
 		sql  string
 		args []any
 	}{
-		{"INSERT INTO delivery_slip (id, order_id, gid, status, address, created_at) VALUES (?, ?, '', ?, '1 Main Street, 杭州', ?)", []any{id.String(), orderID, status, at}},
+		{"INSERT INTO delivery_slip (id, order_id, gid, status, address, created_at) VALUES (?, ?, '', ?, '1 Main Street, 杭州', ?)",
+			[]any{id.String(), orderID, status, at}},
 		{"INSERT INTO delivery_line (slip_id, sku, quantity) VALUES (?, 'pear', 1), (?, 'apple', 3)", []any{id.String(), id.String()}},
 	} {
 		_, err := db.ExecContext(t.Context(), stmt.sql, stmt.args...)
@@ -60,7 +61,7 @@ func insert(t *testing.T, db *sql.DB, orderID, status string, at time.Time) stri
 	return id.String()
 }
 
-// all lists every page of what req asks for.
+// all returns every page of what req asks for.
 func all(t *testing.T, w *rpc.Warehouse, req *wmsv1.ListDeliveriesRequest) []*wmsv1.Delivery {
 	t.Helper()
 	var got []*wmsv1.Delivery
@@ -77,7 +78,7 @@ func all(t *testing.T, w *rpc.Warehouse, req *wmsv1.ListDeliveriesRequest) []*wm
 	return nil
 }
 
-// TestListDeliveries walks the slips by pages of every size: newest first, each once, none UNKNOWN.
+// TestListDeliveries reads the slips by pages of every size: newest first, each once, none UNKNOWN.
 func TestListDeliveries(t *testing.T) {
 	t.Parallel()
 	w, want := stocked(t)
@@ -99,7 +100,7 @@ func TestListDeliveries(t *testing.T) {
 	}
 }
 
-// TestListDeliveriesHidesUnknown: not in the whole list, not by status, not by order, not by both.
+// TestListDeliveriesHidesUnknown tests that no list has them: not the whole one, not by status, not by order, not by both.
 func TestListDeliveriesHidesUnknown(t *testing.T) {
 	t.Parallel()
 	w, want := stocked(t)
@@ -108,7 +109,7 @@ func TestListDeliveriesHidesUnknown(t *testing.T) {
 		{OrderId: "order-00"},
 		{OrderId: "order-07", Status: wmsv1.Delivery_UNKNOWN},
 		{Status: wmsv1.Delivery_UNKNOWN, PageToken: want[0].GetId()},
-		// And these are not there at all.
+		// And these do not exist.
 		{OrderId: "order-99"},
 		{OrderId: "order-01", Status: wmsv1.Delivery_PICKED},
 	} {

@@ -42,7 +42,7 @@ const (
 		FROM mq_outbox ORDER BY id`
 )
 
-// TestWork takes a slip all the way, each step twice: the second time the answer is the same and nothing is told twice.
+// TestWork takes a slip all the way, each step twice: the second time the answer is the same and nothing is published again.
 func TestWork(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -75,7 +75,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestEveryStatusAndWork: what the state table does not allow is 409 with the status, UNKNOWN is 404, and nothing changes then.
+// TestEveryStatusAndWork tests that work that the state table does not allow is 409 with the status, that UNKNOWN is 404, and that nothing
+// changes then.
 func TestEveryStatusAndWork(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -116,7 +117,7 @@ func TestEveryStatusAndWork(t *testing.T) {
 	}
 }
 
-// TestRacingWork: many hands do the same at once; it is done once and told once.
+// TestRacingWork tests that the same work, done many times at once, is done once and published once.
 func TestRacingWork(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -139,7 +140,7 @@ func TestRacingWork(t *testing.T) {
 		mysqltest.Dump(t, db, statuses, events))
 }
 
-// TestWhatIsTold: the event says which slip of which order stands where, and no two have the same id.
+// TestWhatIsTold tests that the event says which slip of which order stands where, and that no two have the same id.
 func TestWhatIsTold(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -160,14 +161,15 @@ func TestWhatIsTold(t *testing.T) {
 		require.NoError(t, e.Read(&told))
 		assert.Equal(t, "wms-events", topic)
 		assert.Equal(t, []any{"/wms", "order-1", int64(n + 1)}, []any{e.Source, e.Subject, e.Sequence})
-		assert.Equal(t, []string{id, "order-1", []string{"SHIPPED", "DELIVERED"}[n]}, []string{told.GetDeliveryId(), told.GetOrderId(), told.GetStatus()})
+		assert.Equal(t, []string{id, "order-1", []string{"SHIPPED", "DELIVERED"}[n]},
+			[]string{told.GetDeliveryId(), told.GetOrderId(), told.GetStatus()})
 		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
 		ids[e.ID] = true
 	}
 	assert.Len(t, ids, 2)
 }
 
-// TestToldOrNotDone: when the event cannot be written, the slip stays as it was.
+// TestToldOrNotDone tests that the slip is unchanged when the event cannot be written.
 func TestToldOrNotDone(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())

@@ -14,15 +14,16 @@ import (
 	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
-// TestClosingWaitsForOpenTries holds a Try behind its look at the switch: the warehouse is not closed before that Try is done.
+// TestClosingWaitsForOpenTries holds a Try after it has read the switch: the warehouse is not closed before that Try is done.
 func TestClosingWaitsForOpenTries(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)
-	// Somebody else's uncommitted slip of the same order makes the Try wait when it writes its own.
+	// An uncommitted slip of the same order, in another transaction, makes the Try wait when it writes its own.
 	other, err := b.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer func() { _ = other.Rollback() }()
-	_, err = other.ExecContext(t.Context(), "INSERT INTO delivery_slip (id, order_id, gid, status, address) VALUES ('0', 'order-1', '', 'UNKNOWN', '')")
+	_, err = other.ExecContext(t.Context(),
+		"INSERT INTO delivery_slip (id, order_id, gid, status, address) VALUES ('0', 'order-1', '', 'UNKNOWN', '')")
 	require.NoError(t, err)
 
 	tried, closed := make(chan error, 1), make(chan error, 1)
@@ -38,7 +39,7 @@ func TestClosingWaitsForOpenTries(t *testing.T) {
 	require.True(t, wmsv1.IsDeliveryRefused(b.call(t.Context(), "try", "order-2")))
 }
 
-// TestClosedIsFinal closes the warehouse while many Tries run: what is there when that returns is all that comes.
+// TestClosedIsFinal closes the warehouse while many Tries run: no slip appears after that returns.
 func TestClosedIsFinal(t *testing.T) {
 	t.Parallel()
 	b := newBranch(t)

@@ -14,7 +14,7 @@ import (
 	"example.com/fourfold/wms/internal/rpc"
 )
 
-// Slip serves the branch.
+// Slip serves wms' branch of the payment.
 //
 //	(none) --Try--> UNKNOWN --Confirm--> CREATED
 //	                   \------Cancel---> CANCELED
@@ -26,12 +26,12 @@ type Slip struct {
 	store  *mysql.Store
 }
 
-// New serves the branch over branch's database.
+// New returns a Slip over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Slip {
 	return &Slip{branch: branch, store: store}
 }
 
-// Try drafts the slip. It refuses with DELIVERY_REFUSED while the warehouse is closed, and then there is no slip.
+// Try drafts the slip. It refuses with DELIVERY_REFUSED while the warehouse is closed; there is no slip then.
 func (s *Slip) Try(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
 	slip, err := delivery.NewSlip(req.GetOrderId(), req.GetAddress(), linesOf(req))
 	if err != nil {
@@ -42,14 +42,14 @@ func (s *Slip) Try(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptyp
 	})
 }
 
-// Confirm hands the slip to the warehouse, also when that was closed since.
+// Confirm hands the slip to the warehouse, also when the warehouse was closed in the meantime.
 func (s *Slip) Confirm(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
 	return s.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return s.store.Settle(ctx, tx, gid, req.GetOrderId(), delivery.Create)
 	})
 }
 
-// Cancel voids the slip, also when the warehouse was closed since.
+// Cancel voids the slip, also when the warehouse was closed in the meantime.
 func (s *Slip) Cancel(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
 	return s.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
 		return s.store.Settle(ctx, tx, gid, req.GetOrderId(), delivery.Cancel)

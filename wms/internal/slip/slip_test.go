@@ -38,7 +38,7 @@ func newBranch(t *testing.T) branch {
 	return branch{slip.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
 }
 
-// request is an order of two products, one of them on two lines.
+// request returns an order of two products, one of them on two lines.
 func request(orderID string) *wmsv1.DeliverySlipRequest {
 	return &wmsv1.DeliverySlipRequest{OrderId: orderID, Address: "1 Main Street, 杭州", Lines: []*wmsv1.DeliverySlipRequest_Line{
 		{Sku: "pear", Quantity: 2}, {Sku: "apple", Quantity: 3}, {Sku: "pear", Quantity: 1},
@@ -50,7 +50,7 @@ func (b branch) call(ctx context.Context, op, orderID string) error {
 	return tcclaws.Handlers(b, request).Deliver(ctx, b.keys, op, "gid-"+orderID, orderID)
 }
 
-// slips are all slips, and all lines, also those without a slip.
+// slips returns all slips and all lines, also those without a slip.
 func (b branch) slips(t testing.TB) string {
 	return mysqltest.Dump(t, b.db,
 		"SELECT order_id, status, address FROM delivery_slip ORDER BY order_id",
@@ -83,7 +83,7 @@ func snapshot(status string) string {
 	return "order-1 " + status + " 1 Main Street, 杭州\n--\norder-1 apple 3\norder-1 pear 3\n--\n"
 }
 
-// TestClosedBehindTry: Confirm and Cancel never refuse.
+// TestClosedBehindTry tests that Confirm and Cancel never refuse, even after the warehouse was closed.
 func TestClosedBehindTry(t *testing.T) {
 	t.Parallel()
 	for op, want := range map[string]string{"confirm": snapshot("CREATED"), "cancel": snapshot("CANCELED")} {

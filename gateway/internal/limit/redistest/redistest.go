@@ -12,13 +12,13 @@ import (
 	"example.com/fourfold/chassis/port"
 )
 
-// Server is a Redis server on 127.0.0.1 that keeps nothing.
+// Server is a Redis server on 127.0.0.1 without persistence.
 type Server struct {
 	Addr string
 	stop func()
 }
 
-// Start runs a server until the test ends. It fails the test when none is installed.
+// Start runs a server until the test ends. It fails the test when no Redis server is installed.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	claim, err := port.Take()
@@ -31,7 +31,7 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-// Stop kills the server. A second time it does nothing.
+// Stop kills the server. The second time it does nothing.
 func (s *Server) Stop() { s.stop() }
 
 // Restart runs the server, empty, on its port.
@@ -46,7 +46,7 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	// The server dies with this process. The kernel sends that signal when the thread that started it ends, so it is kept.
+	// The server dies with this process. The kernel sends that signal when the thread that started the server ends, so the thread is kept.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	ended := make(chan struct{})
