@@ -68,7 +68,7 @@ arguments-resend = -service='$(SERVICE)' -topic='$(TOPIC)' -since='$(SINCE)' -un
 .PHONY: million
 million:
 	$(local) install
-	go test -timeout 60m -run xxx -bench Million -benchtime 3x ./order/internal/conserve
+	go test -timeout 60m -run xxx -bench Million -benchtime 3x ./order/internal/reconcile
 
 ## make check       before a commit: format, vet, lint, imports, docs, licences, and the tests that need no server; a minute or two
 ## make verify      format, vet, lint, generated code fresh, module files tidy, imports, docs, licences

@@ -4,8 +4,8 @@ import (
 	_ "embed"
 	"time"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -17,7 +17,7 @@ type config struct {
 	BranchKeys string `yaml:"branch_keys"`
 	// RegistrationPoints are the points of a new member, 0 for none.
 	RegistrationPoints int64           `yaml:"registration_points"`
-	MySQL              mysql.Config    `yaml:"mysql"`
+	MySQL              database.Config `yaml:"mysql"`
 	MQ                 rocketmq.Config `yaml:"mq"`
 	Keep               struct {
 		// Barrier is at least tcc.MinKeepBarrier, or 0 for ever.

@@ -7,15 +7,15 @@ package main
 import (
 	"context"
 
-	booksv1 "example.com/fourfold/api/books/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
-	"example.com/fourfold/chassis/books"
+	ledgerv1 "example.com/fourfold/api/ledger/v1"
+	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/credit/internal/deduction"
 	"example.com/fourfold/credit/internal/grant"
-	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/internal/registration"
 	"example.com/fourfold/credit/internal/rpc"
 	"example.com/fourfold/credit/migrations"
@@ -42,7 +42,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	accounts := store.NewStore(db)
+	accounts := mysql.NewStore(db)
 	members, err := registration.New(accounts, cfg.RegistrationPoints)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func serve(ctx context.Context, cfg config) error {
 	creditv1.RegisterCreditsServer(svc.GRPC, rpc.NewCredits(accounts))
 	creditv1.RegisterCreditGrantServer(svc.GRPC, grant.New(branches.Participant("credit"), accounts))
 	creditv1.RegisterCreditDeductionServer(svc.GRPC, deduction.New(branches.Participant("credit-refund"), accounts))
-	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(branches.Keys, store.NewBooks(db)))
+	ledgerv1.RegisterLedgerServer(svc.GRPC, ledger.NewServer(branches.Keys, mysql.NewLedger(db)))
 	msgs.Consume(registration.Subscription(), members.Handle)
 	return svc.Run(ctx)
 }

@@ -13,11 +13,12 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
 	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 func TestSeedCountsOnce(t *testing.T) {
 	t.Parallel()
-	cfg := mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg := database.Config{DSN: mysqltest.DSN(t)}
 	for i, want := range []string{
 		"seed:demo: 1190 points added to member demo\n",
 		"seed:demo was booked before (1190 points, member demo): nothing changed\n",
@@ -42,7 +43,7 @@ func TestSeedCountsOnce(t *testing.T) {
 	require.NoError(t, seed(t.Context(), cfg, []string{"-member", "other", "-points", "5", "-source", "seed:demo"}, &out))
 	assert.Equal(t, "seed:demo was booked before (1190 points, member demo): nothing changed\n", out.String())
 
-	db, err := mysql.Open(cfg)
+	db, err := database.Open(cfg)
 	require.NoError(t, err)
 	defer func() { _ = db.Close() }()
 	assert.Equal(t, "demo 1190 0 0 0\n--\nseed:demo demo  1190 ADDED\n--\n", mysqltest.Dump(t, db,
@@ -61,7 +62,7 @@ func TestSeedRejectsBadInput(t *testing.T) {
 		{"-points", "many"},
 	} {
 		var out bytes.Buffer
-		require.ErrorContains(t, seed(t.Context(), mysql.Config{}, args, &out), "usage: credit seed", "%v", args)
+		require.ErrorContains(t, seed(t.Context(), database.Config{}, args, &out), "usage: credit seed", "%v", args)
 		assert.Empty(t, out.String())
 	}
 }
@@ -70,7 +71,7 @@ func TestSeedRejectsBadInput(t *testing.T) {
 func TestServes(t *testing.T) {
 	t.Parallel()
 	dir, signer := servicetest.Keys(t)
-	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysql.Config{DSN: mysqltest.DSN(t)}}
+	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: database.Config{DSN: mysqltest.DSN(t)}}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.GRPC.Timeout = 10 * time.Second
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
@@ -87,15 +88,15 @@ func TestServes(t *testing.T) {
 	}
 	_, err := credits.GetMyCredit(ctx, &creditv1.GetMyCreditRequest{})
 	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
-	_, err = credits.SetFrozen(as(identity.Shopper), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(true)})
+	_, err = credits.SetFrozen(as(accessv1.Shopper), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(true)})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
-	_, err = credits.ListMyEntries(as(identity.Shopper), &creditv1.ListMyEntriesRequest{PageToken: "x"})
+	_, err = credits.ListMyEntries(as(accessv1.Shopper), &creditv1.ListMyEntriesRequest{PageToken: "x"})
 	assert.Equal(t, codes.InvalidArgument, status.Code(err))
 	assert.ErrorContains(t, err, "page_token")
-	_, err = credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1"})
+	_, err = credits.SetFrozen(as(accessv1.Operator), &creditv1.SetFrozenRequest{Id: "m-1"})
 	assert.Equal(t, codes.InvalidArgument, status.Code(err), "who says nothing must not thaw it")
 	assert.ErrorContains(t, err, "frozen: ")
-	account, err := credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(true)})
+	account, err := credits.SetFrozen(as(accessv1.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(true)})
 	require.NoError(t, err)
 	assert.True(t, account.GetFrozen())
 
@@ -116,10 +117,10 @@ func TestServes(t *testing.T) {
 	err = try()
 	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
 	assert.True(t, creditv1.IsCreditRefused(err), "%v", err)
-	_, err = credits.SetFrozen(as(identity.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(false)})
+	_, err = credits.SetFrozen(as(accessv1.Operator), &creditv1.SetFrozenRequest{Id: "m-1", Frozen: new(false)})
 	require.NoError(t, err)
 	require.NoError(t, try())
-	account, err = credits.GetMyCredit(as(identity.Shopper), &creditv1.GetMyCreditRequest{})
+	account, err = credits.GetMyCredit(as(accessv1.Shopper), &creditv1.GetMyCreditRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, []int64{0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit()})
 
@@ -130,19 +131,19 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	_, err = refund.Try(phase("gid-2", "try"), refundRequest)
 	require.NoError(t, err)
-	account, err = credits.GetMyCredit(as(identity.Shopper), &creditv1.GetMyCreditRequest{})
+	account, err = credits.GetMyCredit(as(accessv1.Shopper), &creditv1.GetMyCreditRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, []int64{0, 0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit(), account.GetPrepareDeductCredit()})
 	_, err = refund.Confirm(phase("gid-2", "confirm"), refundRequest)
 	require.NoError(t, err)
 
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	_, err = db.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
 		VALUES ('credit-registration', '/member', 'dead', 'member-events', 'member.registered', 'm-2', 0, 'DEAD', '{}', 'for a reason')`)
 	require.NoError(t, err)
-	letters, err := mqv1.NewMessagesClient(conn).ListDeadLetters(as(identity.Operator), &mqv1.ListDeadLettersRequest{})
+	letters, err := mqv1.NewMessagesClient(conn).ListDeadLetters(as(accessv1.Operator), &mqv1.ListDeadLettersRequest{})
 	require.NoError(t, err)
 	assert.Len(t, letters.GetDeadLetters(), 1)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -169,14 +170,14 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	cfg.MQ.NameServers = "127.0.0.1:1"
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	require.NoError(t, database.Migrate(t.Context(), db, migrations.FS))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,

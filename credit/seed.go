@@ -8,11 +8,11 @@ import (
 	"io"
 	"os"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/credit/internal/account"
-	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/migrations"
 )
 
@@ -25,7 +25,7 @@ var seedCommand = service.Command[config]{Name: "seed", Run: func(ctx context.Co
 
 // seed adds points to a member from the command line, once for each source, and writes one line about it to out. The second time nothing
 // changes, whatever the member and the points are then.
-func seed(ctx context.Context, cfg mysql.Config, args []string, out io.Writer) error {
+func seed(ctx context.Context, cfg database.Config, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("seed", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	member := flags.String("member", "", "whose points")
@@ -41,15 +41,15 @@ func seed(ctx context.Context, cfg mysql.Config, args []string, out io.Writer) e
 	if err != nil {
 		return fmt.Errorf("%s: %w", usage, err)
 	}
-	db, err := mysql.Open(cfg)
+	db, err := database.Open(cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS, messaging.Tables()...); err != nil {
+	if err := database.Migrate(ctx, db, migrations.FS, messaging.Tables()...); err != nil {
 		return err
 	}
-	booked, added, err := store.NewStore(db).Grant(ctx, e)
+	booked, added, err := mysql.NewStore(db).Grant(ctx, e)
 	if err != nil {
 		return err
 	}

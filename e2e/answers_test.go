@@ -108,7 +108,7 @@ func TestEachPartDown(t *testing.T) {
 				assert.NotRegexp(t, leaks, a.raw, r.OperationID)
 				needs := slices.ContainsFunc(needed, func(begins string) bool { return strings.HasPrefix(r.OperationID+"$", begins) })
 				// The part's Try is repeated for most of the call's time, so there may be too little left.
-				tries := slices.Contains([]string{"inventory", "credit", "wms"}, name) &&
+				tries := slices.Contains(participants, name) &&
 					slices.Contains([]string{"Orders_PayOrder", "Orders_RefundOrder"}, r.OperationID)
 				assert.True(t, needs == (a.code >= 500) || tries, "%s needs it: %v: %s", r.OperationID, needs, a.raw)
 				if a.code >= 500 {

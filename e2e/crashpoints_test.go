@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,52 +72,53 @@ func TestInitiatorCrashes(t *testing.T) {
 // TestParticipantCrashes kills each participant in its Try, which is repeated until it is back, in its Confirm and in its Cancel. Participants
 // that come last in the protocol are first here: no transaction that still recovers passes the point at which the next one must die.
 func TestParticipantCrashes(t *testing.T) {
-	crashes(t, "pay", []crash{
-		{process: "inventory", point: "inventory/try", ends: paidOnce},
-		{process: "credit", point: "credit/try", ends: paidOnce},
-		{process: "wms", point: "wms/try", ends: paidOnce},
-		{process: "order", point: "order/confirm", ends: paidOnce},
-		{process: "inventory", point: "inventory/confirm", ends: paidOnce},
-		{process: "credit", point: "credit/confirm", ends: paidOnce},
-		{process: "wms", point: "wms/confirm", ends: paidOnce},
-		{process: "order", point: "order/cancel", refused: true, ends: outOfStock},
-		{process: "inventory", point: "inventory/cancel", refused: true, ends: outOfStock},
-		{process: "credit", point: "credit/cancel", refused: true, ends: outOfStock},
-		{process: "wms", point: "wms/cancel", refused: true, ends: outOfStock},
-	})
+	crashes(t, "pay", slices.Concat(
+		each(participants, "", "/try", crash{ends: paidOnce}),
+		each([]string{"order"}, "", "/confirm", crash{ends: paidOnce}),
+		each(participants, "", "/confirm", crash{ends: paidOnce}),
+		each([]string{"order"}, "", "/cancel", crash{refused: true, ends: outOfStock}),
+		each(participants, "", "/cancel", crash{refused: true, ends: outOfStock}),
+	))
+}
+
+// each is the same death of each of processes, at the point <process><branch><phase>.
+func each(processes []string, branch, phase string, c crash) (all []crash) {
+	for _, name := range processes {
+		c.process, c.point = name, name+branch+phase
+		all = append(all, c)
+	}
+	return all
 }
 
 // TestRefundCrashes does both to a refund. One that is undone leaves the order PAID and may be requested again.
 func TestRefundCrashes(t *testing.T) {
-	crashes(t, "refund", []crash{
-		{process: "inventory", point: "inventory-refund/try", ends: refunded},
-		{process: "credit", point: "credit-refund/try", ends: refunded},
-		{process: "wms", point: "wms-refund/try", ends: refunded},
-		{process: "order", point: "order-refund/confirm", ends: refunded},
-		{process: "inventory", point: "inventory-refund/confirm", ends: refunded},
-		{process: "credit", point: "credit-refund/confirm", ends: refunded},
-		{process: "wms", point: "wms-refund/confirm", ends: refunded},
-		{process: "order", point: "order-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
-		{process: "inventory", point: "inventory-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
-		{process: "credit", point: "credit-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
-		{process: "wms", point: "wms-refund/cancel", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+	crashes(t, "refund", slices.Concat(
+		each(participants, "-refund", "/try", crash{ends: refunded}),
+		each([]string{"order"}, "-refund", "/confirm", crash{ends: refunded}),
+		each(participants, "-refund", "/confirm", crash{ends: refunded}),
+		each([]string{"order"}, "-refund", "/cancel", crash{refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"}),
+		each(participants, "-refund", "/cancel", crash{refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"}),
+		refundSteps,
+	))
+}
 
-		{process: "order", point: "refund/attempt-recorded", ends: refundNotYet, again: refundedLater},
-		{process: "order", point: "refund/prepared", ends: refundNotYet, again: refundedLater},
-		{process: "order", point: "refund/registered", ends: refundNotYet, again: refundedLater},
-		{process: "order", point: "refund/order-tried", ends: undone, again: refundedAgain},
-		{process: "inventory", point: "inventory-refund/try", between: `REFUNDING | 2 DEDUCTED | 10 DEDUCTING | HELD | DONE,OPEN`,
-			ends: undone, again: refundedAgain},
-		{process: "credit", point: "credit-refund/try", between: `REFUNDING | 2 RETURNING | 10 ADDED | HELD | DONE,OPEN`,
-			ends: undone, again: refundedAgain},
-		{process: "wms", point: "wms-refund/try", between: `REFUNDING | 2 RETURNING | 10 DEDUCTING | CREATED | DONE,OPEN`,
-			ends: undone, again: refundedAgain},
-		{process: "order", point: "refund/all-tried", ends: undone, again: refundedAgain},
-		{process: "order", point: "refund/submitted", ends: refunded},
-		{process: "order", point: "refund/refused", refused: true, ends: pickedUndone},
-		{process: "order", point: "refund/reason-recorded", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
-		{process: "order", point: "refund/aborted", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
-	})
+// refundSteps kill order at every step of a refund, also between the Tries of the others.
+var refundSteps = []crash{
+	{process: "order", point: "refund/attempt-recorded", ends: refundNotYet, again: refundedLater},
+	{process: "order", point: "refund/prepared", ends: refundNotYet, again: refundedLater},
+	{process: "order", point: "refund/registered", ends: refundNotYet, again: refundedLater},
+	{process: "order", point: "refund/order-tried", ends: undone, again: refundedAgain},
+	{process: "inventory", point: "inventory-refund/try", between: `REFUNDING | 2 DEDUCTED | 10 DEDUCTING | HELD | DONE,OPEN`,
+		ends: undone, again: refundedAgain},
+	{process: "credit", point: "credit-refund/try", between: `REFUNDING | 2 RETURNING | 10 ADDED | HELD | DONE,OPEN`,
+		ends: undone, again: refundedAgain},
+	{process: "wms", point: "wms-refund/try", between: `REFUNDING | 2 RETURNING | 10 DEDUCTING | CREATED | DONE,OPEN`,
+		ends: undone, again: refundedAgain},
+	{process: "order", point: "refund/all-tried", ends: undone, again: refundedAgain},
+	{process: "order", point: "refund/submitted", ends: refunded},
+	{process: "order", point: "refund/refused", refused: true, ends: pickedUndone},
+	{process: "order", point: "refund/reason-recorded", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
+	{process: "order", point: "refund/aborted", refused: true, ends: pickedUndone, reason: "DELIVERY_REFUSED"},
 }
 
 // crashes makes one crash after another and then waits for all of them together. call is pay or refund.

@@ -169,8 +169,8 @@ func TestOrderIsTriedFirst(t *testing.T) {
 	require.NotEmpty(t, gid)
 	looks := 0
 	for one(t, db(t, "shop_order"), "SELECT status FROM orders WHERE id = ?", id) == "CREATED" && len(paid) == 0 {
-		for _, name := range []string{"shop_inventory", "shop_credit", "shop_wms"} {
-			tried := one(t, db(t, name), "SELECT COUNT(*) FROM barrier WHERE gid = ? AND op = 'try'", gid)
+		for _, name := range participants {
+			tried := one(t, db(t, "shop_"+name), "SELECT COUNT(*) FROM barrier WHERE gid = ? AND op = 'try'", gid)
 			// Read again: order's Try may have been committed between the two queries.
 			if one(t, db(t, "shop_order"), "SELECT status FROM orders WHERE id = ?", id) == "CREATED" {
 				require.Equal(t, "0", tried, "%s was tried before order", name)

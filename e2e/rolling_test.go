@@ -10,9 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ours are the services, the gateway and the coordinator: all processes but the databases and the broker.
-var ours = []string{"order", "inventory", "credit", "wms", "member", "notify", "dtm", "gateway"}
-
 // TestStopCutsNoRequest: with one process of each, each in turn is told to stop in the middle of a stream of payments, and started again. Every
 // call that was accepted gets a proper answer, be it that a part of the shop is away: no connection breaks. The books add up.
 func TestStopCutsNoRequest(t *testing.T) {

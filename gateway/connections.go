@@ -11,8 +11,8 @@ import (
 
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/fanin"
 	"example.com/fourfold/gateway/internal/live"
-	"example.com/fourfold/gateway/internal/messages"
 	"example.com/fourfold/gateway/internal/transcode"
 	"example.com/fourfold/gateway/internal/upstream"
 )
@@ -50,11 +50,11 @@ func (c connections) close() {
 	}
 }
 
-// attach makes svc ready when all services are that are not Aside, and lets it close the connections.
+// attach makes svc ready when all services are that are not Optional, and lets it close the connections.
 func (c connections) attach(svc *service.Service) {
 	svc.OnClose(c.close)
 	for _, s := range upstream.Services() {
-		if !s.Aside {
+		if !s.Optional {
 			svc.Ready(s.Name, upstream.Ready(c[s.Name]))
 		}
 	}
@@ -64,13 +64,13 @@ func (c connections) attach(svc *service.Service) {
 func (c connections) upstreams(patience time.Duration, log *slog.Logger) []transcode.Upstream {
 	var (
 		all   []transcode.Upstream
-		asked []messages.Service
+		asked []fanin.Service
 	)
 	for _, s := range upstream.Services() {
 		all = append(all, transcode.Upstream{File: s.File, Conn: c[s.Name]})
-		asked = append(asked, messages.Service{Name: s.Name, Conn: c[s.Name]})
+		asked = append(asked, fanin.Service{Name: s.Name, Conn: c[s.Name]})
 	}
-	return append(all, transcode.Upstream{File: upstream.Messages(), Conn: messages.New(asked, patience, log)})
+	return append(all, transcode.Upstream{File: upstream.Messages(), Conn: fanin.New(asked, patience, log)})
 }
 
 // streams returns the streams of order events. The broker's events, which svc follows, wake them, and they read their orders from the order
@@ -83,5 +83,5 @@ func (c config) streams(svc *service.Service, conns connections) (*live.Streams,
 	svc.OnClose(broker.Close)
 	hub := live.NewHub(c.Live.PerMember, c.Live.Total)
 	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, broker) })
-	return live.New(c.Live, hub, conns["order"], svc.Told(), prometheus.DefaultRegisterer)
+	return live.New(c.Live, hub, conns["order"], svc.Stopped(), prometheus.DefaultRegisterer)
 }

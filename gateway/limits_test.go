@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/chassis/identity"
+	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/gateway/internal/limit"
 )
 
@@ -40,18 +40,18 @@ func (s *stage) drain(t *testing.T, n, burst int, method, path, token, body stri
 func TestLimitsOfMembersAndStrangers(t *testing.T) {
 	t.Parallel()
 	s := open(t, limited)
-	last := s.drain(t, 30, 10, "GET", "/v1/orders/o1", s.token(t, "m1", identity.Shopper), "")
+	last := s.drain(t, 30, 10, "GET", "/v1/orders/o1", s.token(t, "m1", accessv1.Shopper), "")
 	assert.Equal(t, "TOO_MANY_REQUESTS", last.Reason)
 	seconds, err := strconv.Atoi(last.header.Get("Retry-After"))
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, seconds, 1)
 
-	another := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m2", identity.Shopper), "")
+	another := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m2", accessv1.Shopper), "")
 	assert.Equal(t, 200, another.code, "another member at the same address has a limit of their own")
 
 	credentials := `{"login":"a@example.com","password":"wrong"}`
 	s.drain(t, 13, 3, "POST", "/v1/sessions", "", credentials)
-	s.drain(t, 13, 0, "POST", "/v1/sessions", s.token(t, "m3", identity.Shopper), credentials) // even for callers who are signed in
+	s.drain(t, 13, 0, "POST", "/v1/sessions", s.token(t, "m3", accessv1.Shopper), credentials) // even for callers who are signed in
 	assert.Equal(t, 200, s.call(t, "GET", "/v1/products/x", "", "").code, "looking at products is not counted with sign-in")
 }
 

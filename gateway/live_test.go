@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
@@ -118,7 +119,7 @@ func TestLive(t *testing.T) {
 	var pages []*page
 	for _, s := range []*stage{first, second} {
 		for range 2 {
-			p := watch(t, s.url, s.token(t, "m1", identity.Shopper))
+			p := watch(t, s.url, s.token(t, "m1", accessv1.Shopper))
 			assert.Equal(t, "CREATED", p.next(t))
 			pages = append(pages, p)
 		}
@@ -172,8 +173,8 @@ func TestLiveWithoutBroker(t *testing.T) {
 	order.set(1, orderv1.Order_CREATED)
 	s.shop.get, events.shop.get = order.get, order.get
 	publish := follow(t, server, s, events)
-	p := watch(t, s.url, s.token(t, "m1", identity.Shopper))
-	without := watch(t, events.url, events.token(t, "m1", identity.Shopper))
+	p := watch(t, s.url, s.token(t, "m1", accessv1.Shopper))
+	without := watch(t, events.url, events.token(t, "m1", accessv1.Shopper))
 	require.Equal(t, "CREATED", p.next(t))
 	require.Equal(t, "CREATED", without.next(t))
 	server.Kill()
@@ -197,7 +198,7 @@ func TestLiveTurnedAway(t *testing.T) {
 	var order row
 	order.set(1, orderv1.Order_CREATED)
 	s.shop.get = order.get
-	mine := s.token(t, "m1", identity.Shopper)
+	mine := s.token(t, "m1", accessv1.Shopper)
 	const path = "/v1/orders/o1/events"
 	for _, c := range []struct {
 		path, token string
@@ -206,7 +207,7 @@ func TestLiveTurnedAway(t *testing.T) {
 	}{
 		{path, "", 401, "TOKEN_MISSING"},
 		{path, "garbage", 401, "TOKEN_INVALID"},
-		{path, s.token(t, "m2", identity.Shopper), 404, "ORDER_NOT_FOUND"},
+		{path, s.token(t, "m2", accessv1.Shopper), 404, "ORDER_NOT_FOUND"},
 		{"/v1/orders/o2/events", mine, 404, "ORDER_NOT_FOUND"},
 		{path + "?x=1", mine, 400, "FIELD_INVALID"},
 	} {
@@ -226,7 +227,7 @@ func TestLiveTurnedAway(t *testing.T) {
 	last := s.drain(t, 20, 0, "GET", "/v1/orders/o1", mine, "")
 	assert.Equal(t, "TOO_MANY_REQUESTS", last.Reason, "opening counts as a call")
 	s.shop.stop()
-	assert.Equal(t, 503, s.call(t, "GET", path, s.token(t, "m3", identity.Shopper), "").code)
+	assert.Equal(t, 503, s.call(t, "GET", path, s.token(t, "m3", accessv1.Shopper), "").code)
 }
 
 // TestLiveOutlivesTimeouts tests that a stream does not count as a call that takes too long.
@@ -236,7 +237,7 @@ func TestLiveOutlivesTimeouts(t *testing.T) {
 	var order row
 	order.set(1, orderv1.Order_CREATED)
 	s.shop.get = order.get
-	p := watch(t, s.url, s.token(t, "m1", identity.Shopper))
+	p := watch(t, s.url, s.token(t, "m1", accessv1.Shopper))
 	require.Equal(t, "CREATED", p.next(t))
 	assert.Equal(t, "no-store", p.resp.Header.Get("Cache-Control"))
 	select {
@@ -257,7 +258,7 @@ func TestStopUnderStreams(t *testing.T) {
 	order.set(1, orderv1.Order_CREATED)
 	g.shop.get = order.get
 	s := &stage{url: "http://" + g.front, signer: g.signer}
-	token := s.token(t, "m1", identity.Shopper)
+	token := s.token(t, "m1", accessv1.Shopper)
 	require.Eventually(t, func() bool {
 		resp, err := http.Get(s.url + "/healthz")
 		if err == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -80,7 +81,7 @@ func TestProcess(t *testing.T) {
 	code, body = get(front, "/v1/products/sku-demo")
 	assert.Equal(t, 200, code, body)
 	s := &stage{url: "http://" + front, signer: g.signer}
-	assert.Equal(t, 201, s.call(t, "POST", "/v1/orders", s.token(t, "m1", identity.Shopper), anOrder).code)
+	assert.Equal(t, 201, s.call(t, "POST", "/v1/orders", s.token(t, "m1", accessv1.Shopper), anOrder).code)
 
 	for _, addr := range []string{front, adminAddr} {
 		_, body = get(addr, "/metrics")

@@ -50,7 +50,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		return nil, err
 	}
 	errs := answer.NewWriter(p.log)
-	nothing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	notFound := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		errs.Error(w, r, kerrors.NotFound("ROUTE_NOT_FOUND", "there is nothing at "+r.URL.Path+": see /docs"))
 	})
 	var srv *khttp.Server
@@ -58,10 +58,10 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		khttp.Address(cfg.HTTP.Addr),
 		khttp.Timeout(cfg.HTTP.Timeout),
 		khttp.StrictSlash(false),
-		khttp.Filter(traced, answer.Mark, leave(p.stopping), onlyClean(nothing), arrived),
+		khttp.Filter(traced, answer.Mark, closeWhenStopping(p.stopping), cleanPath(notFound), arrived),
 		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
 		khttp.ErrorEncoder(errs.Error),
-		khttp.NotFoundHandler(nothing),
+		khttp.NotFoundHandler(notFound),
 		khttp.MethodNotAllowedHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			allowed := strings.Join(transcode.Methods(srv, r.URL.Path), ", ")
 			w.Header().Set("Allow", allowed)
@@ -100,13 +100,13 @@ func traced(next http.Handler) http.Handler {
 // arrived keeps the context without cfg.HTTP.Timeout for calls that last.
 func arrived(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(service.Arrived(r.Context())))
+		next.ServeHTTP(w, r.WithContext(service.WithCallContext(r.Context())))
 	})
 }
 
-// leave closes each client's connection after its next answer when the process will end soon. A client that keeps connections could otherwise
+// closeWhenStopping closes each client's connection after its next answer when the process will end soon. A client that keeps connections could otherwise
 // send a call just when they are closed.
-func leave(stopping func() bool) func(http.Handler) http.Handler {
+func closeWhenStopping(stopping func() bool) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if stopping() {
@@ -117,9 +117,9 @@ func leave(stopping func() bool) func(http.Handler) http.Handler {
 	}
 }
 
-// onlyClean answers 404 to a path with an empty segment, "." or ".." (a missing id makes one). The router would redirect it, and clients would
+// cleanPath answers 404 to a path with an empty segment, "." or ".." (a missing id makes one). The router would redirect it, and clients would
 // GET something else.
-func onlyClean(nothing http.Handler) func(http.Handler) http.Handler {
+func cleanPath(notFound http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			clean := path.Clean(r.URL.Path)
@@ -127,7 +127,7 @@ func onlyClean(nothing http.Handler) func(http.Handler) http.Handler {
 				clean += "/"
 			}
 			if r.URL.Path != clean {
-				nothing.ServeHTTP(w, r)
+				notFound.ServeHTTP(w, r)
 				return
 			}
 			next.ServeHTTP(w, r)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/gateway/internal/live"
@@ -28,7 +29,7 @@ const anOrder = `{"lines":[{"sku":"sku-demo","quantity":2}]}`
 func TestThroughTheDoor(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	a := s.call(t, "POST", "/v1/orders", s.token(t, "m1", identity.Shopper), anOrder)
+	a := s.call(t, "POST", "/v1/orders", s.token(t, "m1", accessv1.Shopper), anOrder)
 	assert.Equal(t, 201, a.code)
 	assert.Equal(t, "application/json", a.header.Get("Content-Type"))
 	assert.Equal(t, "no-store", a.header.Get("Cache-Control"))
@@ -44,8 +45,8 @@ func TestThroughTheDoor(t *testing.T) {
 func TestTurnedAwayEarly(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	shopper, operator := s.token(t, "m1", identity.Shopper), s.token(t, "m2", identity.Operator)
-	expired, err := s.signer.Sign(identity.Caller{MemberID: "m1", Role: identity.Shopper}, time.Now().Add(-2*time.Hour), time.Hour)
+	shopper, operator := s.token(t, "m1", accessv1.Shopper), s.token(t, "m2", accessv1.Operator)
+	expired, err := s.signer.Sign(identity.Caller{MemberID: "m1", Role: accessv1.Shopper}, time.Now().Add(-2*time.Hour), time.Hour)
 	require.NoError(t, err)
 	for _, c := range []struct {
 		method, path, token string
@@ -75,9 +76,9 @@ func TestTurnedAwayEarly(t *testing.T) {
 func TestMessagesOfAllServices(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	operator := s.token(t, "m2", identity.Operator)
+	operator := s.token(t, "m2", accessv1.Operator)
 	assert.Equal(t, "TOKEN_MISSING", s.call(t, "GET", "/v1/ops/dead-letters", "", "").Reason)
-	assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", "/v1/ops/dead-letters/redrive", s.token(t, "m1", identity.Shopper), "").Reason)
+	assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", "/v1/ops/dead-letters/redrive", s.token(t, "m1", accessv1.Shopper), "").Reason)
 	assert.Zero(t, s.shop.calls.Load())
 	a := s.call(t, "GET", "/v1/ops/dead-letters?page_size=6", operator, "")
 	assert.Equal(t, 200, a.code, a.body)
@@ -97,7 +98,7 @@ func TestMessagesOfAllServices(t *testing.T) {
 	assert.Equal(t, "SERVICE_NOT_FOUND", a.Reason)
 	for path, body := range map[string]string{"/v1/ops/replay": `{"topic":"t","group":"g","from":"yesterday"}`,
 		"/v1/ops/resend": `{"service":"order","since":17}`} {
-		assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", path, s.token(t, "m1", identity.Shopper), body).Reason)
+		assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", path, s.token(t, "m1", accessv1.Shopper), body).Reason)
 		a = s.call(t, "POST", path, operator, body)
 		assert.Equal(t, 400, a.code)
 		assert.Contains(t, a.body, `must be a Timestamp as protobuf writes it in JSON: \"2026-01-31T08:00:00Z\"`)
@@ -115,7 +116,7 @@ func TestMessagesOfAllServices(t *testing.T) {
 func TestErrorForm(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	token := s.token(t, "m1", identity.Shopper)
+	token := s.token(t, "m1", accessv1.Shopper)
 	for _, c := range []struct {
 		method, path, body string
 		code               int
@@ -164,7 +165,7 @@ func TestInternalErrorsAreHidden(t *testing.T) {
 			t.Parallel()
 			s := open(t)
 			s.shop.get = func(context.Context, *orderv1.GetOrderRequest) (*orderv1.Order, error) { return nil, fail() }
-			a := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", identity.Shopper), "", "X-Request-Id", "req-17")
+			a := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", accessv1.Shopper), "", "X-Request-Id", "req-17")
 			assert.GreaterOrEqual(t, a.code, 500)
 			assert.NotContains(t, a.body, "1146")
 			assert.NotContains(t, a.body, "10.1.2.3")
@@ -224,7 +225,7 @@ func TestServiceDownAndBack(t *testing.T) {
 	assert.Equal(t, "1", a.header.Get("Retry-After"))
 	assert.NotContains(t, a.body, s.shop.addr)
 
-	a = s.call(t, "POST", "/v1/orders", s.token(t, "m1", identity.Shopper), anOrder)
+	a = s.call(t, "POST", "/v1/orders", s.token(t, "m1", accessv1.Shopper), anOrder)
 	assert.Equal(t, 503, a.code)
 	assert.Contains(t, a.Message, "may have happened or not")
 
@@ -244,7 +245,7 @@ func TestServiceLate(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	a := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", identity.Shopper), "")
+	a := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", accessv1.Shopper), "")
 	assert.Equal(t, 503, a.code)
 	assert.Equal(t, "UPSTREAM_TIMEOUT", a.Reason)
 	assert.NotEmpty(t, a.header.Get("Retry-After"))
@@ -256,7 +257,7 @@ func TestRetryAfterOfAService(t *testing.T) {
 	s.shop.get = func(context.Context, *orderv1.GetOrderRequest) (*orderv1.Order, error) {
 		return nil, orderv1.ErrorTryLater("the coordinator is away").WithMetadata(map[string]string{"retry_after": "7"})
 	}
-	a := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", identity.Shopper), "")
+	a := s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", accessv1.Shopper), "")
 	assert.Equal(t, 503, a.code)
 	assert.Equal(t, "TRY_LATER", a.Reason)
 	assert.Equal(t, "the coordinator is away", a.Message)

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
-	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/gateway/internal/limit/redistest"
 )
 
@@ -47,7 +47,7 @@ func TestStop(t *testing.T) {
 
 	s := &stage{url: "http://" + g.front, signer: g.signer}
 	answered := make(chan said, 1)
-	go func() { answered <- s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", identity.Shopper), "") }()
+	go func() { answered <- s.call(t, "GET", "/v1/orders/o1", s.token(t, "m1", accessv1.Shopper), "") }()
 	<-begun
 	require.NoError(t, g.cmd.Process.Signal(syscall.SIGTERM))
 	told := time.Now()

@@ -5,14 +5,14 @@ package main
 import (
 	"context"
 
-	booksv1 "example.com/fourfold/api/books/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
-	"example.com/fourfold/chassis/books"
+	ledgerv1 "example.com/fourfold/api/ledger/v1"
+	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/internal/freeze"
-	store "example.com/fourfold/inventory/internal/mysql"
+	"example.com/fourfold/inventory/internal/mysql"
 	"example.com/fourfold/inventory/internal/restock"
 	"example.com/fourfold/inventory/internal/rpc"
 	"example.com/fourfold/inventory/migrations"
@@ -39,10 +39,10 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	stock := store.NewStore(db, msgs.Outbox)
+	stock := mysql.NewStore(db, msgs.Outbox)
 	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock))
 	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(branches.Participant("inventory"), stock))
 	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(branches.Participant("inventory-refund"), stock))
-	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(branches.Keys, store.NewBooks(db)))
+	ledgerv1.RegisterLedgerServer(svc.GRPC, ledger.NewServer(branches.Keys, mysql.NewLedger(db)))
 	return svc.Run(ctx)
 }

@@ -13,13 +13,14 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
@@ -34,7 +35,7 @@ func TestServes(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	server, began := rocketmqtest.Shared(t), time.Now()
@@ -50,7 +51,7 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	_, err = catalogue.GetStock(ctx, &inventoryv1.GetStockRequest{Sku: "apple"})
 	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
-	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: identity.Shopper}, time.Now(), time.Minute)
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: accessv1.Shopper}, time.Now(), time.Minute)
 	require.NoError(t, err)
 	shopper := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	_, err = catalogue.CreateProduct(shopper, &inventoryv1.CreateProductRequest{Sku: "pear", Name: "pear", PriceCents: 1})
@@ -63,7 +64,7 @@ func TestServes(t *testing.T) {
 	assert.Equal(t, 400, kerrors.Code(err), "%v", err)
 	assert.ErrorContains(t, err, "page_size")
 
-	token, err = signer.Sign(identity.Caller{MemberID: "m-2", Role: identity.Operator}, time.Now(), time.Minute)
+	token, err = signer.Sign(identity.Caller{MemberID: "m-2", Role: accessv1.Operator}, time.Now(), time.Minute)
 	require.NoError(t, err)
 	operator := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	_, err = catalogue.CreateProduct(operator, &inventoryv1.CreateProductRequest{Sku: "pear", Name: "pear", PriceCents: 1})
@@ -88,7 +89,7 @@ func TestServes(t *testing.T) {
 		assert.Equal(c, []string{"pear 1 product.changed", "pear 2 product.changed"}, told)
 	}, 20*time.Second, 50*time.Millisecond)
 
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	_, err = db.ExecContext(ctx, "INSERT INTO stock (sku, sellable, received) VALUES ('apple', 100, 100)")
@@ -130,13 +131,13 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.MQ.NameServers = "127.0.0.1:0", "127.0.0.1:0", "error", "127.0.0.1:1"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
+	require.NoError(t, database.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,

@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	memberv1 "example.com/fourfold/api/member/v1"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/member/internal/member"
-	store "example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
 )
 
@@ -98,11 +98,11 @@ func TestSeed(t *testing.T) {
 	require.NoError(t, err, stderr)
 	assert.Equal(t, first, second)
 
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	defer func() { _ = db.Close() }()
 	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox"), "who is seeded did not sign up")
-	m, hash, err := store.NewStore(db).ByLogin(t.Context(), member.Login{Email: "operator@example.com"})
+	m, hash, err := mysql.NewStore(db).ByLogin(t.Context(), member.Login{Email: "operator@example.com"})
 	require.NoError(t, err)
 	assert.Equal(t, first, m.ID+"\n")
 	assert.Equal(t, member.Operator, m.Role)

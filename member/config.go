@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	accessv1 "example.com/fourfold/api/access/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -18,7 +19,7 @@ type config struct {
 	service.Config
 	SigningKey string          `yaml:"signing_key"`
 	TokenTTL   time.Duration   `yaml:"token_ttl"`
-	MySQL      mysql.Config    `yaml:"mysql"`
+	MySQL      database.Config `yaml:"mysql"`
 	MQ         rocketmq.Config `yaml:"mq"`
 	Keep       struct {
 		// Messages is at least mq.MinKeep, or 0 for ever.
@@ -44,7 +45,7 @@ func loadSigner(cfg config) (*identity.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := signer.Sign(identity.Caller{MemberID: "start", Role: identity.Shopper}, time.Now(), cfg.TokenTTL)
+	token, err := signer.Sign(identity.Caller{MemberID: "start", Role: accessv1.Shopper}, time.Now(), cfg.TokenTTL)
 	if err != nil {
 		return nil, err
 	}

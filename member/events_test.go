@@ -11,9 +11,9 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
@@ -33,7 +33,7 @@ func TestSignUpIsPublished(t *testing.T) {
 	cfg.MQ.NameServers = server.NameServer
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	members := dial(t, cfg.GRPC.Addr)
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	states := func() string {

@@ -8,7 +8,7 @@ import (
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
-	store "example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
 	"example.com/fourfold/member/internal/rpc"
 	"example.com/fourfold/member/migrations"
@@ -42,7 +42,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(store.NewStore(db), msgs.Outbox, passwords, signer, cfg.TokenTTL))
+	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(mysql.NewStore(db), msgs.Outbox, passwords, signer, cfg.TokenTTL))
 	svc.Go(msgs.Outbox.Answer(eventv1.TopicMembers))
 	return svc.Run(ctx)
 }

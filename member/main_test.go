@@ -22,7 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	memberv1 "example.com/fourfold/api/member/v1"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -165,8 +165,8 @@ func TestStartFailsWithARemedy(t *testing.T) {
 		change func(*config)
 		want   string
 	}{
-		"no signing key":       {func(cfg *config) { cfg.SigningKey += ".absent" }, "`make up`"},
-		"no public keys":       {func(cfg *config) { cfg.IdentityKeys = t.TempDir() }, "`make up`"},
+		"no signing key":       {func(cfg *config) { cfg.SigningKey += ".absent" }, "`openssl genpkey"},
+		"no public keys":       {func(cfg *config) { cfg.IdentityKeys = t.TempDir() }, "`openssl pkey"},
 		"keys do not fit":      {func(cfg *config) { _, cfg.IdentityKeys = keys(t) }, "put it there under the same name"},
 		"tokens end now":       {func(cfg *config) { cfg.TokenTTL = 0 }, "token_ttl"},
 		"messages go too soon": {func(cfg *config) { cfg.Keep.Messages = time.Hour }, "longer than the broker keeps"},

@@ -11,11 +11,11 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/member/internal/member"
-	store "example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
 	"example.com/fourfold/member/migrations"
 )
@@ -49,12 +49,12 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 		return err
 	}
 
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS, messaging.Tables()...); err != nil {
+	if err := database.Migrate(ctx, db, migrations.FS, messaging.Tables()...); err != nil {
 		return err
 	}
 	got, err := ensure(ctx, db, wanted, secret)
@@ -70,7 +70,7 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 
 // ensure returns the member who has m's email, which is m when there was none. Nothing is published: a seeded member did not sign up.
 func ensure(ctx context.Context, db *sql.DB, m member.Member, secret string) (member.Member, error) {
-	members, login := store.NewStore(db), member.Login{Email: m.Email}
+	members, login := mysql.NewStore(db), member.Login{Email: m.Email}
 	found, _, err := members.ByLogin(ctx, login)
 	if !errors.Is(err, member.ErrNotFound) {
 		return found, err
@@ -83,7 +83,7 @@ func ensure(ctx context.Context, db *sql.DB, m member.Member, secret string) (me
 	if err != nil {
 		return member.Member{}, err
 	}
-	err = mysql.InTx(ctx, db, func(tx *sql.Tx) error { return members.Create(ctx, tx, m, hash) })
+	err = database.InTx(ctx, db, func(tx *sql.Tx) error { return members.Create(ctx, tx, m, hash) })
 	if !errors.Is(err, member.ErrExists) {
 		return m, err
 	}

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
-	store "example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/sender"
 	"example.com/fourfold/notify/internal/sms"
 	"example.com/fourfold/notify/internal/smtp"
@@ -23,7 +23,7 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	MySQL mysql.Config    `yaml:"mysql"`
+	MySQL database.Config `yaml:"mysql"`
 	MQ    rocketmq.Config `yaml:"mq"`
 	Email struct {
 		// Provider is demo or smtp.
@@ -54,7 +54,7 @@ type settings struct {
 }
 
 // settings checks the configuration. Its error names all that is wrong. demo is the provider for demonstrations.
-func (c config) settings(demo store.Inbox) (s settings, err error) {
+func (c config) settings(demo mysql.Mailbox) (s settings, err error) {
 	var operators, email, sms error
 	s.operators, operators = c.operators()
 	s.email, email = c.emailProvider(demo)
@@ -75,8 +75,8 @@ func (c config) checkTimes() error {
 }
 
 // retention returns what is deleted when it is old.
-func (c config) retention() []mysql.Retention {
-	return []mysql.Retention{
+func (c config) retention() []database.Retention {
+	return []database.Retention{
 		{Table: "notification", Column: "closed_at", Keep: c.Keep.Notifications},
 		{Table: "inbox", Column: "received_at", Keep: c.Keep.Notifications},
 	}
@@ -98,7 +98,7 @@ func (c config) operators() ([]string, error) {
 }
 
 // emailProvider returns the provider that the configuration names.
-func (c config) emailProvider(demo store.Inbox) (sender.Provider, error) {
+func (c config) emailProvider(demo mysql.Mailbox) (sender.Provider, error) {
 	switch c.Email.Provider {
 	case "demo":
 		return demo, nil
@@ -109,7 +109,7 @@ func (c config) emailProvider(demo store.Inbox) (sender.Provider, error) {
 }
 
 // smsProvider returns the provider that the configuration names.
-func (c config) smsProvider(demo store.Inbox) (sender.Provider, error) {
+func (c config) smsProvider(demo mysql.Mailbox) (sender.Provider, error) {
 	switch c.SMS.Provider {
 	case "demo":
 		return demo, nil

@@ -5,11 +5,11 @@ import (
 	"context"
 
 	notifyv1 "example.com/fourfold/api/notify/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/notify/internal/events"
-	store "example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/notification"
 	"example.com/fourfold/notify/internal/rpc"
 	"example.com/fourfold/notify/internal/sender"
@@ -29,8 +29,8 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	notifications := store.NewStore(db)
-	s, err := cfg.settings(notifications.DemoInbox())
+	notifications := mysql.NewStore(db)
+	s, err := cfg.settings(notifications.DemoMailbox())
 	if err != nil {
 		return err
 	}
@@ -45,6 +45,6 @@ func serve(ctx context.Context, cfg config) error {
 	svc.Go(sender.New(notifications, notification.Email, s.email, cfg.Sender).Run)
 	svc.Go(sender.New(notifications, notification.SMS, s.sms, cfg.Sender).Run)
 	svc.Go(sender.Watch(notifications, msgs.Alerts))
-	svc.Go(mysql.Retain(db, cfg.retention()...))
+	svc.Go(database.Retain(db, cfg.retention()...))
 	return svc.Run(ctx)
 }

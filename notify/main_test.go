@@ -24,15 +24,16 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	mqv1 "example.com/fourfold/api/mq/v1"
 	notifyv1 "example.com/fourfold/api/notify/v1"
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -82,7 +83,7 @@ func TestServes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	notifications, _ := serving(t, cfg)
-	for role, code := range map[identity.Role]int{"": 401, identity.Shopper: 403, identity.Operator: 200} {
+	for role, code := range map[identity.Role]int{"": 401, accessv1.Shopper: 403, accessv1.Operator: 200} {
 		call := ctx
 		if role != "" {
 			call = as(t, ctx, signer, role)
@@ -92,7 +93,7 @@ func TestServes(t *testing.T) {
 		_, err = notifications.ListInbox(call, &notifyv1.ListInboxRequest{})
 		assert.Equal(t, code, kerrors.Code(err), "%q: %v", role, err)
 	}
-	_, err := notifications.ListInbox(as(t, ctx, signer, identity.Operator), &notifyv1.ListInboxRequest{PageSize: 101})
+	_, err := notifications.ListInbox(as(t, ctx, signer, accessv1.Operator), &notifyv1.ListInboxRequest{PageSize: 101})
 	assert.Equal(t, 400, kerrors.Code(err), "%v", err)
 	reply, err := http.Get("http://" + cfg.Admin.Addr + "/readyz")
 	require.NoError(t, err)
@@ -131,7 +132,7 @@ func TestFromEventToInbox(t *testing.T) {
 	publish(alertv1.Topic, "/order", alertv1.TypeRaised, "order/k", 0, &alertv1.Raised{Service: "order", Key: "k"})
 	publish(eventv1.TopicMembers, "/member", eventv1.TypeMemberRegistered, "ann", 0,
 		&eventv1.MemberRegistered{MemberId: "ann", Phone: "+8613800138000", Email: "ann@example.com", Name: "Ann"})
-	operator := as(t, ctx, signer, identity.Operator)
+	operator := as(t, ctx, signer, accessv1.Operator)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		reply, err := notifications.ListInbox(operator, &notifyv1.ListInboxRequest{})
 		assert.NoError(c, err)
@@ -233,10 +234,10 @@ func fault(t *testing.T, cfg config, point, text string) {
 // migrated opens the database of cfg.
 func migrated(t *testing.T, cfg config) *sql.DB {
 	t.Helper()
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables(), alert.Tables()))
+	require.NoError(t, database.Migrate(t.Context(), db, migrations.FS, mq.Tables(), alert.Tables()))
 	return db
 }
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/participant"
@@ -19,7 +19,7 @@ var defaults []byte
 type config struct {
 	service.Config
 	BranchKeys string          `yaml:"branch_keys"`
-	MySQL      mysql.Config    `yaml:"mysql"`
+	MySQL      database.Config `yaml:"mysql"`
 	MQ         rocketmq.Config `yaml:"mq"`
 	// OwnAddr is where the coordinator reaches this service, all its instances; grpc.addr when empty.
 	OwnAddr string `yaml:"own_addr"`
@@ -48,8 +48,8 @@ type config struct {
 const minKeepAnswers = 24 * time.Hour
 
 // answers returns the retention of the answers of repeatable calls.
-func (c config) answers() mysql.Retention {
-	return mysql.Retention{Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers}
+func (c config) answers() database.Retention {
+	return database.Retention{Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers}
 }
 
 // peers checks the configuration and prepares the connections to the other participants.

@@ -6,14 +6,13 @@ import (
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/catalogue"
 	"example.com/fourfold/order/internal/delivery"
-	"example.com/fourfold/order/internal/expiry"
-	store "example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/participant"
 	"example.com/fourfold/order/internal/rpc"
 	"example.com/fourfold/order/migrations"
@@ -44,7 +43,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	orders := store.NewStore(db, msgs.Outbox)
+	orders := mysql.NewStore(db, msgs.Outbox)
 	initiator, err := cfg.initiator(svc, branches, orders, peers, msgs.Alerts)
 	if err != nil {
 		return err
@@ -55,7 +54,6 @@ func serve(ctx context.Context, cfg config) error {
 	msgs.Consume(delivery.Subscription(), delivery.New(orders).Handle)
 	msgs.Consume(catalogue.Subscription(), catalogue.New(orders).Handle)
 	svc.Go(orders.RunTimers)
-	svc.Go(expiry.New(orders, cfg.Sweep.Every).Run)
-	svc.Go(mysql.Retain(db, cfg.answers()))
+	svc.Go(database.Retain(db, cfg.answers()))
 	return svc.Run(ctx)
 }

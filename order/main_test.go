@@ -12,11 +12,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/messaging"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -58,13 +59,13 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, messaging.Tables()...))
+	require.NoError(t, database.Migrate(t.Context(), db, migrations.FS, messaging.Tables()...))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
@@ -90,14 +91,14 @@ func TestTurnsAway(t *testing.T) {
 	dir, signer := servicetest.Keys(t)
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	conn := servicetest.Dial(t, cfg.GRPC.Addr)
-	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: identity.Shopper}, time.Now(), time.Minute)
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: accessv1.Shopper}, time.Now(), time.Minute)
 	require.NoError(t, err)
 	shopper := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	line := func(quantity int32) *orderv1.CreateOrderRequest {

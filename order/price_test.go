@@ -13,13 +13,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -53,14 +54,14 @@ func TestOrdersWithoutInventory(t *testing.T) {
 	dir, signer := servicetest.Keys(t)
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers, cfg.Peers["inventory"] = server.NameServer, servicetest.FreeAddr(t)
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	conn := servicetest.Dial(t, cfg.GRPC.Addr)
-	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: identity.Shopper}, time.Now(), time.Minute)
+	token, err := signer.Sign(identity.Caller{MemberID: "m-1", Role: accessv1.Shopper}, time.Now(), time.Minute)
 	require.NoError(t, err)
 	calls := 0
 	create := func(skus ...string) (*orderv1.Order, error) {

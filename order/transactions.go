@@ -5,19 +5,19 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/alert"
-	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
-	"example.com/fourfold/order/internal/conserve"
-	store "example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/participant"
 	"example.com/fourfold/order/internal/payment"
+	"example.com/fourfold/order/internal/reconcile"
 	"example.com/fourfold/order/internal/rpc"
 )
 
 // initiator returns the initiator of payments and refunds over peers, lets svc serve order's own branches, and sweeps what stays open.
-func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *store.Store, peers participant.Peers,
+func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *mysql.Store, peers participant.Peers,
 	alerts *alert.Alerts) (*checkout.Checkout, error) {
 	coordinator, err := tcc.Dial(c.Coordinator.GRPC, c.Coordinator.Admin, branches.Keys)
 	if err != nil {
@@ -33,12 +33,12 @@ func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *
 }
 
 // reconcile lets svc compare order's books with those of peers, on request and regularly.
-func (c config) reconcile(svc *service.Service, branches *tcc.Branches, orders *store.Store, peers participant.Peers, alerts *alert.Alerts) {
-	var theirs []conserve.Peer
+func (c config) reconcile(svc *service.Service, branches *tcc.Branches, orders *mysql.Store, peers participant.Peers, alerts *alert.Alerts) {
+	var theirs []reconcile.Peer
 	for _, p := range peers {
-		theirs = append(theirs, conserve.Peer{Participant: p.Participant, Ledger: books.NewClient(branches.Keys, p.Conn)})
+		theirs = append(theirs, reconcile.Peer{Participant: p.Participant, Ledger: ledger.NewClient(branches.Keys, p.Conn)})
 	}
-	comparator := conserve.New(orders, theirs...)
+	comparator := reconcile.New(orders, theirs...)
 	orderv1.RegisterConservationServer(svc.GRPC, rpc.NewConservation(comparator))
-	svc.Go(conserve.NewWatch(comparator, orders, alerts, c.Conservation.Every, c.Conservation.Open).Run)
+	svc.Go(reconcile.NewWatch(comparator, orders, alerts, c.Conservation.Every, c.Conservation.Open).Run)
 }

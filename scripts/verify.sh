@@ -78,6 +78,7 @@ check "vet" vet
 check "lint" lint
 check "lint of the protos" protos
 check "direction of imports" scripts/imports.sh
+check "the chassis knows no shop" scripts/chassis.sh
 check "mutants fit the code" scripts/mutants-fit.sh
 check "pages name what is there" scripts/docs.sh
 check "licences of others' work" scripts/licences.sh

@@ -4,8 +4,8 @@ import (
 	_ "embed"
 	"time"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -15,7 +15,7 @@ var defaults []byte
 type config struct {
 	service.Config
 	BranchKeys string          `yaml:"branch_keys"`
-	MySQL      mysql.Config    `yaml:"mysql"`
+	MySQL      database.Config `yaml:"mysql"`
 	MQ         rocketmq.Config `yaml:"mq"`
 	Keep       struct {
 		// Barrier is at least tcc.MinKeepBarrier, or 0 for ever.

@@ -4,14 +4,14 @@ package main
 import (
 	"context"
 
-	booksv1 "example.com/fourfold/api/books/v1"
+	ledgerv1 "example.com/fourfold/api/ledger/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
-	"example.com/fourfold/chassis/books"
+	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/wms/internal/hold"
-	store "example.com/fourfold/wms/internal/mysql"
+	"example.com/fourfold/wms/internal/mysql"
 	"example.com/fourfold/wms/internal/rpc"
 	"example.com/fourfold/wms/internal/slip"
 	"example.com/fourfold/wms/migrations"
@@ -38,10 +38,10 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	slips := store.NewStore(db, msgs.Outbox)
+	slips := mysql.NewStore(db, msgs.Outbox)
 	wmsv1.RegisterWarehouseServer(svc.GRPC, rpc.NewWarehouse(slips))
 	wmsv1.RegisterDeliverySlipServer(svc.GRPC, slip.New(branches.Participant("wms"), slips))
 	wmsv1.RegisterSlipHoldServer(svc.GRPC, hold.New(branches.Participant("wms-refund"), slips))
-	booksv1.RegisterBooksServer(svc.GRPC, books.NewServer(branches.Keys, store.NewBooks(db)))
+	ledgerv1.RegisterLedgerServer(svc.GRPC, ledger.NewServer(branches.Keys, mysql.NewLedger(db)))
 	return svc.Run(ctx)
 }

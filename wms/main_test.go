@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io/fs"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
@@ -16,13 +13,14 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
@@ -38,7 +36,7 @@ func TestServes(t *testing.T) {
 	dir, signer := servicetest.Keys(t)
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
 	require.NoError(t, err)
@@ -58,15 +56,15 @@ func TestServes(t *testing.T) {
 	}
 	_, err = warehouse.ListDeliveries(ctx, &wmsv1.ListDeliveriesRequest{})
 	assert.Equal(t, 401, kerrors.Code(err), "%v", err)
-	_, err = warehouse.ListDeliveries(as(identity.Shopper), &wmsv1.ListDeliveriesRequest{})
+	_, err = warehouse.ListDeliveries(as(accessv1.Shopper), &wmsv1.ListDeliveriesRequest{})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
-	_, err = warehouse.ListDeliveries(as(identity.Operator), &wmsv1.ListDeliveriesRequest{PageToken: "x"})
+	_, err = warehouse.ListDeliveries(as(accessv1.Operator), &wmsv1.ListDeliveriesRequest{PageToken: "x"})
 	assert.Equal(t, codes.InvalidArgument, status.Code(err))
 	assert.ErrorContains(t, err, "page_token")
-	_, err = warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{})
+	_, err = warehouse.SetOpen(as(accessv1.Operator), &wmsv1.SetOpenRequest{})
 	assert.Equal(t, codes.InvalidArgument, status.Code(err), "who says nothing must not close it")
 	assert.ErrorContains(t, err, "open: ")
-	state, err := warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: new(false)})
+	state, err := warehouse.SetOpen(as(accessv1.Operator), &wmsv1.SetOpenRequest{Open: new(false)})
 	require.NoError(t, err)
 	assert.False(t, state.GetOpen())
 
@@ -82,21 +80,21 @@ func TestServes(t *testing.T) {
 	_, err = branch.Try(phase("try"), request)
 	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
 	assert.True(t, wmsv1.IsDeliveryRefused(err), "%v", err)
-	_, err = warehouse.SetOpen(as(identity.Operator), &wmsv1.SetOpenRequest{Open: new(true)})
+	_, err = warehouse.SetOpen(as(accessv1.Operator), &wmsv1.SetOpenRequest{Open: new(true)})
 	require.NoError(t, err)
 	_, err = branch.Try(phase("try"), request)
 	require.NoError(t, err)
-	list, err := warehouse.ListDeliveries(as(identity.Operator), &wmsv1.ListDeliveriesRequest{OrderId: "order-1"})
+	list, err := warehouse.ListDeliveries(as(accessv1.Operator), &wmsv1.ListDeliveriesRequest{OrderId: "order-1"})
 	require.NoError(t, err)
 	assert.Empty(t, list.GetDeliveries(), "an open payment's slip is nobody's business")
 	_, err = branch.Confirm(phase("confirm"), request)
 	require.NoError(t, err)
-	list, err = warehouse.ListDeliveries(as(identity.Operator), &wmsv1.ListDeliveriesRequest{OrderId: "order-1"})
+	list, err = warehouse.ListDeliveries(as(accessv1.Operator), &wmsv1.ListDeliveriesRequest{OrderId: "order-1"})
 	require.NoError(t, err)
 	require.Len(t, list.GetDeliveries(), 1)
 	assert.Equal(t, wmsv1.Delivery_CREATED, list.GetDeliveries()[0].GetStatus())
 
-	id, operator := list.GetDeliveries()[0].GetId(), as(identity.Operator)
+	id, operator := list.GetDeliveries()[0].GetId(), as(accessv1.Operator)
 	_, err = refund.Try(phaseOf("gid-2", "try"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
 	require.NoError(t, err)
 	_, err = warehouse.PickDelivery(operator, &wmsv1.PickDeliveryRequest{Id: id})
@@ -104,7 +102,7 @@ func TestServes(t *testing.T) {
 	assert.True(t, wmsv1.IsDeliveryState(err), "%v", err)
 	_, err = refund.Cancel(phaseOf("gid-2", "cancel"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
 	require.NoError(t, err)
-	_, err = warehouse.PickDelivery(as(identity.Shopper), &wmsv1.PickDeliveryRequest{Id: id})
+	_, err = warehouse.PickDelivery(as(accessv1.Shopper), &wmsv1.PickDeliveryRequest{Id: id})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
 	_, err = warehouse.PickDelivery(operator, &wmsv1.PickDeliveryRequest{Id: id})
 	require.NoError(t, err)
@@ -150,13 +148,13 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysql.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.MQ.NameServers = "127.0.0.1:0", "127.0.0.1:0", "error", "127.0.0.1:1"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
-	db, err := mysql.Open(cfg.MySQL)
+	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
+	require.NoError(t, database.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
@@ -176,58 +174,4 @@ func TestOldRowsAreDeleted(t *testing.T) {
 
 	cfg.Keep.Barrier = time.Hour
 	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
-}
-
-// TestUpgrade tests that order receives, in order, the events of an older version's outbox that it has not had, and those before them and before
-// later ones; also where retention deleted the row.
-func TestUpgrade(t *testing.T) {
-	t.Parallel()
-	db, err := mysql.Open(mysql.Config{DSN: mysqltest.DSN(t)})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	older := fstest.MapFS{}
-	files, err := fs.Glob(migrations.FS, "000[1-5]_*.sql")
-	require.NoError(t, err)
-	require.Len(t, files, 5)
-	for _, name := range files {
-		text, err := fs.ReadFile(migrations.FS, name)
-		require.NoError(t, err)
-		older[name] = &fstest.MapFile{Data: text}
-	}
-	require.NoError(t, mysql.Migrate(t.Context(), db, older))
-	for _, stmt := range []string{
-		`INSERT INTO delivery_slip (id, order_id, gid, status, address, event_seq) VALUES
-		('s-1', 'o-picked', '', 'PICKED', '', 0), ('s-2', 'o-shipped', '', 'SHIPPED', '', 1), ('s-3', 'o-deleted', '', 'SHIPPED', '', 1),
-		('s-4', 'o-half', '', 'DELIVERED', '', 2), ('s-5', 'o-done', '', 'DELIVERED', '', 2), ('s-6', 'o-\"x\\', '', 'SHIPPED', '', 1)`,
-		`INSERT INTO outbox (event_id, event_type, order_id, seq, delivered_at) VALUES ('a', 'delivery.shipped', 'o-shipped', 1, NULL),
-		('b', 'delivery.shipped', 'o-half', 1, NOW(3)), ('c', 'delivery.delivered', 'o-half', 2, NULL),
-		('d', 'delivery.shipped', 'o-done', 1, NOW(3)), ('e', 'delivery.delivered', 'o-done', 2, NOW(3))`,
-	} {
-		_, err := db.ExecContext(t.Context(), stmt)
-		require.NoError(t, err)
-	}
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
-	rows, err := db.QueryContext(t.Context(), "SELECT event FROM mq_outbox WHERE state = 'READY' ORDER BY id")
-	require.NoError(t, err)
-	defer func() { _ = rows.Close() }()
-	var got []string
-	for rows.Next() {
-		var (
-			text []byte
-			e    mq.Event
-			told eventv1.DeliveryChanged
-		)
-		require.NoError(t, rows.Scan(&text))
-		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
-		require.NoError(t, e.Read(&told))
-		assert.Equal(t, "/wms", e.Source)
-		assert.Equal(t, e.Subject, told.GetOrderId())
-		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
-		got = append(got, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type, " ", told.GetDeliveryId(), " ", told.GetStatus()))
-	}
-	require.NoError(t, rows.Err())
-	assert.Equal(t, []string{
-		"o-shipped 1 delivery.shipped s-2 SHIPPED", "o-deleted 1 delivery.shipped s-3 SHIPPED",
-		"o-half 1 delivery.shipped s-4 SHIPPED", "o-half 2 delivery.delivered s-4 DELIVERED", `o-"x\ 1 delivery.shipped s-6 SHIPPED`,
-	}, got)
 }

@@ -24,25 +24,25 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	alertv1 "example.com/fourfold/api/alert/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
 )
 
 //go:embed schema/*.sql
 var schema embed.FS
 
 // Tables returns the package's tables. It needs mq.Tables() too.
-func Tables() mysql.Part {
+func Tables() database.Part {
 	sub, err := fs.Sub(schema, "schema")
 	if err != nil {
 		panic(err) // the folder is embedded
 	}
-	return mysql.Part{Name: "alert", Migrations: sub}
+	return database.Part{Name: "alert", Migrations: sub}
 }
 
 // Retentions returns the rule that deletes alerts cleared longer ago than keep, 0 for never.
-func Retentions(keep time.Duration) []mysql.Retention {
-	return []mysql.Retention{{Table: "alert", Column: "cleared_at", Keep: keep}}
+func Retentions(keep time.Duration) []database.Retention {
+	return []database.Retention{{Table: "alert", Column: "cleared_at", Keep: keep}}
 }
 
 // Alerts are the alerts of one service.

@@ -16,10 +16,10 @@ import (
 
 	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
@@ -109,7 +109,7 @@ func TestClear(t *testing.T) {
 	pass(t, db, 2*time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { _ = mysql.Retain(db, alert.Retentions(time.Hour)...)(ctx) }()
+	go func() { _ = database.Retain(db, alert.Retentions(time.Hour)...)(ctx) }()
 	require.Eventually(t, func() bool { return mysqltest.Dump(t, db, "SELECT name FROM alert") == "a\n--\n" }, 10*time.Second,
 		10*time.Millisecond)
 }

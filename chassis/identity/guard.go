@@ -36,7 +36,7 @@ func Guard(v *Verifier) middleware.Middleware {
 
 // Admit checks a call of operation ("/package.Service/Method") against the access level of its method and returns who calls. authorization is
 // the header "Bearer …", or empty. The error is 401 where a token is needed and missing, and for every token that is not valid, even at a public
-// method; 403 for a shopper at an operator's method, and for everybody at a method without a level. With a 403 the caller is returned too.
+// method; 403 for a caller whose role does not reach it, and for everybody at a method without a level. With a 403 the caller is returned too.
 func (v *Verifier) Admit(operation, authorization string) (Caller, error) {
 	level := LevelOf(operation)
 	if level == accessv1.Level_BRANCH || ofFrame(strings.TrimPrefix(operation, "/")) {
@@ -56,7 +56,7 @@ func (v *Verifier) Admit(operation, authorization string) (Caller, error) {
 		return caller, kerrors.Forbidden("NO_ACCESS_LEVEL", "nobody may call this: its proto has no (access.v1.level)")
 	case caller == Caller{}:
 		return Caller{}, kerrors.Unauthorized("TOKEN_MISSING", "sign in first: send Authorization: Bearer with an access token")
-	case level == accessv1.Level_OPERATOR && caller.Role != Operator:
+	case level > caller.Role.level():
 		return caller, kerrors.Forbidden("OPERATOR_ONLY", "this call is for operators")
 	}
 	return caller, nil

@@ -85,8 +85,8 @@ func TestGuardHoldsEachMethodToItsLevel(t *testing.T) {
 		require.NoError(t, err)
 		return "Bearer " + token
 	}
-	nobody, shopper, operator := "", header(identity.Shopper, 0), header(identity.Operator, 0)
-	expired := header(identity.Operator, 2*time.Hour)
+	nobody, shopper, operator := "", header(accessv1.Shopper, 0), header(accessv1.Operator, 0)
+	expired := header(accessv1.Operator, 2*time.Hour)
 	notBearer := operator[len("Bearer "):]
 
 	catalogue, freeze := inventoryv1.NewCatalogueClient(conn), inventoryv1.NewStockFreezeClient(conn)
@@ -168,13 +168,13 @@ func TestTheHandlerFindsTheCaller(t *testing.T) {
 	t.Parallel()
 	signer, verifier := pair(t)
 	conn := serve(t, verifier)
-	token, err := signer.Sign(identity.Caller{MemberID: "m-9", Role: identity.Operator}, time.Now(), time.Hour)
+	token, err := signer.Sign(identity.Caller{MemberID: "m-9", Role: accessv1.Operator}, time.Now(), time.Hour)
 	require.NoError(t, err)
 	me, err := memberv1.NewMembersClient(conn).GetMe(
 		metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token), &memberv1.GetMeRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, "m-9", me.GetMemberId())
-	assert.Equal(t, string(identity.Operator), me.GetName())
+	assert.Equal(t, string(accessv1.Operator), me.GetName())
 
 	assert.Zero(t, identity.FromContext(t.Context()))
 }

@@ -12,19 +12,32 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/protobuf/proto"
+
+	accessv1 "example.com/fourfold/api/access/v1"
 )
 
-// Role is what a member may do.
+// Role is what a member may do: the name that a level of access.v1.Level has as (access.v1.role).
 type Role string
 
-// The roles. An operator may do all that a shopper may.
-const (
-	Shopper  Role = "shopper"
-	Operator Role = "operator"
-)
+// level returns the level that r reaches, LEVEL_UNSPECIFIED when no level has its name.
+func (r Role) level() accessv1.Level { return levels()[r] }
+
+var levels = sync.OnceValue(func() map[Role]accessv1.Level {
+	of := map[Role]accessv1.Level{}
+	values := accessv1.Level(0).Descriptor().Values()
+	for i := range values.Len() {
+		v := values.Get(i)
+		if name, _ := proto.GetExtension(v.Options(), accessv1.E_Role).(string); name != "" {
+			of[Role(name)] = accessv1.Level(v.Number())
+		}
+	}
+	return of
+})
 
 // Caller is who makes a call. The zero Caller is nobody.
 type Caller struct {
@@ -55,11 +68,11 @@ type Signer struct {
 func LoadSigner(path string) (*Signer, error) {
 	key, err := readKey(path, x509.ParsePKCS8PrivateKey)
 	if err != nil {
-		return nil, fmt.Errorf("read the signing key: %w: `make up` makes it where there is none", err)
+		return nil, fmt.Errorf("read the signing key: %w: `openssl genpkey -algorithm ed25519` makes one", err)
 	}
 	private, ok := key.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("read the signing key: %s holds a %T: delete it, and `make up` makes an Ed25519 key", path, key)
+		return nil, fmt.Errorf("read the signing key: %s holds a %T: `openssl genpkey -algorithm ed25519` makes one that fits", path, key)
 	}
 	return NewSigner(keyID(path), private), nil
 }
@@ -93,7 +106,7 @@ func LoadVerifier(dir string) (*Verifier, error) {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no public key (<key id>.pem) in identity_keys %q: `make up` makes them", dir)
+		return nil, fmt.Errorf("no public key (<key id>.pem) in identity_keys %q: `openssl pkey -pubout` makes it of the signing key", dir)
 	}
 	keys := map[string]ed25519.PublicKey{}
 	for _, path := range files {
@@ -134,7 +147,7 @@ func (v *Verifier) Verify(token string) (Caller, error) {
 	switch {
 	case err != nil:
 		return Caller{}, fmt.Errorf("%w: %w", ErrToken, err)
-	case c.Subject == "", c.Role != Shopper && c.Role != Operator:
+	case c.Subject == "", c.Role.level() == accessv1.Level_LEVEL_UNSPECIFIED:
 		return Caller{}, fmt.Errorf("%w: it names no member or no role", ErrToken)
 	}
 	return Caller{c.Subject, c.Role}, nil

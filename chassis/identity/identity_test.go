@@ -18,10 +18,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
 )
 
-var shopper = identity.Caller{MemberID: "m-1", Role: identity.Shopper}
+var shopper = identity.Caller{MemberID: "m-1", Role: accessv1.Shopper}
 
 func newKey(t *testing.T) (ed25519.PublicKey, ed25519.PrivateKey) {
 	t.Helper()
@@ -40,7 +41,7 @@ func pair(t *testing.T) (*identity.Signer, *identity.Verifier) {
 func TestVerifyGivesTheSignedCaller(t *testing.T) {
 	t.Parallel()
 	s, v := pair(t)
-	for _, want := range []identity.Caller{shopper, {MemberID: "m-2", Role: identity.Operator}} {
+	for _, want := range []identity.Caller{shopper, {MemberID: "m-2", Role: accessv1.Operator}} {
 		token, err := s.Sign(want, time.Now(), time.Hour)
 		require.NoError(t, err)
 		got, err := v.Verify(token)
@@ -243,18 +244,18 @@ func TestBadKeyFiles(t *testing.T) {
 	publicPEM, privatePEM := files(t, public, private)
 	ec := ecKey(t)
 	ecPublic, ecPrivate := files(t, &ec.PublicKey, ec)
-	const makeUp, onlyPublic, onlyEd25519 = "`make up` makes", "only public keys", "only Ed25519 keys"
+	const genpkey, onlyPublic, onlyEd25519 = "`openssl genpkey -algorithm ed25519` makes", "only public keys", "only Ed25519 keys"
 	for name, c := range map[string]struct {
 		content          []byte
 		signer, verifier string
 	}{
-		"no PEM":              {[]byte("hello"), makeUp, onlyPublic},
-		"empty":               {nil, makeUp, onlyPublic},
-		"PEM of nothing":      {pemOf("PRIVATE KEY", []byte("x")), makeUp, onlyPublic},
-		"the other half":      {publicPEM, makeUp, ""},
+		"no PEM":              {[]byte("hello"), genpkey, onlyPublic},
+		"empty":               {nil, genpkey, onlyPublic},
+		"PEM of nothing":      {pemOf("PRIVATE KEY", []byte("x")), genpkey, onlyPublic},
+		"the other half":      {publicPEM, genpkey, ""},
 		"the private half":    {privatePEM, "", onlyPublic},
-		"another key, public": {ecPublic, makeUp, onlyEd25519},
-		"another key":         {ecPrivate, makeUp, onlyPublic},
+		"another key, public": {ecPublic, genpkey, onlyEd25519},
+		"another key":         {ecPrivate, genpkey, onlyPublic},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "k1.pem")
@@ -266,11 +267,11 @@ func TestBadKeyFiles(t *testing.T) {
 	}
 	absent := filepath.Join(t.TempDir(), "k1.pem")
 	_, err := identity.LoadSigner(absent)
-	checkRemedy(t, "no file", err, absent, makeUp)
+	checkRemedy(t, "no file", err, absent, genpkey)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for _, dir := range []string{t.TempDir(), absent} {
 		_, err = identity.LoadVerifier(dir)
-		checkRemedy(t, "no keys", err, dir, "`make up` makes them")
+		checkRemedy(t, "no keys", err, dir, "`openssl pkey -pubout` makes it")
 	}
 }
 

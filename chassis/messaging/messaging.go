@@ -10,10 +10,10 @@ import (
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/messages"
+	"example.com/fourfold/chassis/mq/operators"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -30,7 +30,7 @@ type Messaging struct {
 }
 
 // Tables returns the tables that messaging needs in the service's database.
-func Tables() []mysql.Part { return []mysql.Part{mq.Tables(), alert.Tables()} }
+func Tables() []database.Part { return []database.Part{mq.Tables(), alert.Tables()} }
 
 // Open connects svc, whose database is db. From Run on, svc relays its outbox, raises an alert while one of its groups has dead letters, answers
 // its operators' questions about messages, exposes metrics of them, and deletes closed rows older than keep (at least mq.MinKeep, 0 for never).
@@ -51,10 +51,10 @@ func Open(svc *service.Service, db *sql.DB, cfg rocketmq.Config, keep time.Durat
 	if err := mq.Observe(db); err != nil {
 		return nil, err
 	}
-	mqv1.RegisterMessagesServer(svc.GRPC, messages.NewServer(svc.Name(), db, bus, outbox, keep))
+	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer(svc.Name(), db, bus, outbox, keep))
 	svc.Go(outbox.Relay)
 	svc.Go(m.Alerts.Watch)
-	svc.Go(mysql.Retain(db, slices.Concat(old, alert.Retentions(keep))...))
+	svc.Go(database.Retain(db, slices.Concat(old, alert.Retentions(keep))...))
 	return m, nil
 }
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 )
 
 // BenchmarkTrace measures what the trace of messages costs when events are appended and consumed. It works on two databases with 130,000 old
@@ -36,7 +36,7 @@ func BenchmarkTrace(b *testing.B) {
 	b.Run("append", func(b *testing.B) {
 		interleaved(b, both, func(ctx context.Context, db *sql.DB) error {
 			o := &Outbox{db: db, bus: NewBus("order", nil, Config{}), nudge: make(chan struct{}, 1)}
-			return mysql.InTx(ctx, db, func(tx *sql.Tx) error { return o.Append(ctx, tx, "order-events", sample()) })
+			return database.InTx(ctx, db, func(tx *sql.Tx) error { return o.Append(ctx, tx, "order-events", sample()) })
 		})
 	})
 	b.Run("consume", func(b *testing.B) {

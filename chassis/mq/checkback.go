@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/failpoint"
-	"example.com/fourfold/chassis/mysql"
 )
 
 // Answer returns background work that registers this process with the transport as one that can be asked about half messages, those of dead
@@ -76,7 +76,7 @@ func (o *Outbox) check(ctx context.Context, topic, id string, born time.Time) (V
 		switch {
 		case err == nil:
 			return Rollback, nil
-		case !mysql.Duplicate(err):
+		case !database.Duplicate(err):
 			return Unknown, err
 		}
 		state, err = o.stateOf(ctx, id) // it came after all

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database/mysqltest"
 )
 
 // TestCheckerContained: a check that panics or hangs answers "not known yet", in time.

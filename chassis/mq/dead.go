@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 )
 
 // ErrNoDeadLetter means that there is no dead letter with that id; it may have been redriven.
@@ -107,7 +107,7 @@ func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (int64, erro
 
 // redrive revives the letters that match which and returns how many; ErrNoDeadLetter when none does.
 func (d *DeadLetters) redrive(ctx context.Context, which string, arg any) (n int64, err error) {
-	err = mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
+	err = database.InTx(ctx, d.db, func(tx *sql.Tx) error {
 		// Letters that were never tried waited for an earlier event: whoever redrives them says that it will not come.
 		if _, err := tx.ExecContext(ctx, `INSERT INTO mq_position (grp, source, subject, seq)
 			SELECT grp, source, subject, MIN(seq) - 1 FROM mq_inbox WHERE state = 'DEAD' AND tries = 0 AND seq > 0 AND `+which+`
@@ -129,7 +129,7 @@ func (d *DeadLetters) redrive(ctx context.Context, which string, arg any) (n int
 // Discard gives up the letter's effect for good, so that in strict order the events that wait for it go on. It returns ErrNoDeadLetter when
 // there is no such letter.
 func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
-	return mysql.InTx(ctx, d.db, func(tx *sql.Tx) error {
+	return database.InTx(ctx, d.db, func(tx *sql.Tx) error {
 		var (
 			group, source, subject, typ, event string
 			seq                                int64

@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 // stage is a service that writes effects, with a transport of its own.

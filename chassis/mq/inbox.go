@@ -13,8 +13,8 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/failpoint"
-	"example.com/fourfold/chassis/mysql"
 )
 
 // inbox is one group's part of the table mq_inbox.
@@ -66,7 +66,7 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 		state = stateDone
 		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, closed_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, 'DONE', NOW(3))`, in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Sequence)
-		if mysql.Duplicate(err) {
+		if database.Duplicate(err) {
 			return errSeen
 		}
 		if err != nil {
@@ -135,7 +135,7 @@ func (in *inbox) settle(ctx context.Context, span trace.Span, start time.Time, e
 func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, in.s.Timeout)
 	defer cancel()
-	return mysql.InTx(ctx, in.db, func(tx *sql.Tx) error { return fn(ctx, tx) })
+	return database.InTx(ctx, in.db, func(tx *sql.Tx) error { return fn(ctx, tx) })
 }
 
 // ordered reports whether e must wait for its turn: the group is ordered, and e has a number.

@@ -3,7 +3,7 @@ package mq_test
 import (
 	"testing"
 
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database/mysqltest"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 )
 
 // OutboxConfig holds the times of an outbox. Zero values mean the defaults.
@@ -120,7 +120,7 @@ type row struct {
 func (o *Outbox) lease(ctx context.Context, owner string, limit int) ([]row, error) {
 	// One SELECT per state, so that each follows the index: at most limit rows are read, besides rows that wait for an earlier one of their
 	// subject.
-	ids, err := mysql.IDs(ctx, o.db, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
+	ids, err := database.IDs(ctx, o.db, `(SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.next_at <= NOW(3)
 			AND (o.subject = '' OR NOT EXISTS (SELECT 1 FROM mq_outbox p
 				WHERE p.state = 'READY' AND p.topic = o.topic AND p.subject = o.subject AND p.id < o.id))
 			ORDER BY o.next_at, o.id LIMIT ?)
@@ -136,7 +136,7 @@ func (o *Outbox) leaseNext(ctx context.Context, owner string, r row) ([]row, err
 	if r.subject == "" || r.state != stateReady {
 		return nil, nil
 	}
-	ids, err := mysql.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND topic = ? AND subject = ? ORDER BY id LIMIT 1`,
+	ids, err := database.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND topic = ? AND subject = ? ORDER BY id LIMIT 1`,
 		r.topic, r.subject)
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	in, args := mysql.In(ids)
+	in, args := database.In(ids)
 	res, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET owner = ?, tries = tries + 1, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3))
 		WHERE id IN (`+in+`) AND state IN ('READY', 'HALF') AND next_at <= NOW(3)`,
 		append([]any{owner, leaseFor.Microseconds()}, args...)...)
@@ -206,9 +206,9 @@ func cut(text string, n int) string {
 	return text[:n]
 }
 
-// InTx runs fn in a local transaction of the outbox's database, as mysql.InTx does, and makes the relay look as soon as it is committed.
+// InTx runs fn in a local transaction of the outbox's database, as database.InTx does, and makes the relay look as soon as it is committed.
 func (o *Outbox) InTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	err := mysql.InTx(ctx, o.db, fn)
+	err := database.InTx(ctx, o.db, fn)
 	o.soon()
 	return err
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/backoff"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/failpoint"
-	"example.com/fourfold/chassis/mysql"
 )
 
 const (
@@ -57,7 +57,7 @@ func (o *Outbox) idle(ctx context.Context) {
 	case <-o.nudge:
 		for _, pause := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond} {
 			backoff.Sleep(ctx, pause)
-			if ids, err := mysql.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil ||
+			if ids, err := database.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT 1`); err != nil ||
 				len(ids) > 0 {
 				return
 			}

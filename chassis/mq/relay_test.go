@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 // without is a transport that lacks a topic, and takes half messages only when told to.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 )
 
 var (
@@ -136,12 +136,12 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 		}
 	}
 	const sent = "state = 'SENT' AND closed_at >= ? AND closed_at <= ? AND (? = '' OR topic = ?)"
-	ids, err := mysql.IDs(ctx, o.db, "SELECT id FROM mq_outbox WHERE "+sent+" ORDER BY id LIMIT ?", since, r.Until, topic, topic, limit+1)
+	ids, err := database.IDs(ctx, o.db, "SELECT id FROM mq_outbox WHERE "+sent+" ORDER BY id LIMIT ?", since, r.Until, topic, topic, limit+1)
 	if err != nil {
 		return r, err
 	}
 	r.More = len(ids) > limit
-	in, args := mysql.In(ids[:min(limit, len(ids))])
+	in, args := database.In(ids[:min(limit, len(ids))])
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
 		// closed_at is NULL in every row that is to be sent: only closed rows may be deleted.
 		res, err := tx.ExecContext(ctx, `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, next_at = NOW(3), owner = '', tries = 0

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/backoff"
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 )
 
 // due returns the waiting rows that are due.
 func (in *inbox) due(ctx context.Context) ([]int64, error) {
-	return mysql.IDs(ctx, in.db, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
+	return database.IDs(ctx, in.db, `SELECT id FROM mq_inbox WHERE grp = ? AND state = 'WAITING' AND next_at <= NOW(3) ORDER BY next_at LIMIT ?`,
 		in.s.Group, retryBatch)
 }
 
@@ -91,12 +91,12 @@ func (in *inbox) wakeNext(ctx context.Context, e Event) {
 // fail records that the effect of e failed: the row waits for the next try, or is dead. It returns the outcome, or an error when even that could
 // not be written.
 func (in *inbox) fail(ctx context.Context, e Event, cause error) (outcome string, err error) {
-	counts := !errors.Is(cause, ErrNotYet) && !mysql.Unavailable(cause)
+	counts := !errors.Is(cause, ErrNotYet) && !database.Unavailable(cause)
 	text, err := json.Marshal(e)
 	if err != nil {
 		return outcomeError, err
 	}
-	err = mysql.InTx(ctx, in.db, func(tx *sql.Tx) error {
+	err = database.InTx(ctx, in.db, func(tx *sql.Tx) error {
 		var (
 			state        string
 			tries, waits int

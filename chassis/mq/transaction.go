@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/failpoint"
-	"example.com/fourfold/chassis/mysql"
 )
 
 // ErrLate means that the broker asked about the local transaction and was told that it would not come any more. Nothing was done.
@@ -61,7 +61,7 @@ func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local f
 	for attempt := 1; ; attempt++ {
 		// When the caller gave no id, each attempt has its own: a tombstone of the last attempt must not stop this one.
 		err := o.publishInTx(ctx, topic, o.bus.complete(ctx, e), local)
-		if attempt == 4 || !mysql.Deadlock(err) {
+		if attempt == 4 || !database.Deadlock(err) {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (o *Outbox) local(ctx context.Context, topic string, e Event, state string,
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	// The row is first: when a check-back has put a tombstone in its place, nothing is done.
-	if err := o.append(ctx, tx, topic, e, state, time.Time{}); mysql.Duplicate(err) {
+	if err := o.append(ctx, tx, topic, e, state, time.Time{}); database.Duplicate(err) {
 		return o.taken(ctx, e.ID)
 	} else if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (o *Outbox) confirm(ctx context.Context) {
 	if len(events) == 0 {
 		return
 	}
-	in, args := mysql.In(events)
+	in, args := database.In(events)
 	_, err := o.db.ExecContext(ctx,
 		`UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
 	if err != nil {

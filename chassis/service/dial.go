@@ -6,18 +6,18 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"example.com/fourfold/chassis/instances"
+	"example.com/fourfold/chassis/endpoints"
 	"example.com/fourfold/chassis/telemetry"
 )
 
 // Dial prepares a connection to another service at host:port, or to its instances at host:port,host:port, which are called in turn. It connects
 // with the first call. A service that is back is used at once, not after gRPC's growing pause. A call that was sent is not repeated.
 func Dial(addr string) (*grpc.ClientConn, error) {
-	target, err := instances.Target(addr)
+	target, err := endpoints.Target(addr)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(target, append(instances.Options(),
+	conn, err := grpc.NewClient(target, append(endpoints.Options(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		telemetry.Client())...)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/go-kratos/kratos/v2/middleware"
 	"google.golang.org/grpc/status"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 )
 
 // hideFaults turns an error that no handler named into one of the API: 503, to be repeated after metadata.retry_after seconds, when the database
@@ -23,7 +23,7 @@ func hideFaults(next middleware.Handler) middleware.Handler {
 		if _, ok := status.FromError(err); ok {
 			return reply, err
 		}
-		if mysql.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		if database.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 			return reply, kerrors.ServiceUnavailable("TRY_LATER", "a part of the system does not answer; try again").
 				WithMetadata(map[string]string{"retry_after": "2"}).WithCause(err)
 		}

@@ -24,9 +24,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	ggrpc "google.golang.org/grpc"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/endpoints"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/instances"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/telemetry"
 )
 
@@ -46,7 +46,7 @@ type Service struct {
 	flush   func(context.Context) error // exports the last spans
 
 	stopping atomic.Bool
-	told     chan struct{} // closed when stopping
+	stopped  chan struct{} // closed when stopping
 	lameDuck time.Duration
 }
 
@@ -64,7 +64,7 @@ func New(name string, cfg Config) (*Service, error) {
 	s.GRPC = grpc.NewServer(
 		grpc.Address(cfg.GRPC.Addr),
 		grpc.Timeout(cfg.GRPC.Timeout),
-		grpc.Options(telemetry.Server(), instances.Patient(), ggrpc.UnaryInterceptor(arrive)),
+		grpc.Options(telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext)),
 		grpc.Middleware(
 			recovery.Recovery(),
 			logCalls(s.Log),
@@ -89,7 +89,7 @@ func NewBare(name string, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults), flush: flush, told: make(chan struct{}),
+	s := &Service{name: name, cfg: cfg, Log: log, admin: newAdmin(cfg.Faults), flush: flush, stopped: make(chan struct{}),
 		migrate: func(context.Context) error { return nil }}
 	s.Ready("running", func(context.Context) error {
 		if s.stopping.Load() {
@@ -117,12 +117,12 @@ func (s *Service) Go(work func(context.Context) error) { s.work = append(s.work,
 
 // Database prepares a pool for the service's own database, without which the service is not ready. Run migrates it to the newest version of
 // parts and of the service's own migrations before anything is served; Close closes it.
-func (s *Service) Database(cfg mysql.Config, own fs.FS, parts ...mysql.Part) (*sql.DB, error) {
-	db, err := mysql.Open(cfg)
+func (s *Service) Database(cfg database.Config, own fs.FS, parts ...database.Part) (*sql.DB, error) {
+	db, err := database.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s.migrate = func(ctx context.Context) error { return mysql.Migrate(ctx, db, own, parts...) }
+	s.migrate = func(ctx context.Context) error { return database.Migrate(ctx, db, own, parts...) }
 	s.Ready("mysql", db.PingContext)
 	s.OnClose(func() { _ = db.Close() })
 	return db, nil
@@ -145,8 +145,8 @@ func (s *Service) LameDuck(d time.Duration) { s.lameDuck = d }
 // Stopping reports whether the service was told to stop.
 func (s *Service) Stopping() bool { return s.stopping.Load() }
 
-// Told returns a channel that is closed when the service is told to stop, for calls that have no end of their own.
-func (s *Service) Told() <-chan struct{} { return s.told }
+// Stopped returns a channel that is closed when the service is told to stop, for calls that have no end of their own.
+func (s *Service) Stopped() <-chan struct{} { return s.stopped }
 
 // stopTimeout bounds how long the calls under way may take when the service stops.
 const stopTimeout = 15 * time.Second
@@ -170,7 +170,7 @@ func (s *Service) Run(ctx context.Context) error {
 	ended := make(chan struct{})
 	retire := sync.OnceFunc(func() {
 		s.stopping.Store(true)
-		close(s.told)
+		close(s.stopped)
 		select {
 		case <-ended:
 		case <-time.After(s.lameDuck):

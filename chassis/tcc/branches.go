@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	encodingproto "google.golang.org/grpc/encoding/proto"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -33,7 +33,7 @@ func OpenBranches(svc *service.Service, db *sql.DB, subject, keys string, keep t
 		return nil, fmt.Errorf("keep.barrier: %w", err)
 	}
 	registerCodec()
-	svc.Go(mysql.Retain(db, old))
+	svc.Go(database.Retain(db, old))
 	return &Branches{Keys: parsed, db: db, subject: subject}, nil
 }
 

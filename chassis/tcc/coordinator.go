@@ -27,7 +27,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"example.com/fourfold/chassis/instances"
+	"example.com/fourfold/chassis/endpoints"
 	"example.com/fourfold/chassis/telemetry"
 )
 
@@ -59,11 +59,11 @@ type Coordinator struct {
 // Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be a list of several
 // instances, separated by commas; they work on one log, so any of them can take any call. Dial does not connect yet.
 func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
-	target, err := instances.Target(addr)
+	target, err := endpoints.Target(addr)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)
 	}
-	conn, err := grpc.NewClient(target, append(instances.Options(),
+	conn, err := grpc.NewClient(target, append(endpoints.Options(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		telemetry.Client())...)
 	if err != nil {
@@ -191,9 +191,9 @@ func (c *Coordinator) Status(ctx context.Context, gid string) (Status, error) {
 	return reply.Transaction.Status, nil
 }
 
-// Hasten makes the coordinator retry gid now instead of after its growing pause. Call it only for a submitted or aborting transaction: for a
+// RetryNow makes the coordinator retry gid now instead of after its growing pause. Call it only for a submitted or aborting transaction: for a
 // prepared one it would delay the time-out.
-func (c *Coordinator) Hasten(ctx context.Context, gid string) error {
+func (c *Coordinator) RetryNow(ctx context.Context, gid string) error {
 	body, err := json.Marshal(map[string]string{"gid": gid})
 	if err == nil {
 		_, err = c.adminCall(ctx, http.MethodPost, "/api/dtmsvr/resetNextCronTime", body)

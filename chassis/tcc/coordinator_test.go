@@ -71,7 +71,7 @@ func TestSeveralCoordinators(t *testing.T) {
 		status, err := c.Status(t.Context(), "gid")
 		require.NoError(t, err)
 		require.Equal(t, tcc.Submitted, status)
-		require.NoError(t, c.Hasten(t.Context(), "gid"))
+		require.NoError(t, c.RetryNow(t.Context(), "gid"))
 	}
 	require.Eventually(t, func() bool {
 		assert.NoError(t, prepare())

@@ -18,8 +18,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/failpoint"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/chassis/telemetry"
 )
 
@@ -82,7 +82,7 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 	telemetry.Note(ctx, slog.String(p.subject, subject), slog.String("gid", c.gid))
 	err := p.admit(ctx, c, phase, subject)
 	if err == nil {
-		err = mysql.InTx(ctx, p.db, func(tx *sql.Tx) error {
+		err = database.InTx(ctx, p.db, func(tx *sql.Tx) error {
 			run, err := pass(ctx, tx, c)
 			if err != nil || !run {
 				return err

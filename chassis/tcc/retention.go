@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 )
 
 // MinKeepBarrier is the least time for which barrier rows are kept. The coordinator repeats a Confirm or Cancel for as long as the participant
@@ -14,11 +14,11 @@ const MinKeepBarrier = 7 * 24 * time.Hour
 
 // BarrierRetention returns the rule that deletes barrier rows older than keep, 0 for never. It fails when keep is not 0 and less than
 // MinKeepBarrier.
-func BarrierRetention(keep time.Duration) (mysql.Retention, error) {
+func BarrierRetention(keep time.Duration) (database.Retention, error) {
 	if keep != 0 && keep < MinKeepBarrier {
-		return mysql.Retention{},
+		return database.Retention{},
 			fmt.Errorf("barrier rows kept for %v: at least %v, longer than the longest retry of a Confirm or Cancel; 0 keeps them for ever",
 				keep, MinKeepBarrier)
 	}
-	return mysql.Retention{Table: "barrier", Column: "create_time", Keep: keep}, nil
+	return database.Retention{Table: "barrier", Column: "create_time", Keep: keep}, nil
 }

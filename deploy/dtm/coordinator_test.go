@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/port"
 )
 
@@ -54,8 +54,8 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// database creates an empty database on s and returns the environment that leads the coordinator there.
-func database(t *testing.T, s *mysqltest.Server) []string {
+// emptyDatabase creates an empty database on s and returns the environment that leads the coordinator there.
+func emptyDatabase(t *testing.T, s *mysqltest.Server) []string {
 	t.Helper()
 	name := fmt.Sprintf("dtm_%d", names.Add(1))
 	if err := s.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {

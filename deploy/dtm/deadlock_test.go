@@ -15,7 +15,7 @@ import (
 func TestDeadlocks(t *testing.T) {
 	t.Parallel()
 	// Only the call that was undone repairs it in time.
-	env := append(database(t, mariadb), "RETRY_INTERVAL_MAX=600")
+	env := append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=600")
 	c, p := start(t, env...), newParticipant(t)
 	p.serve(t)
 	pays := func(t *testing.T, gid string) {
@@ -84,7 +84,7 @@ func TestDeadlocks(t *testing.T) {
 // attempt.
 func TestDeadlockAtStart(t *testing.T) {
 	t.Parallel()
-	env := append(database(t, mariadb), "RETRY_INTERVAL_MAX=600")
+	env := append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=600")
 	c, p, s := start(t, env...), newParticipant(t), newSession(t, env)
 	submit(t, c, prepare(t, c, p, "half", 8))
 	eventually(t, 3*time.Second, "a failed Confirm", func() bool {
@@ -104,7 +104,7 @@ func TestDeadlockAtStart(t *testing.T) {
 // TestEndlessDeadlocks: deadlocks that do not end are reported after a few attempts, and nothing is half done.
 func TestEndlessDeadlocks(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	c, p, s := start(t, env...), newParticipant(t), newSession(t, env)
 	p.serve(t)
 	const ever = 1_000_000
@@ -152,7 +152,7 @@ func TestEndlessDeadlocks(t *testing.T) {
 // TestRealDeadlock makes a deadlock between Submit and another session, which the database ends by undoing Submit's write.
 func TestRealDeadlock(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	c, p := start(t, env...), newParticipant(t)
 	p.serve(t)
 	req, s, watch := openFour(t, c, p, "real", 8), newSession(t, env), newSession(t, env)

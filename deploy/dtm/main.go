@@ -22,8 +22,8 @@ import (
 	"google.golang.org/grpc/resolver"
 	gormlogger "gorm.io/gorm/logger"
 
-	"example.com/fourfold/chassis/instances"
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/endpoints"
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/deploy/dtm/migrations"
 	"example.com/fourfold/deploy/dtm/servers"
@@ -78,12 +78,12 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := mysql.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := database.Migrate(ctx, db, migrations.FS); err != nil {
 		return fmt.Errorf("database %s at %s:%d: %w", config.Config.Store.Db, config.Config.Store.Host, config.Config.Store.Port, err)
 	}
 	limitStatements(s.storeTimeout)
-	resolver.Register(instances.Resolver{})
-	resolver.SetDefaultScheme(instances.Resolver{}.Scheme()) // of the branches' addresses
+	resolver.Register(endpoints.Resolver{})
+	resolver.SetDefaultScheme(endpoints.Resolver{}.Scheme()) // of the branches' addresses
 	dtmgrpc.AddUnaryInterceptor((&redialer{}).call)
 	dtmgrpc.AddUnaryInterceptor(traced)
 	dtmsvr.Version = dtmVersion()
@@ -98,7 +98,7 @@ func run(ctx context.Context) error {
 		}()
 	}
 	go func() { _ = retain(db, s.keep)(ctx) }()
-	if err := hasten(ctx, db, s.longestRetry); err != nil {
+	if err := keepRetriesClose(ctx, db, s.longestRetry); err != nil {
 		return err
 	}
 

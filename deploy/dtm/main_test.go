@@ -17,7 +17,7 @@ import (
 
 func TestServesThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	c := start(t, database(t, mariadb)...)
+	c := start(t, emptyDatabase(t, mariadb)...)
 	if _, err := c.NewGid(t.Context(), &emptypb.Empty{}); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestPlainBuildRefusesToServe(t *testing.T) {
 func TestWaitsForDatabaseAtStart(t *testing.T) {
 	t.Parallel()
 	db := ownMariaDB(t)
-	env := database(t, db)
+	env := emptyDatabase(t, db)
 	db.Kill()
 	c := launch(t, env...)
 	// Waiting cannot be seen from outside; all that can be seen is that it does not give up.
@@ -69,7 +69,7 @@ func TestWaitsForDatabaseAtStart(t *testing.T) {
 
 func TestBadStartIsExplained(t *testing.T) {
 	t.Parallel()
-	occupied := start(t, database(t, mariadb)...)
+	occupied := start(t, emptyDatabase(t, mariadb)...)
 	port := func(addr string) string { return addr[strings.LastIndex(addr, ":")+1:] }
 	for name, tt := range map[string]struct {
 		env  string
@@ -83,7 +83,7 @@ func TestBadStartIsExplained(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := launch(t, append(database(t, mariadb), tt.env)...)
+			c := launch(t, append(emptyDatabase(t, mariadb), tt.env)...)
 			select {
 			case err := <-c.exited:
 				var exit *exec.ExitError
@@ -102,7 +102,7 @@ func TestBadStartIsExplained(t *testing.T) {
 
 func TestPasswordStaysOutOfTheLog(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	const secret = "not-for-the-log"
 	for _, stmt := range []string{
 		"CREATE OR REPLACE USER coordinator@'127.0.0.1' IDENTIFIED BY '" + secret + "'",
@@ -121,7 +121,7 @@ func TestPasswordStaysOutOfTheLog(t *testing.T) {
 
 func TestPoolIsBounded(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	c := start(t, env...)
 	name := strings.TrimPrefix(env[1], "STORE_DB=")
 	db, err := sql.Open("mysql", mariadb.DSN(name))

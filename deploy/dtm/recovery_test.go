@@ -15,7 +15,7 @@ import (
 
 func TestUnsubmittedIsCanceled(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	c, p := start(t, emptyDatabase(t, mariadb)...), newParticipant(t)
 	p.serve(t)
 	prepare(t, c, p, "timeout", 3)
 	if got := c.status("timeout"); got != "prepared" {
@@ -29,7 +29,7 @@ func TestUnsubmittedIsCanceled(t *testing.T) {
 
 func TestSubmittedIsConfirmed(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	c, p := start(t, emptyDatabase(t, mariadb)...), newParticipant(t)
 	p.serve(t)
 	submit(t, c, prepare(t, c, p, "pay", 8))
 	eventually(t, 2*time.Second, "the Confirm", func() bool { return c.status("pay") == "succeed" })
@@ -45,7 +45,7 @@ func TestSubmittedIsConfirmed(t *testing.T) {
 
 func TestTransactionOutlivesCoordinator(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	c, p := start(t, emptyDatabase(t, mariadb)...), newParticipant(t)
 	p.serve(t)
 	prepare(t, c, p, "kept", 30)
 	prepare(t, c, p, "timeout", 3)
@@ -61,7 +61,7 @@ func TestTransactionOutlivesCoordinator(t *testing.T) {
 // TestHalfDoneGoesOnAtStart: a submitted transaction whose next attempt is far away is taken up at once by the next process.
 func TestHalfDoneGoesOnAtStart(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=600")...), newParticipant(t)
+	c, p := start(t, append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=600")...), newParticipant(t)
 	submit(t, c, prepare(t, c, p, "half", 8))
 	eventually(t, 3*time.Second, "a failed Confirm", func() bool { return strings.Contains(c.output.String(), p.addr) })
 	c.kill()
@@ -74,7 +74,7 @@ func TestHalfDoneGoesOnAtStart(t *testing.T) {
 // TestOldTransactionsAreDeleted: finished transactions and their branches are deleted after KEEP_DAYS; younger and unfinished ones stay.
 func TestOldTransactionsAreDeleted(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	c, p := start(t, env...), newParticipant(t)
 	p.serve(t)
 	for _, gid := range []string{"old", "young"} {
@@ -109,7 +109,7 @@ func TestOldTransactionsAreDeleted(t *testing.T) {
 // TestRetriesStayClose pushes nothing: the pause itself must stay short.
 func TestRetriesStayClose(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=2")...), newParticipant(t)
+	c, p := start(t, append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=2")...), newParticipant(t)
 	submit(t, c, prepare(t, c, p, "retried", 8))
 	failures := func() int { return strings.Count(c.output.String(), "processInner got error") }
 	// The pause would be 16 s after the first failure and grow to 64 s after the third.
@@ -122,7 +122,7 @@ func TestRetriesStayClose(t *testing.T) {
 // without dialing.
 func TestReturnedParticipantIsUsedAtOnce(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, database(t, mariadb)...), newParticipant(t)
+	c, p := start(t, emptyDatabase(t, mariadb)...), newParticipant(t)
 	lastPause, stop := p.rejectAll(t)
 	submit(t, c, prepare(t, c, p, "away", 8))
 	eventually(t, 30*time.Second, "gRPC pauses", func() bool { return lastPause() > 2200*time.Millisecond })
@@ -135,7 +135,7 @@ func TestReturnedParticipantIsUsedAtOnce(t *testing.T) {
 func TestDatabaseRestart(t *testing.T) {
 	t.Parallel()
 	db := ownMariaDB(t)
-	c, p := start(t, database(t, db)...), newParticipant(t)
+	c, p := start(t, emptyDatabase(t, db)...), newParticipant(t)
 	p.serve(t)
 	prepare(t, c, p, "before", 3)
 	decided := prepare(t, c, p, "decided", 8)
@@ -158,7 +158,7 @@ func TestDatabaseRestart(t *testing.T) {
 func TestFrozenDatabaseHoldsNobodyForLong(t *testing.T) {
 	t.Parallel()
 	db := ownMariaDB(t)
-	c, p := start(t, append(database(t, db), "STORE_TIMEOUT=1")...), newParticipant(t)
+	c, p := start(t, append(emptyDatabase(t, db), "STORE_TIMEOUT=1")...), newParticipant(t)
 	p.serve(t)
 	prepare(t, c, p, "before", 3)
 	thaw, err := db.Freeze()
@@ -178,7 +178,7 @@ func TestFrozenDatabaseHoldsNobodyForLong(t *testing.T) {
 // TestIdleConnectionsAreKept: the limit is for answers that are awaited, not for idle connections.
 func TestIdleConnectionsAreKept(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, append(database(t, mariadb), "STORE_TIMEOUT=1")...), newParticipant(t)
+	c, p := start(t, append(emptyDatabase(t, mariadb), "STORE_TIMEOUT=1")...), newParticipant(t)
 	p.serve(t)
 	for _, gid := range []string{"first", "second"} {
 		var calls sync.WaitGroup
@@ -201,7 +201,7 @@ func TestIdleConnectionsAreKept(t *testing.T) {
 // TestTwoCoordinators: two instances on one database share the work, whatever their time zones.
 func TestTwoCoordinators(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	first, second := launch(t, env...), launch(t, append(env, "TZ=Asia/Shanghai")...)
 	for _, c := range []*coordinator{first, second} {
 		eventually(t, 20*time.Second, "ready", c.ready)

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"example.com/fourfold/chassis/instances"
+	"example.com/fourfold/chassis/endpoints"
 )
 
 // redialPause is how often an instance that is away is dialed while others answer.
@@ -30,7 +30,7 @@ func (r *redialer) call(ctx context.Context, method string, req, reply any, cc *
 		cc.ResetConnectBackoff()
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
-	if status.Code(err) != codes.Unavailable || !instances.Connected(ctx, cc) {
+	if status.Code(err) != codes.Unavailable || !endpoints.Connect(ctx, cc) {
 		return err
 	}
 	return invoke(ctx, method, req, reply, cc, opts...)

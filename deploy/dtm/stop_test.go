@@ -26,13 +26,13 @@ func (c *coordinator) stop(t *testing.T, limit time.Duration) {
 
 func TestStopsWhenTold(t *testing.T) {
 	t.Parallel()
-	start(t, database(t, mariadb)...).stop(t, 2*time.Second)
+	start(t, emptyDatabase(t, mariadb)...).stop(t, 2*time.Second)
 }
 
 // TestStopFinishesTheConfirms: the Confirm goes on after the answer to Submit. A stop waits for it, so that it need not wait for the next start.
 func TestStopFinishesTheConfirms(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	c, p := start(t, env...), newParticipant(t)
 	p.takes = 500 * time.Millisecond
 	p.serve(t)
@@ -49,7 +49,7 @@ func TestStopFinishesTheConfirms(t *testing.T) {
 // TestStopAnswersCallsUnderWay: a call that was accepted is answered.
 func TestStopAnswersCallsUnderWay(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	c := start(t, env...)
 	db, err := sql.Open("mysql", mariadb.DSN(strings.TrimPrefix(env[1], "STORE_DB=")))
 	if err != nil {
@@ -96,7 +96,7 @@ func TestStopAnswersCallsUnderWay(t *testing.T) {
 // and one that is back is used again.
 func TestInstancesOfAParticipant(t *testing.T) {
 	t.Parallel()
-	c := start(t, database(t, mariadb)...)
+	c := start(t, emptyDatabase(t, mariadb)...)
 	one, two := newParticipant(t), newParticipant(t)
 	both := &participant{addr: one.addr + "," + two.addr}
 	confirm := func(gid string) {

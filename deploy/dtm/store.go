@@ -10,24 +10,24 @@ import (
 	"github.com/dtm-labs/dtm/dtmsvr/config"
 	driver "github.com/go-sql-driver/mysql"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 )
 
-// openStore returns a small pool of our own on the transaction log, for the migration and for hasten. It does not connect yet.
+// openStore returns a small pool of our own on the transaction log, for the migration and for the retries. It does not connect yet.
 func openStore(store config.Store) (*sql.DB, error) {
 	c := driver.NewConfig()
 	c.User, c.Passwd = store.User, store.Password
 	c.Net, c.Addr = "tcp", net.JoinHostPort(store.Host, fmt.Sprint(store.Port))
 	c.DBName = store.Db
-	return mysql.Open(mysql.Config{DSN: c.FormatDSN(), MaxConns: 4})
+	return database.Open(database.Config{DSN: c.FormatDSN(), MaxConns: 4})
 }
 
 // retain returns background work that deletes finished transactions after keep, and the branches of deleted transactions; DTM keeps both for
 // ever in an SQL store. Unfinished transactions are never touched.
 func retain(db *sql.DB, keep time.Duration) func(context.Context) error {
-	return mysql.Retain(db,
-		mysql.Retention{Table: "trans_global", Column: "update_time", Where: "status IN ('succeed', 'failed')", Keep: keep},
-		mysql.Retention{Table: "trans_branch_op", Column: "create_time", Where: "gid NOT IN (SELECT gid FROM trans_global)", Keep: keep})
+	return database.Retain(db,
+		database.Retention{Table: "trans_global", Column: "update_time", Where: "status IN ('succeed', 'failed')", Keep: keep},
+		database.Retention{Table: "trans_branch_op", Column: "create_time", Where: "gid NOT IN (SELECT gid FROM trans_global)", Keep: keep})
 }
 
 // limitStatements makes every statement on a connection opened from now on fail when the database is silent for timeout. DTM sets no limit, so a

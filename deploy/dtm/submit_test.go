@@ -73,7 +73,7 @@ func confirmed(t *testing.T, c *coordinator, p *participant, gid string, once bo
 // confirms.
 func TestSubmitIsRepeatable(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	one, two, p := start(t, env...), start(t, env...), newParticipant(t)
 	p.serve(t)
 
@@ -124,7 +124,7 @@ func TestSubmitIsRepeatable(t *testing.T) {
 // answers, and leaves the branches to the first.
 func TestSubmitBetweenWriteAndConfirms(t *testing.T) {
 	t.Parallel()
-	env := database(t, mariadb)
+	env := emptyDatabase(t, mariadb)
 	one, two, p := start(t, env...), start(t, env...), newParticipant(t)
 	p.serve(t)
 	req, s := openFour(t, one, p, "between", 8), newSession(t, env)
@@ -154,7 +154,7 @@ func TestSubmitOutlivesItsProcess(t *testing.T) {
 		for _, next := range []string{"other instance", "next start"} {
 			t.Run(dies+" the write, "+next, func(t *testing.T) {
 				t.Parallel()
-				env := append(database(t, mariadb), "RETRY_INTERVAL_MAX=1")
+				env := append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=1")
 				first, p := start(t, env...), newParticipant(t)
 				second := first
 				if next == "other instance" {
@@ -197,7 +197,7 @@ func TestSubmitOutlivesItsProcess(t *testing.T) {
 // TestSubmitRefused: a transaction that cannot be submitted is refused for good, and none is created.
 func TestSubmitRefused(t *testing.T) {
 	t.Parallel()
-	c, p := start(t, append(database(t, mariadb), "RETRY_INTERVAL_MAX=1")...), newParticipant(t)
+	c, p := start(t, append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=1")...), newParticipant(t)
 	refused := func(req *dtmgpb.DtmRequest) {
 		t.Helper()
 		if _, err := c.Submit(t.Context(), req); status.Code(err) != codes.Aborted {
@@ -229,7 +229,7 @@ func TestBranchAtTheDecision(t *testing.T) {
 	t.Parallel()
 	t.Run("time-out", func(t *testing.T) {
 		t.Parallel()
-		env := database(t, mariadb)
+		env := emptyDatabase(t, mariadb)
 		c, p := start(t, env...), newParticipant(t)
 		p.serve(t)
 		openFour(t, c, p, "late", 2)
@@ -252,7 +252,7 @@ func TestBranchAtTheDecision(t *testing.T) {
 	})
 	t.Run("Submit", func(t *testing.T) {
 		t.Parallel()
-		env := database(t, mariadb)
+		env := emptyDatabase(t, mariadb)
 		c, p := start(t, env...), newParticipant(t)
 		p.serve(t)
 		req := openFour(t, c, p, "late", 8)

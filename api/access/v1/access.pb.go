@@ -93,6 +93,14 @@ var file_access_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50100,opt,name=level,enum=access.v1.Level",
 		Filename:      "access/v1/access.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*string)(nil),
+		Field:         50101,
+		Name:          "access.v1.role",
+		Tag:           "bytes,50101,opt,name=role",
+		Filename:      "access/v1/access.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -101,21 +109,29 @@ var (
 	E_Level = &file_access_v1_access_proto_extTypes[0]
 )
 
+// Extension fields to descriptorpb.EnumValueOptions.
+var (
+	// The role, as access tokens name it, that reaches a level and those below.
+	//
+	// optional string role = 50101;
+	E_Role = &file_access_v1_access_proto_extTypes[1]
+)
+
 var File_access_v1_access_proto protoreflect.FileDescriptor
 
 const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto*P\n" +
+	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto*k\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
-	"\x06PUBLIC\x10\x01\x12\n" +
-	"\n" +
-	"\x06MEMBER\x10\x02\x12\f\n" +
-	"\bOPERATOR\x10\x03\x12\n" +
+	"\x06PUBLIC\x10\x01\x12\x17\n" +
+	"\x06MEMBER\x10\x02\x1a\v\xaa\xbb\x18\ashopper\x12\x1a\n" +
+	"\bOPERATOR\x10\x03\x1a\f\xaa\xbb\x18\boperator\x12\n" +
 	"\n" +
 	"\x06BRANCH\x10\x04:H\n" +
-	"\x05level\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0e2\x10.access.v1.LevelR\x05levelB-Z+example.com/fourfold/api/access/v1;accessv1b\x06proto3"
+	"\x05level\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0e2\x10.access.v1.LevelR\x05level:7\n" +
+	"\x04role\x12!.google.protobuf.EnumValueOptions\x18\xb5\x87\x03 \x01(\tR\x04roleB-Z+example.com/fourfold/api/access/v1;accessv1b\x06proto3"
 
 var (
 	file_access_v1_access_proto_rawDescOnce sync.Once
@@ -131,16 +147,18 @@ func file_access_v1_access_proto_rawDescGZIP() []byte {
 
 var file_access_v1_access_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_access_v1_access_proto_goTypes = []any{
-	(Level)(0),                         // 0: access.v1.Level
-	(*descriptorpb.MethodOptions)(nil), // 1: google.protobuf.MethodOptions
+	(Level)(0),                            // 0: access.v1.Level
+	(*descriptorpb.MethodOptions)(nil),    // 1: google.protobuf.MethodOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 2: google.protobuf.EnumValueOptions
 }
 var file_access_v1_access_proto_depIdxs = []int32{
 	1, // 0: access.v1.level:extendee -> google.protobuf.MethodOptions
-	0, // 1: access.v1.level:type_name -> access.v1.Level
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	1, // [1:2] is the sub-list for extension type_name
-	0, // [0:1] is the sub-list for extension extendee
+	2, // 1: access.v1.role:extendee -> google.protobuf.EnumValueOptions
+	0, // 2: access.v1.level:type_name -> access.v1.Level
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	2, // [2:3] is the sub-list for extension type_name
+	0, // [0:2] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -156,7 +174,7 @@ func file_access_v1_access_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_access_v1_access_proto_rawDesc), len(file_access_v1_access_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   0,
-			NumExtensions: 1,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_access_v1_access_proto_goTypes,

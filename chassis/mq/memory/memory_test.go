@@ -3,10 +3,10 @@ package memory_test
 import (
 	"testing"
 
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }

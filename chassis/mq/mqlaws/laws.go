@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 func committedOnce(t *testing.T, w *world) {
@@ -34,7 +34,7 @@ func rolledBackNever(t *testing.T, w *world) {
 	w.consume(t, w.subscription("a", mq.Strict), Effect("a"))
 	no := errors.New("no")
 	for range 10 {
-		err := mysql.InTx(t.Context(), w.db, func(tx *sql.Tx) error {
+		err := database.InTx(t.Context(), w.db, func(tx *sql.Tx) error {
 			require.NoError(t, w.outbox.Append(t.Context(), tx, w.topic, New("s", 1)))
 			return no
 		})
@@ -193,9 +193,9 @@ func notYetIsNoFailure(t *testing.T, w *world) {
 
 func filterByType(t *testing.T, w *world) {
 	s := w.subscription("a", mq.Newest)
-	s.Types = []string{"order.paid", "order.canceled"}
+	s.Types = []string{"box.sold", "box.burnt"}
 	w.consume(t, s, Effect("a"))
-	for n, kind := range []string{"order.created", "order.paid", "order.paidx", "order.canceled"} {
+	for n, kind := range []string{"box.made", "box.sold", "box.soldx", "box.burnt"} {
 		e := New("s", int64(n+1))
 		e.Type = kind
 		w.appended(t, e)
@@ -207,10 +207,10 @@ func filterByType(t *testing.T, w *world) {
 
 func filterBySQL(t *testing.T, w *world) {
 	s := w.subscription("a", mq.Unordered)
-	s.Types, s.Filter = []string{"order.paid"}, "region = 'eu' AND amount > 10"
+	s.Types, s.Filter = []string{"box.sold"}, "region = 'eu' AND amount > 10"
 	w.consume(t, s, Effect("a"))
 	for n, about := range []struct{ kind, region, amount string }{
-		{"order.paid", "us", "20"}, {"order.paid", "eu", "5"}, {"order.created", "eu", "20"}, {"order.paid", "eu", "20"},
+		{"box.sold", "us", "20"}, {"box.sold", "eu", "5"}, {"box.made", "eu", "20"}, {"box.sold", "eu", "20"},
 	} {
 		e := New("s", int64(n+1))
 		e.Type, e.Attributes = about.kind, map[string]string{"region": about.region, "amount": about.amount}

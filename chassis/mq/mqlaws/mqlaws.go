@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 // Run checks every law, each with a database of its own, on what open returns: a new transport and a topic that nobody else uses.
@@ -127,7 +127,7 @@ func New(subject string, sequence int64) mq.Event {
 func (w *world) appended(t *testing.T, events ...mq.Event) {
 	t.Helper()
 	for _, e := range events {
-		require.NoError(t, mysql.InTx(t.Context(), w.db, func(tx *sql.Tx) error { return w.outbox.Append(t.Context(), tx, w.topic, e) }))
+		require.NoError(t, database.InTx(t.Context(), w.db, func(tx *sql.Tx) error { return w.outbox.Append(t.Context(), tx, w.topic, e) }))
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 // notBefore: an event that is sent for later has its effect at that time, and others do not wait for it.

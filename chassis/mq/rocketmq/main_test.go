@@ -13,11 +13,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
@@ -52,7 +52,7 @@ func child() error {
 	if err := failpoint.Set(os.Getenv("MQ_CRASH"), action); err != nil {
 		return err
 	}
-	db, err := mysql.Open(mysql.Config{DSN: os.Getenv("MQ_DSN")})
+	db, err := database.Open(database.Config{DSN: os.Getenv("MQ_DSN")})
 	if err != nil {
 		return err
 	}

@@ -15,11 +15,11 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
@@ -105,7 +105,7 @@ func TestAppendRefuses(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, rocketmqtest.Shared(t))
 	o := mq.NewOutbox(s.db, s.dial(t), mq.OutboxConfig{})
-	err := mysql.InTx(t.Context(), s.db, func(tx *sql.Tx) error { return o.Append(t.Context(), tx, s.topic, mq.Event{ID: "1"}) })
+	err := database.InTx(t.Context(), s.db, func(tx *sql.Tx) error { return o.Append(t.Context(), tx, s.topic, mq.Event{ID: "1"}) })
 	require.ErrorIs(t, err, mq.ErrRefused)
 	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_outbox"))
 }

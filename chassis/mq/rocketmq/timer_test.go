@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 

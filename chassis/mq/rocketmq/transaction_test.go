@@ -15,10 +15,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
@@ -36,10 +36,10 @@ func newStage(t *testing.T, s *rocketmqtest.Server) stage {
 	st := stage{Server: s, topic: s.Topic(t), dsn: mysqltest.DSN(t)}
 	st.service = "svc-" + st.topic
 	var err error
-	st.db, err = mysql.Open(mysql.Config{DSN: st.dsn})
+	st.db, err = database.Open(database.Config{DSN: st.dsn})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = st.db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), st.db, files, mq.Tables()))
+	require.NoError(t, database.Migrate(t.Context(), st.db, files, mq.Tables()))
 	return st
 }
 

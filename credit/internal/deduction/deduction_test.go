@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	creditv1 "example.com/fourfold/api/credit/v1"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/credit/internal/account"
@@ -43,7 +43,7 @@ func newBranch(t *testing.T) branch {
 // pay takes the order's payment as far as status: PREPARED, ADDED or CANCELED.
 func (b branch) pay(t require.TestingT, orderID, memberID string, points int64, status account.Status) {
 	ctx := context.Background()
-	require.NoError(t, chassis.InTx(ctx, b.db, func(tx *sql.Tx) error {
+	require.NoError(t, database.InTx(ctx, b.db, func(tx *sql.Tx) error {
 		e := account.Entry{Source: orderID, MemberID: memberID, Points: points}
 		if err := b.store.PrepareAdd(ctx, tx, "pay-"+orderID, e); err != nil {
 			return err

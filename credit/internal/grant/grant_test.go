@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	creditv1 "example.com/fourfold/api/credit/v1"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/credit/internal/account"

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/credit/internal/account"
 	"example.com/fourfold/credit/internal/mysql/query"
@@ -57,15 +57,15 @@ func (s *Store) SetFrozen(ctx context.Context, memberID string, frozen bool) (ac
 // Grant adds e's points at once, even to a frozen account. It returns the entry that is booked under e's source, and reports whether this call
 // booked it: the second time nothing changes.
 func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entry, added bool, err error) {
-	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Add(ctx, tx, e) })
-	if err != nil && !mysql.Duplicate(err) {
+	err = database.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Add(ctx, tx, e) })
+	if err != nil && !database.Duplicate(err) {
 		return account.Entry{}, false, err
 	}
 	row, getErr := s.q.GetEntry(ctx, e.Source)
 	return entry(row), err == nil, getErr
 }
 
-// Add adds e's points in tx, even to a frozen account, and creates the account if this is the member's first event. The error is mysql.Duplicate
+// Add adds e's points in tx, even to a frozen account, and creates the account if this is the member's first event. The error is database.Duplicate
 // when e's source is booked already; nothing is changed then, and tx may go on.
 func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
 	q := s.q.WithTx(tx)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/credit/internal/account"
 	"example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/migrations"
@@ -61,7 +61,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.Equal(t, say(status), look())
-			err := chassis.InTx(ctx, db, happen)
+			err := database.InTx(ctx, db, happen)
 			want := status
 			if legal := event.Transition(); legal.From == status {
 				want = legal.To

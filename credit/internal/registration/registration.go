@@ -7,21 +7,21 @@ import (
 	"fmt"
 
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/credit/internal/account"
-	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/mysql"
 )
 
 // Registration handles member.registered.
 type Registration struct {
-	store  *store.Store
+	store  *mysql.Store
 	points int64
 }
 
 // New returns a Registration that gives points to each new member. With 0 it gives none and makes no entry. It fails for a number that no entry
 // can have.
-func New(store *store.Store, points int64) (*Registration, error) {
+func New(store *mysql.Store, points int64) (*Registration, error) {
 	if points < 0 || points > account.MaxPoints {
 		return nil, fmt.Errorf("registration_points is %d: from 0, which gives none, to %d", points, int64(account.MaxPoints))
 	}
@@ -44,7 +44,7 @@ func (r *Registration) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error
 	if err != nil || r.points == 0 {
 		return err
 	}
-	if err := r.store.Add(ctx, tx, entry); err != nil && !mysql.Duplicate(err) {
+	if err := r.store.Add(ctx, tx, entry); err != nil && !database.Duplicate(err) {
 		return err
 	}
 	return nil

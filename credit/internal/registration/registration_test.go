@@ -11,15 +11,16 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
-	"example.com/fourfold/chassis/books/bookslaws"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/credit/internal/account"
-	store "example.com/fourfold/credit/internal/mysql"
+	"example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/internal/registration"
 	"example.com/fourfold/credit/internal/rpc"
 	"example.com/fourfold/credit/migrations"
@@ -44,7 +45,7 @@ func TestDelivered(t *testing.T) {
 	server := rocketmqtest.Shared(t)
 	broker, topic := server.Dial(t), server.Topic(t)
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	accounts := store.NewStore(db)
+	accounts := mysql.NewStore(db)
 	gift, err := registration.New(accounts, 100)
 	require.NoError(t, err)
 	// An event, the same again, another about the same member, and one of another member.
@@ -67,9 +68,9 @@ func TestDelivered(t *testing.T) {
 	}, 2*time.Minute, 50*time.Millisecond)
 	assert.Equal(t, "registration:m-1 m-1  100 ADDED\nregistration:m-2 m-2  100 ADDED\n--\nm-1 100\nm-2 100\n--\n",
 		mysqltest.Dump(t, db, entries, "SELECT member_id, credit FROM credit_account ORDER BY member_id"))
-	assert.Empty(t, bookslaws.Broken(t, store.NewBooks(db), time.Minute))
+	assert.Empty(t, ledgerlaws.Broken(t, mysql.NewLedger(db), time.Minute))
 
-	caller := identity.NewContext(t.Context(), identity.Caller{MemberID: "m-1", Role: identity.Shopper})
+	caller := identity.NewContext(t.Context(), identity.Caller{MemberID: "m-1", Role: accessv1.Shopper})
 	reply, err := rpc.NewCredits(accounts).ListMyEntries(caller, &creditv1.ListMyEntriesRequest{})
 	require.NoError(t, err)
 	require.Len(t, reply.GetEntries(), 1)
@@ -80,14 +81,14 @@ func TestDelivered(t *testing.T) {
 
 // handle calls the handler in a transaction of its own, as the inbox does.
 func handle(ctx context.Context, db *sql.DB, gift *registration.Registration, e mq.Event) error {
-	return mysql.InTx(ctx, db, func(tx *sql.Tx) error { return gift.Handle(ctx, tx, e) })
+	return database.InTx(ctx, db, func(tx *sql.Tx) error { return gift.Handle(ctx, tx, e) })
 }
 
 // TestRacesTheFirstPayment lets an event and a Try create the account at the same moment; either may be first.
 func TestRacesTheFirstPayment(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	accounts := store.NewStore(db)
+	accounts := mysql.NewStore(db)
 	gift, err := registration.New(accounts, 100)
 	require.NoError(t, err)
 	var racers sync.WaitGroup
@@ -104,7 +105,7 @@ func TestRacesTheFirstPayment(t *testing.T) {
 		}
 		racers.Go(func() {
 			<-start
-			assert.NoError(t, mysql.InTx(t.Context(), db, func(tx *sql.Tx) error {
+			assert.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
 				return accounts.PrepareAdd(t.Context(), tx, "gid-"+member, account.Entry{Source: "order-" + member, MemberID: member, Points: 7})
 			}))
 		})
@@ -114,14 +115,14 @@ func TestRacesTheFirstPayment(t *testing.T) {
 	assert.Equal(t, "100 7 20\n--\n40\n--\n", mysqltest.Dump(t, db,
 		"SELECT credit, prepare_add_credit, COUNT(*) FROM credit_account GROUP BY credit, prepare_add_credit",
 		"SELECT COUNT(*) FROM credit_entry"))
-	assert.Empty(t, bookslaws.Broken(t, store.NewBooks(db), time.Minute))
+	assert.Empty(t, ledgerlaws.Broken(t, mysql.NewLedger(db), time.Minute))
 }
 
 // TestFrozen tests that a frozen account accepts the points, because they are no payment.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	accounts := store.NewStore(db)
+	accounts := mysql.NewStore(db)
 	gift, err := registration.New(accounts, 100)
 	require.NoError(t, err)
 	_, err = accounts.SetFrozen(t.Context(), "m-1", true)
@@ -134,7 +135,7 @@ func TestFrozen(t *testing.T) {
 func TestNone(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	accounts := store.NewStore(db)
+	accounts := mysql.NewStore(db)
 	gift, err := registration.New(accounts, 0)
 	require.NoError(t, err)
 	require.NoError(t, handle(t.Context(), db, gift, registered(t, "m-1")))
@@ -149,7 +150,7 @@ func TestNone(t *testing.T) {
 func TestWhatIsNoEvent(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	gift, err := registration.New(store.NewStore(db), 100)
+	gift, err := registration.New(mysql.NewStore(db), 100)
 	require.NoError(t, err)
 	nobody, strange := registered(t, ""), registered(t, "m-1")
 	strange.Data = []byte(`{"member_id": 7}`)

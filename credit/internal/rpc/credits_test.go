@@ -10,9 +10,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/credit/internal/account"
 	"example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/internal/rpc"
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 
 // as returns the context of a call by a member.
 func as(t *testing.T, memberID string) context.Context {
-	return identity.NewContext(t.Context(), identity.Caller{MemberID: memberID, Role: identity.Shopper})
+	return identity.NewContext(t.Context(), identity.Caller{MemberID: memberID, Role: accessv1.Shopper})
 }
 
 func TestGetMyCredit(t *testing.T) {

@@ -16,7 +16,9 @@ import (
 // variablesFile holds the variables of process-compose.yaml, passwords included.
 const variablesFile = "stack.env"
 
-// services are our programs that have a database: all except gateway.
+// Services returns the names of our programs that have a database: all but the gateway.
+func Services() []string { return slices.Clone(services) }
+
 var services = []string{"order", "inventory", "credit", "wms", "member", "notify"}
 
 // NotifyDefaults returns the variables that say how notify sends mails and SMS, and to whom it sends alerts: to the demo's inbox, unless a

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/rocketmq"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 )
 
 var (

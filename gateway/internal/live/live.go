@@ -113,7 +113,7 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 		return nil
 	}
 	st := &stream{Streams: s, call: call, watcher: w, view: view, out: ctx.Response(), control: http.NewResponseController(ctx.Response())}
-	s.ended.WithLabelValues(st.run(service.Arrival(ctx.Request().Context()), first)).Inc()
+	s.ended.WithLabelValues(st.run(service.CallContext(ctx.Request().Context()), first)).Inc()
 	return nil
 }
 

@@ -104,7 +104,7 @@ func open(t *testing.T, change ...func(*live.Config)) *stage {
 	require.NoError(t, err)
 	arrived := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(w, r.WithContext(service.Arrived(r.Context())))
+			next.ServeHTTP(w, r.WithContext(service.WithCallContext(r.Context())))
 		})
 	}
 	member := func(next middleware.Handler) middleware.Handler {

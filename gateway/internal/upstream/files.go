@@ -18,8 +18,8 @@ type Service struct {
 	Name string
 	// File is the proto whose annotated RPCs the gateway serves.
 	File protoreflect.FileDescriptor
-	// Aside services are optional: the gateway is ready even while they are not.
-	Aside bool
+	// Optional services are optional: the gateway is ready even while they are not.
+	Optional bool
 }
 
 // Services returns all services behind the gateway. A new service is a line here and an address in config.yaml; a new RPC of an existing service
@@ -31,7 +31,7 @@ func Services() []Service {
 		{Name: "credit", File: creditv1.File_credit_v1_credit_proto},
 		{Name: "wms", File: wmsv1.File_wms_v1_wms_proto},
 		{Name: "member", File: memberv1.File_member_v1_member_proto},
-		{Name: "notify", File: notifyv1.File_notify_v1_notify_proto, Aside: true},
+		{Name: "notify", File: notifyv1.File_notify_v1_notify_proto, Optional: true},
 	}
 }
 

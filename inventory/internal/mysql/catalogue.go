@@ -6,8 +6,8 @@ import (
 	"errors"
 
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/inventory/internal/mysql/query"
 	"example.com/fourfold/inventory/internal/stock"
 )
@@ -25,7 +25,7 @@ func (s *Store) CreateProduct(ctx context.Context, p stock.Product) error {
 		}
 		return s.tell(ctx, tx, p, 1)
 	})
-	if mysql.Duplicate(err) {
+	if database.Duplicate(err) {
 		return stock.ErrExists
 	}
 	return err

@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/inventory/internal/mysql"
 	"example.com/fourfold/inventory/internal/stock"
 	"example.com/fourfold/inventory/migrations"
@@ -61,7 +61,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.Equal(t, say(status), look())
-			err := chassis.InTx(ctx, db, happen)
+			err := database.InTx(ctx, db, happen)
 			want := status
 			if legal := event.Transition(); legal.From == status {
 				want = legal.To

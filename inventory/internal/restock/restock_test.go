@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/inventory/internal/mysql"
@@ -49,7 +49,7 @@ func newBranch(t *testing.T) branch {
 // pay takes the order's payment as far as status: FROZEN, DEDUCTED or RELEASED.
 func (b branch) pay(t require.TestingT, orderID string, status stock.FreezeStatus, lines ...stock.Line) {
 	ctx := context.Background()
-	require.NoError(t, chassis.InTx(ctx, b.db, func(tx *sql.Tx) error {
+	require.NoError(t, database.InTx(ctx, b.db, func(tx *sql.Tx) error {
 		if err := b.store.Freeze(ctx, tx, orderID, "pay-"+orderID, lines); err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func TestHeldGoodsAreNotSold(t *testing.T) {
 	b := newBranch(t)
 	b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 100})
 	buy := func() error {
-		return chassis.InTx(t.Context(), b.db, func(tx *sql.Tx) error {
+		return database.InTx(t.Context(), b.db, func(tx *sql.Tx) error {
 			return b.store.Freeze(t.Context(), tx, "order-2", "pay-order-2", []stock.Line{{SKU: "apple", Quantity: 1}})
 		})
 	}

@@ -4,10 +4,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"sync"
 	"testing"
-	"testing/fstest"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
@@ -15,10 +13,9 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/inventory/internal/mysql"
 	"example.com/fourfold/inventory/internal/rpc"
 	"example.com/fourfold/inventory/migrations"
@@ -222,32 +219,4 @@ func TestToldOrNotDone(t *testing.T) {
 	_, err = c.ChangeProduct(t.Context(), &inventoryv1.ChangeProductRequest{Sku: "a", PriceCents: new(int64(2))})
 	require.Error(t, err)
 	require.Equal(t, "a 1 1\n--\na\n--\n", mysqltest.Dump(t, db, "SELECT sku, price_cents, version FROM product", "SELECT sku FROM stock"))
-}
-
-// TestUpgrade tests that the products of an older version are published.
-func TestUpgrade(t *testing.T) {
-	t.Parallel()
-	db, err := chassis.Open(chassis.Config{DSN: mysqltest.DSN(t)})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	older := fstest.MapFS{}
-	files, err := fs.Glob(migrations.FS, "000[1-4]_*.sql")
-	require.NoError(t, err)
-	require.Len(t, files, 4)
-	for _, name := range files {
-		text, err := fs.ReadFile(migrations.FS, name)
-		require.NoError(t, err)
-		older[name] = &fstest.MapFile{Data: text}
-	}
-	require.NoError(t, chassis.Migrate(t.Context(), db, older))
-	_, err = db.ExecContext(t.Context(), "INSERT INTO product (sku, name, price_cents) VALUES ('a', '阿 \"x\" \\\\', 5), ('b', 'b', 1000000000)")
-	require.NoError(t, err)
-	_, err = db.ExecContext(t.Context(), "INSERT INTO stock (sku) VALUES ('a'), ('b')")
-	require.NoError(t, err)
-	require.NoError(t, chassis.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
-	require.Equal(t, []string{`a 1: 阿 "x" \ at 5`, "b 1: b at 1000000000"}, told(t, db))
-	c := rpc.NewCatalogue(mysql.NewStore(db, mqtest.Absent(t, db, "inventory")))
-	_, err = c.ChangeProduct(t.Context(), &inventoryv1.ChangeProductRequest{Sku: "b", PriceCents: new(int64(7))})
-	require.NoError(t, err)
-	require.Equal(t, "b 2: b at 7", told(t, db)[2])
 }

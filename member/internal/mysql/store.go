@@ -6,7 +6,7 @@ import (
 	"database/sql"
 	"errors"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql/query"
 )
@@ -23,7 +23,7 @@ func (s *Store) Create(ctx context.Context, tx *sql.Tx, m member.Member, passwor
 	err := s.q.WithTx(tx).InsertMember(ctx, query.InsertMemberParams{
 		ID: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name, Role: string(m.Role), PasswordHash: passwordHash,
 	})
-	if mysql.Duplicate(err) {
+	if database.Duplicate(err) {
 		return member.ErrExists
 	}
 	return err

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/migrations"
@@ -34,7 +34,7 @@ func open(t *testing.T) (testStore, *sql.DB) {
 
 // Create adds m in a transaction of its own.
 func (s testStore) Create(ctx context.Context, m member.Member, hash string) error {
-	return chassis.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Store.Create(ctx, tx, m, hash) })
+	return database.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Store.Create(ctx, tx, m, hash) })
 }
 
 func id(n int) string { return fmt.Sprintf("01900000-0000-7000-8000-%012d", n) }

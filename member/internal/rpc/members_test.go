@@ -15,12 +15,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
@@ -81,7 +82,7 @@ func TestSignUpThenSignIn(t *testing.T) {
 		assert.EqualValues(t, 3600, reply.GetExpiresIn())
 		caller, err := f.tokens.Verify(reply.GetAccessToken())
 		require.NoError(t, err)
-		assert.Equal(t, identity.Caller{MemberID: signed.GetMemberId(), Role: identity.Shopper}, caller)
+		assert.Equal(t, identity.Caller{MemberID: signed.GetMemberId(), Role: accessv1.Shopper}, caller)
 	}
 
 	me, err := f.GetMe(identity.NewContext(t.Context(), identity.Caller{MemberID: signed.GetMemberId()}), &memberv1.GetMeRequest{})
@@ -102,13 +103,13 @@ func TestAnOperatorsTokenSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	m, err := member.New(uuid.NewString(), "+8613800138001", "ops@example.com", "Ops", member.Operator)
 	require.NoError(t, err)
-	require.NoError(t, chassis.InTx(t.Context(), f.db, func(tx *sql.Tx) error { return f.store.Create(t.Context(), tx, m, hash) }))
+	require.NoError(t, database.InTx(t.Context(), f.db, func(tx *sql.Tx) error { return f.store.Create(t.Context(), tx, m, hash) }))
 
 	reply, err := f.SignIn(t.Context(), &memberv1.SignInRequest{Login: "ops@example.com", Password: "correct horse"})
 	require.NoError(t, err)
 	caller, err := f.tokens.Verify(reply.GetAccessToken())
 	require.NoError(t, err)
-	assert.Equal(t, identity.Caller{MemberID: m.ID, Role: identity.Operator}, caller)
+	assert.Equal(t, identity.Caller{MemberID: m.ID, Role: accessv1.Operator}, caller)
 	assert.NotEqual(t, signed.GetMemberId(), caller.MemberID)
 	me, err := f.GetMe(identity.NewContext(t.Context(), caller), &memberv1.GetMeRequest{})
 	require.NoError(t, err)
@@ -212,7 +213,7 @@ func TestRacingSignUps(t *testing.T) {
 func TestGetMeOfNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, caller := range []identity.Caller{{}, {MemberID: uuid.NewString(), Role: identity.Shopper}} {
+	for _, caller := range []identity.Caller{{}, {MemberID: uuid.NewString(), Role: accessv1.Shopper}} {
 		_, err := f.GetMe(identity.NewContext(t.Context(), caller), &memberv1.GetMeRequest{})
 		requireReason(t, err, memberv1.ErrorReason_MEMBER_NOT_FOUND, 404)
 	}

@@ -12,8 +12,8 @@ import (
 
 	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
-	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/notification"
 )
@@ -137,7 +137,7 @@ func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel not
 		ID: id.String(), Channel: channel, To: to, Subject: text.Subject, Text: text.Body, State: notification.First(age, h.stale),
 		Source: e.Source, EventID: e.ID, EventType: e.Type,
 	})
-	if err != nil && !chassis.Duplicate(err) {
+	if err != nil && !database.Duplicate(err) {
 		return err
 	}
 	return nil

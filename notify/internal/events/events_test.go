@@ -14,12 +14,12 @@ import (
 
 	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/notify/internal/events"
-	store "example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/migrations"
 )
 
@@ -35,7 +35,7 @@ func newStage(t *testing.T) stage {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	s := stage{db, map[string]events.Consumer{}}
-	for _, c := range events.New(store.NewStore(db), []string{"op-1@example.com", "op-2@example.com"}, 24*time.Hour).Consumers() {
+	for _, c := range events.New(mysql.NewStore(db), []string{"op-1@example.com", "op-2@example.com"}, 24*time.Hour).Consumers() {
 		s.consumers[c.Group] = c
 	}
 	return s
@@ -44,7 +44,7 @@ func newStage(t *testing.T) stage {
 // take calls a group's handler in a transaction of its own, as the inbox does.
 func (s stage) take(t *testing.T, group string, e mq.Event) error {
 	t.Helper()
-	return mysql.InTx(t.Context(), s.db, func(tx *sql.Tx) error { return s.consumers[group].Handle(t.Context(), tx, e) })
+	return database.InTx(t.Context(), s.db, func(tx *sql.Tx) error { return s.consumers[group].Handle(t.Context(), tx, e) })
 }
 
 // consume runs a group on a topic of the test's own, twice, as two processes would.

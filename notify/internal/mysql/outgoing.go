@@ -72,13 +72,13 @@ func (s *Store) Failing(ctx context.Context, channel notification.Channel, span,
 	return row.Failed, row.Late, err
 }
 
-// Inbox is the demo's provider, for both channels. It writes each notification to the table inbox once.
-type Inbox struct{ q *query.Queries }
+// Mailbox is the demo's provider, for both channels. It writes each notification to the table inbox once.
+type Mailbox struct{ q *query.Queries }
 
-// DemoInbox returns an Inbox in the store's database.
-func (s *Store) DemoInbox() Inbox { return Inbox{s.q} }
+// DemoMailbox returns an Inbox in the store's database.
+func (s *Store) DemoMailbox() Mailbox { return Mailbox{s.q} }
 
 // Send writes n to the inbox. The second time nothing changes.
-func (i Inbox) Send(ctx context.Context, n notification.Notification) error {
+func (i Mailbox) Send(ctx context.Context, n notification.Notification) error {
 	return i.q.Receive(ctx, query.ReceiveParams{ID: n.ID, Channel: string(n.Channel), Recipient: n.To, Subject: n.Subject, Body: n.Text})
 }

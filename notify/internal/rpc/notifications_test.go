@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	notifyv1 "example.com/fourfold/api/notify/v1"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/notification"
 	"example.com/fourfold/notify/internal/rpc"
@@ -37,8 +37,8 @@ func TestLists(t *testing.T) {
 			n.To, n.Channel, n.State = "bob@example.com", notification.SMS, notification.Stale
 			toBob = append(toBob, n.ID)
 		}
-		require.NoError(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.Add(t.Context(), tx, n) }))
-		require.NoError(t, store.DemoInbox().Send(t.Context(), n))
+		require.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.Add(t.Context(), tx, n) }))
+		require.NoError(t, store.DemoMailbox().Send(t.Context(), n))
 		ids = append(ids, n.ID)
 	}
 	slices.Reverse(ids)

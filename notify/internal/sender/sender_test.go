@@ -17,11 +17,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
-	store "example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/notification"
 	"example.com/fourfold/notify/internal/sender"
 	"example.com/fourfold/notify/internal/sms"
@@ -30,17 +30,17 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-func open(t *testing.T) (*store.Store, *sql.DB) {
+func open(t *testing.T) (*mysql.Store, *sql.DB) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables(), alert.Tables())
-	return store.NewStore(db), db
+	return mysql.NewStore(db), db
 }
 
 // add writes a PENDING notification.
 func add(t *testing.T, db *sql.DB, id string, channel notification.Channel) {
 	t.Helper()
-	require.NoError(t, mysql.InTx(t.Context(), db, func(tx *sql.Tx) error {
-		return store.NewStore(db).Add(t.Context(), tx, notification.Notification{
+	require.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
+		return mysql.NewStore(db).Add(t.Context(), tx, notification.Notification{
 			ID: id, Channel: channel, To: "+8613800138000", Text: "hello", State: notification.Pending, Source: "/member", EventID: "e-" + id,
 			EventType: "member.registered",
 		})
@@ -52,7 +52,7 @@ var quick = sender.Times{Every: 10 * time.Millisecond, Call: 5 * time.Second, Le
 	GiveUp: 24 * time.Hour}
 
 // run starts a sender for SMS.
-func run(t *testing.T, s *store.Store, p sender.Provider, times sender.Times) {
+func run(t *testing.T, s *mysql.Store, p sender.Provider, times sender.Times) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -162,19 +162,19 @@ func (c *crashing) Send(ctx context.Context, n notification.Notification) error 
 // TestDatabaseAwayBehindTheAnswer tests that the result is written when the database is back, so that nothing is sent again.
 func TestDatabaseAwayBehindTheAnswer(t *testing.T) {
 	t.Parallel()
-	database, err := mysqltest.Start()
+	server, err := mysqltest.Start()
 	require.NoError(t, err)
-	t.Cleanup(database.Stop)
-	require.NoError(t, database.Exec(t.Context(), "CREATE DATABASE shop_notify"))
-	db, err := mysql.Open(mysql.Config{DSN: database.DSN("shop_notify")})
+	t.Cleanup(server.Stop)
+	require.NoError(t, server.Exec(t.Context(), "CREATE DATABASE shop_notify"))
+	db, err := database.Open(database.Config{DSN: server.DSN("shop_notify")})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	require.NoError(t, mysql.Migrate(t.Context(), db, migrations.FS))
+	require.NoError(t, database.Migrate(t.Context(), db, migrations.FS))
 	add(t, db, "n-1", notification.SMS)
-	c := crashing{database: database, back: make(chan error, 1)}
+	c := crashing{database: server, back: make(chan error, 1)}
 	times := quick
 	times.Call, times.Lease = 30*time.Second, 61*time.Second
-	run(t, store.NewStore(db), &c, times)
+	run(t, mysql.NewStore(db), &c, times)
 	require.NoError(t, <-c.back)
 	await(t, db, "n-1 SENT 1 0 ", rows)
 	n, _ := c.times.Load("n-1")
@@ -239,7 +239,7 @@ func TestLeaseOfTheDead(t *testing.T) {
 	none, err := s.Lease(t.Context(), notification.SMS, time.Second, 10)
 	require.NoError(t, err)
 	require.Empty(t, none)
-	var other []store.Leased
+	var other []mysql.Leased
 	require.Eventually(t, func() bool {
 		other, err = s.Lease(t.Context(), notification.SMS, time.Minute, 10)
 		return err != nil || len(other) == 1
@@ -260,7 +260,7 @@ func TestDemoInbox(t *testing.T) {
 	s, db := open(t)
 	n := notification.Notification{ID: "n-1", Channel: notification.Email, To: "ann@example.com", Subject: "s", Text: "t"}
 	for range 3 {
-		require.NoError(t, s.DemoInbox().Send(t.Context(), n))
+		require.NoError(t, s.DemoMailbox().Send(t.Context(), n))
 	}
 	assert.Equal(t, "n-1 EMAIL ann@example.com s t\n--\n", mysqltest.Dump(t, db, "SELECT id, channel, recipient, subject, body FROM inbox"))
 }

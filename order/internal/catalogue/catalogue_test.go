@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/catalogue"
 	"example.com/fourfold/order/internal/mysql"
@@ -39,7 +39,7 @@ func TestKeepsTheNewest(t *testing.T) {
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	copied := catalogue.New(mysql.NewStore(db, mqtest.Absent(t, db, "order")))
 	handle := func(e mq.Event) error {
-		return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return copied.Handle(t.Context(), tx, e) })
+		return database.InTx(t.Context(), db, func(tx *sql.Tx) error { return copied.Handle(t.Context(), tx, e) })
 	}
 	for _, step := range []struct {
 		e    mq.Event

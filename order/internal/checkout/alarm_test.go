@@ -11,9 +11,9 @@ import (
 
 	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"

@@ -9,9 +9,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	accessv1 "example.com/fourfold/api/access/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/rpc"
 )
@@ -23,7 +24,7 @@ func TestFewHops(t *testing.T) {
 	initiator, store := initiator(t, c, checkout.Times{
 		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 10 * time.Second})
 	orders := rpc.NewOrders(store, nil, initiator, time.Hour)
-	ctx := identity.NewContext(t.Context(), identity.Caller{MemberID: "m", Role: identity.Shopper})
+	ctx := identity.NewContext(t.Context(), identity.Caller{MemberID: "m", Role: accessv1.Shopper})
 	ctx = transport.NewServerContext(ctx, call{header: header{"idempotency-key": "k-1"}})
 
 	get := mysqltest.Hops(func() {

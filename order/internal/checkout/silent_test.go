@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
 )
@@ -34,7 +34,7 @@ func TestSweepOfSilentDatabase(t *testing.T) {
 			connections.Add(1)
 		}
 	}()
-	db, err := chassis.Open(chassis.Config{DSN: "root@tcp(" + lis.Addr().String() + ")/x"})
+	db, err := database.Open(database.Config{DSN: "root@tcp(" + lis.Addr().String() + ")/x"})
 	require.NoError(t, err)
 	defer func() { _ = db.Close() }()
 	ctx, stop := context.WithCancel(t.Context())

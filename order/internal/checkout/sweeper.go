@@ -127,7 +127,7 @@ func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) e
 		log.InfoContext(ctx, "attempt abandoned", "coordinator", string(status))
 		_, err = s.store.AbandonAttempt(ctx, a.Kind, a.OrderID, a.GID)
 	case Hasten:
-		err = s.coordinator.Hasten(ctx, a.GID)
+		err = s.coordinator.RetryNow(ctx, a.GID)
 	case Alarm:
 		log.ErrorContext(ctx,
 			"ALARM: the coordinator is through with a transaction whose attempt is open: its log was lost or the books are wrong",

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/delivery"
 	"example.com/fourfold/order/internal/mysql"
@@ -49,7 +49,7 @@ func TestEvents(t *testing.T) {
 	events := delivery.New(store)
 	add(t, store, "order-1")
 	handle := func(e mq.Event) error {
-		return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return events.Handle(t.Context(), tx, e) })
+		return database.InTx(t.Context(), db, func(tx *sql.Tx) error { return events.Handle(t.Context(), tx, e) })
 	}
 	const shipped, delivered, notYet = eventv1.TypeDeliveryShipped, eventv1.TypeDeliveryDelivered, order.Status("not yet")
 	for status, want := range map[order.Status]map[string]order.Status{

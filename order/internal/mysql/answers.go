@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/order/internal/mysql/query"
 )
 
@@ -40,7 +40,7 @@ func remember(ctx context.Context, q *query.Queries, k Key, a Answer) error {
 	err := q.InsertAnswer(ctx, query.InsertAnswerParams{
 		MemberID: k.MemberID, Path: k.Path, IdemKey: k.Key, BodyHash: a.Hash, Code: int32(a.Code), Reply: a.Reply,
 	})
-	if mysql.Duplicate(err) {
+	if database.Duplicate(err) {
 		return ErrAnswered
 	}
 	return err

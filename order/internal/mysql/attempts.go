@@ -7,7 +7,7 @@ import (
 	"time"
 
 	eventv1 "example.com/fourfold/api/event/v1"
-	"example.com/fourfold/chassis/mysql"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql/query"
 	"example.com/fourfold/order/internal/order"
@@ -17,7 +17,7 @@ import (
 // order's status does not allow it or another attempt is open. An order to be paid that has expired is closed instead. It returns
 // order.ErrNotFound when the member has no such order.
 func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, gid string) (opened bool, err error) {
-	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+	err = database.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		opened = false
 		q := s.q.WithTx(tx)
 		o, err := q.LockOrder(ctx, id)
@@ -54,7 +54,7 @@ func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, 
 // AbandonAttempt gives an attempt up unless it has touched the order. It reports whether the attempt holds the order now: then its Try landed
 // after all.
 func (s *Store) AbandonAttempt(ctx context.Context, kind order.Kind, id, gid string) (held bool, err error) {
-	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+	err = database.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		held = false
 		q := s.q.WithTx(tx)
 		// The lock waits for a Try that is still under way and keeps a later one out, which will find no open attempt.
@@ -200,7 +200,7 @@ type Overdue struct {
 // LeaseOverdue leases up to limit attempts that have been open for at least age and that no other sweeper has, for lease: those looked at
 // longest ago first. An attempt that is locked is left for later. All times are whole seconds by the database's clock.
 func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limit int32) (overdue []Overdue, err error) {
-	err = mysql.InTx(ctx, s.db, func(tx *sql.Tx) error {
+	err = database.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		rows, err := q.ListOverdue(ctx, query.ListOverdueParams{
 			State: string(order.AttemptOpen), MinusAgeSeconds: -int32(age / time.Second), Limit: limit,

@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,16 +14,17 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/migrations"
 )
 
-func TestMain(m *testing.M) { mysqltest.Main(m) }
+func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 const member = "member-1"
 
@@ -47,7 +49,7 @@ func addOrder(t *testing.T, store *mysql.Store) string {
 
 func begin(t *testing.T, db *sql.DB, store *mysql.Store, id, gid string) error {
 	t.Helper()
-	return chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.Hold(t.Context(), tx, order.Payment, id, gid) })
+	return database.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.Hold(t.Context(), tx, order.Payment, id, gid) })
 }
 
 // TestOneOpenAttempt tests that of 20 concurrent payers one opens the attempt.
@@ -235,6 +237,19 @@ func TestSameKeyTwice(t *testing.T) {
 	require.False(t, ok, "keys are a member's own")
 }
 
+// timeout does what the timer of an order does, and reports whether that closed it.
+func timeout(t *testing.T, db *sql.DB, store *mysql.Store, id string) (closed bool) {
+	t.Helper()
+	err := database.InTx(t.Context(), db, func(tx *sql.Tx) (err error) {
+		closed, err = store.Expire(t.Context(), tx, id)
+		return err
+	})
+	if !errors.Is(err, mq.ErrNotYet) {
+		require.NoError(t, err)
+	}
+	return closed
+}
+
 // TestExpiry tests that an unpaid order is closed once its time is over, but not during a payment that began in time.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
@@ -243,26 +258,19 @@ func TestExpiry(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
 		require.NoError(t, err)
 	}
-	closed, err := store.Expire(t.Context(), id)
-	require.NoError(t, err)
-	require.False(t, closed, "not yet")
+	require.False(t, timeout(t, db, store, id), "not yet")
 
-	_, err = store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
+	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
 	expire(id)
-	due, err := store.Expired(t.Context(), 0, 10)
-	require.NoError(t, err)
-	require.Equal(t, []string{id}, due)
-	closed, err = store.Expire(t.Context(), id)
-	require.NoError(t, err)
-	require.False(t, closed, "a payment is being opened")
+	require.False(t, timeout(t, db, store, id), "a payment is being opened")
 	require.NoError(t, begin(t, db, store, id, "gid"), "and may go on")
 
 	late := addOrder(t, store)
 	expire(late)
 	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, late, "gid-2")
 	require.NoError(t, err)
-	require.False(t, opened, "too late to pay, also before the sweep")
+	require.False(t, opened, "too late to pay, also before the timer")
 	state, err := store.State(t.Context(), late)
 	require.NoError(t, err)
 	require.Equal(t, mysql.State{Status: order.Canceled, Reason: order.Expired}, state)
@@ -274,23 +282,14 @@ func TestExpiry(t *testing.T) {
 		expire(id)
 		_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = ? WHERE id = ?", status, id)
 		require.NoError(t, err)
-		closed, err = store.Expire(t.Context(), id)
-		require.NoError(t, err)
-		require.False(t, closed, "it is %s", status)
+		require.False(t, timeout(t, db, store, id), "it is %s", status)
 		require.Equal(t, string(status)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders WHERE id = '"+id+"'"))
 	}
-	due, err = store.Expired(t.Context(), 0, 10)
-	require.NoError(t, err)
-	require.Empty(t, due)
 
 	swept := addOrder(t, store)
 	expire(swept)
-	closed, err = store.Expire(t.Context(), swept)
-	require.NoError(t, err)
-	require.True(t, closed)
-	closed, err = store.Expire(t.Context(), swept)
-	require.NoError(t, err)
-	require.False(t, closed, "once")
+	require.True(t, timeout(t, db, store, swept))
+	require.False(t, timeout(t, db, store, swept), "once")
 	require.Equal(t, "1 order.created\n2 order.canceled\n--\n", mysqltest.Dump(t, db,
 		"SELECT seq, event_type FROM order_event WHERE order_id = '"+swept+"' ORDER BY seq"))
 }
@@ -304,12 +303,7 @@ func TestExpiryIsByTheDatabasesClock(t *testing.T) {
 	db.SetMaxOpenConns(1) // the clock belongs to the connection
 	_, err := db.ExecContext(t.Context(), "SET timestamp = UNIX_TIMESTAMP() + 7200")
 	require.NoError(t, err)
-	due, err := store.Expired(t.Context(), 0, 10)
-	require.NoError(t, err)
-	require.Equal(t, []string{swept, paid}, due)
-	closed, err := store.Expire(t.Context(), swept)
-	require.NoError(t, err)
-	require.True(t, closed)
+	require.True(t, timeout(t, db, store, swept))
 	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, paid, "gid")
 	require.NoError(t, err)
 	require.False(t, opened)
@@ -343,12 +337,8 @@ func TestHeldRowsDoNotStopTheSweeps(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got, 1)
 	assert.Equal(t, free, got[0].OrderID)
-	closed, err := store.Expire(t.Context(), idle)
-	require.NoError(t, err)
-	assert.False(t, closed)
-	closed, err = store.Expire(t.Context(), late)
-	require.NoError(t, err)
-	assert.True(t, closed)
+	assert.False(t, timeout(t, db, store, idle))
+	assert.True(t, timeout(t, db, store, late))
 }
 
 // TestBlankBehindAnID tests that a blank after an id makes it the id of another order, and of another transaction.

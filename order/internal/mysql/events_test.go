@@ -4,21 +4,18 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
-	"example.com/fourfold/order/migrations"
 )
 
 // published returns the order events that wait for the relay, in the order in which it will send them.
@@ -57,7 +54,7 @@ func TestEvents(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
 	inTx := func(f func(tx *sql.Tx) error) {
-		require.NoError(t, chassis.InTx(t.Context(), db, f))
+		require.NoError(t, database.InTx(t.Context(), db, f))
 	}
 	pay := func(id, gid string) {
 		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
@@ -104,8 +101,8 @@ func TestToldOrNotDone(t *testing.T) {
 			"SELECT gid, state FROM payment_attempt")
 	}
 	before := dump()
-	require.Error(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.ConfirmPayment(t.Context(), tx, id, "gid") }))
-	require.Error(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.CancelPayment(t.Context(), tx, id, "gid") }))
+	require.Error(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.ConfirmPayment(t.Context(), tx, id, "gid") }))
+	require.Error(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.CancelPayment(t.Context(), tx, id, "gid") }))
 	require.Error(t, store.Close(t.Context(), member, unpaid, order.ByMember))
 	o, err := order.New("new", member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
@@ -113,40 +110,4 @@ func TestToldOrNotDone(t *testing.T) {
 		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
 	}))
 	assert.Equal(t, before, dump())
-}
-
-// TestUpgrade tests that the events of an older version's orders are published, numbered as they were.
-func TestUpgrade(t *testing.T) {
-	t.Parallel()
-	db, err := chassis.Open(chassis.Config{DSN: mysqltest.DSN(t)})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	older := fstest.MapFS{}
-	files, err := fs.Glob(migrations.FS, "000[1-4]_*.sql")
-	require.NoError(t, err)
-	require.Len(t, files, 4)
-	for _, name := range files {
-		text, err := fs.ReadFile(migrations.FS, name)
-		require.NoError(t, err)
-		older[name] = &fstest.MapFile{Data: text}
-	}
-	require.NoError(t, chassis.Migrate(t.Context(), db, older))
-	for _, stmt := range []string{
-		`INSERT INTO orders (id, member_id, status, reason, total_cents, points, address, event_seq, expires_at) VALUES
-		('o-1', 'm-1', 'REFUNDED', '', 1700, 17, '', 3, NOW(3)), ('o-2', 'm-2', 'CANCELED', 'EXPIRED', 100, 0, '', 2, NOW(3))`,
-		`INSERT INTO order_line (order_id, sku, name, price_cents, quantity) VALUES
-		('o-1', 'a', '阿 "quoted" \\', 500, 2), ('o-1', 'b', 'b', 700, 1), ('o-2', 'a', 'a', 100, 1)`,
-		`INSERT INTO outbox (event_id, event_type, order_id, seq) VALUES ('e-1', 'order.created', 'o-1', 1), ('e-2', 'order.created', 'o-2', 1),
-		('e-3', 'order.paid', 'o-1', 2), ('e-4', 'order.refunded', 'o-1', 3), ('e-5', 'order.canceled', 'o-2', 2)`,
-	} {
-		_, err := db.ExecContext(t.Context(), stmt)
-		require.NoError(t, err)
-	}
-	require.NoError(t, chassis.Migrate(t.Context(), db, migrations.FS, mq.Tables()))
-	one, two := ` of m-1, 1700 cents, 17 points, 2 a 阿 "quoted" \ at 500, 1 b b at 700`, ` of m-2, 100 cents, 0 points, 1 a a at 100`
-	assert.Equal(t, []string{
-		`o-1 1 order.created: CREATED ""` + one, `o-2 1 order.created: CREATED ""` + two, `o-1 2 order.paid: PAID ""` + one,
-		`o-1 3 order.refunded: REFUNDED ""` + one, `o-2 2 order.canceled: CANCELED "EXPIRED"` + two,
-	}, published(t, db))
-	assert.Equal(t, "5\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM order_event"))
 }

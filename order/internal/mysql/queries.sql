@@ -16,10 +16,6 @@ SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM 
 -- name: LockFreeOrder :one
 SELECT id, member_id, status, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED;
 
--- name: ListExpired :many
-SELECT id FROM orders WHERE status = ? AND expires_at <= TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('minus_overdue_us') AS SIGNED), NOW(3))
-ORDER BY expires_at LIMIT ?;
-
 -- name: GetState :one
 SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
 FROM orders o WHERE o.id = ?;

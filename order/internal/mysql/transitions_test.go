@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -22,7 +22,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 	require.True(t, opened)
 	ctx := t.Context()
 	phase := func(f func(tx *sql.Tx) error) func() error {
-		return func() error { return chassis.InTx(ctx, db, f) }
+		return func() error { return database.InTx(ctx, db, f) }
 	}
 	for event, happen := range map[order.Event]func() error{
 		order.BeginPayment:   phase(func(tx *sql.Tx) error { return store.Hold(ctx, tx, order.Payment, id, gid) }),

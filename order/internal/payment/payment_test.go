@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/order/internal/mysql"
@@ -68,7 +68,7 @@ func TestRefundLaws(t *testing.T) {
 	const id, pay, gid, member = "0193b8f0-0000-7000-8000-000000000001", "pay-1", "refund-1", "member-1"
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		db, store := payable(t, id, member, pay)
-		require.NoError(t, chassis.InTx(t.Context(), db, func(tx *sql.Tx) error {
+		require.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
 			if err := store.Hold(t.Context(), tx, order.Payment, id, pay); err != nil {
 				return err
 			}

@@ -9,17 +9,17 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/order/internal/answer"
-	"example.com/fourfold/order/internal/conserve"
+	"example.com/fourfold/order/internal/reconcile"
 )
 
 // Conservation serves the operators' checks of the books.
 type Conservation struct {
 	orderv1.UnimplementedConservationServer
-	comparator *conserve.Comparator
+	comparator *reconcile.Comparator
 }
 
 // NewConservation returns the service over comparator.
-func NewConservation(comparator *conserve.Comparator) *Conservation {
+func NewConservation(comparator *reconcile.Comparator) *Conservation {
 	return &Conservation{comparator: comparator}
 }
 
@@ -33,7 +33,7 @@ func (s *Conservation) CheckConservation(ctx context.Context, req *orderv1.Check
 		open = usualOpen
 	}
 	report, err := s.comparator.Run(ctx, open)
-	var silent conserve.Silent
+	var silent reconcile.Silent
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, answer.TryLater("the check takes longer than a call may; " +

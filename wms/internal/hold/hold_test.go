@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	chassis "example.com/fourfold/chassis/mysql"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/wms/internal/delivery"
@@ -50,7 +50,7 @@ func (b branch) pay(t *testing.T, orderID string, event delivery.Event) (id stri
 	t.Helper()
 	slip, err := delivery.NewSlip(orderID, "", []delivery.Line{{SKU: "apple", Quantity: 1}})
 	require.NoError(t, err)
-	require.NoError(t, chassis.InTx(t.Context(), b.db, func(tx *sql.Tx) error {
+	require.NoError(t, database.InTx(t.Context(), b.db, func(tx *sql.Tx) error {
 		if err := b.store.Draft(t.Context(), tx, "pay-"+orderID, slip); err != nil || event == "" {
 			return err
 		}

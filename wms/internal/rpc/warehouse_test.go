@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/wms/internal/mysql"
 	"example.com/fourfold/wms/internal/rpc"
 	"example.com/fourfold/wms/migrations"

@@ -15,9 +15,9 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/wms/internal/mysql"
 	"example.com/fourfold/wms/internal/rpc"
 	"example.com/fourfold/wms/migrations"

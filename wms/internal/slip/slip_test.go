@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/chassis/mysql/mysqltest"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/wms/internal/mysql"

@@ -4,6 +4,14 @@
 
 package query
 
+type OrderLine struct {
+	OrderID    string
+	Sku        string
+	Name       string
+	PriceCents int64
+	Quantity   int64
+}
+
 type Product struct {
 	Sku        string
 	Name       string

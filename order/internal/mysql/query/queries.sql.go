@@ -454,54 +454,12 @@ func (q *Queries) LeaseAttempts(ctx context.Context, arg LeaseAttemptsParams) er
 	return err
 }
 
-const listExpired = `-- name: ListExpired :many
-SELECT id FROM orders WHERE status = ? AND expires_at <= TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
-ORDER BY expires_at LIMIT ?
-`
-
-type ListExpiredParams struct {
-	Status         string
-	MinusOverdueUs int64
-	Limit          int32
-}
-
-func (q *Queries) ListExpired(ctx context.Context, arg ListExpiredParams) ([]string, error) {
-	rows, err := q.db.QueryContext(ctx, listExpired, arg.Status, arg.MinusOverdueUs, arg.Limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listLines = `-- name: ListLines :many
 SELECT order_id, sku, name, price_cents, quantity FROM order_line
 WHERE order_id IN (/*SLICE:order_ids*/?) ORDER BY order_id, sku
 `
 
-type ListLinesRow struct {
-	OrderID    string
-	Sku        string
-	Name       string
-	PriceCents int64
-	Quantity   int64
-}
-
-func (q *Queries) ListLines(ctx context.Context, orderIds []string) ([]ListLinesRow, error) {
+func (q *Queries) ListLines(ctx context.Context, orderIds []string) ([]OrderLine, error) {
 	query := listLines
 	var queryParams []interface{}
 	if len(orderIds) > 0 {
@@ -517,9 +475,9 @@ func (q *Queries) ListLines(ctx context.Context, orderIds []string) ([]ListLines
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListLinesRow
+	var items []OrderLine
 	for rows.Next() {
-		var i ListLinesRow
+		var i OrderLine
 		if err := rows.Scan(
 			&i.OrderID,
 			&i.Sku,

@@ -1,0 +1,7 @@
+package accessv1
+
+// The roles that access.proto gives levels to.
+const (
+	Shopper  = "shopper"
+	Operator = "operator"
+)

@@ -1,0 +1,9 @@
+package database_test
+
+import (
+	"testing"
+
+	"example.com/fourfold/chassis/database/mysqltest"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }

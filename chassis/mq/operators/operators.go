@@ -1,0 +1,149 @@
+// Package operators lets operators inspect one service's messages and act on them: dead letters, the way of each event, replays and resends.
+package operators
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/page"
+)
+
+// Server serves one service's dead letters, what its outbox and inbox know about the way of events, and its part of replays and resends.
+type Server struct {
+	mqv1.UnimplementedMessagesServer
+	service string
+	db      *sql.DB
+	dead    *mq.DeadLetters
+	bus     *mq.Bus
+	outbox  *mq.Outbox
+	keep    time.Duration
+}
+
+// NewServer returns a Server of service. db holds the tables of package mq and keeps their closed rows for keep, 0 for ever. Replays go to the
+// groups that bus consumes, resends come from outbox.
+func NewServer(service string, db *sql.DB, bus *mq.Bus, outbox *mq.Outbox, keep time.Duration) *Server {
+	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db), bus: bus, outbox: outbox, keep: keep}
+}
+
+// ListDeadLetters returns a page of dead letters, oldest first.
+func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersRequest) (*mqv1.ListDeadLettersReply, error) {
+	after := int64(0)
+	if token := req.GetPageToken(); token != "" {
+		var ok bool
+		if after, ok = number(token); !ok {
+			return nil, mqv1.ErrorMessagesInvalid("%v", page.BadToken(token))
+		}
+	}
+	size := page.Size(req.GetPageSize())
+	letters, err := s.dead.List(ctx, req.GetGroup(), after, int(size)+1)
+	if err != nil {
+		return nil, err
+	}
+	reply := &mqv1.ListDeadLettersReply{}
+	letters, reply.NextPageToken = page.Cut(letters, size, func(l mq.DeadLetter) string { return strconv.FormatInt(l.ID, 10) })
+	for _, l := range letters {
+		reply.DeadLetters = append(reply.DeadLetters, s.proto(l))
+	}
+	return reply, nil
+}
+
+// GetDeadLetter returns one dead letter with its event and its history.
+func (s *Server) GetDeadLetter(ctx context.Context, req *mqv1.GetDeadLetterRequest) (*mqv1.DeadLetter, error) {
+	id, err := s.row(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.dead.Read(ctx, id)
+	if err != nil {
+		return nil, refusal(req.GetId(), err)
+	}
+	return s.proto(l), nil
+}
+
+// RedriveDeadLetter gives one dead letter all its tries again.
+func (s *Server) RedriveDeadLetter(ctx context.Context, req *mqv1.RedriveDeadLetterRequest) (*mqv1.RedriveReply, error) {
+	id, err := s.row(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dead.Redrive(ctx, id); err != nil {
+		return nil, refusal(req.GetId(), err)
+	}
+	return &mqv1.RedriveReply{Redriven: 1}, nil
+}
+
+// RedriveDeadLetters gives all dead letters of a group their tries again. A group of another service has none here.
+func (s *Server) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLettersRequest) (*mqv1.RedriveReply, error) {
+	if req.GetGroup() == "" {
+		return nil, mqv1.ErrorMessagesInvalid("group: say whose dead letters are to be tried again")
+	}
+	n, err := s.dead.RedriveAll(ctx, req.GetGroup())
+	if err != nil {
+		return nil, err
+	}
+	return &mqv1.RedriveReply{Redriven: n}, nil
+}
+
+// DiscardDeadLetter gives up the effect of one dead letter.
+func (s *Server) DiscardDeadLetter(ctx context.Context, req *mqv1.DiscardDeadLetterRequest) (*mqv1.DiscardReply, error) {
+	id, err := s.row(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dead.Discard(ctx, id); err != nil {
+		return nil, refusal(req.GetId(), err)
+	}
+	return &mqv1.DiscardReply{}, nil
+}
+
+// row returns the row that id names, or an error when id is not of this service.
+func (s *Server) row(id string) (int64, error) {
+	if rest, ok := strings.CutPrefix(id, s.service+"-"); ok {
+		if n, ok := number(rest); ok {
+			return n, nil
+		}
+	}
+	return 0, refusal(id, mq.ErrNoDeadLetter)
+}
+
+// number parses a row's id. It accepts only what strconv.FormatInt writes.
+func number(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
+}
+
+func refusal(id string, err error) error {
+	switch {
+	case errors.Is(err, mq.ErrNoDeadLetter):
+		return mqv1.ErrorDeadLetterNotFound("there is no dead letter %s; it may have been redriven or discarded: list them", id)
+	case errors.Is(err, mq.ErrUnreadable):
+		return mqv1.ErrorDeadLetterUnreadable("dead letter %s is no event, so it cannot be tried again: discard it", id)
+	}
+	return err
+}
+
+func (s *Server) proto(l mq.DeadLetter) *mqv1.DeadLetter {
+	return &mqv1.DeadLetter{
+		Id: s.service + "-" + strconv.FormatInt(l.ID, 10), Service: s.service, Group: l.Group, Topic: l.Topic, EventId: l.EventID,
+		Source: l.Source, Type: l.Type, Subject: l.Subject, Sequence: l.Sequence, Tries: int32(l.Tries), Reason: text(l.Reason),
+		At: timestamppb.New(l.At), History: lines(l.History), Event: text(string(l.Event)),
+	}
+}
+
+// text returns s as a proto can carry it: a message that is not an event may hold anything, and a history is cut at its front.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func lines(history string) []string {
+	if history = strings.TrimRight(history, "\n"); history == "" {
+		return nil
+	}
+	return strings.Split(text(history), "\n")
+}

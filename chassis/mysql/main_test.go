@@ -1,9 +1,0 @@
-package mysql_test
-
-import (
-	"testing"
-
-	"example.com/fourfold/chassis/mysql/mysqltest"
-)
-
-func TestMain(m *testing.M) { mysqltest.Main(m) }
