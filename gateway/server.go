@@ -104,8 +104,8 @@ func arrived(next http.Handler) http.Handler {
 	})
 }
 
-// closeWhenStopping closes each client's connection after its next answer when the process will end soon. A client that keeps connections could otherwise
-// send a call just when they are closed.
+// closeWhenStopping closes each client's connection after its next answer when the process will end soon. A client that keeps connections
+// could otherwise send a call just when they are closed.
 func closeWhenStopping(stopping func() bool) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -35,8 +35,8 @@ func Target(list string) (string, error) {
 }
 
 // Options returns the options with which a connection calls all instances in turn and leaves out those that are away. An instance that is back
-// is found within about a second, even while others answer; one that falls silent is left out after KeepAlive's time. A call that was sent is not
-// repeated.
+// is found within about a second, even while others answer; one that falls silent is left out after KeepAlive's time. A call that was sent is
+// not repeated.
 func Options() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithResolvers(Resolver{}),

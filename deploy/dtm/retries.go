@@ -10,9 +10,9 @@ import (
 	"example.com/fourfold/deploy/dtm/deadlock"
 )
 
-// keepRetriesClose keeps the retries of decided (submitted or aborting) transactions close together until ctx ends. First it makes all of them due, so
-// that whatever the previous process left half done goes on at once. From then on none waits longer than longest; DTM itself doubles the pause
-// without end. The number of recovery workers, not the pause, bounds the load of many retries.
+// keepRetriesClose keeps the retries of decided (submitted or aborting) transactions close together until ctx ends. First it makes all of them
+// due, so that whatever the previous process left half done goes on at once. From then on none waits longer than longest; DTM itself doubles
+// the pause without end. The number of recovery workers, not the pause, bounds the load of many retries.
 func keepRetriesClose(ctx context.Context, db *sql.DB, longest time.Duration) error {
 	err := due(ctx, db, 0, longest)
 	healthy := true

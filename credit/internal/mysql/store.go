@@ -65,8 +65,8 @@ func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entr
 	return entry(row), err == nil, getErr
 }
 
-// Add adds e's points in tx, even to a frozen account, and creates the account if this is the member's first event. The error is database.Duplicate
-// when e's source is booked already; nothing is changed then, and tx may go on.
+// Add adds e's points in tx, even to a frozen account, and creates the account if this is the member's first event. The error is
+// database.Duplicate when e's source is booked already; nothing is changed then, and tx may go on.
 func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
 	q := s.q.WithTx(tx)
 	if err := insert(ctx, q, e, "", account.Grant); err != nil {

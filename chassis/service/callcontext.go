@@ -13,8 +13,8 @@ func WithCallContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, callContextKey{}, ctx)
 }
 
-// CallContext returns the context with which the call came in: it ends when the caller leaves or its deadline passes, whatever grpc.timeout is. It
-// is for the few calls that take longer than a service allows the others. Outside a call it returns ctx.
+// CallContext returns the context with which the call came in: it ends when the caller leaves or its deadline passes, whatever grpc.timeout
+// is. It is for the few calls that take longer than a service allows the others. Outside a call it returns ctx.
 func CallContext(ctx context.Context) context.Context {
 	if arrival, ok := ctx.Value(callContextKey{}).(context.Context); ok {
 		return arrival
