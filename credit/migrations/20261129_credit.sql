@@ -27,7 +27,7 @@ CREATE TABLE credit_entry (
   updated_at DATETIME(3)   NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
   -- The refund that holds the entry or held it last, else empty.
   refund_gid VARBINARY(64) NOT NULL DEFAULT '',
-  -- The part of the books' digest that the row belongs to (chassis/books), so that a part that differs can be read on its own.
+  -- The part of the books' digest that the row belongs to (chassis/ledger), so that a part that differs can be read on its own.
   bucket     SMALLINT UNSIGNED GENERATED ALWAYS AS (CRC32(source) & 4095) STORED,
   KEY history (member_id, created_at, source),
   KEY status_age (status, created_at),

@@ -36,7 +36,7 @@ edit dtmsvr/svr.go
 replace $'\t"net"\n' $'\t"net"\n\t"os"\n'
 replace $'\t"google.golang.org/grpc/codes"\n' \
   $'\t"example.com/fourfold/chassis/endpoints"\n\t"example.com/fourfold/chassis/telemetry"\n\t"google.golang.org/grpc/codes"\n'
-replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), instances.Patient(), '
+replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), endpoints.AllowKeepAlive(), '
 replace 'app.Run(fmt.Sprintf(":%d", conf.HTTPPort))' 'servers.HTTP(app, net.JoinHostPort(os.Getenv("HTTP_HOST"), fmt.Sprint(conf.HTTPPort)))'
 replace 'net.Listen("tcp", fmt.Sprintf(":%d", conf.GrpcPort))' \
   'net.Listen("tcp", net.JoinHostPort(os.Getenv("GRPC_HOST"), fmt.Sprint(conf.GrpcPort)))'
@@ -73,7 +73,7 @@ written
 # A participant that is frozen or cut off must not delay every second call to two instances.
 edit client/dtmgrpc/dtmgimp/grpc_clients.go
 replace $'\tgrpc "google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/endpoints"\n\tgrpc "google.golang.org/grpc"\n'
-replace 'grpc.Dial(grpcServer, inOpt, ' 'grpc.Dial(grpcServer, inOpt, instances.Alive(), '
+replace 'grpc.Dial(grpcServer, inOpt, ' 'grpc.Dial(grpcServer, inOpt, endpoints.KeepAlive(), '
 written
 
 cp go.mod "$copy/our.mod"

@@ -37,7 +37,7 @@ CREATE TABLE stock_freeze (
   updated_at DATETIME(3)   NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
   -- The refund that holds the row or held it last, else empty.
   refund_gid VARBINARY(64) NOT NULL DEFAULT '',
-  -- The part of the books' digest that the row belongs to (chassis/books), so that a part that differs can be read on its own.
+  -- The part of the books' digest that the row belongs to (chassis/ledger), so that a part that differs can be read on its own.
   bucket     SMALLINT UNSIGNED GENERATED ALWAYS AS (CRC32(order_id) & 4095) STORED,
   PRIMARY KEY (order_id, sku),
   KEY status_age (status, created_at),

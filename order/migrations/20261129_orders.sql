@@ -19,7 +19,7 @@ CREATE TABLE orders (
   updated_at  DATETIME(3)  NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
   expires_at  DATETIME(3)  NOT NULL,
   paid_at     DATETIME(3)  NULL,
-  -- The part of the books' digest that the order belongs to (chassis/books), so that a part that differs can be read on its own.
+  -- The part of the books' digest that the order belongs to (chassis/ledger), so that a part that differs can be read on its own.
   bucket      SMALLINT UNSIGNED GENERATED ALWAYS AS (CRC32(id) & 4095) STORED,
   KEY of_member (member_id, id),
   KEY status_expiry (status, expires_at),

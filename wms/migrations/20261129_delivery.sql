@@ -16,7 +16,7 @@ CREATE TABLE delivery_slip (
   refund_gid VARBINARY(64) NOT NULL DEFAULT '',
   -- Number of the slip's last event.
   event_seq  BIGINT        NOT NULL DEFAULT 0,
-  -- The part of the books' digest that the row belongs to (chassis/books), so that a part that differs can be read on its own.
+  -- The part of the books' digest that the row belongs to (chassis/ledger), so that a part that differs can be read on its own.
   bucket     SMALLINT UNSIGNED GENERATED ALWAYS AS (CRC32(order_id) & 4095) STORED,
   UNIQUE KEY uniq_order (order_id),
   KEY status_id (status, id),
