@@ -3,7 +3,6 @@ package alert_test
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -37,25 +36,12 @@ func open(t *testing.T) (*sql.DB, [2]*alert.Alerts) {
 // told returns what operators were told so far, one line each: key, times, summary.
 func told(t *testing.T, db *sql.DB) []string {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT topic, subject, event FROM mq_outbox ORDER BY id")
-	require.NoError(t, err)
-	defer func() { _ = rows.Close() }()
 	var lines []string
-	for rows.Next() {
-		var (
-			topic, subject string
-			text           []byte
-			e              mq.Event
-			m              alertv1.Raised
-		)
-		require.NoError(t, rows.Scan(&topic, &subject, &text))
-		require.NoError(t, json.Unmarshal(text, &e))
-		require.NoError(t, e.Read(&m))
-		assert.Equal(t, []string{alertv1.Topic, alertv1.TypeRaised, "/order", "order"}, []string{topic, e.Type, e.Source, m.GetService()})
-		assert.True(t, strings.HasPrefix(subject, "order/"), subject)
-		lines = append(lines, fmt.Sprintf("%s %d %s", m.GetKey(), m.GetTimes(), m.GetSummary()))
+	for _, e := range mqtest.Outbox(t, db, alertv1.Topic, func() *alertv1.Raised { return new(alertv1.Raised) }) {
+		assert.Equal(t, []string{alertv1.TypeRaised, "/order", "order"}, []string{e.Type, e.Source, e.Data.GetService()})
+		assert.True(t, strings.HasPrefix(e.Subject, "order/"), e.Subject)
+		lines = append(lines, fmt.Sprintf("%s %d %s", e.Data.GetKey(), e.Data.GetTimes(), e.Data.GetSummary()))
 	}
-	require.NoError(t, rows.Err())
 	return lines
 }
 

@@ -2,7 +2,6 @@ package rpc_test
 
 import (
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -129,23 +128,10 @@ func TestStock(t *testing.T) {
 // told returns the product events that wait to be sent.
 func told(t *testing.T, db *sql.DB) (lines []string) {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT topic, event FROM mq_outbox ORDER BY id")
-	require.NoError(t, err)
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var (
-			topic string
-			text  []byte
-			e     mq.Event
-			p     eventv1.ProductChanged
-		)
-		require.NoError(t, rows.Scan(&topic, &text))
-		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
-		require.NoError(t, e.Read(&p))
-		assert.Equal(t, []string{"inventory-events", "/inventory", "product.changed", p.GetSku()}, []string{topic, e.Source, e.Type, e.Subject})
-		lines = append(lines, fmt.Sprint(e.Subject, " ", e.Sequence, ": ", p.GetName(), " at ", p.GetPriceCents()))
+	for _, e := range mqtest.Outbox(t, db, "inventory-events", func() *eventv1.ProductChanged { return new(eventv1.ProductChanged) }) {
+		assert.Equal(t, []string{"/inventory", "product.changed", e.Data.GetSku()}, []string{e.Source, e.Type, e.Subject})
+		lines = append(lines, fmt.Sprint(e.Subject, " ", e.Sequence, ": ", e.Data.GetName(), " at ", e.Data.GetPriceCents()))
 	}
-	require.NoError(t, rows.Err())
 	return lines
 }
 

@@ -1,7 +1,6 @@
 package checkout_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -71,23 +70,11 @@ func TestAlarm(t *testing.T) {
 	}
 	told := func() (lines []string) {
 		t.Helper()
-		rows, err := db.QueryContext(t.Context(), "SELECT event FROM mq_outbox WHERE topic = 'alert-events' ORDER BY id")
-		require.NoError(t, err)
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var (
-				text []byte
-				e    mq.Event
-				a    alertv1.Raised
-			)
-			require.NoError(t, rows.Scan(&text))
-			require.NoError(t, json.Unmarshal(text, &e))
-			require.NoError(t, e.Read(&a))
-			assert.Contains(t, a.GetSummary(), "order stuck")
-			assert.Contains(t, a.GetDetail(), "gid-")
-			lines = append(lines, fmt.Sprint(a.GetKey(), " ", a.GetTimes()))
+		for _, e := range mqtest.Outbox(t, db, alertv1.Topic, func() *alertv1.Raised { return new(alertv1.Raised) }) {
+			assert.Contains(t, e.Data.GetSummary(), "order stuck")
+			assert.Contains(t, e.Data.GetDetail(), "gid-")
+			lines = append(lines, fmt.Sprint(e.Data.GetKey(), " ", e.Data.GetTimes()))
 		}
-		require.NoError(t, rows.Err())
 		return lines
 	}
 	attempt("slow", "gid-slow", 30)

@@ -2,7 +2,6 @@ package mysql_test
 
 import (
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -13,7 +12,7 @@ import (
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
-	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
@@ -21,21 +20,9 @@ import (
 // published returns the order events that wait for the relay, in the order in which it will send them.
 func published(t *testing.T, db *sql.DB) (lines []string) {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(),
-		"SELECT event_id, event FROM mq_outbox WHERE topic = 'order-events' AND state = 'READY' ORDER BY id")
-	require.NoError(t, err)
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var (
-			id   string
-			text []byte
-			e    mq.Event
-			c    eventv1.OrderChanged
-		)
-		require.NoError(t, rows.Scan(&id, &text))
-		require.NoError(t, json.Unmarshal(text, &e), "%s", text)
-		require.NoError(t, e.Read(&c), "%s", e.Data)
-		assert.Equal(t, []string{id, "/order", c.GetOrderId()}, []string{e.ID, e.Source, e.Subject})
+	for _, e := range mqtest.Outbox(t, db, eventv1.TopicOrders, func() *eventv1.OrderChanged { return new(eventv1.OrderChanged) }) {
+		c := e.Data
+		assert.Equal(t, []string{"/order", c.GetOrderId()}, []string{e.Source, e.Subject})
 		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
 		line := fmt.Sprintf("%s %d %s: %s %q of %s, %d cents, %d points", e.Subject, e.Sequence, e.Type, c.GetStatus(), c.GetReason(),
 			c.GetMemberId(), c.GetTotalCents(), c.GetPoints())
@@ -44,7 +31,6 @@ func published(t *testing.T, db *sql.DB) (lines []string) {
 		}
 		lines = append(lines, line)
 	}
-	require.NoError(t, rows.Err())
 	return lines
 }
 

@@ -2,7 +2,6 @@ package rpc_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -150,16 +149,9 @@ func TestWhatIsTold(t *testing.T) {
 	for n, what := range []string{"ship", "deliver"} {
 		_, err := work(w, what, id)
 		require.NoError(t, err)
-		var (
-			topic string
-			text  []byte
-			e     mq.Event
-			told  eventv1.DeliveryChanged
-		)
-		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT topic, event FROM mq_outbox ORDER BY id DESC LIMIT 1").Scan(&topic, &text))
-		require.NoError(t, json.Unmarshal(text, &e))
-		require.NoError(t, e.Read(&told))
-		assert.Equal(t, "wms-events", topic)
+		all := mqtest.Outbox(t, db, "wms-events", func() *eventv1.DeliveryChanged { return new(eventv1.DeliveryChanged) })
+		require.Len(t, all, n+1)
+		e, told := all[n], all[n].Data
 		assert.Equal(t, []any{"/wms", "order-1", int64(n + 1)}, []any{e.Source, e.Subject, e.Sequence})
 		assert.Equal(t, []string{id, "order-1", []string{"SHIPPED", "DELIVERED"}[n]},
 			[]string{told.GetDeliveryId(), told.GetOrderId(), told.GetStatus()})
