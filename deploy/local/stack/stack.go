@@ -87,6 +87,9 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 		return nil, err
 	}
 	defer unlock()
+	if err := checkLayout(dir); err != nil {
+		return nil, err
+	}
 
 	if s, err := open(root, dir); err == nil && s.super.alive(ctx) {
 		why := s.outdated(o.Replicas)

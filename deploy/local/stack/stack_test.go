@@ -325,6 +325,22 @@ func TestDiesWithItsParent(t *testing.T) {
 	require.Eventually(t, gone, time.Minute, 20*time.Millisecond, "its folder was temporary")
 }
 
+// TestDataOfAnotherVersion: it is refused at once and left as it is.
+func TestDataOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data := filepath.Join(dir, "mysql", "ibdata1")
+	require.NoError(t, os.Mkdir(filepath.Dir(data), 0o700))
+	require.NoError(t, os.WriteFile(data, []byte("kept"), 0o600))
+	_, err := Up(t.Context(), Options{Dir: dir, RandomPorts: true})
+	require.ErrorContains(t, err, "holds data of another version")
+	require.ErrorContains(t, err, "make down; mv "+dir)
+	kept, err := os.ReadFile(data)
+	require.NoError(t, err)
+	assert.Equal(t, "kept", string(kept))
+	assert.Empty(t, members(dir))
+}
+
 // TestNotHealthy: the error names a service that cannot start, with its output, and what was started is stopped.
 func TestNotHealthy(t *testing.T) {
 	t.Parallel()
