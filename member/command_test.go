@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/tied"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
@@ -48,14 +48,8 @@ func start(t *testing.T, env []string) *process {
 	p := &process{cmd: exec.Command(exe)}
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // the child dies with the thread that started it: when the test ends, or is killed
-		started <- p.cmd.Start()
-		<-t.Context().Done()
-	}()
-	require.NoError(t, <-started)
+	require.NoError(t, tied.Start(p.cmd))
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	return p
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +35,7 @@ import (
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/chassis/tied"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/notify/migrations"
 )
@@ -205,14 +205,8 @@ func start(t *testing.T, env []string, conf string) *exec.Cmd {
 	cmd := exec.Command(exe, "-conf", conf)
 	var out bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // the child dies with the thread that started it: when the test ends, or is killed
-		started <- cmd.Start()
-		<-t.Context().Done()
-	}()
-	require.NoError(t, <-started)
+	require.NoError(t, tied.Start(cmd))
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	return cmd
 }
 

@@ -3,10 +3,12 @@ package database
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
+
+	"example.com/fourfold/chassis/loop"
 )
 
 // Retention says how long rows of a table are kept. Table, Column and Where are SQL of the program, never input.
@@ -22,29 +24,27 @@ type Retention struct {
 
 const (
 	retainEvery = 10 * time.Minute
-	retainBatch = 1000
-	retainPause = 50 * time.Millisecond
+	// The rest is deleted the next time.
+	retainPatience = time.Hour
+	retainBatch    = 1000
+	retainPause    = 50 * time.Millisecond
 )
 
 // Retain returns background work that deletes rows older than rules keep them, by the database's clock, in small batches with pauses, so that it
 // never holds up a call. Several instances may run it.
 func Retain(db *sql.DB, rules ...Retention) func(context.Context) error {
-	return func(ctx context.Context) error {
-		for {
-			for _, r := range rules {
-				if n, err := r.apply(ctx, db); err != nil && ctx.Err() == nil {
-					slog.WarnContext(ctx, "delete old rows", "table", r.Table, "err", err)
-				} else if n > 0 {
-					slog.InfoContext(ctx, "deleted old rows", "table", r.Table, "rows", n)
-				}
-			}
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(retainEvery + rand.N(retainEvery/10)): // instances drift apart
+	return loop.Every(retainEvery, retainPatience, "delete old rows", func(ctx context.Context) error {
+		var failed []error
+		for _, r := range rules {
+			n, err := r.apply(ctx, db)
+			if err != nil {
+				failed = append(failed, fmt.Errorf("of %s: %w", r.Table, err))
+			} else if n > 0 {
+				slog.InfoContext(ctx, "deleted old rows", "table", r.Table, "rows", n)
 			}
 		}
-	}
+		return errors.Join(failed...)
+	})
 }
 
 // apply deletes all rows that are due and returns how many.

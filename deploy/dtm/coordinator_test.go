@@ -12,11 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +24,7 @@ import (
 
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/chassis/tied"
 )
 
 // binary is the program that build.sh built, mariadb the server that most tests share.
@@ -119,28 +118,21 @@ func launch(t *testing.T, env ...string) *coordinator {
 	return c
 }
 
-// run starts the process, also again after a kill, with the same ports and database. The kernel kills it when this process dies; the signal is
-// sent when the thread that started it ends, so the thread waits for it.
+// run starts the process, also again after a kill, with the same ports and database.
 func (c *coordinator) run(t *testing.T) {
 	t.Helper()
 	c.output = &output{}
 	c.cmd = exec.Command(binary)
 	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = c.env, c.output, c.output
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, exited, cmd := make(chan error, 1), make(chan error, 1), c.cmd
-	c.exited = exited
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			exited <- cmd.Wait()
-			close(exited)
-		}
-	}()
-	if err := <-started; err != nil {
+	if err := tied.Start(c.cmd); err != nil {
 		t.Fatal(err)
 	}
+	exited, cmd := make(chan error, 1), c.cmd
+	c.exited = exited
+	go func() {
+		exited <- cmd.Wait()
+		close(exited)
+	}()
 	out := c.output
 	t.Cleanup(func() {
 		if t.Failed() {

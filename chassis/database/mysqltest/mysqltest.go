@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/chassis/tied"
 )
 
 // Server is a running MariaDB server on 127.0.0.1 that dies with this process.
@@ -125,7 +125,7 @@ func (s *Server) Restart() error {
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Env = env(s.dir)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := startTied(s.cmd); err != nil {
+	if err := tied.Start(s.cmd); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -177,19 +177,6 @@ func (s *Server) Stop() {
 	}
 	s.port.Close()
 	_ = os.RemoveAll(s.dir)
-}
-
-// startTied starts cmd so that the kernel kills it when this process dies. The signal is sent when the *thread* that started it ends, so that
-// thread is kept.
-func startTied(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		started <- cmd.Start()
-		select {}
-	}()
-	return <-started
 }
 
 // tail returns the last n bytes of a file.

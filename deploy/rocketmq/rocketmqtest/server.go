@@ -8,13 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/chassis/tied"
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
@@ -133,15 +133,7 @@ func (s *Server) run(name string) (*exec.Cmd, error) {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command("java", "@"+setup.Args(s.dir, name))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	// The kernel sends that signal when the thread that started the process ends, so the thread is kept.
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		started <- cmd.Start()
-		select {}
-	}()
-	return cmd, <-started
+	return cmd, tied.Start(cmd)
 }
 
 // await waits until the named process listens on addr.

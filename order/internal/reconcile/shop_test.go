@@ -6,9 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +22,7 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tied"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/participant"
 	"example.com/fourfold/order/internal/reconcile"
@@ -112,7 +111,7 @@ func start(t testing.TB, name, identity string) *process {
 		"BRANCH_KEYS="+branchKeys, "IDENTITY_KEYS="+identity, "LOG_LEVEL=error",
 		"MQ_NAME_SERVERS=127.0.0.1:1") // no broker: the books do not depend on messages
 	cmd.Stderr = os.Stderr
-	require.NoError(t, startTied(cmd))
+	require.NoError(t, tied.Start(cmd))
 	p := &process{cmd: cmd, db: db}
 	t.Cleanup(p.kill)
 	p.conn, err = service.Dial(addr)
@@ -131,19 +130,6 @@ func start(t testing.TB, name, identity string) *process {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
-}
-
-// startTied starts cmd so that the kernel kills it when this process dies. The kernel sends that signal when the thread that started cmd ends,
-// so the thread is kept.
-func startTied(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		started <- cmd.Start()
-		select {}
-	}()
-	return <-started
 }
 
 // programs builds each service once.

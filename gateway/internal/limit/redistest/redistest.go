@@ -4,12 +4,11 @@ package redistest
 import (
 	"net"
 	"os/exec"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
 	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/chassis/tied"
 )
 
 // Server is a Redis server on 127.0.0.1 without persistence.
@@ -46,22 +45,14 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	// The server dies with this process. The kernel sends that signal when the thread that started the server ends, so the thread is kept.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	ended := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-			close(ended)
-		}
-	}()
-	if err := <-started; err != nil {
+	if err := tied.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
 	s.stop = func() {
 		_ = cmd.Process.Kill()
 		<-ended
