@@ -29,6 +29,7 @@ func (o *Outbox) Relay(ctx context.Context) error {
 	away := 0 // rounds in a row in which the transport took nothing
 	for ctx.Err() == nil {
 		n, err := o.round(ctx, owner)
+		o.confirm(ctx) // whatever came of the round
 		switch {
 		case errors.Is(err, ErrUnavailable):
 			away++
@@ -41,7 +42,6 @@ func (o *Outbox) Relay(ctx context.Context) error {
 			continue
 		}
 		away = 0
-		o.confirm(ctx)
 		if n == 0 {
 			o.idle(ctx)
 		}

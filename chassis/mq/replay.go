@@ -77,11 +77,14 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 		return err
 	})
 	done.Next = next
-	// Without a position ctx ended before anything was read: returning no error would mean that all is done.
-	if errors.Is(err, errEnough) || ctx.Err() != nil && next != "" {
-		err = nil
+	switch {
+	case err == nil, !errors.Is(err, errEnough) && ctx.Err() == nil:
+		return done, err
+	case read > 0, next != "" && next != s.Position:
+		return done, nil // a part is done, and the next one goes on from there
 	}
-	return done, err
+	// Returning no error would mean that all is done, or let the caller ask for the same again without end.
+	return done, errors.Join(fmt.Errorf("%w: nothing was read in the time of a part", ErrUnavailable), err)
 }
 
 // Groups returns the names of the groups that are consumed in this process, sorted.
@@ -123,8 +126,8 @@ type Resent struct {
 }
 
 // Resend makes the relay send again up to limit events of topic, or of all topics when it is empty, that the transport took between since and
-// until, in the order in which they were appended. A zero until means now. Events that are sent again get a later time, so repeated calls with
-// the first call's Until come to an end. Groups that had an event do nothing the second time.
+// until, half messages whose end is not known included, in the order in which they were appended. A zero until means now. Events that are sent
+// again get a later time, so repeated calls with the first call's Until come to an end. Groups that had an event do nothing the second time.
 func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Time, limit int) (Resent, error) {
 	r := Resent{Until: until}
 	if limit < 1 {
@@ -135,8 +138,11 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 			return r, err
 		}
 	}
-	const sent = "state = 'SENT' AND closed_at >= ? AND closed_at <= ? AND (? = '' OR topic = ?)"
-	ids, err := database.IDs(ctx, o.db, "SELECT id FROM mq_outbox WHERE "+sent+" ORDER BY id LIMIT ?", since, r.Until, topic, topic, limit+1)
+	// A half message is closed up to Grace after the transport had it, or not yet: then half_at is when that was.
+	const sent = `(state = 'SENT' AND closed_at >= ? AND (closed_at <= ? OR half_at <= ? AND closed_at <= TIMESTAMPADD(MICROSECOND, ?, ?))
+		OR state = 'HALF' AND half_at >= ? AND half_at <= ?) AND (? = '' OR topic = ?)`
+	span := []any{since, r.Until, r.Until, o.cfg.Grace.Microseconds(), r.Until, since, r.Until, topic, topic}
+	ids, err := database.IDs(ctx, o.db, "SELECT id FROM mq_outbox WHERE "+sent+" ORDER BY id LIMIT ?", append(span, limit+1)...)
 	if err != nil {
 		return r, err
 	}
@@ -144,8 +150,8 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 	in, args := database.In(ids[:min(limit, len(ids))])
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
 		// closed_at is NULL in every row that is to be sent: only closed rows may be deleted.
-		res, err := tx.ExecContext(ctx, `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, next_at = NOW(3), owner = '', tries = 0
-			WHERE id IN (`+in+`) AND `+sent, append(args, since, r.Until, topic, topic)...)
+		res, err := tx.ExecContext(ctx, `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, half_at = NULL, next_at = NOW(3), owner = '',
+			tries = 0 WHERE id IN (`+in+`) AND `+sent, append(args, span...)...)
 		if err == nil {
 			r.Events, err = res.RowsAffected()
 		}

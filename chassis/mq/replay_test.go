@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/memory"
@@ -140,10 +141,14 @@ func TestReplayNotBegun(t *testing.T) {
 	b := mq.NewBus("svc", stuck{s.transport}, mq.Config{})
 	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) })
 	require.Eventually(t, func() bool { return len(b.Groups()) == 1 }, 20*time.Second, time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	_, err := b.Replay(ctx, mq.Span{Group: group(s.topic).Group, Topic: s.topic}, 1)
-	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	for _, position := range []string{"", "somewhere"} { // nor like progress: the caller would ask for the same again without end
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		done, err := b.Replay(ctx, mq.Span{Group: group(s.topic).Group, Topic: s.topic, Position: position}, 1)
+		assert.ErrorIs(t, err, context.DeadlineExceeded, position)
+		assert.ErrorIs(t, err, mq.ErrUnavailable, position)
+		assert.Equal(t, position, done.Next)
+	}
 }
 
 func TestReplayRefuses(t *testing.T) {
@@ -234,4 +239,39 @@ func TestResend(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, other.Events)
 	assert.False(t, other.More)
+}
+
+// TestResendHalves: that the transport had a half message is known up to Grace later, so the row is still open, or was closed after the span.
+func TestResendHalves(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	o := mq.NewOutbox(s.db, s.bus, mq.OutboxConfig{Grace: time.Minute})
+	for _, id := range []string{"open", "closed later", "closed in the span", "half after the span", "closed much later", "plain, closed later"} {
+		e := mqlaws.New(id, 1)
+		e.ID = id
+		require.NoError(t, database.InTx(t.Context(), s.db, func(tx *sql.Tx) error { return o.Append(t.Context(), tx, s.topic, e) }))
+	}
+	until := time.Now().UTC().Truncate(time.Second).Add(-10 * time.Minute)
+	for id, row := range map[string]struct {
+		state      string
+		half, done any
+	}{
+		"open":                {"HALF", until.Add(-time.Second), nil},
+		"closed later":        {"SENT", until.Add(-time.Second), until.Add(30 * time.Second)},
+		"closed in the span":  {"SENT", nil, until},
+		"half after the span": {"HALF", until.Add(time.Second), nil},
+		"closed much later":   {"SENT", until.Add(-time.Second), until.Add(2 * time.Minute)},
+		"plain, closed later": {"SENT", nil, until.Add(30 * time.Second)},
+	} {
+		_, err := s.db.ExecContext(t.Context(), "UPDATE mq_outbox SET state = ?, half_at = ?, closed_at = ? WHERE event_id = ?", row.state, row.half, row.done, id)
+		require.NoError(t, err)
+	}
+	r, err := o.Resend(t.Context(), "", until.Add(-time.Hour), until, 10)
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, r.Events)
+	assert.Equal(t, "closed in the span\nclosed later\nopen\n--\n", mysqltest.Dump(t, s.db,
+		"SELECT event_id FROM mq_outbox WHERE state = 'READY' AND half_at IS NULL AND closed_at IS NULL ORDER BY event_id"))
+	r, err = o.Resend(t.Context(), "", until.Add(-time.Hour), until, 10)
+	require.NoError(t, err)
+	assert.Zero(t, r.Events, "calls come to an end")
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
 )
 
@@ -127,8 +128,8 @@ func (s *Server) replayRefusal(span mq.Span, err error) error {
 	case errors.Is(err, mq.ErrNoHistory):
 		return mqv1.ErrorMessagesInvalid(
 			"topic: its messages are not kept by what transports them here: send them again from the outbox of who published them")
-	case errors.Is(err, mq.ErrUnavailable):
-		return kerrors.ServiceUnavailable("TRY_LATER", s.service+" does not get an answer from the broker: call again, which is harmless").
+	case errors.Is(err, mq.ErrUnavailable), database.Unavailable(err):
+		return kerrors.ServiceUnavailable("TRY_LATER", s.service+" does not get an answer from broker or database: call again, which is harmless").
 			WithMetadata(map[string]string{"retry_after": "2"}).WithCause(err)
 	}
 	return err

@@ -18,6 +18,9 @@ import (
 // bornProperty holds when a half message was made, in milliseconds of the database's clock.
 const bornProperty = "born"
 
+// callProperty names the call of Half that a half message belongs to.
+const callProperty = "call"
+
 // transactions sends the half messages of one outbox.
 type transactions struct {
 	broker   *Broker
@@ -53,8 +56,10 @@ func (t *transactions) Half(ctx context.Context, topic string, e mq.Event, born 
 		return err
 	}
 	m.WithProperty(bornProperty, strconv.FormatInt(born.UnixMilli(), 10))
-	t.locals.Store(e.ID, local)
-	defer t.locals.Delete(e.ID)
+	call := mq.NewID() // not the event's id: two calls may try to publish the same
+	m.WithProperty(callProperty, call)
+	t.locals.Store(call, local)
+	defer t.locals.Delete(call)
 	p, err := t.producer.get(ctx)
 	if err != nil {
 		return err
@@ -132,7 +137,7 @@ func (t *transactions) announce(ctx context.Context, p rocketmq.TransactionProdu
 
 // ExecuteLocalTransaction is called by the client in the goroutine that sends, after the half message.
 func (t *transactions) ExecuteLocalTransaction(m *primitive.Message) primitive.LocalTransactionState {
-	local, ok := t.locals.Load(m.GetProperty("id"))
+	local, ok := t.locals.Load(m.GetProperty(callProperty))
 	if !ok {
 		return primitive.RollbackMessageState
 	}

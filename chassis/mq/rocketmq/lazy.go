@@ -60,7 +60,8 @@ func (l *lazy[C]) run(started chan struct{}) {
 func (l *lazy[C]) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if started := l.starting; started != nil {
+	for l.starting != nil { // another may begin while this waits
+		started := l.starting
 		l.mu.Unlock()
 		<-started
 		l.mu.Lock()

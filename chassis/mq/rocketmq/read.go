@@ -33,7 +33,7 @@ func (b *Broker) reader(ctx context.Context, topic string) (*reader, error) {
 
 // sharedReader is the reader of a topic that all replays use, one after another: a reader for each would leave goroutines behind.
 type sharedReader struct {
-	ready  chan struct{} // closed when reader is set; it is nil when the Broker was closed before
+	ready  chan struct{} // closed when reader is set; it is nil when it could not be started, or the Broker was closed
 	reader *reader
 	busy   chan struct{} // full while a replay reads
 }
@@ -50,7 +50,7 @@ func (b *Broker) shared(ctx context.Context, topic string) (r *reader, release f
 		return nil, nil, fmt.Errorf("%w: no name server knows topic %s", mq.ErrUnavailable, topic)
 	}
 	if s.reader == nil {
-		return nil, nil, fmt.Errorf("%w: the connection is closed", mq.ErrUnavailable)
+		return nil, nil, fmt.Errorf("%w: the topic cannot be read now", mq.ErrUnavailable)
 	}
 	select {
 	case s.busy <- struct{}{}:
@@ -73,9 +73,15 @@ func (b *Broker) share(topic string) *sharedReader {
 	if s == nil {
 		s = &sharedReader{ready: make(chan struct{}), busy: make(chan struct{}, 1)}
 		go func() {
-			defer close(s.ready)
-			if r, err := b.reader(b.life, topic); err == nil {
+			r, err := b.reader(b.life, topic)
+			if err == nil {
 				s.reader = r
+			}
+			close(s.ready) // before the lock: Close waits for this with the lock held
+			if err != nil {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				delete(b.readers, topic) // the next caller starts one anew
 			}
 		}()
 		if b.readers != nil { // else the Broker is closed, and s will be too in a moment

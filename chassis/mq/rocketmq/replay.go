@@ -43,6 +43,9 @@ const notLookedUp = -1
 // replay reads q from the offset at to the first message that was stored after to, and returns the offset to continue at.
 func (r *reader) replay(ctx context.Context, q *primitive.MessageQueue, at int64, from, to time.Time, f func(mq.Delivery) error) (int64, error) {
 	last, err := r.end(q)
+	if err == nil && at > last {
+		return at, fmt.Errorf("%w: the queue ends before the position: the broker has lost messages, begin anew", mq.ErrRefused)
+	}
 	for err == nil && at < last {
 		if ctx.Err() != nil {
 			return at, ctx.Err()

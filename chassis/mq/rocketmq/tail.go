@@ -50,7 +50,7 @@ func (r *reader) tail(ctx context.Context, i int, next *int64, types []string, f
 	if err != nil {
 		return err
 	}
-	if *next < 0 {
+	if *next < 0 || *next > last { // the first time, or the broker has lost what it had
 		*next = last
 	}
 	for *next < last && ctx.Err() == nil {

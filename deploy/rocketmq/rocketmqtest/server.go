@@ -87,6 +87,9 @@ func (s *Server) Restart() error {
 	return s.await(s.Addr, setup.Broker, s.broker)
 }
 
+// Lose removes what a killed broker has stored, topics and messages.
+func (s *Server) Lose() error { return os.RemoveAll(filepath.Join(s.dir, "store")) }
+
 // Kill ends the broker as a crash would. Its data stays for Restart.
 func (s *Server) Kill() {
 	_ = s.broker.Process.Kill()

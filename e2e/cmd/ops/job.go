@@ -62,6 +62,8 @@ func (r *replay) progress() string {
 		r.known, r.dropped)
 }
 
+func (r *replay) after() string { return "" }
+
 // resend is the next request of POST /v1/ops/resend, and the sum of the answers so far.
 type resend struct {
 	Service string    `json:"service"`
@@ -106,6 +108,11 @@ func (r *resend) part(ctx context.Context, c *operator.Client) (more bool, err e
 
 func (r *resend) progress() string {
 	return fmt.Sprintf("%s: %d are being sent again", r.Service, r.events)
+}
+
+func (r *resend) after() string {
+	return "If the broker came back empty: consumers that ran on may pass over what came at once, so offer it to each group:\n" +
+		"  make replay TOPIC=… GROUP=… FROM=<the broker's return> (what a group had has no second effect)"
 }
 
 // span formats a span of time; a zero to means now.

@@ -48,6 +48,8 @@ type job interface {
 	part(ctx context.Context, c *operator.Client) (more bool, err error)
 	// progress says how far the job has come.
 	progress() string
+	// after says what is to be done next; empty when nothing is.
+	after() string
 }
 
 const usage = `say what to do, such as
@@ -141,5 +143,8 @@ func run(ctx context.Context, demo string, j job, w io.Writer) error {
 		}
 	}
 	_, _ = fmt.Fprintln(w, "  Done.")
+	if next := j.after(); next != "" {
+		_, _ = fmt.Fprintf(w, "  %s\n", next)
+	}
 	return nil
 }

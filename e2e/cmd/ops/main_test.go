@@ -98,6 +98,8 @@ func TestResend(t *testing.T) {
   order: 500 are being sent again
   order: 503 are being sent again
   Done.
+  If the broker came back empty: consumers that ran on may pass over what came at once, so offer it to each group:
+  make replay TOPIC=… GROUP=… FROM=<the broker's return> (what a group had has no second effect)
 `, out.String())
 }
 

@@ -23,8 +23,10 @@ func (c *Conn) ReplayMessages(ctx context.Context, req *mqv1.ReplayMessagesReque
 		}
 		return reply, err
 	})
-	if i := slices.IndexFunc(errs, answers); i >= 0 {
-		return replies[i], errs[i]
+	for _, of := range []func(error) bool{func(err error) bool { return err == nil }, answers} {
+		if i := slices.IndexFunc(errs, of); i >= 0 {
+			return replies[i], errs[i]
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -47,10 +49,14 @@ func (c *Conn) ReplayMessages(ctx context.Context, req *mqv1.ReplayMessagesReque
 		WithMetadata(map[string]string{"groups": names})
 }
 
-// answers reports whether err, with which a service answered a replay, is the answer to it. It is, unless the service has no such group or did
-// not answer at all.
+// answers reports whether err, with which a service answered a replay, is the answer to it: of the one that has the group, or of the first that
+// says what is wrong with the request. A service that fails in another way may not have the group.
 func answers(err error) bool {
-	return err == nil || kerrors.FromError(err).Reason != "" && !mqv1.IsGroupNotFound(err)
+	if err == nil {
+		return true
+	}
+	e := kerrors.FromError(err)
+	return e.Reason == "TRY_LATER" || e.Reason != "" && e.Code >= 400 && e.Code < 500 && !mqv1.IsGroupNotFound(err)
 }
 
 // ResendMessages asks the service that the request names.
