@@ -237,17 +237,39 @@ func TestSameKeyTwice(t *testing.T) {
 	require.False(t, ok, "keys are a member's own")
 }
 
-// timeout does what the timer of an order does, and reports whether that closed it.
-func timeout(t *testing.T, db *sql.DB, store *mysql.Store, id string) (closed bool) {
+// timeout does what the timer of an order does, and reports whether that closed it. The error is mq.ErrNotYet or none.
+func timeout(t *testing.T, db *sql.DB, store *mysql.Store, id string) (closed bool, err error) {
 	t.Helper()
-	err := database.InTx(t.Context(), db, func(tx *sql.Tx) (err error) {
+	err = database.InTx(t.Context(), db, func(tx *sql.Tx) (err error) {
 		closed, err = store.Expire(t.Context(), tx, id)
 		return err
 	})
 	if !errors.Is(err, mq.ErrNotYet) {
 		require.NoError(t, err)
 	}
-	return closed
+	return closed, err
+}
+
+// requireClosed, requireNotYet and requireLeft say what the timer of an order must do: close it, come again, or leave it alone for ever.
+func requireClosed(t *testing.T, db *sql.DB, store *mysql.Store, id string) {
+	t.Helper()
+	closed, err := timeout(t, db, store, id)
+	require.NoError(t, err)
+	require.True(t, closed)
+}
+
+func requireNotYet(t *testing.T, db *sql.DB, store *mysql.Store, id, why string) {
+	t.Helper()
+	closed, err := timeout(t, db, store, id)
+	require.ErrorIs(t, err, mq.ErrNotYet, why)
+	require.False(t, closed, why)
+}
+
+func requireLeft(t *testing.T, db *sql.DB, store *mysql.Store, id, why string) {
+	t.Helper()
+	closed, err := timeout(t, db, store, id)
+	require.NoError(t, err, why)
+	require.False(t, closed, why)
 }
 
 // TestExpiry tests that an unpaid order is closed once its time is over, but not during a payment that began in time.
@@ -258,12 +280,12 @@ func TestExpiry(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), "UPDATE orders SET expires_at = NOW(3) WHERE id = ?", id)
 		require.NoError(t, err)
 	}
-	require.False(t, timeout(t, db, store, id), "not yet")
+	requireNotYet(t, db, store, id, "it has time left")
 
 	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
 	expire(id)
-	require.False(t, timeout(t, db, store, id), "a payment is being opened")
+	requireNotYet(t, db, store, id, "a payment is being opened")
 	require.NoError(t, begin(t, db, store, id, "gid"), "and may go on")
 
 	late := addOrder(t, store)
@@ -282,14 +304,15 @@ func TestExpiry(t *testing.T) {
 		expire(id)
 		_, err := db.ExecContext(t.Context(), "UPDATE orders SET status = ? WHERE id = ?", status, id)
 		require.NoError(t, err)
-		require.False(t, timeout(t, db, store, id), "it is %s", status)
+		requireLeft(t, db, store, id, "it is "+string(status))
 		require.Equal(t, string(status)+"\n--\n", mysqltest.Dump(t, db, "SELECT status FROM orders WHERE id = '"+id+"'"))
 	}
 
 	swept := addOrder(t, store)
 	expire(swept)
-	require.True(t, timeout(t, db, store, swept))
-	require.False(t, timeout(t, db, store, swept), "once")
+	requireClosed(t, db, store, swept)
+	requireLeft(t, db, store, swept, "once")
+	requireLeft(t, db, store, "nobody's", "there is no such order")
 	require.Equal(t, "1 order.created\n2 order.canceled\n--\n", mysqltest.Dump(t, db,
 		"SELECT seq, event_type FROM order_event WHERE order_id = '"+swept+"' ORDER BY seq"))
 }
@@ -303,7 +326,7 @@ func TestExpiryIsByTheDatabasesClock(t *testing.T) {
 	db.SetMaxOpenConns(1) // the clock belongs to the connection
 	_, err := db.ExecContext(t.Context(), "SET timestamp = UNIX_TIMESTAMP() + 7200")
 	require.NoError(t, err)
-	require.True(t, timeout(t, db, store, swept))
+	requireClosed(t, db, store, swept)
 	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, paid, "gid")
 	require.NoError(t, err)
 	require.False(t, opened)
@@ -337,8 +360,8 @@ func TestHeldRowsDoNotStopTheSweeps(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got, 1)
 	assert.Equal(t, free, got[0].OrderID)
-	assert.False(t, timeout(t, db, store, idle))
-	assert.True(t, timeout(t, db, store, late))
+	requireNotYet(t, db, store, idle, "somebody has it locked")
+	requireClosed(t, db, store, late)
 }
 
 // TestBlankBehindAnID tests that a blank after an id makes it the id of another order, and of another transaction.

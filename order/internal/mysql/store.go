@@ -28,6 +28,8 @@ type Store struct {
 func NewStore(db *sql.DB, outbox *mq.Outbox) *Store {
 	s := &Store{db: db, q: query.New(db), outbox: outbox}
 	s.timers = mq.NewTimers(outbox, eventv1.TopicOrderTimers, s.timeout)
+	// An order whose payment is given up, or whose database refuses writes for an hour, is closed seconds after that ends, and without a hand.
+	s.timers.LongestPause, s.timers.Tries = 5*time.Second, 1000
 	return s
 }
 
