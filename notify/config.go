@@ -53,7 +53,7 @@ type settings struct {
 	email, sms sender.Provider
 }
 
-// settings checks the configuration. Its error names all that is wrong. demo is the provider for demonstrations.
+// settings checks the configuration. Its error names what is wrong. demo is the provider for demonstrations.
 func (c config) settings(demo mysql.Mailbox) (s settings, err error) {
 	var operators, email, sms error
 	s.operators, operators = c.operators()

@@ -127,37 +127,53 @@ func Migrate(ctx context.Context, db *sql.DB, own fs.FS, parts ...Part) error {
 		defer cancel()
 		_, _ = conn.ExecContext(ctx, "SELECT RELEASE_LOCK(CONCAT('migrate:', DATABASE()))")
 	}()
-	for _, p := range parts {
-		if err := up(ctx, db, p.Migrations, p.Name+"_version"); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
+	var all []steps
+	for _, p := range append(slices.Clone(parts), Part{Migrations: own}) {
+		s, err := stepsOf(db, p)
+		if err == nil {
+			err = known(ctx, db, s) // of all, before anything is changed
 		}
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
 	}
-	return up(ctx, db, own, goose.DefaultTablename)
-}
-
-// up runs the migrations that the table versions does not record as done.
-func up(ctx context.Context, db *sql.DB, migrations fs.FS, versions string) error {
-	store, err := database.NewStore(database.DialectMySQL, versions)
-	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
-	}
-	p, err := goose.NewProvider("", db, migrations, goose.WithStore(store), goose.WithVerbose(false))
-	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
-	}
-	if err := known(ctx, db, p.ListSources(), versions); err != nil {
-		return err
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	for _, s := range all {
+		if _, err := s.Up(ctx); err != nil {
+			return fmt.Errorf("migrate %s: %w", s.versions, err)
+		}
 	}
 	return nil
 }
 
-// known fails when the database has taken a step that is not among sources and lies before their last: its tables come of other steps, and
+// steps are migrations, and the table that records which of them are done.
+type steps struct {
+	*goose.Provider
+	versions string
+}
+
+// stepsOf returns the steps of p; the service's own have no name.
+func stepsOf(db *sql.DB, p Part) (steps, error) {
+	versions := goose.DefaultTablename
+	if p.Name != "" {
+		versions = p.Name + "_version"
+	}
+	store, err := database.NewStore(database.DialectMySQL, versions)
+	if err != nil {
+		return steps{}, fmt.Errorf("read the migrations: %w", err)
+	}
+	provider, err := goose.NewProvider("", db, p.Migrations, goose.WithStore(store), goose.WithVerbose(false))
+	if err != nil {
+		return steps{}, fmt.Errorf("read the migrations: %w", err)
+	}
+	return steps{provider, versions}, nil
+}
+
+// known fails when the database has taken a step that is not among all and lies before their last: its tables come of other steps, and
 // these would not fit. A later step is one of a newer program, beside which this one may run.
-func known(ctx context.Context, db *sql.DB, sources []*goose.Source, versions string) error {
-	rows, err := db.QueryContext(ctx, "SELECT version_id FROM "+versions+" WHERE version_id > 0 AND is_applied")
+func known(ctx context.Context, db *sql.DB, all steps) error {
+	sources := all.ListSources()
+	rows, err := db.QueryContext(ctx, "SELECT version_id FROM "+all.versions+" WHERE version_id > 0 AND is_applied")
 	var missing *mysql.MySQLError
 	if errors.As(err, &missing) && missing.Number == 1146 {
 		return nil // the first start
@@ -173,7 +189,7 @@ func known(ctx context.Context, db *sql.DB, sources []*goose.Source, versions st
 		}
 		if taken < sources[len(sources)-1].Version && !slices.ContainsFunc(sources, func(s *goose.Source) bool { return s.Version == taken }) {
 			return fmt.Errorf("the tables are of an older version (step %d in %s), and there is no way from those: start with an empty database",
-				taken, versions)
+				taken, all.versions)
 		}
 	}
 	return rows.Err()

@@ -33,8 +33,9 @@ func TestMigrateRefusesAnotherPast(t *testing.T) {
 	step := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte("-- +goose Up\n" + text)} }
 	one, two, ten := step("CREATE TABLE t (n INT);"), step("INSERT INTO t VALUES (1);"), step("CREATE TABLE t (n INT, m INT);")
 	db := mysqltest.Open(t, fstest.MapFS{"0001_t.sql": one, "0002_t.sql": two})
-	err := database.Migrate(t.Context(), db, fstest.MapFS{"0010_t.sql": ten})
+	part := database.Part{Name: "part", Migrations: fstest.MapFS{"0001_p.sql": step("CREATE TABLE p (n INT);")}}
+	err := database.Migrate(t.Context(), db, fstest.MapFS{"0010_t.sql": ten}, part)
 	require.ErrorContains(t, err, "start with an empty database")
 	require.NoError(t, database.Migrate(t.Context(), db, fstest.MapFS{"0001_t.sql": one}), "beside a newer one")
-	assert.Equal(t, "1\n--\n", mysqltest.Dump(t, db, "SELECT * FROM t"))
+	assert.Equal(t, "1\n--\ngoose_db_version\nt\n--\n", mysqltest.Dump(t, db, "SELECT * FROM t", "SHOW TABLES"))
 }

@@ -24,7 +24,7 @@ type Retention struct {
 
 const (
 	retainEvery = 10 * time.Minute
-	// The rest is deleted the next time.
+	// retainPatience is for one table; the rest is deleted the next time.
 	retainPatience = time.Hour
 	retainBatch    = 1000
 	retainPause    = 50 * time.Millisecond
@@ -33,10 +33,13 @@ const (
 // Retain returns background work that deletes rows older than rules keep them, by the database's clock, in small batches with pauses, so that it
 // never holds up a call. Several instances may run it.
 func Retain(db *sql.DB, rules ...Retention) func(context.Context) error {
-	return loop.Every(retainEvery, retainPatience, "delete old rows", func(ctx context.Context) error {
+	return loop.Every(retainEvery, time.Duration(len(rules)+1)*retainPatience, "delete old rows", func(ctx context.Context) error {
 		var failed []error
 		for _, r := range rules {
 			n, err := r.apply(ctx, db)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = nil
+			}
 			if err != nil {
 				failed = append(failed, fmt.Errorf("of %s: %w", r.Table, err))
 			} else if n > 0 {
@@ -56,6 +59,8 @@ func (r Retention) apply(ctx context.Context, db *sql.DB) (total int64, err erro
 	if r.Where != "" {
 		where = " AND (" + r.Where + ")"
 	}
+	ctx, cancel := context.WithTimeout(ctx, retainPatience)
+	defer cancel()
 	stmt := fmt.Sprintf("DELETE FROM %s WHERE %s < TIMESTAMPADD(SECOND, ?, NOW())%s LIMIT %d", r.Table, r.Column, where, retainBatch)
 	for {
 		res, err := db.ExecContext(ctx, stmt, -int64(r.Keep/time.Second))

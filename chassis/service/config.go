@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,20 +51,27 @@ func Load(path string, defaults []byte, cfg any) error {
 		}
 	}
 	values := map[string]any{}
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+	document := yaml.NewDecoder(bytes.NewReader(data))
+	if err := document.Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the configuration%s: %w", in(path), err)
+	}
+	if err := document.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the configuration%s: it goes on after its end: write one document, without ---", in(path))
+	}
+	if err := resolve("", values); err != nil {
 		return fmt.Errorf("read the configuration%s: %w", in(path), err)
 	}
 	var seen mapstructure.Metadata
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result: cfg, Metadata: &seen, TagName: "yaml", Squash: true,
 		MatchName: func(key, field string) bool { return key == field },
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(exact, mapstructure.StringToTimeDurationHookFunc(),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(exact, mapstructure.StringToTimeDurationHookFunc(), decimal,
 			mapstructure.StringToBasicTypeHookFunc()),
 	})
 	if err != nil {
 		return err
 	}
-	if err := decoder.Decode(resolved(values)); err != nil {
+	if err := decoder.Decode(values); err != nil {
 		return fmt.Errorf("read the configuration%s: %w", in(path), err)
 	}
 	if len(seen.Unused) > 0 {
@@ -93,25 +101,57 @@ func exact(from, to reflect.Type, value any) (any, error) {
 	return value, nil
 }
 
-// resolved returns v with the environment's values in its strings.
-func resolved(v any) any {
+// decimal reads a text where a whole number belongs in base 10: the library would read 010 as eight.
+func decimal(from, to reflect.Type, value any) (any, error) {
+	text, ok := value.(string)
+	if !ok || from.Kind() != reflect.String || to.Kind() < reflect.Int || to.Kind() > reflect.Uint64 {
+		return value, nil
+	}
+	if to.Kind() >= reflect.Uint {
+		return strconv.ParseUint(text, 10, to.Bits())
+	}
+	return strconv.ParseInt(text, 10, to.Bits())
+}
+
+// resolve puts the environment into the texts of v, which stands at path. It fails on a setting without a value, which would be read as zero,
+// and on a key that is no text.
+func resolve(path string, v any) error {
 	switch v := v.(type) {
 	case map[string]any:
-		for key := range v {
-			v[key] = resolved(v[key])
+		for key, value := range v {
+			at := key
+			if path != "" {
+				at = path + "." + key
+			}
+			if text, ok := value.(string); ok {
+				v[key] = expanded(text)
+			} else if err := resolve(at, value); err != nil {
+				return err
+			}
 		}
 	case []any:
-		for i := range v {
-			v[i] = resolved(v[i])
+		for i, value := range v {
+			if text, ok := value.(string); ok {
+				v[i] = expanded(text)
+			} else if err := resolve(fmt.Sprintf("%s[%d]", path, i), value); err != nil {
+				return err
+			}
 		}
-	case string:
-		inner, found := strings.CutPrefix(v, "${")
-		inner, closed := strings.CutSuffix(inner, "}")
-		if !found || !closed {
-			return v
-		}
-		name, fallback, _ := strings.Cut(inner, ":")
-		return cmp.Or(os.Getenv(name), fallback)
+	case nil:
+		return fmt.Errorf("%s has no value: write one, or leave the line out", path)
+	case map[any]any:
+		return fmt.Errorf("%s has a key that is not a text", path)
 	}
-	return v
+	return nil
+}
+
+// expanded returns text, or what the environment says for it.
+func expanded(text string) string {
+	inner, found := strings.CutPrefix(text, "${")
+	inner, closed := strings.CutSuffix(inner, "}")
+	if !found || !closed {
+		return text
+	}
+	name, fallback, _ := strings.Cut(inner, ":")
+	return cmp.Or(os.Getenv(name), fallback)
 }

@@ -2,7 +2,6 @@ package service_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -78,22 +77,6 @@ func TestLoadReadsTheFileInPlaceOfDefaults(t *testing.T) {
 	})
 }
 
-// TestLoadIsSilent: Load logs nothing about a configuration that is fine. Kratos would, before the logger is set.
-func TestLoadIsSilent(t *testing.T) {
-	if os.Getenv("LOAD_AND_EXIT") != "" {
-		if err := service.Load("", []byte(defaults), new(settings)); err != nil {
-			panic(err)
-		}
-		time.Sleep(50 * time.Millisecond) // its watcher logs when it ends
-		os.Exit(0)
-	}
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	child.Env = append(os.Environ(), "LOAD_AND_EXIT=1")
-	said, err := child.CombinedOutput()
-	require.NoError(t, err)
-	assert.Empty(t, string(said))
-}
-
 // TestLoadIsStrict: an unknown key, and a value that would be read as something else, are refused by name.
 func TestLoadIsStrict(t *testing.T) {
 	type part struct {
@@ -137,4 +120,7 @@ func TestLoadIsStrict(t *testing.T) {
 		[]byte("part: {timeout: 1m30s, tries: '3', name: '${STRICT_NAME:}', on: '${ABSENT:true}'}\naddrs: {any: {}}"), &cfg))
 	assert.Equal(t, part{Timeout: 90 * time.Second, Tries: 3, Name: "007", On: true}, cfg.Part)
 	require.NoError(t, service.Load("", nil, &cfg), "an empty file")
+	t.Setenv("STRICT_TRIES", "010")
+	require.NoError(t, service.Load("", []byte("part: {tries: '${STRICT_TRIES:}'}"), &cfg))
+	assert.Equal(t, 10, cfg.Part.Tries, "no octal numbers")
 }

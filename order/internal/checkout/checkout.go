@@ -81,15 +81,17 @@ func (c *Checkout) Run(ctx context.Context, kind order.Kind, memberID, orderID s
 	}
 	if opened {
 		ctx, span := c.tracer.Start(context.WithoutCancel(ctx), f.name) // the parent of all Tries, Confirms and Cancels
-		defer span.End()
 		telemetry.Note(ctx, slog.String("order", orderID), slog.String("gid", gid))
 		o, err := c.orderOf(ctx, memberID, orderID)
+		if err == nil {
+			if failed := c.drive(ctx, f, o, gid); failed != nil {
+				span.SetStatus(codes.Error, "not begun")
+				slog.WarnContext(ctx, "not begun", "kind", kind, "err", failed)
+			}
+		}
+		span.End() // at the decision: what the Confirms take is theirs
 		if err != nil {
 			return err // the sweeper gives the attempt up
-		}
-		if err := c.drive(ctx, f, o, gid); err != nil {
-			span.SetStatus(codes.Error, "not begun")
-			slog.WarnContext(ctx, "not begun", "kind", kind, "err", err)
 		}
 	}
 	return c.await(ctx, f, orderID)

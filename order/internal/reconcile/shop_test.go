@@ -86,11 +86,13 @@ func (s *shop) comparator() *reconcile.Comparator {
 	return s.compared(s.ledger("inventory"), s.ledger("credit"), s.ledger("wms"))
 }
 
-// compared returns a Comparator with these ledgers, in the order of participant.All.
-func (s *shop) compared(ledgers ...ledger.Ledger) *reconcile.Comparator {
+// compared returns a Comparator with these ledgers of the services that the shop runs.
+func (s *shop) compared(inventory, credit, wms ledger.Ledger) *reconcile.Comparator {
 	var peers []reconcile.Peer
-	for i, p := range participant.All() {
-		peers = append(peers, reconcile.Peer{Participant: p, Ledger: ledgers[i]})
+	for _, p := range participant.All() {
+		if l := map[string]ledger.Ledger{"inventory": inventory, "credit": credit, "wms": wms}[p.Name]; l != nil {
+			peers = append(peers, reconcile.Peer{Participant: p, Ledger: l})
+		}
 	}
 	return reconcile.New(s.store, peers...)
 }

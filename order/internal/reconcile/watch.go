@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/loop"
 	"example.com/fourfold/order/internal/mysql"
@@ -75,7 +76,9 @@ func (w *Watch) measure(meter metric.Meter) error {
 
 // Run watches until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
-	return loop.Every(w.every/12, patience, "the books could not be checked", w.look)(ctx)
+	pause := w.every / 12
+	backoff.Sleep(ctx, pause) // at the start of everything the others may not answer yet, and the turn would be lost
+	return loop.Every(pause, patience, "the books could not be checked", w.look)(ctx)
 }
 
 // patience bounds one check. It is longer than any timeout of the services.
