@@ -24,12 +24,12 @@ while read -r folder; do
   [[ -n ${noticed[$folder]:-} ]] || wrong "$folder is of others, and NOTICE has no line for it"
 done < <({
   sed -nE 's#^(api/third_party/[^/]+)/.*#\1#p' <<<"$files"
-  git check-attr --stdin linguist-vendored <<<"$files" | sed -nE 's#/[^/]*: linguist-vendored: set$##p'
+  git check-attr --stdin linguist-vendored <<<"$files" | sed -nE 's#/[^/]*: linguist-vendored: (set|true)$##p'
   sed -nE 's#/(LICEN[CS]E|COPYING)[^/]*$##p' <<<"$files"
 } | sort -u)
 
 while read -r file; do
   for folder in "${!noticed[@]}"; do [[ $file != "$folder"/* ]] || continue 2; done
   wrong "$file has a copyright in it, and NOTICE has no line for its folder"
-done < <(xargs -d '\n' grep -liIE 'copyright (\(c\)|©|[0-9]{4})' <<<"$files" | grep -vxE 'LICENSE|NOTICE')
+done < <(xargs -d '\n' grep -liIE 'copyright (\(c\)|©|[0-9]{4}|the .* authors)|SPDX-License-Identifie[r]' <<<"$files" | grep -vxE 'LICENSE|NOTICE')
 exit $failed

@@ -28,9 +28,12 @@ compiles() {
 
 rest=(scripts/mutants/*.patch)
 for patch in "${rest[@]}"; do
-  name=$(basename -s .patch "$patch") red=$(sed -n 's/^red: //p' "$patch")
-  if ! grep -rqE --include='*_test.go' --include='*laws.go' "func ${red%%/*}\(" .; then
-    echo "$name: there is no test ${red%%/*}" && failed=1
+  name=$(basename -s .patch "$patch") in=$(sed -n 's/^in: *//p' "$patch")
+  red=$(sed -n 's/^red: //p' "$patch") folder=$(sed -nE 's#^test: (.* )?(\.[^ ]*).*#\2#p' "$patch")
+  if [[ -z $red || -z $folder ]]; then
+    echo "$name: it needs its lines test: and red:" && failed=1
+  elif ! grep -qsE "func ${red%%/*}\(" "./$in/$folder"/*_test.go; then
+    echo "$name: there is no test ${red%%/*} in $folder" && failed=1
   fi
 done
 while [ ${#rest[@]} -gt 0 ]; do

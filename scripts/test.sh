@@ -28,7 +28,7 @@ together() {
 }
 
 # What takes longest is named first, so that it begins first.
-together "go test -timeout 30m -p 3 ./deploy/local/... $(tr '\n' ' ' <<<"$parts")" \
-  "cd deploy/dtm && GOWORK=off go test -timeout 30m ./..."
-together "go test -timeout 30m ./e2e/... -skip '$own'" "go test -timeout 30m ./e2e -run '$own'"
+together "go test -count=1 -timeout 30m -p 3 ./deploy/local/... $(tr '\n' ' ' <<<"$parts")" \
+  "cd deploy/dtm && GOWORK=off go test -count=1 -timeout 30m ./..."
+together "go test -count=1 -timeout 30m ./e2e/... -skip '$own'" "go test -count=1 -timeout 30m ./e2e -run '$own'"
 exit $failed

@@ -57,7 +57,7 @@ func (r Route) handler(conn grpc.ClientConnInterface) khttp.HandlerFunc {
 			out  proto.Message
 			code int
 		)
-		call := ctx.Middleware(func(c context.Context, _ any) (any, error) {
+		guarded := ctx.Middleware(func(c context.Context, _ any) (any, error) {
 			call, err := NewCall(r, ctx, conn)
 			if err != nil {
 				return nil, err
@@ -65,7 +65,7 @@ func (r Route) handler(conn grpc.ClientConnInterface) khttp.HandlerFunc {
 			out, code, err = call.Make(c)
 			return out, err
 		})
-		if _, err := call(ctx, nil); err != nil {
+		if _, err := guarded(ctx, nil); err != nil {
 			return err
 		}
 		body, err := JSON(out)

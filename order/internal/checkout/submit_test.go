@@ -244,7 +244,11 @@ func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Ch
 	global, err := tcc.Dial(c.addr, "http://127.0.0.1:1", keys)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = global.Close() })
-	peers, err := participant.Dial(map[string]string{"inventory": c.addr, "credit": c.addr, "wms": c.addr})
+	addrs := map[string]string{}
+	for _, p := range participant.All() {
+		addrs[p.Name] = c.addr
+	}
+	peers, err := participant.Dial(addrs)
 	require.NoError(t, err)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
 	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", peers, times), store

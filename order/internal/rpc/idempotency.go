@@ -18,35 +18,35 @@ import (
 	"example.com/fourfold/order/internal/mysql"
 )
 
-// repeatable is one call with its Idempotency-Key. Only final answers are kept: a call whose outcome is open may be repeated and finds out more.
-type repeatable struct {
+// idempotent is one call with its Idempotency-Key. Only final answers are kept: a call whose outcome is open may be repeated and finds out more.
+type idempotent struct {
 	store *mysql.Store
 	key   mysql.Key
 	hash  []byte
 }
 
-// repeatable reads the caller's Idempotency-Key. path distinguishes calls of different meaning. It returns IDEMPOTENCY_KEY (400) when there is
+// idempotent reads the caller's Idempotency-Key. path distinguishes calls of different meaning. It returns IDEMPOTENCY_KEY (400) when there is
 // no key or it is not 1 to 100 printable ASCII characters.
-func (s *Orders) repeatable(ctx context.Context, path string, req proto.Message) (repeatable, error) {
+func (s *Orders) idempotent(ctx context.Context, path string, req proto.Message) (idempotent, error) {
 	key := ""
 	if tr, ok := transport.FromServerContext(ctx); ok {
 		key = tr.RequestHeader().Get("idempotency-key")
 	}
 	if key == "" || len(key) > 100 || strings.ContainsFunc(key, func(r rune) bool { return r < '!' || r > '~' }) {
-		return repeatable{}, orderv1.ErrorIdempotencyKey(
+		return idempotent{}, orderv1.ErrorIdempotencyKey(
 			"send the header Idempotency-Key: 1 to 100 printable characters, new for each new intention, the same when you repeat it")
 	}
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
 	if err != nil {
-		return repeatable{}, err
+		return idempotent{}, err
 	}
 	hash := sha256.Sum256(body)
-	return repeatable{s.store, mysql.Key{MemberID: identity.FromContext(ctx).MemberID, Path: path, Key: key}, hash[:]}, nil
+	return idempotent{s.store, mysql.Key{MemberID: identity.FromContext(ctx).MemberID, Path: path, Key: key}, hash[:]}, nil
 }
 
-// before returns the final answer that this call got earlier: an order, or its error; neither when there is none. It returns
+// earlier returns the final answer that this call got earlier: an order, or its error; neither when there is none. It returns
 // IDEMPOTENCY_KEY_REUSED (422) when the key was used for another request.
-func (r repeatable) before(ctx context.Context) (*orderv1.Order, error) {
+func (r idempotent) earlier(ctx context.Context) (*orderv1.Order, error) {
 	a, ok, err := r.store.Answer(ctx, r.key)
 	if err != nil || !ok {
 		return nil, err
@@ -70,14 +70,14 @@ func (r repeatable) before(ctx context.Context) (*orderv1.Order, error) {
 }
 
 // answer makes the answer to keep of a final reply.
-func (r repeatable) answer(code int, reply proto.Message) (mysql.Answer, error) {
+func (r idempotent) answer(code int, reply proto.Message) (mysql.Answer, error) {
 	b, err := proto.Marshal(reply)
 	return mysql.Answer{Hash: r.hash, Code: code, Reply: b}, err
 }
 
 // keep remembers a final reply whose effect is committed already. Another call with the key may have been faster; both say the same. If the
 // reply cannot be kept it is still true: a repetition is answered from the order's row again.
-func (r repeatable) keep(ctx context.Context, code int, reply proto.Message) {
+func (r idempotent) keep(ctx context.Context, code int, reply proto.Message) {
 	a, err := r.answer(code, reply)
 	if err == nil {
 		err = r.store.Remember(ctx, r.key, a)

@@ -40,11 +40,11 @@ func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checko
 // CreateOrder creates an order. It answers ORDER_INVALID, which names the line, or TRY_LATER when inventory does not answer about a product that
 // order does not know.
 func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
-	call, err := s.repeatable(ctx, "orders", req)
+	call, err := s.idempotent(ctx, "orders", req)
 	if err != nil {
 		return nil, err
 	}
-	if o, err := call.before(ctx); o != nil || err != nil {
+	if o, err := call.earlier(ctx); o != nil || err != nil {
 		return o, err
 	}
 	lines := make([]order.Line, len(req.GetLines()))
@@ -72,7 +72,7 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 		return call.answer(http.StatusCreated, reply)
 	})
 	if errors.Is(err, mysql.ErrAnswered) {
-		return call.before(ctx) // the same call came twice at once, the other one was faster
+		return call.earlier(ctx) // the same call came twice at once, the other one was faster
 	}
 	if err != nil {
 		return nil, err
@@ -112,11 +112,11 @@ func (s *Orders) GetOrder(ctx context.Context, req *orderv1.GetOrderRequest) (*o
 // PayOrder pays, and answers from the order's row only.
 func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
-	call, err := s.repeatable(ctx, "orders/"+req.GetId()+"/pay", req)
+	call, err := s.idempotent(ctx, "orders/"+req.GetId()+"/pay", req)
 	if err != nil {
 		return nil, err
 	}
-	if o, err := call.before(ctx); o != nil || err != nil {
+	if o, err := call.earlier(ctx); o != nil || err != nil {
 		return o, err
 	}
 	memberID := identity.FromContext(ctx).MemberID
