@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+
+	"example.com/fourfold/chassis/backoff"
 )
 
 // Config is the database part of a service's config.yaml.
@@ -235,8 +238,11 @@ func await(ctx context.Context, db *sql.DB) error {
 	}
 }
 
-// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run again, up to four times in
-// all, so fn must set its results anew each time. An error of the commit is ambiguous.
+// mostTries bounds InTx: with its pauses, some 300 ms.
+const mostTries = 16
+
+// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run again after a pause that
+// varies, so that two do not meet again and again; fn must set its results anew each time. An error of the commit is ambiguous.
 func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 	once := func() error {
 		tx, err := db.BeginTx(ctx, nil)
@@ -251,9 +257,10 @@ func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 	}
 	for attempt := 1; ; attempt++ {
 		err := once()
-		if attempt == 4 || !Deadlock(err) {
+		if attempt == mostTries || !Deadlock(err) || ctx.Err() != nil {
 			return err
 		}
+		backoff.Sleep(ctx, rand.N(min(time.Duration(attempt)*10*time.Millisecond, 50*time.Millisecond)))
 	}
 }
 
