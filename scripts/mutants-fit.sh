@@ -4,11 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/goflags.sh
+source scripts/mutant.sh
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-git ls-files -co --exclude-standard -z | while IFS= read -rd '' file; do
-  [ ! -e "$file" ] || printf '%s\0' "$file"
-done | xargs -0 cp --parents -t "$copy"
+copy_tree "$copy"
 failed=0
 
 # compiles builds the packages that patches touch, each in its module, with GOWORK=off for modules outside go.work.
@@ -16,7 +15,7 @@ compiles() {
   local in dirs
   for in in . $(cat "$@" | sed -n 's/^in: *//p' | sort -u); do
     dirs=$(for patch; do
-      [[ $(sed -n 's/^in: *//p' "$patch") == "${in#.}" ]] || continue
+      [[ $(header in "$patch") == "${in#.}" ]] || continue
       sed -n 's#^+++ b/##p' "$patch" | grep '\.go$' | xargs -r -n1 dirname |
         grep -v '^deploy/dtm/dtmsvr$' # a part of DTM's own package: only deploy/dtm/build.sh can compile it
     done | sort -u)
@@ -28,8 +27,8 @@ compiles() {
 
 rest=(scripts/mutants/*.patch)
 for patch in "${rest[@]}"; do
-  name=$(basename -s .patch "$patch") in=$(sed -n 's/^in: *//p' "$patch")
-  red=$(sed -n 's/^red: //p' "$patch") folder=$(sed -nE 's#^test: (.* )?(\.[^ ]*).*#\2#p' "$patch")
+  name=$(basename -s .patch "$patch") in=$(header in "$patch")
+  red=$(header red "$patch") folder=$(sed -nE 's#^test: (.* )?(\.[^ ]*).*#\2#p' "$patch")
   if [[ -z $red || -z $folder ]]; then
     echo "$name: it needs its lines test: and red:" && failed=1
   elif ! grep -qsE "func ${red%%/*}\(" "./$in/$folder"/*_test.go; then

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/goflags.sh
+source scripts/mutant.sh
 copies=$(mktemp -d)
 trap 'rm -rf "$copies"' EXIT
 deploy/rocketmq/fetch.sh
@@ -18,10 +19,7 @@ workers=3
 for ((n = 0; n < workers; n++)); do
   copy=$copies/$n
   mkdir -p "$copy/bin"
-  # A file that is deleted but not committed is listed too.
-  git ls-files -co --exclude-standard -z | while IFS= read -rd '' file; do
-    [ ! -e "$file" ] || printf '%s\0' "$file"
-  done | xargs -0 cp --parents -t "$copy"
+  copy_tree "$copy"
   # These are not changed by mutants; programs of ours are built in the copy.
   [ -x bin/process-compose ] && ln -s "$PWD/bin/process-compose" "$copy/bin/process-compose"
   ln -s "$PWD/.cache" "$copy/.cache"
@@ -31,9 +29,9 @@ done
 judge() {
   local copy=$1 name=$2 patch=$PWD/scripts/mutants/$2.patch test red in verdict rc=0
   [ -d "$copy" ] || { printf '%-32s %s\n' "$name" "NOT JUDGED: the mutant before it could not be taken back"; return 1; }
-  test=$(sed -n 's/^test: //p' "$patch")
-  red=$(sed -n 's/^red: //p' "$patch")
-  in=$(sed -n 's/^in: *//p' "$patch")
+  test=$(header test "$patch")
+  red=$(header red "$patch")
+  in=$(header in "$patch")
   if [[ -z $test || -z $red ]]; then
     printf '%-32s %s\n' "$name" "NOT A MUTANT: it needs its lines test: and red:"
     return 1
@@ -73,5 +71,5 @@ if [ ${#names[@]} -eq 0 ]; then
   )
 fi
 export copies
-export -f judge
+export -f judge header
 printf '%s\n' "${names[@]}" | xargs -P "$workers" -I NAME --process-slot-var=SLOT bash -c 'judge "$copies/$SLOT" NAME'

@@ -37,7 +37,7 @@ func open(t *testing.T) (*sql.DB, [2]*alert.Alerts) {
 func told(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	var lines []string
-	for _, e := range mqtest.Outbox(t, db, alertv1.Topic, func() *alertv1.Raised { return new(alertv1.Raised) }) {
+	for _, e := range mqtest.Outbox[alertv1.Raised](t, db, alertv1.Topic) {
 		assert.Equal(t, []string{alertv1.TypeRaised, "/order", "order"}, []string{e.Type, e.Source, e.Data.GetService()})
 		assert.True(t, strings.HasPrefix(e.Subject, "order/"), e.Subject)
 		lines = append(lines, fmt.Sprintf("%s %d %s", e.Data.GetKey(), e.Data.GetTimes(), e.Data.GetSummary()))

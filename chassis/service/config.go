@@ -58,7 +58,7 @@ func Load(path string, defaults []byte, cfg any) error {
 	if err := document.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the configuration%s: it goes on after its end: write one document, without ---", in(path))
 	}
-	if err := resolve("", values); err != nil {
+	if _, err := resolved("", values); err != nil {
 		return fmt.Errorf("read the configuration%s: %w", in(path), err)
 	}
 	var seen mapstructure.Metadata
@@ -102,56 +102,44 @@ func exact(from, to reflect.Type, value any) (any, error) {
 }
 
 // decimal reads a text where a whole number belongs in base 10: the library would read 010 as eight.
-func decimal(from, to reflect.Type, value any) (any, error) {
+func decimal(_, to reflect.Type, value any) (any, error) {
 	text, ok := value.(string)
-	if !ok || from.Kind() != reflect.String || to.Kind() < reflect.Int || to.Kind() > reflect.Uint64 {
-		return value, nil
-	}
-	if to.Kind() >= reflect.Uint {
+	switch {
+	case ok && to.Kind() >= reflect.Int && to.Kind() <= reflect.Int64:
+		return strconv.ParseInt(text, 10, to.Bits())
+	case ok && to.Kind() >= reflect.Uint && to.Kind() <= reflect.Uint64:
 		return strconv.ParseUint(text, 10, to.Bits())
 	}
-	return strconv.ParseInt(text, 10, to.Bits())
+	return value, nil
 }
 
-// resolve puts the environment into the texts of v, which stands at path. It fails on a setting without a value, which would be read as zero,
-// and on a key that is no text.
-func resolve(path string, v any) error {
+// resolved returns v, which stands at path, with the environment put into its texts. It fails on a setting without a value, which would be
+// read as zero, and on a key that is no text.
+func resolved(path string, v any) (_ any, err error) {
 	switch v := v.(type) {
 	case map[string]any:
-		for key, value := range v {
-			at := key
-			if path != "" {
-				at = path + "." + key
-			}
-			if text, ok := value.(string); ok {
-				v[key] = expanded(text)
-			} else if err := resolve(at, value); err != nil {
-				return err
+		for key := range v {
+			if v[key], err = resolved(strings.TrimPrefix(path+"."+key, "."), v[key]); err != nil {
+				return nil, err
 			}
 		}
 	case []any:
-		for i, value := range v {
-			if text, ok := value.(string); ok {
-				v[i] = expanded(text)
-			} else if err := resolve(fmt.Sprintf("%s[%d]", path, i), value); err != nil {
-				return err
+		for i := range v {
+			if v[i], err = resolved(fmt.Sprintf("%s[%d]", path, i), v[i]); err != nil {
+				return nil, err
 			}
 		}
+	case string:
+		inner, found := strings.CutPrefix(v, "${")
+		inner, closed := strings.CutSuffix(inner, "}")
+		if found && closed {
+			name, fallback, _ := strings.Cut(inner, ":")
+			return cmp.Or(os.Getenv(name), fallback), nil
+		}
 	case nil:
-		return fmt.Errorf("%s has no value: write one, or leave the line out", path)
+		return nil, fmt.Errorf("%s has no value: write one, or leave the line out", path)
 	case map[any]any:
-		return fmt.Errorf("%s has a key that is not a text", path)
+		return nil, fmt.Errorf("%s has a key that is not a text", path)
 	}
-	return nil
-}
-
-// expanded returns text, or what the environment says for it.
-func expanded(text string) string {
-	inner, found := strings.CutPrefix(text, "${")
-	inner, closed := strings.CutSuffix(inner, "}")
-	if !found || !closed {
-		return text
-	}
-	name, fallback, _ := strings.Cut(inner, ":")
-	return cmp.Or(os.Getenv(name), fallback)
+	return v, nil
 }

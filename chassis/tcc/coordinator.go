@@ -22,13 +22,11 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"example.com/fourfold/chassis/endpoints"
-	"example.com/fourfold/chassis/telemetry"
+	"example.com/fourfold/chassis/service"
 )
 
 // Status is the state of a global transaction at the coordinator.
@@ -59,15 +57,9 @@ type Coordinator struct {
 // Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be a list of several
 // instances, separated by commas; they work on one log, so any of them can take any call. Dial does not connect yet.
 func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
-	target, err := endpoints.Target(addr)
+	conn, err := service.Dial(addr)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)
-	}
-	conn, err := grpc.NewClient(target, append(endpoints.Options(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		telemetry.Client())...)
-	if err != nil {
-		return nil, fmt.Errorf("coordinator at %s: %w", addr, err)
 	}
 	admins := strings.Split(admin, ",")
 	for i, a := range admins {

@@ -11,14 +11,17 @@ import (
 )
 
 // Appended is an event in an outbox, with its data.
-type Appended[M proto.Message] struct {
+type Appended[M any] struct {
 	mq.Event
-	Data M
+	Data *M
 }
 
-// Outbox returns what was appended to the outbox in db for topic, in the order in which it is sent, whether it is sent already or not. newData
-// makes an empty message of the events' data. It fails the test when an event cannot be read, or its row and the event differ in id or subject.
-func Outbox[M proto.Message](t testing.TB, db *sql.DB, topic string, newData func() M) (all []Appended[M]) {
+// Outbox returns what was appended to the outbox in db for topic, in the order in which it is sent, whether it is sent already or not: events
+// whose data is an M. It fails the test when an event cannot be read, or its row and the event differ in id or subject.
+func Outbox[M any, P interface {
+	*M
+	proto.Message
+}](t testing.TB, db *sql.DB, topic string) (all []Appended[M]) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), "SELECT event_id, subject, event FROM mq_outbox WHERE topic = ? ORDER BY id", topic)
 	if err != nil {
@@ -29,7 +32,7 @@ func Outbox[M proto.Message](t testing.TB, db *sql.DB, topic string, newData fun
 		var (
 			id, subject string
 			text        []byte
-			a           = Appended[M]{Data: newData()}
+			a           = Appended[M]{Data: new(M)}
 		)
 		if err := rows.Scan(&id, &subject, &text); err != nil {
 			t.Fatal(err)
@@ -37,7 +40,7 @@ func Outbox[M proto.Message](t testing.TB, db *sql.DB, topic string, newData fun
 		if err := json.Unmarshal(text, &a.Event); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
-		if err := a.Read(a.Data); err != nil {
+		if err := a.Read(P(a.Data)); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
 		if a.ID != id || a.Subject != subject {

@@ -85,7 +85,8 @@ func (t *transactions) Answer(ctx context.Context, topic string) error {
 	return nil
 }
 
-// The client sends heartbeats to the brokers that it knows by then: the first a second after its start, the next 30 s later.
+// beforeHeartbeat is less than the first of these: the client sends heartbeats to the brokers that it knows by then:
+// the first a second after its start, the next 30 s later.
 const beforeHeartbeat = 800 * time.Millisecond
 
 // heard returns a started producer whose first heartbeat reaches the broker, nil when ctx ended before. A producer learns of the broker by

@@ -11,7 +11,7 @@ import (
 	"example.com/fourfold/credit/internal/mysql/query"
 )
 
-// Books gives the conservation check access to shop_credit. A fact is an order's entry, its points. Entries that no transaction made are about
+// Ledger gives the conservation check access to shop_credit. A fact is an order's entry, its points. Entries that no transaction made are about
 // no order.
 type Ledger struct{ q *query.Queries }
 
@@ -70,38 +70,21 @@ func (b *Ledger) Check(ctx context.Context, open time.Duration) ([]ledger.Check,
 // Digest returns the digest of the orders' entries whose points are added.
 func (b *Ledger) Digest(ctx context.Context) (*ledger.Digest, error) {
 	rows, err := b.q.DigestLedger(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var d ledger.Digest
-	for _, r := range rows {
-		d[r.Bucket] = ledger.Sum{Count: r.Facts, Hash: uint64(r.Digest)}
-	}
-	return &d, nil
+	return ledger.DigestOf(rows, err, func(r query.DigestLedgerRow) (int16, ledger.Sum) {
+		return r.Bucket, ledger.Sum{Count: r.Facts, Hash: uint64(r.Digest)}
+	})
 }
 
 // OfBuckets returns all orders' entries of buckets.
 func (b *Ledger) OfBuckets(ctx context.Context, buckets []int) ([]ledger.Fact, error) {
-	numbers := make([]int16, len(buckets))
-	for i, n := range buckets {
-		numbers[i] = int16(n)
-	}
-	rows, err := b.q.FactsOfBuckets(ctx, numbers)
-	facts := make([]ledger.Fact, len(rows))
-	for i, r := range rows {
-		facts[i] = fact(query.FactsOfSourcesRow(r))
-	}
-	return facts, err
+	rows, err := b.q.FactsOfBuckets(ctx, ledger.Numbers(buckets))
+	return ledger.FactsOf(rows, err, func(r query.FactsOfBucketsRow) ledger.Fact { return fact(query.FactsOfSourcesRow(r)) })
 }
 
-// OfOrders returns the entries of orders.
+// OfSubjects returns the entries of orders.
 func (b *Ledger) OfSubjects(ctx context.Context, ids []string) ([]ledger.Fact, error) {
 	rows, err := b.q.FactsOfSources(ctx, ids)
-	facts := make([]ledger.Fact, len(rows))
-	for i, r := range rows {
-		facts[i] = fact(r)
-	}
-	return facts, err
+	return ledger.FactsOf(rows, err, fact)
 }
 
 func fact(r query.FactsOfSourcesRow) ledger.Fact {

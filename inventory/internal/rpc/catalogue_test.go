@@ -128,7 +128,7 @@ func TestStock(t *testing.T) {
 // told returns the product events that wait to be sent.
 func told(t *testing.T, db *sql.DB) (lines []string) {
 	t.Helper()
-	for _, e := range mqtest.Outbox(t, db, "inventory-events", func() *eventv1.ProductChanged { return new(eventv1.ProductChanged) }) {
+	for _, e := range mqtest.Outbox[eventv1.ProductChanged](t, db, "inventory-events") {
 		assert.Equal(t, []string{"/inventory", "product.changed", e.Data.GetSku()}, []string{e.Source, e.Type, e.Subject})
 		lines = append(lines, fmt.Sprint(e.Subject, " ", e.Sequence, ": ", e.Data.GetName(), " at ", e.Data.GetPriceCents()))
 	}

@@ -70,7 +70,7 @@ func TestAlarm(t *testing.T) {
 	}
 	told := func() (lines []string) {
 		t.Helper()
-		for _, e := range mqtest.Outbox(t, db, alertv1.Topic, func() *alertv1.Raised { return new(alertv1.Raised) }) {
+		for _, e := range mqtest.Outbox[alertv1.Raised](t, db, alertv1.Topic) {
 			assert.Contains(t, e.Data.GetSummary(), "order stuck")
 			assert.Contains(t, e.Data.GetDetail(), "gid-")
 			lines = append(lines, fmt.Sprint(e.Data.GetKey(), " ", e.Data.GetTimes()))

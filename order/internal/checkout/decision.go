@@ -8,6 +8,8 @@ import (
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/order"
@@ -19,9 +21,12 @@ import (
 func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction, o order.Order) order.Reason {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, b := range f.others {
+		request := b.Request(o)
 		group.Go(func() error {
 			err := repeat(ctx, func() error {
-				return c.call(global.TryContext(ctx, b.id), func(ctx context.Context) error { return b.Try(ctx, b.conn, o) })
+				return c.call(global.TryContext(ctx, b.id), func(ctx context.Context) error {
+					return b.conn.Invoke(ctx, b.Try, request, new(emptypb.Empty), grpc.StaticMethod())
+				})
 			})
 			switch {
 			case err == nil:

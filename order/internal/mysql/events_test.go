@@ -20,7 +20,7 @@ import (
 // published returns the order events that wait for the relay, in the order in which it will send them.
 func published(t *testing.T, db *sql.DB) (lines []string) {
 	t.Helper()
-	for _, e := range mqtest.Outbox(t, db, eventv1.TopicOrders, func() *eventv1.OrderChanged { return new(eventv1.OrderChanged) }) {
+	for _, e := range mqtest.Outbox[eventv1.OrderChanged](t, db, eventv1.TopicOrders) {
 		c := e.Data
 		assert.Equal(t, []string{"/order", c.GetOrderId()}, []string{e.Source, e.Subject})
 		assert.WithinDuration(t, time.Now(), e.Time, time.Minute)

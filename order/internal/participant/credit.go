@@ -1,10 +1,8 @@
 package participant
 
 import (
-	"context"
 	"strconv"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	creditv1 "example.com/fourfold/api/credit/v1"
@@ -13,33 +11,27 @@ import (
 
 // credit prepares points and adds them; a refund deducts them again.
 func credit() Participant {
-	grant := func(o order.Order) *creditv1.CreditGrantRequest {
+	grant := func(o order.Order) proto.Message {
 		return &creditv1.CreditGrantRequest{OrderId: o.ID, MemberId: o.MemberID, Points: o.Points}
 	}
-	deduct := func(o order.Order) *creditv1.CreditDeductionRequest {
+	deduct := func(o order.Order) proto.Message {
 		return &creditv1.CreditDeductionRequest{OrderId: o.ID, MemberId: o.MemberID, Points: o.Points}
 	}
 	return Participant{
 		Name: "credit",
 		Payment: Branch{
-			Confirm: creditv1.CreditGrant_Confirm_FullMethodName,
-			Cancel:  creditv1.CreditGrant_Cancel_FullMethodName,
-			Request: func(o order.Order) proto.Message { return grant(o) },
-			Try: func(ctx context.Context, conn grpc.ClientConnInterface, o order.Order) error {
-				_, err := creditv1.NewCreditGrantClient(conn).Try(ctx, grant(o))
-				return err
-			},
+			Try:       creditv1.CreditGrant_Try_FullMethodName,
+			Confirm:   creditv1.CreditGrant_Confirm_FullMethodName,
+			Cancel:    creditv1.CreditGrant_Cancel_FullMethodName,
+			Request:   grant,
 			Refusals:  map[order.Reason]string{order.CreditRefused: "your points account does not accept points"},
 			Otherwise: order.CreditRefused,
 		},
 		Refund: Branch{
-			Confirm: creditv1.CreditDeduction_Confirm_FullMethodName,
-			Cancel:  creditv1.CreditDeduction_Cancel_FullMethodName,
-			Request: func(o order.Order) proto.Message { return deduct(o) },
-			Try: func(ctx context.Context, conn grpc.ClientConnInterface, o order.Order) error {
-				_, err := creditv1.NewCreditDeductionClient(conn).Try(ctx, deduct(o))
-				return err
-			},
+			Try:       creditv1.CreditDeduction_Try_FullMethodName,
+			Confirm:   creditv1.CreditDeduction_Confirm_FullMethodName,
+			Cancel:    creditv1.CreditDeduction_Cancel_FullMethodName,
+			Request:   deduct,
 			Refusals:  map[order.Reason]string{order.CreditRefused: "the points of this order are spent, or your points account is frozen"},
 			Otherwise: order.CreditRefused,
 		},

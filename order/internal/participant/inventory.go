@@ -1,11 +1,9 @@
 package participant
 
 import (
-	"context"
 	"slices"
 	"strconv"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
@@ -17,26 +15,23 @@ const Inventory = "inventory"
 
 // inventory freezes stock and sells it; a refund puts it back.
 func inventory() Participant {
-	freeze := func(o order.Order) *inventoryv1.StockFreezeRequest {
+	freeze := func(o order.Order) proto.Message {
 		req := &inventoryv1.StockFreezeRequest{OrderId: o.ID}
 		for _, l := range o.Lines {
 			req.Lines = append(req.Lines, &inventoryv1.StockFreezeRequest_Line{Sku: l.SKU, Quantity: int32(l.Quantity)})
 		}
 		return req
 	}
-	restock := func(o order.Order) *inventoryv1.StockReturnRequest {
+	restock := func(o order.Order) proto.Message {
 		return &inventoryv1.StockReturnRequest{OrderId: o.ID}
 	}
 	return Participant{
 		Name: Inventory,
 		Payment: Branch{
+			Try:     inventoryv1.StockFreeze_Try_FullMethodName,
 			Confirm: inventoryv1.StockFreeze_Confirm_FullMethodName,
 			Cancel:  inventoryv1.StockFreeze_Cancel_FullMethodName,
-			Request: func(o order.Order) proto.Message { return freeze(o) },
-			Try: func(ctx context.Context, conn grpc.ClientConnInterface, o order.Order) error {
-				_, err := inventoryv1.NewStockFreezeClient(conn).Try(ctx, freeze(o))
-				return err
-			},
+			Request: freeze,
 			Refusals: map[order.Reason]string{
 				order.StockNotEnough: "there is not enough in stock",
 				order.ProductUnknown: "a product is no longer sold",
@@ -44,13 +39,10 @@ func inventory() Participant {
 			Otherwise: order.StockNotEnough,
 		},
 		Refund: Branch{
-			Confirm: inventoryv1.StockReturn_Confirm_FullMethodName,
-			Cancel:  inventoryv1.StockReturn_Cancel_FullMethodName,
-			Request: func(o order.Order) proto.Message { return restock(o) },
-			Try: func(ctx context.Context, conn grpc.ClientConnInterface, o order.Order) error {
-				_, err := inventoryv1.NewStockReturnClient(conn).Try(ctx, restock(o))
-				return err
-			},
+			Try:       inventoryv1.StockReturn_Try_FullMethodName,
+			Confirm:   inventoryv1.StockReturn_Confirm_FullMethodName,
+			Cancel:    inventoryv1.StockReturn_Cancel_FullMethodName,
+			Request:   restock,
 			Refusals:  map[order.Reason]string{order.StockNotSold: "its stock was returned before"},
 			Otherwise: order.StockNotSold,
 		},

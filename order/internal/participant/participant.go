@@ -3,7 +3,6 @@
 package participant
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -31,15 +30,13 @@ type Participant struct {
 	Facts func(order.Record) []string
 }
 
-// Branch is a participant's part in one kind of transaction. Its method names come from generated code, so a typo cannot make a Cancel that
-// never runs.
+// Branch is a participant's part in one kind of transaction.
 type Branch struct {
-	// Confirm and Cancel are the full method names that the coordinator calls.
-	Confirm, Cancel string
-	// Request makes the request of Try, Confirm and Cancel.
+	// Try, which checkout calls, and Confirm and Cancel, which the coordinator calls, are full method names of generated code: a typo cannot
+	// make a Cancel that never runs.
+	Try, Confirm, Cancel string
+	// Request makes the message that all three are called with.
 	Request func(order.Order) proto.Message
-	// Try calls the participant.
-	Try func(context.Context, grpc.ClientConnInterface, order.Order) error
 	// Refusals are the reasons for which Try refuses, each with the sentence that the shopper reads.
 	Refusals map[order.Reason]string
 	// Otherwise is the reason of a refusal that names none of them.

@@ -1,10 +1,13 @@
 package participant_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/internal/participant"
@@ -20,14 +23,18 @@ func TestAll(t *testing.T) {
 		assert.NotNil(t, p.Facts, p.Name)
 		for _, kind := range []order.Kind{order.Payment, order.Refund} {
 			b := p.Of(kind)
-			for _, method := range []string{b.Confirm, b.Cancel} {
-				assert.NotEmpty(t, method, "%s %s", p.Name, kind)
+			require.NotNil(t, b.Request, "%s %s", p.Name, kind)
+			request := b.Request(order.Order{ID: "o"}).ProtoReflect().Descriptor()
+			for phase, method := range map[string]string{"Try": b.Try, "Confirm": b.Confirm, "Cancel": b.Cancel} {
+				require.NotEmpty(t, method, "%s %s", p.Name, kind)
 				assert.False(t, seen[method], "%s is called twice", method)
 				seen[method] = true
+				name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", "."))
+				d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
+				require.NoError(t, err, method)
+				assert.EqualValues(t, phase, d.Name(), method)
+				assert.Equal(t, request.FullName(), d.(protoreflect.MethodDescriptor).Input().FullName(), method)
 			}
-			require.NotNil(t, b.Request, "%s %s", p.Name, kind)
-			assert.NotNil(t, b.Request(order.Order{ID: "o"}), "%s %s", p.Name, kind)
-			assert.NotNil(t, b.Try, "%s %s", p.Name, kind)
 			assert.Contains(t, b.Refusals, b.Otherwise, "%s %s: the shopper reads why", p.Name, kind)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"example.com/fourfold/wms/internal/mysql/query"
 )
 
-// Books gives the conservation check access to shop_wms. A fact is an order's slip; all it says is that the slip is there.
+// Ledger gives the conservation check access to shop_wms. A fact is an order's slip; all it says is that the slip is there.
 type Ledger struct {
 	db *sql.DB
 	q  *query.Queries
@@ -128,38 +128,21 @@ func (b *Ledger) findEmpty(ctx context.Context, filled *ledger.Check) error {
 // Digest returns the digest of the slips of orders that are paid.
 func (b *Ledger) Digest(ctx context.Context) (*ledger.Digest, error) {
 	rows, err := b.q.DigestLedger(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var d ledger.Digest
-	for _, r := range rows {
-		d[r.Bucket] = ledger.Sum{Count: r.Facts, Hash: uint64(r.Digest)}
-	}
-	return &d, nil
+	return ledger.DigestOf(rows, err, func(r query.DigestLedgerRow) (int16, ledger.Sum) {
+		return r.Bucket, ledger.Sum{Count: r.Facts, Hash: uint64(r.Digest)}
+	})
 }
 
 // OfBuckets returns all slips of buckets.
 func (b *Ledger) OfBuckets(ctx context.Context, buckets []int) ([]ledger.Fact, error) {
-	numbers := make([]int16, len(buckets))
-	for i, n := range buckets {
-		numbers[i] = int16(n)
-	}
-	rows, err := b.q.FactsOfBuckets(ctx, numbers)
-	facts := make([]ledger.Fact, len(rows))
-	for i, r := range rows {
-		facts[i] = fact(query.FactsOfOrdersRow(r))
-	}
-	return facts, err
+	rows, err := b.q.FactsOfBuckets(ctx, ledger.Numbers(buckets))
+	return ledger.FactsOf(rows, err, func(r query.FactsOfBucketsRow) ledger.Fact { return fact(query.FactsOfOrdersRow(r)) })
 }
 
-// OfOrders returns the slips of orders.
+// OfSubjects returns the slips of orders.
 func (b *Ledger) OfSubjects(ctx context.Context, ids []string) ([]ledger.Fact, error) {
 	rows, err := b.q.FactsOfOrders(ctx, ids)
-	facts := make([]ledger.Fact, len(rows))
-	for i, r := range rows {
-		facts[i] = fact(r)
-	}
-	return facts, err
+	return ledger.FactsOf(rows, err, fact)
 }
 
 func fact(r query.FactsOfOrdersRow) ledger.Fact {

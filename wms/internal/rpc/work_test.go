@@ -149,7 +149,7 @@ func TestWhatIsTold(t *testing.T) {
 	for n, what := range []string{"ship", "deliver"} {
 		_, err := work(w, what, id)
 		require.NoError(t, err)
-		all := mqtest.Outbox(t, db, "wms-events", func() *eventv1.DeliveryChanged { return new(eventv1.DeliveryChanged) })
+		all := mqtest.Outbox[eventv1.DeliveryChanged](t, db, "wms-events")
 		require.Len(t, all, n+1)
 		e, told := all[n], all[n].Data
 		assert.Equal(t, []any{"/wms", "order-1", int64(n + 1)}, []any{e.Source, e.Subject, e.Sequence})
