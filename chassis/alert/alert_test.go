@@ -136,44 +136,74 @@ func TestLongTexts(t *testing.T) {
 	require.Len(t, told(t, db), 3)
 }
 
-// TestWatch: a group's dead letters raise an alert that says how many there are, since when, why, and what to do. It is cleared when there are
-// none.
+// TestWatch: a group's dead letters raise an alert that says how many there are, since when, why, and what to do. It lists those that failed, not
+// those that only wait for them. It is cleared when there are none.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)
-	die := func(group, id, why string) {
-		_, err := db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, last_error, event)
-			VALUES (?, '/member', ?, 'member-events', 'member.registered', 'm-1', 0, 'DEAD', ?, '{}')`, group, id, why)
+	die := func(group, id string, tries int, why string) {
+		_, err := db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, tries, last_error, event)
+			VALUES (?, '/member', ?, 'member-events', 'member.registered', 'm-1', 0, 'DEAD', ?, ?, '{}')`, group, id, tries, why)
 		require.NoError(t, err)
 	}
 	require.NoError(t, of[0].Raise(t.Context(), "payment/g-1", "not settled", ""))
-	die("notify-sms", "1", "the provider says no\nat length")
-	die("notify-sms", "2", "another reason")
-	die("notify-email", "1", "no route to 100%")
+	die("notify-sms", "0", 0, "number 2 came before")
+	die("notify-sms", "1", 10, "the provider says no\nat length")
+	die("notify-sms", "2", 10, "another reason")
+	die("notify-orders", "1", 0, "number 3 came before")
+	die("notify-email", "1", 10, "no route to 100%")
 	for _, a := range of {
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() { defer close(done); assert.NoError(t, a.Watch(ctx)) }()
 		t.Cleanup(func() { cancel(); <-done })
 	}
-	require.Eventually(t, func() bool { return len(told(t, db)) == 3 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(told(t, db)) == 4 }, 10*time.Second, 10*time.Millisecond)
 	lines := told(t, db)
 	assert.ElementsMatch(t,
 		[]string{"payment/g-1 1 not settled", "dead-letters/notify-email 1 1 event(s) of group notify-email were given up: no route to 100%",
+			"dead-letters/notify-orders 1 1 event(s) of group notify-orders wait for earlier ones that have not come",
 			"dead-letters/notify-sms 1 2 event(s) of group notify-sms were given up: the provider says no"}, lines)
 	detail := mysqltest.Dump(t, db, "SELECT event FROM mq_outbox WHERE subject = 'order/dead-letters/notify-sms'")
-	for _, part := range []string{"GET  /v1/ops/dead-letters?group=notify-sms", "POST /v1/ops/dead-letters/redrive", "order-1/redrive",
-		"/order-1/discard", "at length"} {
+	for _, part := range []string{"GET  /v1/ops/dead-letters?group=notify-sms", "POST /v1/ops/dead-letters/redrive", "order-2/redrive",
+		"/order-2/discard", "at length", "order-3  member.registered"} {
 		assert.Contains(t, detail, part)
 	}
+	assert.NotContains(t, detail, "order-1 ")
+	detail = mysqltest.Dump(t, db, "SELECT event FROM mq_outbox WHERE subject = 'order/dead-letters/notify-orders'")
+	assert.Contains(t, detail, "POST /v1/ops/dead-letters/order-4/redrive")
+	assert.NotContains(t, detail, "dead-letters/redrive")
 
-	require.NoError(t, mq.NewDeadLetters(db).Discard(t.Context(), 1))
-	n, err := mq.NewDeadLetters(db).RedriveAll(t.Context(), "notify-email")
+	letters := mq.NewDeadLetters(db, func(string) mq.Order { return mq.Unordered })
+	require.NoError(t, letters.Discard(t.Context(), 5)) // of notify-email
+	n, err := letters.RedriveAll(t.Context(), "notify-email")
 	require.NoError(t, err)
-	require.EqualValues(t, 1, n)
+	require.Zero(t, n)
 	require.Eventually(t, func() bool {
 		return mysqltest.Dump(t, db,
-			"SELECT name FROM alert WHERE cleared_at IS NULL ORDER BY name") == "dead-letters/notify-sms\npayment/g-1\n--\n"
+			"SELECT name FROM alert WHERE cleared_at IS NULL ORDER BY name") == "dead-letters/notify-orders\ndead-letters/notify-sms\npayment/g-1\n--\n"
 	}, 15*time.Second, 20*time.Millisecond)
 	assert.Equal(t, lines, told(t, db), "nobody is told what is over")
+}
+
+// TestWatchRefused: events that the broker refuses for good raise an alert with what to do. It ends when the last one is sent or discarded.
+func TestWatchRefused(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	_, err := db.ExecContext(t.Context(), `INSERT INTO mq_outbox (event_id, topic, subject, event, state, refused_at, last_error)
+		VALUES ('1', 'order-events', 'o-1', '{}', 'READY', NOW(3), 'the event is refused: too large'),
+		('2', 'order-events', 'o-1', '{}', 'READY', NULL, ''), ('3', 'order-events', 'o-2', '{}', 'SENT', NULL, '')`)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); assert.NoError(t, of[0].Watch(ctx)) }()
+	t.Cleanup(func() { cancel(); <-done })
+	require.Eventually(t, func() bool { return len(told(t, db)) == 1 }, 10*time.Second, 10*time.Millisecond)
+	assert.Equal(t, []string{"outbox-refused 1 1 event(s) of order are refused by the broker: the event is refused: too large"}, told(t, db))
+	assert.Contains(t, mysqltest.Dump(t, db, "SELECT event FROM mq_outbox WHERE subject = 'order/outbox-refused'"),
+		"POST /v1/ops/refused/order-1/discard")
+	_, err = db.ExecContext(t.Context(), "UPDATE mq_outbox SET state = 'DROPPED' WHERE event_id = '1'")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return mysqltest.Dump(t, db, "SELECT name FROM alert WHERE cleared_at IS NULL") == "--\n" },
+		15*time.Second, 20*time.Millisecond)
 }

@@ -67,6 +67,16 @@ func (b *Bus) end(in *inbox) {
 	}
 }
 
+// Order returns the order of group's subscription, Unordered when the group is not consumed here.
+func (b *Bus) Order(group string) Order {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if in := b.consumers[group]; in != nil {
+		return in.s.Order
+	}
+	return Unordered
+}
+
 // take turns one delivery into a committed row. It returns false, and the message stays with the broker, only when ctx ended before the database
 // took it.
 func (in *inbox) take(ctx, inner context.Context, d Delivery) bool {

@@ -70,7 +70,7 @@ func TestDeadLetters(t *testing.T) {
 	mqlaws.AwaitCount(t, s.db, 4, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
 	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM effect"))
 
-	dead := mq.NewDeadLetters(s.db)
+	dead := mq.NewDeadLetters(s.db, s.bus.Order)
 	letters, err := dead.List(t.Context(), sub.Group, 0, 3)
 	require.NoError(t, err)
 	require.Len(t, letters, 3)
@@ -97,7 +97,7 @@ func TestDeadLetters(t *testing.T) {
 	require.ErrorIs(t, err, mq.ErrNoDeadLetter)
 	n, err := dead.RedriveAll(t.Context(), sub.Group)
 	require.NoError(t, err)
-	assert.EqualValues(t, 2, n)
+	assert.Equal(t, mq.Redriven{Redriven: 2}, n)
 	mqlaws.AwaitCount(t, s.db, 7, "SELECT COUNT(*) FROM effect")
 	mqlaws.Settled(t, s.db)
 }
@@ -140,7 +140,7 @@ func TestDiscardTheFirst(t *testing.T) {
 	})
 	require.NoError(t, b.Publish(t.Context(), s.topic, mqlaws.New("a", 1)))
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
-	dead := mq.NewDeadLetters(s.db)
+	dead := mq.NewDeadLetters(s.db, s.bus.Order)
 	letters, err := dead.List(t.Context(), "", 0, 1)
 	require.NoError(t, err)
 	require.NoError(t, dead.Discard(t.Context(), letters[0].ID))
@@ -174,7 +174,7 @@ func TestGap(t *testing.T) {
 	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect WHERE subject = 'late'")
 	assert.Equal(t, "1\n2\n--\n", effects("late"))
 
-	dead := mq.NewDeadLetters(s.db)
+	dead := mq.NewDeadLetters(s.db, s.bus.Order)
 	letters, err := dead.List(t.Context(), "", 0, 10)
 	require.NoError(t, err)
 	for _, l := range letters {
@@ -188,7 +188,7 @@ func TestGap(t *testing.T) {
 
 	n, err := dead.RedriveAll(t.Context(), group(s.topic).Group)
 	require.NoError(t, err)
-	assert.EqualValues(t, 3, n)
+	assert.Equal(t, mq.Redriven{Redriven: 3}, n)
 	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect WHERE subject = 'both'")
 	for _, late := range []mq.Event{mqlaws.New("never", 1), mqlaws.New("both", 4)} {
 		require.NoError(t, b.Publish(t.Context(), s.topic, late))

@@ -13,6 +13,7 @@
 //	               \-- Resend --> READY
 //
 //	VOID: the broker asked about a local transaction whose time was over; because of this row it cannot happen any more.
+//	DROPPED: the broker refused the event for good, and a person did without it.
 //
 // Every delivery ends in an inbox row, which is written in the local transaction of the effect:
 //

@@ -25,6 +25,8 @@ type Event struct {
 	Time    time.Time
 	// Sequence numbers the events of one source and subject, from 1 and without gaps. 0 means that the event has no number.
 	Sequence int64
+	// Generation is that of the publisher's database: the numbers of a subject begin at 1 in each. Empty in the first; an Outbox fills it in.
+	Generation string
 	// Data is the payload, of ContentType; application/json when that is empty.
 	Data        []byte
 	ContentType string
@@ -62,12 +64,13 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // Limits of the tables' columns.
 const (
-	maxID      = 64
-	maxType    = 64
-	maxSource  = 128
-	maxSubject = 128
-	maxTopic   = 127
-	maxData    = 1 << 20
+	maxID         = 64
+	maxType       = 64
+	maxSource     = 128
+	maxSubject    = 128
+	maxGeneration = 36
+	maxTopic      = 127
+	maxData       = 1 << 20
 )
 
 // check returns an ErrRefused that says what is wrong with e, or nil.
@@ -78,7 +81,7 @@ func (e Event) check() error {
 		optional    bool
 	}{
 		{"id", e.ID, maxID, false}, {"source", e.Source, maxSource, false}, {"type", e.Type, maxType, false},
-		{"subject", e.Subject, maxSubject, true},
+		{"subject", e.Subject, maxSubject, true}, {"generation", e.Generation, maxGeneration, true},
 	} {
 		switch {
 		case f.value == "" && !f.optional:
@@ -126,7 +129,7 @@ func (e Event) isJSON() bool {
 
 // reserved are the members of the JSON form that are not attributes of the publisher.
 var reserved = map[string]struct{}{
-	"specversion": {}, "id": {}, "source": {}, "type": {}, "subject": {}, "time": {}, "sequence": {}, "sequencetype": {},
+	"specversion": {}, "id": {}, "source": {}, "type": {}, "subject": {}, "time": {}, "sequence": {}, "sequencetype": {}, "generation": {},
 	"datacontenttype": {}, "traceparent": {}, "data": {},
 }
 
@@ -142,6 +145,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		}
 	}
 	put("subject", e.Subject)
+	put("generation", e.Generation)
 	put("datacontenttype", e.ContentType)
 	put("traceparent", e.TraceParent)
 	if !e.Time.IsZero() {
@@ -168,6 +172,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 		Subject     string          `json:"subject"`
 		Time        time.Time       `json:"time"`
 		Sequence    string          `json:"sequence"`
+		Generation  string          `json:"generation"`
 		ContentType string          `json:"datacontenttype"`
 		TraceParent string          `json:"traceparent"`
 		Data        json.RawMessage `json:"data"`
@@ -180,7 +185,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 		return fmt.Errorf("specversion %q is not 1.0", known.SpecVersion)
 	}
 	*e = Event{ID: known.ID, Source: known.Source, Type: known.Type, Subject: known.Subject, Time: known.Time,
-		ContentType: known.ContentType, TraceParent: known.TraceParent, Data: known.Base64}
+		Generation: known.Generation, ContentType: known.ContentType, TraceParent: known.TraceParent, Data: known.Base64}
 	if known.Data != nil {
 		e.Data = known.Data
 	}

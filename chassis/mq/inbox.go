@@ -64,8 +64,9 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 	start := time.Now()
 	err = in.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		state = stateDone
-		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, closed_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, 'DONE', NOW(3))`, in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Sequence)
+		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, generation, seq, state,
+			closed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'DONE', NOW(3))`, in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject,
+			e.Generation, e.Sequence)
 		if database.Duplicate(err) {
 			return errSeen
 		}
@@ -141,37 +142,6 @@ func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) err
 // ordered reports whether e must wait for its turn: the group is ordered, and e has a number.
 func (in *inbox) ordered(e Event) bool { return in.s.Order != Unordered && e.Sequence > 0 }
 
-// turn returns DONE when it is e's turn, OLD when its turn is over, and WAITING when an earlier event is missing. It locks the subject's
-// position, so that the events of a subject wait for each other.
-func (in *inbox) turn(ctx context.Context, tx *sql.Tx, e Event) (string, error) {
-	if !in.ordered(e) {
-		return stateDone, nil
-	}
-	at, err := in.position(ctx, tx, e)
-	if errors.Is(err, sql.ErrNoRows) {
-		_, err = tx.ExecContext(ctx, `INSERT INTO mq_position (grp, source, subject, seq) VALUES (?, ?, ?, 0) ON DUPLICATE KEY UPDATE seq = seq`,
-			in.s.Group, e.Source, e.Subject)
-		if err == nil {
-			at, err = in.position(ctx, tx, e)
-		}
-	}
-	switch {
-	case err != nil:
-		return "", err
-	case e.Sequence <= at:
-		return stateOld, nil
-	case in.s.Order == Strict && e.Sequence > at+1:
-		return stateWaiting, nil
-	}
-	return stateDone, nil
-}
-
-func (in *inbox) position(ctx context.Context, tx *sql.Tx, e Event) (at int64, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT seq FROM mq_position WHERE grp = ? AND source = ? AND subject = ? FOR UPDATE`,
-		in.s.Group, e.Source, e.Subject).Scan(&at)
-	return at, err
-}
-
 // effect calls the handler and moves the subject's position.
 func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
 	if err := in.call(ctx, tx, e); err != nil {
@@ -180,16 +150,14 @@ func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
 	if !in.ordered(e) {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE mq_position SET seq = ? WHERE grp = ? AND source = ? AND subject = ?`,
-		e.Sequence, in.s.Group, e.Source, e.Subject)
-	return err
+	return in.line(e).move(ctx, tx, e.Sequence)
 }
 
 const (
 	// earlyPause is when an early event is looked at again by itself: usually its predecessor wakes it, unless the process died in between.
 	earlyPause = 2 * time.Second // doubled each time, up to a minute
-	// longestGap is how long an early event waits for the events before it until it becomes a dead letter, so that people are told. It still
-	// goes on by itself when they come after all.
+	// longestGap is how long an early event waits for the events before it until it becomes a dead letter, so that people are told; after a
+	// redrive it waits as long again. It still goes on by itself when they come after all.
 	longestGap = time.Hour
 )
 
@@ -199,7 +167,8 @@ func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = IF(created_at < TIMESTAMPADD(MICROSECOND, -?, NOW(3)), 'DEAD', 'WAITING'),
+	_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET
+		state = IF(GREATEST(created_at, COALESCE(redriven_at, created_at)) < TIMESTAMPADD(MICROSECOND, -?, NOW(3)), 'DEAD', 'WAITING'),
 		event = ?, closed_at = NULL, waits = waits + 1,
 		next_at = TIMESTAMPADD(MICROSECOND, ? * LEAST(1 << LEAST(waits, 5), 30), NOW(3)), last_error = ?
 		WHERE `+byEvent, longestGap.Microseconds(), text, earlyPause.Microseconds(),

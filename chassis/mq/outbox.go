@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"example.com/fourfold/chassis/database"
@@ -71,6 +72,8 @@ const (
 	stateHalf  = "HALF"
 	stateSent  = "SENT"
 	stateVoid  = "VOID"
+	// stateDropped is that of an event which the broker refused for good and a person discarded.
+	stateDropped = "DROPPED"
 )
 
 func (o *Outbox) append(ctx context.Context, tx *sql.Tx, topic string, e Event, state string, deliverAt time.Time) error {
@@ -86,9 +89,9 @@ func (o *Outbox) append(ctx context.Context, tx *sql.Tx, topic string, e Event, 
 		wait = o.cfg.Grace
 	}
 	at := sql.NullTime{Time: deliverAt, Valid: !deliverAt.IsZero()}
-	_, err = tx.ExecContext(ctx, `INSERT INTO mq_outbox (event_id, topic, subject, event, state, deliver_at, next_at, half_at)
-		VALUES (?, ?, ?, ?, ?, ?, TIMESTAMPADD(MICROSECOND, ?, NOW(3)), IF(?, NOW(3), NULL))`,
-		e.ID, topic, e.Subject, text, state, at, wait.Microseconds(), state == stateHalf)
+	_, err = tx.ExecContext(ctx, `INSERT INTO mq_outbox (event_id, topic, subject, type, event, state, deliver_at, next_at, half_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, TIMESTAMPADD(MICROSECOND, ?, NOW(3)), IF(?, NOW(3), NULL))`,
+		e.ID, topic, e.Subject, e.Type, text, state, at, wait.Microseconds(), state == stateHalf)
 	if err == nil {
 		o.soon()
 	}
@@ -182,29 +185,21 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 // sent records that the broker has a row's event, even after the lease is over, unless another relay has leased the row or it is to be sent
 // again: then the broker gets the event twice.
 func (o *Outbox) sent(ctx context.Context, owner string, id int64) error {
-	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3), last_error = ''
+	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3), last_error = '', refused_at = NULL
 		WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`, id, owner)
 	return err
 }
 
 // postpone ends the lease of r and lets no relay take it for pause.
 func (o *Outbox) postpone(ctx context.Context, owner string, r row, pause time.Duration, why error) error {
-	text := why.Error()
-	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)), last_error = ?
-		WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`, pause.Microseconds(), cut(text, 500), r.id, owner)
+	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)), last_error = ?,
+		refused_at = IF(?, COALESCE(refused_at, NOW(3)), refused_at) WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`,
+		pause.Microseconds(), cut(why.Error(), 500), errors.Is(why, ErrRefused), r.id, owner)
 	return err
 }
 
-// cut returns at most the first n bytes of text, without a broken character at the end.
-func cut(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	for n > 0 && text[n]&0xC0 == 0x80 {
-		n--
-	}
-	return text[:n]
-}
+// cut returns at most the first n bytes of text, without what is not valid UTF-8: the columns take nothing else.
+func cut(text string, n int) string { return strings.ToValidUTF8(text[:min(n, len(text))], "") }
 
 // InTx runs fn in a local transaction of the outbox's database, as database.InTx does, and makes the relay look as soon as it is committed.
 func (o *Outbox) InTx(ctx context.Context, fn func(tx *sql.Tx) error) error {

@@ -28,12 +28,15 @@ func (in *inbox) retry(ctx context.Context, id int64) {
 	)
 	err := in.db.QueryRowContext(ctx, `SELECT event FROM mq_inbox WHERE id = ? AND state = 'WAITING'`, id).Scan(&text)
 	if err == nil {
-		err = json.Unmarshal(text, &e)
-	}
-	if err != nil {
-		if !errors.Is(err, sql.ErrNoRows) {
-			slog.WarnContext(ctx, "consume: retry", "group", in.s.Group, "row", id, "err", err)
+		if broken := json.Unmarshal(text, &e); broken != nil {
+			err = in.giveUp(ctx, id, broken)
+			e.ID = ""
 		}
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		slog.WarnContext(ctx, "consume: retry", "group", in.s.Group, "row", id, "err", err)
+	}
+	if err != nil || e.ID == "" {
 		return
 	}
 	ctx, span := in.span(ctx, e)
@@ -66,8 +69,16 @@ func (in *inbox) retry(ctx context.Context, id int64) {
 	}
 }
 
+// giveUp makes a waiting row whose event cannot be read a dead letter, so that it does not stand in front of the others for ever.
+func (in *inbox) giveUp(ctx context.Context, id int64, broken error) error {
+	slog.ErrorContext(ctx, "a waiting event cannot be read and is given up", "group", in.s.Group, "row", id, "err", broken)
+	_, err := in.db.ExecContext(ctx, `UPDATE mq_inbox SET state = 'DEAD', tries = tries + 1, next_at = NULL, last_error = ?
+		WHERE id = ? AND state = 'WAITING'`, cut("the row's event cannot be read: "+broken.Error(), 2000), id)
+	return err
+}
+
 // wake makes a subject's next event due now, whether it waits for its turn or was given up waiting. Events that failed keep their pause.
-const wake = `UPDATE mq_inbox SET state = 'WAITING', next_at = NOW(3) WHERE grp = ? AND source = ? AND subject = ? AND seq = ?
+const wake = `UPDATE mq_inbox SET state = 'WAITING', next_at = NOW(3) WHERE ` + byLine + ` AND seq = ?
 	AND state IN ('WAITING', 'DEAD') AND tries = 0`
 
 // wakeNext makes the successor of e due now, if it waits.
@@ -75,7 +86,7 @@ func (in *inbox) wakeNext(ctx context.Context, e Event) {
 	if in.s.Order != Strict || e.Sequence == 0 {
 		return
 	}
-	res, err := in.db.ExecContext(ctx, wake, in.s.Group, e.Source, e.Subject, e.Sequence+1)
+	res, err := in.db.ExecContext(ctx, wake, append(in.line(e).args(), e.Sequence+1)...)
 	if err != nil {
 		slog.WarnContext(ctx, "consume: wake the next event", "group", in.s.Group, "err", err)
 		return
@@ -103,9 +114,9 @@ func (in *inbox) fail(ctx context.Context, e Event, cause error) (outcome string
 		)
 		outcome = outcomeFailed
 		// When the commit only seemed to fail, or another process was quicker, the row is DONE and stays so.
-		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event)
-			VALUES (?, ?, ?, ?, ?, ?, ?, 'WAITING', ?) ON DUPLICATE KEY UPDATE id = id`,
-			in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Sequence, text)
+		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, generation, seq, state, event)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'WAITING', ?) ON DUPLICATE KEY UPDATE id = id`,
+			in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Generation, e.Sequence, text)
 		if err != nil {
 			return err
 		}

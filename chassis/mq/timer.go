@@ -72,8 +72,12 @@ func (t *Timers) At(ctx context.Context, tx *sql.Tx, id string, when time.Time, 
 
 // wake returns the event that makes a process look at the timer id. It carries the event that the timer was armed with.
 func (t *Timers) wake(eventID, id string, when time.Time, e Event, text []byte) Event {
-	return Event{ID: eventID, Source: "/" + t.outbox.bus.service + "/timers", Type: typeWake, Subject: e.Subject, Time: when,
+	wake := Event{ID: eventID, Source: "/" + t.outbox.bus.service + "/timers", Type: typeWake, Subject: e.Subject, Time: when,
 		TraceParent: e.TraceParent, Attributes: map[string]string{"timer": id}, Data: text}
+	if !json.Valid(text) {
+		wake.ContentType = "application/octet-stream"
+	}
+	return wake
 }
 
 const typeWake = "timer.due"
@@ -121,7 +125,7 @@ func (t *Timers) fire(ctx context.Context, tx *sql.Tx, wake Event) error {
 		return fmt.Errorf("the timer is not due: %w", ErrNotYet)
 	}
 	if err := json.Unmarshal(wake.Data, &e); err != nil {
-		return err
+		return fmt.Errorf("%w: the timer's event: %w", ErrPoison, err)
 	}
 	if err := t.handle(ctx, tx, e); err != nil {
 		return err
@@ -189,7 +193,7 @@ func (t *Timers) overdue(ctx context.Context, group string) ([]Event, error) {
 			return nil, err
 		}
 		if err := json.Unmarshal(text, &e); err != nil {
-			return nil, fmt.Errorf("timer %s: %w", id, err)
+			e = Event{} // fire fails on it and makes it a dead letter; the other timers go on
 		}
 		wakes = append(wakes, t.wake(wake, id, due, e, text))
 	}

@@ -34,6 +34,16 @@ const (
 	ErrorReason_GROUP_NOT_FOUND ErrorReason = 3
 	// There is no service of that name.
 	ErrorReason_SERVICE_NOT_FOUND ErrorReason = 4
+	// An earlier event of its subject is here and not done: metadata.sequence, metadata.dead_letter when it is one.
+	ErrorReason_DEAD_LETTER_WAITS ErrorReason = 5
+	// A later event of its subject had its effect. It can only be discarded.
+	ErrorReason_DEAD_LETTER_OVER ErrorReason = 6
+	// There is no event of that id which the broker refuses; it may have been sent.
+	ErrorReason_REFUSED_NOT_FOUND ErrorReason = 7
+	// The group has no position for that subject, source and generation.
+	ErrorReason_POSITION_NOT_FOUND ErrorReason = 8
+	// An event after the number asked for had its effect, or one up to it is here and not done: metadata.sequence.
+	ErrorReason_POSITION_HELD ErrorReason = 9
 )
 
 // Enum value maps for ErrorReason.
@@ -44,6 +54,11 @@ var (
 		2: "MESSAGES_INVALID",
 		3: "GROUP_NOT_FOUND",
 		4: "SERVICE_NOT_FOUND",
+		5: "DEAD_LETTER_WAITS",
+		6: "DEAD_LETTER_OVER",
+		7: "REFUSED_NOT_FOUND",
+		8: "POSITION_NOT_FOUND",
+		9: "POSITION_HELD",
 	}
 	ErrorReason_value = map[string]int32{
 		"DEAD_LETTER_NOT_FOUND":  0,
@@ -51,6 +66,11 @@ var (
 		"MESSAGES_INVALID":       2,
 		"GROUP_NOT_FOUND":        3,
 		"SERVICE_NOT_FOUND":      4,
+		"DEAD_LETTER_WAITS":      5,
+		"DEAD_LETTER_OVER":       6,
+		"REFUSED_NOT_FOUND":      7,
+		"POSITION_NOT_FOUND":     8,
+		"POSITION_HELD":          9,
 	}
 )
 
@@ -85,13 +105,18 @@ var File_mq_v1_errors_proto protoreflect.FileDescriptor
 
 const file_mq_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x12mq/v1/errors.proto\x12\x05mq.v1\x1a\x13errors/errors.proto*\xaa\x01\n" +
+	"\x12mq/v1/errors.proto\x12\x05mq.v1\x1a\x13errors/errors.proto*\xb7\x02\n" +
 	"\vErrorReason\x12\x1f\n" +
 	"\x15DEAD_LETTER_NOT_FOUND\x10\x00\x1a\x04\xa8E\x94\x03\x12 \n" +
 	"\x16DEAD_LETTER_UNREADABLE\x10\x01\x1a\x04\xa8E\x99\x03\x12\x1a\n" +
 	"\x10MESSAGES_INVALID\x10\x02\x1a\x04\xa8E\x90\x03\x12\x19\n" +
 	"\x0fGROUP_NOT_FOUND\x10\x03\x1a\x04\xa8E\x94\x03\x12\x1b\n" +
-	"\x11SERVICE_NOT_FOUND\x10\x04\x1a\x04\xa8E\x94\x03\x1a\x04\xa0E\xf4\x03B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"\x11SERVICE_NOT_FOUND\x10\x04\x1a\x04\xa8E\x94\x03\x12\x1b\n" +
+	"\x11DEAD_LETTER_WAITS\x10\x05\x1a\x04\xa8E\x99\x03\x12\x1a\n" +
+	"\x10DEAD_LETTER_OVER\x10\x06\x1a\x04\xa8E\x99\x03\x12\x1b\n" +
+	"\x11REFUSED_NOT_FOUND\x10\a\x1a\x04\xa8E\x94\x03\x12\x1c\n" +
+	"\x12POSITION_NOT_FOUND\x10\b\x1a\x04\xa8E\x94\x03\x12\x17\n" +
+	"\rPOSITION_HELD\x10\t\x1a\x04\xa8E\x99\x03\x1a\x04\xa0E\xf4\x03B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_errors_proto_rawDescOnce sync.Once

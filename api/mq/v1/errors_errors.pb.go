@@ -78,3 +78,73 @@ func IsServiceNotFound(err error) bool {
 func ErrorServiceNotFound(format string, args ...interface{}) *errors.Error {
 	return errors.New(404, ErrorReason_SERVICE_NOT_FOUND.String(), fmt.Sprintf(format, args...))
 }
+
+// An earlier event of its subject is here and not done: metadata.sequence, metadata.dead_letter when it is one.
+func IsDeadLetterWaits(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_DEAD_LETTER_WAITS.String() && e.Code == 409
+}
+
+// An earlier event of its subject is here and not done: metadata.sequence, metadata.dead_letter when it is one.
+func ErrorDeadLetterWaits(format string, args ...interface{}) *errors.Error {
+	return errors.New(409, ErrorReason_DEAD_LETTER_WAITS.String(), fmt.Sprintf(format, args...))
+}
+
+// A later event of its subject had its effect. It can only be discarded.
+func IsDeadLetterOver(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_DEAD_LETTER_OVER.String() && e.Code == 409
+}
+
+// A later event of its subject had its effect. It can only be discarded.
+func ErrorDeadLetterOver(format string, args ...interface{}) *errors.Error {
+	return errors.New(409, ErrorReason_DEAD_LETTER_OVER.String(), fmt.Sprintf(format, args...))
+}
+
+// There is no event of that id which the broker refuses; it may have been sent.
+func IsRefusedNotFound(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_REFUSED_NOT_FOUND.String() && e.Code == 404
+}
+
+// There is no event of that id which the broker refuses; it may have been sent.
+func ErrorRefusedNotFound(format string, args ...interface{}) *errors.Error {
+	return errors.New(404, ErrorReason_REFUSED_NOT_FOUND.String(), fmt.Sprintf(format, args...))
+}
+
+// The group has no position for that subject, source and generation.
+func IsPositionNotFound(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_POSITION_NOT_FOUND.String() && e.Code == 404
+}
+
+// The group has no position for that subject, source and generation.
+func ErrorPositionNotFound(format string, args ...interface{}) *errors.Error {
+	return errors.New(404, ErrorReason_POSITION_NOT_FOUND.String(), fmt.Sprintf(format, args...))
+}
+
+// An event after the number asked for had its effect, or one up to it is here and not done: metadata.sequence.
+func IsPositionHeld(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_POSITION_HELD.String() && e.Code == 409
+}
+
+// An event after the number asked for had its effect, or one up to it is here and not done: metadata.sequence.
+func ErrorPositionHeld(format string, args ...interface{}) *errors.Error {
+	return errors.New(409, ErrorReason_POSITION_HELD.String(), fmt.Sprintf(format, args...))
+}

@@ -46,8 +46,10 @@ type DeadLetter struct {
 	// When its group first had it.
 	At *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"`
 	// A line a failure, oldest first, and the event as JSON (as it came, when it is none). GetDeadLetter fills them in.
-	History       []string `protobuf:"bytes,13,rep,name=history,proto3" json:"history,omitempty"`
-	Event         string   `protobuf:"bytes,14,opt,name=event,proto3" json:"event,omitempty"`
+	History []string `protobuf:"bytes,13,rep,name=history,proto3" json:"history,omitempty"`
+	Event   string   `protobuf:"bytes,14,opt,name=event,proto3" json:"event,omitempty"`
+	// Of the publisher's database: numbers begin at 1 in each.
+	Generation    string `protobuf:"bytes,15,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,6 +178,13 @@ func (x *DeadLetter) GetHistory() []string {
 func (x *DeadLetter) GetEvent() string {
 	if x != nil {
 		return x.Event
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetGeneration() string {
+	if x != nil {
+		return x.Generation
 	}
 	return ""
 }
@@ -442,7 +451,9 @@ type RedriveReply struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Redriven int64                  `protobuf:"varint,1,opt,name=redriven,proto3" json:"redriven,omitempty"`
 	// Services that did not answer: theirs are not redriven.
-	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Unreachable []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// Letters of the group that stay, because a later event of their subject had its effect: discard them.
+	Over          int64 `protobuf:"varint,3,opt,name=over,proto3" json:"over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -489,6 +500,13 @@ func (x *RedriveReply) GetUnreachable() []string {
 		return x.Unreachable
 	}
 	return nil
+}
+
+func (x *RedriveReply) GetOver() int64 {
+	if x != nil {
+		return x.Over
+	}
+	return 0
 }
 
 type DiscardDeadLetterRequest struct {
@@ -710,7 +728,11 @@ type Message struct {
 	LastError   string `protobuf:"bytes,13,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	TraceParent string `protobuf:"bytes,14,opt,name=trace_parent,json=traceParent,proto3" json:"trace_parent,omitempty"`
 	// One a group that has had it, by time.
-	Consumptions  []*Consumption `protobuf:"bytes,15,rep,name=consumptions,proto3" json:"consumptions,omitempty"`
+	Consumptions []*Consumption `protobuf:"bytes,15,rep,name=consumptions,proto3" json:"consumptions,omitempty"`
+	// Of the publisher's database: numbers begin at 1 in each.
+	Generation string `protobuf:"bytes,16,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The row in the publisher's outbox, for DiscardRefused: order-17. Only ListRefused fills it in.
+	Id            string `protobuf:"bytes,17,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -848,6 +870,20 @@ func (x *Message) GetConsumptions() []*Consumption {
 		return x.Consumptions
 	}
 	return nil
+}
+
+func (x *Message) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *Message) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
 }
 
 // Consumption is what a group did with an event.
@@ -1292,11 +1328,725 @@ func (x *ResendMessagesReply) GetMore() bool {
 	return false
 }
 
+type ListRefusedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefusedRequest) Reset() {
+	*x = ListRefusedRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefusedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefusedRequest) ProtoMessage() {}
+
+func (x *ListRefusedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefusedRequest.ProtoReflect.Descriptor instead.
+func (*ListRefusedRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{17}
+}
+
+type ListRefusedReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With id, state, tries and last_error.
+	Messages []*Message `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Services that did not answer: what they have is missing here.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefusedReply) Reset() {
+	*x = ListRefusedReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefusedReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefusedReply) ProtoMessage() {}
+
+func (x *ListRefusedReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefusedReply.ProtoReflect.Descriptor instead.
+func (*ListRefusedReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListRefusedReply) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ListRefusedReply) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
+type DiscardRefusedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardRefusedRequest) Reset() {
+	*x = DiscardRefusedRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardRefusedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardRefusedRequest) ProtoMessage() {}
+
+func (x *DiscardRefusedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardRefusedRequest.ProtoReflect.Descriptor instead.
+func (*DiscardRefusedRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DiscardRefusedRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type DiscardRefusedReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardRefusedReply) Reset() {
+	*x = DiscardRefusedReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardRefusedReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardRefusedReply) ProtoMessage() {}
+
+func (x *DiscardRefusedReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardRefusedReply.ProtoReflect.Descriptor instead.
+func (*DiscardRefusedReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{20}
+}
+
+// Position is how far an ordered group is with a subject.
+type Position struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service that consumes the group.
+	Service    string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Group      string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	Source     string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Subject    string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	Generation string `protobuf:"bytes,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The last number that had its effect or was passed.
+	Sequence int64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Since when.
+	At *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	// The first event after it that is here and not done, 0 for none.
+	Waiting       int64 `protobuf:"varint,8,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Position) Reset() {
+	*x = Position{}
+	mi := &file_mq_v1_mq_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Position) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Position) ProtoMessage() {}
+
+func (x *Position) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Position.ProtoReflect.Descriptor instead.
+func (*Position) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Position) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Position) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Position) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Position) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Position) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *Position) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Position) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Position) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+type ListPositionsRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Subject string                 `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Only of this group.
+	Group         string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPositionsRequest) Reset() {
+	*x = ListPositionsRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPositionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPositionsRequest) ProtoMessage() {}
+
+func (x *ListPositionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPositionsRequest.ProtoReflect.Descriptor instead.
+func (*ListPositionsRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListPositionsRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ListPositionsRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+type ListPositionsReply struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Positions []*Position            `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
+	// Services that did not answer: what they know is missing here.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPositionsReply) Reset() {
+	*x = ListPositionsReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPositionsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPositionsReply) ProtoMessage() {}
+
+func (x *ListPositionsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPositionsReply.ProtoReflect.Descriptor instead.
+func (*ListPositionsReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListPositionsReply) GetPositions() []*Position {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+func (x *ListPositionsReply) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
+type MovePositionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Group      string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Source     string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Subject    string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Generation string                 `protobuf:"bytes,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The group goes on with the number after this one.
+	Sequence      int64 `protobuf:"varint,5,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MovePositionRequest) Reset() {
+	*x = MovePositionRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MovePositionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MovePositionRequest) ProtoMessage() {}
+
+func (x *MovePositionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MovePositionRequest.ProtoReflect.Descriptor instead.
+func (*MovePositionRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *MovePositionRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *MovePositionRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *MovePositionRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *MovePositionRequest) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *MovePositionRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+type MovePositionReply struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Position *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// How many events were dropped as old and are forgotten now: send them again.
+	Forgotten     int64 `protobuf:"varint,2,opt,name=forgotten,proto3" json:"forgotten,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MovePositionReply) Reset() {
+	*x = MovePositionReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MovePositionReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MovePositionReply) ProtoMessage() {}
+
+func (x *MovePositionReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MovePositionReply.ProtoReflect.Descriptor instead.
+func (*MovePositionReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *MovePositionReply) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *MovePositionReply) GetForgotten() int64 {
+	if x != nil {
+		return x.Forgotten
+	}
+	return 0
+}
+
+type ListAuditsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditsRequest) Reset() {
+	*x = ListAuditsRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditsRequest) ProtoMessage() {}
+
+func (x *ListAuditsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditsRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditsRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{26}
+}
+
+type ListAuditsReply struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Audits []*Audit               `protobuf:"bytes,1,rep,name=audits,proto3" json:"audits,omitempty"`
+	// Services that did not answer: what they know is missing here.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditsReply) Reset() {
+	*x = ListAuditsReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditsReply) ProtoMessage() {}
+
+func (x *ListAuditsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditsReply.ProtoReflect.Descriptor instead.
+func (*ListAuditsReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListAuditsReply) GetAudits() []*Audit {
+	if x != nil {
+		return x.Audits
+	}
+	return nil
+}
+
+func (x *ListAuditsReply) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
+// Audit is what a group knows about the events of one publisher.
+type Audit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service that consumes the group.
+	Service   string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Group     string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	Topic     string `protobuf:"bytes,3,opt,name=topic,proto3" json:"topic,omitempty"`
+	Publisher string `protobuf:"bytes,4,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	// When all that the publisher had sent was last found here, absent if never.
+	CompleteAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=complete_at,json=completeAt,proto3" json:"complete_at,omitempty"`
+	// How many events were compared then.
+	Events int64 `protobuf:"varint,6,opt,name=events,proto3" json:"events,omitempty"`
+	// How many events were missing and sent again, ever and the last time, and when that was.
+	Resent   int64                  `protobuf:"varint,7,opt,name=resent,proto3" json:"resent,omitempty"`
+	ResentAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=resent_at,json=resentAt,proto3" json:"resent_at,omitempty"`
+	// Why the last comparison did not come to an end, empty when it did.
+	LastError     string `protobuf:"bytes,9,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audit) Reset() {
+	*x = Audit{}
+	mi := &file_mq_v1_mq_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audit) ProtoMessage() {}
+
+func (x *Audit) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audit.ProtoReflect.Descriptor instead.
+func (*Audit) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Audit) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Audit) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Audit) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Audit) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+func (x *Audit) GetCompleteAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CompleteAt
+	}
+	return nil
+}
+
+func (x *Audit) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *Audit) GetResent() int64 {
+	if x != nil {
+		return x.Resent
+	}
+	return 0
+}
+
+func (x *Audit) GetResentAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResentAt
+	}
+	return nil
+}
+
+func (x *Audit) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
 var File_mq_v1_mq_proto protoreflect.FileDescriptor
 
 const file_mq_v1_mq_proto_rawDesc = "" +
 	"\n" +
-	"\x0emq/v1/mq.proto\x12\x05mq.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x02\n" +
+	"\x0emq/v1/mq.proto\x12\x05mq.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -1313,7 +2063,10 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x06reason\x18\v \x01(\tR\x06reason\x12*\n" +
 	"\x02at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
 	"\ahistory\x18\r \x03(\tR\ahistory\x12\x14\n" +
-	"\x05event\x18\x0e \x01(\tR\x05event\"\x88\x01\n" +
+	"\x05event\x18\x0e \x01(\tR\x05event\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x0f \x01(\tR\n" +
+	"generation\"\x88\x01\n" +
 	"\x16ListDeadLettersRequest\x12\x1d\n" +
 	"\x05group\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05group\x12&\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
@@ -1328,10 +2081,11 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x18RedriveDeadLetterRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"<\n" +
 	"\x19RedriveDeadLettersRequest\x12\x1f\n" +
-	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05group\"L\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05group\"`\n" +
 	"\fRedriveReply\x12\x1a\n" +
 	"\bredriven\x18\x01 \x01(\x03R\bredriven\x12 \n" +
-	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"5\n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\x12\x12\n" +
+	"\x04over\x18\x03 \x01(\x03R\x04over\"5\n" +
 	"\x18DiscardDeadLetterRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x0e\n" +
 	"\fDiscardReply\"\x83\x01\n" +
@@ -1341,7 +2095,7 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\asubject\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\asubject\"b\n" +
 	"\x12TraceMessagesReply\x12*\n" +
 	"\bmessages\x18\x01 \x03(\v2\x0e.mq.v1.MessageR\bmessages\x12 \n" +
-	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"\xff\x03\n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"\xaf\x04\n" +
 	"\aMessage\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x12\n" +
@@ -1359,7 +2113,11 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18\r \x01(\tR\tlastError\x12!\n" +
 	"\ftrace_parent\x18\x0e \x01(\tR\vtraceParent\x126\n" +
-	"\fconsumptions\x18\x0f \x03(\v2\x12.mq.v1.ConsumptionR\fconsumptions\"\xdd\x02\n" +
+	"\fconsumptions\x18\x0f \x03(\v2\x12.mq.v1.ConsumptionR\fconsumptions\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x10 \x01(\tR\n" +
+	"generation\x12\x0e\n" +
+	"\x02id\x18\x11 \x01(\tR\x02id\"\xdd\x02\n" +
 	"\vConsumption\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x14\n" +
@@ -1396,7 +2154,61 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x13ResendMessagesReply\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x03R\x06events\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more2\x94\a\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x14\n" +
+	"\x12ListRefusedRequest\"`\n" +
+	"\x10ListRefusedReply\x12*\n" +
+	"\bmessages\x18\x01 \x03(\v2\x0e.mq.v1.MessageR\bmessages\x12 \n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"2\n" +
+	"\x15DiscardRefusedRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x15\n" +
+	"\x13DiscardRefusedReply\"\xee\x01\n" +
+	"\bPosition\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x05 \x01(\tR\n" +
+	"generation\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x03R\bsequence\x12*\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
+	"\awaiting\x18\b \x01(\x03R\awaiting\"[\n" +
+	"\x14ListPositionsRequest\x12$\n" +
+	"\asubject\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\asubject\x12\x1d\n" +
+	"\x05group\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05group\"e\n" +
+	"\x12ListPositionsReply\x12-\n" +
+	"\tpositions\x18\x01 \x03(\v2\x0f.mq.v1.PositionR\tpositions\x12 \n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"\xce\x01\n" +
+	"\x13MovePositionRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05group\x12\"\n" +
+	"\x06source\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06source\x12$\n" +
+	"\asubject\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\asubject\x12'\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18$R\n" +
+	"generation\x12#\n" +
+	"\bsequence\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\bsequence\"^\n" +
+	"\x11MovePositionReply\x12+\n" +
+	"\bposition\x18\x01 \x01(\v2\x0f.mq.v1.PositionR\bposition\x12\x1c\n" +
+	"\tforgotten\x18\x02 \x01(\x03R\tforgotten\"\x13\n" +
+	"\x11ListAuditsRequest\"Y\n" +
+	"\x0fListAuditsReply\x12$\n" +
+	"\x06audits\x18\x01 \x03(\v2\f.mq.v1.AuditR\x06audits\x12 \n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"\xb0\x02\n" +
+	"\x05Audit\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x14\n" +
+	"\x05topic\x18\x03 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpublisher\x18\x04 \x01(\tR\tpublisher\x12;\n" +
+	"\vcomplete_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"completeAt\x12\x16\n" +
+	"\x06events\x18\x06 \x01(\x03R\x06events\x12\x16\n" +
+	"\x06resent\x18\a \x01(\x03R\x06resent\x127\n" +
+	"\tresent_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bresentAt\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\t \x01(\tR\tlastError2\x99\v\n" +
 	"\bMessages\x12o\n" +
 	"\x0fListDeadLetters\x12\x1d.mq.v1.ListDeadLettersRequest\x1a\x1b.mq.v1.ListDeadLettersReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/dead-letters\x12f\n" +
 	"\rGetDeadLetter\x12\x1b.mq.v1.GetDeadLetterRequest\x1a\x11.mq.v1.DeadLetter\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/ops/dead-letters/{id}\x12{\n" +
@@ -1405,7 +2217,13 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x11DiscardDeadLetter\x12\x1f.mq.v1.DiscardDeadLetterRequest\x1a\x13.mq.v1.DiscardReply\"0\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/discard\x12e\n" +
 	"\rTraceMessages\x12\x1b.mq.v1.TraceMessagesRequest\x1a\x19.mq.v1.TraceMessagesReply\"\x1c\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/ops/messages\x12i\n" +
 	"\x0eReplayMessages\x12\x1c.mq.v1.ReplayMessagesRequest\x1a\x1a.mq.v1.ReplayMessagesReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/replay\x12i\n" +
-	"\x0eResendMessages\x12\x1c.mq.v1.ResendMessagesRequest\x1a\x1a.mq.v1.ResendMessagesReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/resendB%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"\x0eResendMessages\x12\x1c.mq.v1.ResendMessagesRequest\x1a\x1a.mq.v1.ResendMessagesReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/resend\x12^\n" +
+	"\vListRefused\x12\x19.mq.v1.ListRefusedRequest\x1a\x17.mq.v1.ListRefusedReply\"\x1b\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ops/refused\x12w\n" +
+	"\x0eDiscardRefused\x12\x1c.mq.v1.DiscardRefusedRequest\x1a\x1a.mq.v1.DiscardRefusedReply\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/refused/{id}/discard\x12f\n" +
+	"\rListPositions\x12\x1b.mq.v1.ListPositionsRequest\x1a\x19.mq.v1.ListPositionsReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/ops/positions\x12f\n" +
+	"\fMovePosition\x12\x1a.mq.v1.MovePositionRequest\x1a\x18.mq.v1.MovePositionReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/ops/positions\x12Z\n" +
+	"\n" +
+	"ListAudits\x12\x18.mq.v1.ListAuditsRequest\x1a\x16.mq.v1.ListAuditsReply\"\x1a\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/ops/auditsB%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_mq_proto_rawDescOnce sync.Once
@@ -1419,7 +2237,7 @@ func file_mq_v1_mq_proto_rawDescGZIP() []byte {
 	return file_mq_v1_mq_proto_rawDescData
 }
 
-var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_mq_v1_mq_proto_goTypes = []any{
 	(*DeadLetter)(nil),                // 0: mq.v1.DeadLetter
 	(*ListDeadLettersRequest)(nil),    // 1: mq.v1.ListDeadLettersRequest
@@ -1438,46 +2256,75 @@ var file_mq_v1_mq_proto_goTypes = []any{
 	(*ReplayMessagesReply)(nil),       // 14: mq.v1.ReplayMessagesReply
 	(*ResendMessagesRequest)(nil),     // 15: mq.v1.ResendMessagesRequest
 	(*ResendMessagesReply)(nil),       // 16: mq.v1.ResendMessagesReply
-	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
+	(*ListRefusedRequest)(nil),        // 17: mq.v1.ListRefusedRequest
+	(*ListRefusedReply)(nil),          // 18: mq.v1.ListRefusedReply
+	(*DiscardRefusedRequest)(nil),     // 19: mq.v1.DiscardRefusedRequest
+	(*DiscardRefusedReply)(nil),       // 20: mq.v1.DiscardRefusedReply
+	(*Position)(nil),                  // 21: mq.v1.Position
+	(*ListPositionsRequest)(nil),      // 22: mq.v1.ListPositionsRequest
+	(*ListPositionsReply)(nil),        // 23: mq.v1.ListPositionsReply
+	(*MovePositionRequest)(nil),       // 24: mq.v1.MovePositionRequest
+	(*MovePositionReply)(nil),         // 25: mq.v1.MovePositionReply
+	(*ListAuditsRequest)(nil),         // 26: mq.v1.ListAuditsRequest
+	(*ListAuditsReply)(nil),           // 27: mq.v1.ListAuditsReply
+	(*Audit)(nil),                     // 28: mq.v1.Audit
+	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
 }
 var file_mq_v1_mq_proto_depIdxs = []int32{
-	17, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
+	29, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: mq.v1.ListDeadLettersReply.dead_letters:type_name -> mq.v1.DeadLetter
 	11, // 2: mq.v1.TraceMessagesReply.messages:type_name -> mq.v1.Message
-	17, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
-	17, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
-	17, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
+	29, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
+	29, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
+	29, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
 	12, // 6: mq.v1.Message.consumptions:type_name -> mq.v1.Consumption
-	17, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
-	17, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
-	17, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
-	17, // 10: mq.v1.ReplayMessagesRequest.from:type_name -> google.protobuf.Timestamp
-	17, // 11: mq.v1.ReplayMessagesRequest.to:type_name -> google.protobuf.Timestamp
-	17, // 12: mq.v1.ReplayMessagesReply.to:type_name -> google.protobuf.Timestamp
-	17, // 13: mq.v1.ResendMessagesRequest.since:type_name -> google.protobuf.Timestamp
-	17, // 14: mq.v1.ResendMessagesRequest.until:type_name -> google.protobuf.Timestamp
-	17, // 15: mq.v1.ResendMessagesReply.until:type_name -> google.protobuf.Timestamp
-	1,  // 16: mq.v1.Messages.ListDeadLetters:input_type -> mq.v1.ListDeadLettersRequest
-	3,  // 17: mq.v1.Messages.GetDeadLetter:input_type -> mq.v1.GetDeadLetterRequest
-	4,  // 18: mq.v1.Messages.RedriveDeadLetter:input_type -> mq.v1.RedriveDeadLetterRequest
-	5,  // 19: mq.v1.Messages.RedriveDeadLetters:input_type -> mq.v1.RedriveDeadLettersRequest
-	7,  // 20: mq.v1.Messages.DiscardDeadLetter:input_type -> mq.v1.DiscardDeadLetterRequest
-	9,  // 21: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
-	13, // 22: mq.v1.Messages.ReplayMessages:input_type -> mq.v1.ReplayMessagesRequest
-	15, // 23: mq.v1.Messages.ResendMessages:input_type -> mq.v1.ResendMessagesRequest
-	2,  // 24: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
-	0,  // 25: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
-	6,  // 26: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
-	6,  // 27: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
-	8,  // 28: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
-	10, // 29: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
-	14, // 30: mq.v1.Messages.ReplayMessages:output_type -> mq.v1.ReplayMessagesReply
-	16, // 31: mq.v1.Messages.ResendMessages:output_type -> mq.v1.ResendMessagesReply
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	29, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
+	29, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
+	29, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
+	29, // 10: mq.v1.ReplayMessagesRequest.from:type_name -> google.protobuf.Timestamp
+	29, // 11: mq.v1.ReplayMessagesRequest.to:type_name -> google.protobuf.Timestamp
+	29, // 12: mq.v1.ReplayMessagesReply.to:type_name -> google.protobuf.Timestamp
+	29, // 13: mq.v1.ResendMessagesRequest.since:type_name -> google.protobuf.Timestamp
+	29, // 14: mq.v1.ResendMessagesRequest.until:type_name -> google.protobuf.Timestamp
+	29, // 15: mq.v1.ResendMessagesReply.until:type_name -> google.protobuf.Timestamp
+	11, // 16: mq.v1.ListRefusedReply.messages:type_name -> mq.v1.Message
+	29, // 17: mq.v1.Position.at:type_name -> google.protobuf.Timestamp
+	21, // 18: mq.v1.ListPositionsReply.positions:type_name -> mq.v1.Position
+	21, // 19: mq.v1.MovePositionReply.position:type_name -> mq.v1.Position
+	28, // 20: mq.v1.ListAuditsReply.audits:type_name -> mq.v1.Audit
+	29, // 21: mq.v1.Audit.complete_at:type_name -> google.protobuf.Timestamp
+	29, // 22: mq.v1.Audit.resent_at:type_name -> google.protobuf.Timestamp
+	1,  // 23: mq.v1.Messages.ListDeadLetters:input_type -> mq.v1.ListDeadLettersRequest
+	3,  // 24: mq.v1.Messages.GetDeadLetter:input_type -> mq.v1.GetDeadLetterRequest
+	4,  // 25: mq.v1.Messages.RedriveDeadLetter:input_type -> mq.v1.RedriveDeadLetterRequest
+	5,  // 26: mq.v1.Messages.RedriveDeadLetters:input_type -> mq.v1.RedriveDeadLettersRequest
+	7,  // 27: mq.v1.Messages.DiscardDeadLetter:input_type -> mq.v1.DiscardDeadLetterRequest
+	9,  // 28: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
+	13, // 29: mq.v1.Messages.ReplayMessages:input_type -> mq.v1.ReplayMessagesRequest
+	15, // 30: mq.v1.Messages.ResendMessages:input_type -> mq.v1.ResendMessagesRequest
+	17, // 31: mq.v1.Messages.ListRefused:input_type -> mq.v1.ListRefusedRequest
+	19, // 32: mq.v1.Messages.DiscardRefused:input_type -> mq.v1.DiscardRefusedRequest
+	22, // 33: mq.v1.Messages.ListPositions:input_type -> mq.v1.ListPositionsRequest
+	24, // 34: mq.v1.Messages.MovePosition:input_type -> mq.v1.MovePositionRequest
+	26, // 35: mq.v1.Messages.ListAudits:input_type -> mq.v1.ListAuditsRequest
+	2,  // 36: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
+	0,  // 37: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
+	6,  // 38: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
+	6,  // 39: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
+	8,  // 40: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
+	10, // 41: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
+	14, // 42: mq.v1.Messages.ReplayMessages:output_type -> mq.v1.ReplayMessagesReply
+	16, // 43: mq.v1.Messages.ResendMessages:output_type -> mq.v1.ResendMessagesReply
+	18, // 44: mq.v1.Messages.ListRefused:output_type -> mq.v1.ListRefusedReply
+	20, // 45: mq.v1.Messages.DiscardRefused:output_type -> mq.v1.DiscardRefusedReply
+	23, // 46: mq.v1.Messages.ListPositions:output_type -> mq.v1.ListPositionsReply
+	25, // 47: mq.v1.Messages.MovePosition:output_type -> mq.v1.MovePositionReply
+	27, // 48: mq.v1.Messages.ListAudits:output_type -> mq.v1.ListAuditsReply
+	36, // [36:49] is the sub-list for method output_type
+	23, // [23:36] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_mq_v1_mq_proto_init() }
@@ -1491,7 +2338,7 @@ func file_mq_v1_mq_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mq_v1_mq_proto_rawDesc), len(file_mq_v1_mq_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,11 @@ const (
 	Messages_TraceMessages_FullMethodName      = "/mq.v1.Messages/TraceMessages"
 	Messages_ReplayMessages_FullMethodName     = "/mq.v1.Messages/ReplayMessages"
 	Messages_ResendMessages_FullMethodName     = "/mq.v1.Messages/ResendMessages"
+	Messages_ListRefused_FullMethodName        = "/mq.v1.Messages/ListRefused"
+	Messages_DiscardRefused_FullMethodName     = "/mq.v1.Messages/DiscardRefused"
+	Messages_ListPositions_FullMethodName      = "/mq.v1.Messages/ListPositions"
+	Messages_MovePosition_FullMethodName       = "/mq.v1.Messages/MovePosition"
+	Messages_ListAudits_FullMethodName         = "/mq.v1.Messages/ListAudits"
 )
 
 // MessagesClient is the client API for Messages service.
@@ -40,12 +45,14 @@ type MessagesClient interface {
 	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersReply, error)
 	// GetDeadLetter gives one with its event and its history. 404 when there is none of that id; it may have been redriven.
 	GetDeadLetter(ctx context.Context, in *GetDeadLetterRequest, opts ...grpc.CallOption) (*DeadLetter, error)
-	// RedriveDeadLetter lets its consumer try it again, with all its tries. 404 when there is none of that id.
+	// RedriveDeadLetter lets its consumer try it again, with all its tries. In strict order, one that was given up waiting does not wait
+	// any more for events that never came. 404 when there is none of that id; 409 when an earlier event of its subject is here and not
+	// done, or a later one had its effect.
 	RedriveDeadLetter(ctx context.Context, in *RedriveDeadLetterRequest, opts ...grpc.CallOption) (*RedriveReply, error)
-	// RedriveDeadLetters does so with all of a group's.
+	// RedriveDeadLetters does so with all of a group's. Those that wait for an earlier event which is here go after it.
 	RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (*RedriveReply, error)
-	// DiscardDeadLetter lets the consumer do without its effect, for good; what waits behind it in strict order goes on. 404 when there
-	// is none of that id.
+	// DiscardDeadLetter lets the consumer do without its effect, for good; what waits for it in strict order goes on. 404 when there
+	// is none of that id; 409 in strict order when an earlier event of its subject is here and not done.
 	DiscardDeadLetter(ctx context.Context, in *DiscardDeadLetterRequest, opts ...grpc.CallOption) (*DiscardReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
 	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
@@ -59,6 +66,20 @@ type MessagesClient interface {
 	// does nothing the second time. A call does a part; while the reply has more, call again with its until. Any call may be
 	// repeated. 404 when there is no service of that name; the message names those there are.
 	ResendMessages(ctx context.Context, in *ResendMessagesRequest, opts ...grpc.CallOption) (*ResendMessagesReply, error)
+	// ListRefused gives events that the broker refuses for good, oldest first, up to 100 of each service. Each holds up its subject.
+	ListRefused(ctx context.Context, in *ListRefusedRequest, opts ...grpc.CallOption) (*ListRefusedReply, error)
+	// DiscardRefused does without sending an event that the broker refuses, for good; the later ones of its subject are sent. 404 when
+	// there is no such event. The groups that miss its number give up waiting for it after an hour: redrive them then.
+	DiscardRefused(ctx context.Context, in *DiscardRefusedRequest, opts ...grpc.CallOption) (*DiscardRefusedReply, error)
+	// ListPositions gives how far ordered groups are with a subject.
+	ListPositions(ctx context.Context, in *ListPositionsRequest, opts ...grpc.CallOption) (*ListPositionsReply, error)
+	// MovePosition makes a group go on after another number. Events that were dropped as old and come after it now are forgotten, so that
+	// they have their effect when they are sent again. 404 when no service has such a position; 409 when an event after the number had
+	// its effect, or one before it is here and not done.
+	MovePosition(ctx context.Context, in *MovePositionRequest, opts ...grpc.CallOption) (*MovePositionReply, error)
+	// ListAudits gives, for each group and each publisher of its topic, when all that was sent had last been found to have arrived, and
+	// how much had to be sent again.
+	ListAudits(ctx context.Context, in *ListAuditsRequest, opts ...grpc.CallOption) (*ListAuditsReply, error)
 }
 
 type messagesClient struct {
@@ -149,6 +170,56 @@ func (c *messagesClient) ResendMessages(ctx context.Context, in *ResendMessagesR
 	return out, nil
 }
 
+func (c *messagesClient) ListRefused(ctx context.Context, in *ListRefusedRequest, opts ...grpc.CallOption) (*ListRefusedReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRefusedReply)
+	err := c.cc.Invoke(ctx, Messages_ListRefused_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messagesClient) DiscardRefused(ctx context.Context, in *DiscardRefusedRequest, opts ...grpc.CallOption) (*DiscardRefusedReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardRefusedReply)
+	err := c.cc.Invoke(ctx, Messages_DiscardRefused_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messagesClient) ListPositions(ctx context.Context, in *ListPositionsRequest, opts ...grpc.CallOption) (*ListPositionsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPositionsReply)
+	err := c.cc.Invoke(ctx, Messages_ListPositions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messagesClient) MovePosition(ctx context.Context, in *MovePositionRequest, opts ...grpc.CallOption) (*MovePositionReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MovePositionReply)
+	err := c.cc.Invoke(ctx, Messages_MovePosition_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messagesClient) ListAudits(ctx context.Context, in *ListAuditsRequest, opts ...grpc.CallOption) (*ListAuditsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditsReply)
+	err := c.cc.Invoke(ctx, Messages_ListAudits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MessagesServer is the server API for Messages service.
 // All implementations must embed UnimplementedMessagesServer
 // for forward compatibility.
@@ -157,12 +228,14 @@ type MessagesServer interface {
 	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersReply, error)
 	// GetDeadLetter gives one with its event and its history. 404 when there is none of that id; it may have been redriven.
 	GetDeadLetter(context.Context, *GetDeadLetterRequest) (*DeadLetter, error)
-	// RedriveDeadLetter lets its consumer try it again, with all its tries. 404 when there is none of that id.
+	// RedriveDeadLetter lets its consumer try it again, with all its tries. In strict order, one that was given up waiting does not wait
+	// any more for events that never came. 404 when there is none of that id; 409 when an earlier event of its subject is here and not
+	// done, or a later one had its effect.
 	RedriveDeadLetter(context.Context, *RedriveDeadLetterRequest) (*RedriveReply, error)
-	// RedriveDeadLetters does so with all of a group's.
+	// RedriveDeadLetters does so with all of a group's. Those that wait for an earlier event which is here go after it.
 	RedriveDeadLetters(context.Context, *RedriveDeadLettersRequest) (*RedriveReply, error)
-	// DiscardDeadLetter lets the consumer do without its effect, for good; what waits behind it in strict order goes on. 404 when there
-	// is none of that id.
+	// DiscardDeadLetter lets the consumer do without its effect, for good; what waits for it in strict order goes on. 404 when there
+	// is none of that id; 409 in strict order when an earlier event of its subject is here and not done.
 	DiscardDeadLetter(context.Context, *DiscardDeadLetterRequest) (*DiscardReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
 	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
@@ -176,6 +249,20 @@ type MessagesServer interface {
 	// does nothing the second time. A call does a part; while the reply has more, call again with its until. Any call may be
 	// repeated. 404 when there is no service of that name; the message names those there are.
 	ResendMessages(context.Context, *ResendMessagesRequest) (*ResendMessagesReply, error)
+	// ListRefused gives events that the broker refuses for good, oldest first, up to 100 of each service. Each holds up its subject.
+	ListRefused(context.Context, *ListRefusedRequest) (*ListRefusedReply, error)
+	// DiscardRefused does without sending an event that the broker refuses, for good; the later ones of its subject are sent. 404 when
+	// there is no such event. The groups that miss its number give up waiting for it after an hour: redrive them then.
+	DiscardRefused(context.Context, *DiscardRefusedRequest) (*DiscardRefusedReply, error)
+	// ListPositions gives how far ordered groups are with a subject.
+	ListPositions(context.Context, *ListPositionsRequest) (*ListPositionsReply, error)
+	// MovePosition makes a group go on after another number. Events that were dropped as old and come after it now are forgotten, so that
+	// they have their effect when they are sent again. 404 when no service has such a position; 409 when an event after the number had
+	// its effect, or one before it is here and not done.
+	MovePosition(context.Context, *MovePositionRequest) (*MovePositionReply, error)
+	// ListAudits gives, for each group and each publisher of its topic, when all that was sent had last been found to have arrived, and
+	// how much had to be sent again.
+	ListAudits(context.Context, *ListAuditsRequest) (*ListAuditsReply, error)
 	mustEmbedUnimplementedMessagesServer()
 }
 
@@ -209,6 +296,21 @@ func (UnimplementedMessagesServer) ReplayMessages(context.Context, *ReplayMessag
 }
 func (UnimplementedMessagesServer) ResendMessages(context.Context, *ResendMessagesRequest) (*ResendMessagesReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResendMessages not implemented")
+}
+func (UnimplementedMessagesServer) ListRefused(context.Context, *ListRefusedRequest) (*ListRefusedReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRefused not implemented")
+}
+func (UnimplementedMessagesServer) DiscardRefused(context.Context, *DiscardRefusedRequest) (*DiscardRefusedReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardRefused not implemented")
+}
+func (UnimplementedMessagesServer) ListPositions(context.Context, *ListPositionsRequest) (*ListPositionsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPositions not implemented")
+}
+func (UnimplementedMessagesServer) MovePosition(context.Context, *MovePositionRequest) (*MovePositionReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method MovePosition not implemented")
+}
+func (UnimplementedMessagesServer) ListAudits(context.Context, *ListAuditsRequest) (*ListAuditsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAudits not implemented")
 }
 func (UnimplementedMessagesServer) mustEmbedUnimplementedMessagesServer() {}
 func (UnimplementedMessagesServer) testEmbeddedByValue()                  {}
@@ -375,6 +477,96 @@ func _Messages_ResendMessages_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Messages_ListRefused_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRefusedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).ListRefused(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_ListRefused_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).ListRefused(ctx, req.(*ListRefusedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Messages_DiscardRefused_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardRefusedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).DiscardRefused(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_DiscardRefused_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).DiscardRefused(ctx, req.(*DiscardRefusedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Messages_ListPositions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPositionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).ListPositions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_ListPositions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).ListPositions(ctx, req.(*ListPositionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Messages_MovePosition_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MovePositionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).MovePosition(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_MovePosition_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).MovePosition(ctx, req.(*MovePositionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Messages_ListAudits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).ListAudits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_ListAudits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).ListAudits(ctx, req.(*ListAuditsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Messages_ServiceDesc is the grpc.ServiceDesc for Messages service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -413,6 +605,26 @@ var Messages_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResendMessages",
 			Handler:    _Messages_ResendMessages_Handler,
+		},
+		{
+			MethodName: "ListRefused",
+			Handler:    _Messages_ListRefused_Handler,
+		},
+		{
+			MethodName: "DiscardRefused",
+			Handler:    _Messages_DiscardRefused_Handler,
+		},
+		{
+			MethodName: "ListPositions",
+			Handler:    _Messages_ListPositions_Handler,
+		},
+		{
+			MethodName: "MovePosition",
+			Handler:    _Messages_MovePosition_Handler,
+		},
+		{
+			MethodName: "ListAudits",
+			Handler:    _Messages_ListAudits_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -30,7 +30,7 @@ type Server struct {
 // NewServer returns a Server of service. db holds the tables of package mq and keeps their closed rows for keep, 0 for ever. Replays go to the
 // groups that bus consumes, resends come from outbox.
 func NewServer(service string, db *sql.DB, bus *mq.Bus, outbox *mq.Outbox, keep time.Duration) *Server {
-	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db), bus: bus, outbox: outbox, keep: keep}
+	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db, bus.Order), bus: bus, outbox: outbox, keep: keep}
 }
 
 // ListDeadLetters returns a page of dead letters, oldest first.
@@ -63,7 +63,7 @@ func (s *Server) GetDeadLetter(ctx context.Context, req *mqv1.GetDeadLetterReque
 	}
 	l, err := s.dead.Read(ctx, id)
 	if err != nil {
-		return nil, refusal(req.GetId(), err)
+		return nil, s.refusal(req.GetId(), err)
 	}
 	return s.proto(l), nil
 }
@@ -75,7 +75,7 @@ func (s *Server) RedriveDeadLetter(ctx context.Context, req *mqv1.RedriveDeadLet
 		return nil, err
 	}
 	if err := s.dead.Redrive(ctx, id); err != nil {
-		return nil, refusal(req.GetId(), err)
+		return nil, s.refusal(req.GetId(), err)
 	}
 	return &mqv1.RedriveReply{Redriven: 1}, nil
 }
@@ -85,11 +85,11 @@ func (s *Server) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLe
 	if req.GetGroup() == "" {
 		return nil, mqv1.ErrorMessagesInvalid("group: say whose dead letters are to be tried again")
 	}
-	n, err := s.dead.RedriveAll(ctx, req.GetGroup())
+	done, err := s.dead.RedriveAll(ctx, req.GetGroup())
 	if err != nil {
 		return nil, err
 	}
-	return &mqv1.RedriveReply{Redriven: n}, nil
+	return &mqv1.RedriveReply{Redriven: done.Redriven, Over: done.Over}, nil
 }
 
 // DiscardDeadLetter gives up the effect of one dead letter.
@@ -99,7 +99,7 @@ func (s *Server) DiscardDeadLetter(ctx context.Context, req *mqv1.DiscardDeadLet
 		return nil, err
 	}
 	if err := s.dead.Discard(ctx, id); err != nil {
-		return nil, refusal(req.GetId(), err)
+		return nil, s.refusal(req.GetId(), err)
 	}
 	return &mqv1.DiscardReply{}, nil
 }
@@ -111,7 +111,7 @@ func (s *Server) row(id string) (int64, error) {
 			return n, nil
 		}
 	}
-	return 0, refusal(id, mq.ErrNoDeadLetter)
+	return 0, s.refusal(id, mq.ErrNoDeadLetter)
 }
 
 // number parses a row's id. It accepts only what strconv.FormatInt writes.
@@ -120,8 +120,14 @@ func number(text string) (int64, bool) {
 	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
 }
 
-func refusal(id string, err error) error {
+func (s *Server) refusal(id string, err error) error {
+	var front *mq.InFront
 	switch {
+	case errors.As(err, &front):
+		return s.waits(id, front)
+	case errors.Is(err, mq.ErrTurnOver):
+		return mqv1.ErrorDeadLetterOver("dead letter %s: %v, so a later event of its subject had its effect, and this one can have none: discard it",
+			id, err)
 	case errors.Is(err, mq.ErrNoDeadLetter):
 		return mqv1.ErrorDeadLetterNotFound("there is no dead letter %s; it may have been redriven or discarded: list them", id)
 	case errors.Is(err, mq.ErrUnreadable):
@@ -130,10 +136,25 @@ func refusal(id string, err error) error {
 	return err
 }
 
+// waits returns the refusal of a letter that an earlier event of its subject is in front of.
+func (s *Server) waits(id string, front *mq.InFront) error {
+	metadata := map[string]string{"sequence": strconv.FormatInt(front.Sequence, 10)}
+	what := "which is being tried; this one goes on by itself after it"
+	if front.State == "DEAD" {
+		metadata["dead_letter"] = s.id(front.ID)
+		what = "dead letter " + s.id(front.ID) + ": redrive or discard that first; this one goes on by itself after it"
+	}
+	return mqv1.ErrorDeadLetterWaits("dead letter %s: number %d in front of it is here, %s", id, front.Sequence, what).WithMetadata(metadata)
+}
+
+// id returns the id of the dead letter in row n.
+func (s *Server) id(n int64) string { return s.service + "-" + strconv.FormatInt(n, 10) }
+
 func (s *Server) proto(l mq.DeadLetter) *mqv1.DeadLetter {
 	return &mqv1.DeadLetter{
-		Id: s.service + "-" + strconv.FormatInt(l.ID, 10), Service: s.service, Group: l.Group, Topic: l.Topic, EventId: l.EventID,
-		Source: l.Source, Type: l.Type, Subject: l.Subject, Sequence: l.Sequence, Tries: int32(l.Tries), Reason: text(l.Reason),
+		Id: s.id(l.ID), Service: s.service, Group: l.Group, Topic: l.Topic, EventId: l.EventID,
+		Source: l.Source, Type: l.Type, Subject: l.Subject, Generation: l.Generation, Sequence: l.Sequence,
+		Tries: int32(l.Tries), Reason: text(l.Reason),
 		At: timestamppb.New(l.At), History: lines(l.History), Event: text(string(l.Event)),
 	}
 }

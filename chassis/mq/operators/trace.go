@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -54,12 +55,13 @@ type key struct{ source, id string }
 type trace struct {
 	service string
 	of      map[key]*mqv1.Message
+	ids     bool // fill in Message.Id
 }
 
 // published adds what the outbox knows.
-func (t trace) published(ctx context.Context, db *sql.DB, where, value string) error {
-	rows, err := db.QueryContext(ctx, `SELECT event_id, topic, subject, event, state, created_at, half_at, closed_at, tries, last_error
-		FROM mq_outbox WHERE `+where+` ORDER BY id DESC LIMIT ?`, value, maxMessages)
+func (t trace) published(ctx context.Context, db *sql.DB, where string, args ...any) error {
+	rows, err := db.QueryContext(ctx, `SELECT id, event_id, topic, subject, event, state, created_at, half_at, closed_at, tries, last_error
+		FROM mq_outbox WHERE `+where+` ORDER BY id DESC LIMIT ?`, append(args, maxMessages)...)
 	if err != nil {
 		return err
 	}
@@ -71,15 +73,19 @@ func (t trace) published(ctx context.Context, db *sql.DB, where, value string) e
 			born         time.Time
 			half, closed sql.NullTime
 			e            mq.Event
+			id           int64
 		)
-		if err := rows.Scan(&m.EventId, &m.Topic, &m.Subject, &body, &m.State, &born, &half, &closed, &m.Tries, &m.LastError); err != nil {
+		if err := rows.Scan(&id, &m.EventId, &m.Topic, &m.Subject, &body, &m.State, &born, &half, &closed, &m.Tries, &m.LastError); err != nil {
 			return err
 		}
 		// A tombstone has no event: all that is known is that it never came.
 		if json.Unmarshal(body, &e) == nil {
-			m.Source, m.Type, m.Sequence, m.TraceParent = e.Source, e.Type, e.Sequence, e.TraceParent
+			m.Source, m.Type, m.Generation, m.Sequence, m.TraceParent = e.Source, e.Type, e.Generation, e.Sequence, e.TraceParent
 		} else {
 			m.Source = "/" + t.service
+		}
+		if t.ids {
+			m.Id = t.service + "-" + strconv.FormatInt(id, 10)
 		}
 		m.BornAt, m.HalfAt, m.ClosedAt = timestamppb.New(born), stamp(half), stamp(closed)
 		t.of[key{m.GetSource(), m.GetEventId()}] = m
@@ -89,7 +95,7 @@ func (t trace) published(ctx context.Context, db *sql.DB, where, value string) e
 
 // consumed adds what the inbox knows.
 func (t trace) consumed(ctx context.Context, db *sql.DB, where, value string) error {
-	rows, err := db.QueryContext(ctx, `SELECT event_id, source, type, subject, seq, topic, grp, state, tries, waits, created_at, next_at,
+	rows, err := db.QueryContext(ctx, `SELECT event_id, source, type, subject, generation, seq, topic, grp, state, tries, waits, created_at, next_at,
 		closed_at, last_error, COALESCE(history, '') FROM mq_inbox WHERE `+where+` ORDER BY id DESC LIMIT ?`, value, maxRows)
 	if err != nil {
 		return err
@@ -103,7 +109,7 @@ func (t trace) consumed(ctx context.Context, db *sql.DB, where, value string) er
 			next, closed sql.NullTime
 			history      string
 		)
-		if err := rows.Scan(&m.EventId, &m.Source, &m.Type, &m.Subject, &m.Sequence, &m.Topic, &c.Group, &c.State, &c.Tries, &c.Waits,
+		if err := rows.Scan(&m.EventId, &m.Source, &m.Type, &m.Subject, &m.Generation, &m.Sequence, &m.Topic, &c.Group, &c.State, &c.Tries, &c.Waits,
 			&first, &next, &closed, &c.LastError, &history); err != nil {
 			return err
 		}

@@ -124,7 +124,7 @@ func TestTimerFails(t *testing.T) {
 		"SELECT state, COUNT(*) FROM mq_timer GROUP BY state ORDER BY state"))
 
 	broken.Store(false)
-	dead := mq.NewDeadLetters(s.db)
+	dead := mq.NewDeadLetters(s.db, b.Order)
 	letters, err := dead.List(t.Context(), s.service+"-timers", 0, 10)
 	require.NoError(t, err)
 	require.Len(t, letters, 3)

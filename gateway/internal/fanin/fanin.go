@@ -110,6 +110,7 @@ func (c *Conn) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLett
 	sum := &mqv1.RedriveReply{Unreachable: unreachable}
 	for _, r := range replies {
 		sum.Redriven += r.GetRedriven()
+		sum.Over += r.GetOver()
 	}
 	return sum, nil
 }

@@ -58,13 +58,14 @@ func fill(m, from *mqv1.Message) {
 	m.Type = cmp.Or(m.GetType(), from.GetType())
 	m.Subject = cmp.Or(m.GetSubject(), from.GetSubject())
 	m.Sequence = cmp.Or(m.GetSequence(), from.GetSequence())
+	m.Generation = cmp.Or(m.GetGeneration(), from.GetGeneration())
 	m.Topic = cmp.Or(m.GetTopic(), from.GetTopic())
 }
 
-// line is the events of one source about one subject.
-type line struct{ source, subject string }
+// line is the events of one source about one subject, in one generation.
+type line struct{ source, subject, generation string }
 
-func lineOf(m *mqv1.Message) line { return line{m.GetSource(), m.GetSubject()} }
+func lineOf(m *mqv1.Message) line { return line{m.GetSource(), m.GetSubject(), m.GetGeneration()} }
 
 // sorted returns the messages in TraceMessages' order, and sorts the consumptions of each by time.
 func sorted(known map[key]*mqv1.Message) []*mqv1.Message {
@@ -78,7 +79,7 @@ func sorted(known map[key]*mqv1.Message) []*mqv1.Message {
 	}
 	byNumber := func(a, b *mqv1.Message) int {
 		return cmp.Or(cmp.Compare(a.GetSource(), b.GetSource()), cmp.Compare(a.GetSubject(), b.GetSubject()),
-			cmp.Compare(a.GetSequence(), b.GetSequence()), begun(a).Compare(begun(b)), cmp.Compare(a.GetEventId(), b.GetEventId()))
+			cmp.Compare(a.GetGeneration(), b.GetGeneration()), cmp.Compare(a.GetSequence(), b.GetSequence()), begun(a).Compare(begun(b)), cmp.Compare(a.GetEventId(), b.GetEventId()))
 	}
 	slices.SortFunc(all, byNumber)
 	// Within a line no event counts as younger than the next, so sorting by time alone keeps the order of the numbers.

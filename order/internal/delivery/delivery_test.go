@@ -133,7 +133,7 @@ func TestFollows(t *testing.T) {
 	_, err = db.ExecContext(t.Context(), "UPDATE orders SET status = 'PAID' WHERE id = 'updating'")
 	require.NoError(t, err)
 	await("updating COMPLETED 3", "updating 2 DONE 0")
-	letters, err := mq.NewDeadLetters(db).List(t.Context(), s.Group, 0, 10)
+	letters, err := mq.NewDeadLetters(db, broker.Order).List(t.Context(), s.Group, 0, 10)
 	require.NoError(t, err)
 	require.Len(t, letters, 1, "the second waits behind the first")
 	assert.Contains(t, letters[0].Reason, order.ErrState.Error())
