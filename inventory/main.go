@@ -7,8 +7,10 @@ import (
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	ledgerv1 "example.com/fourfold/api/ledger/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/messaging"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/internal/freeze"
@@ -18,7 +20,11 @@ import (
 	"example.com/fourfold/inventory/migrations"
 )
 
-func main() { service.Main("inventory", defaults, serve) }
+func main() { service.Main("inventory", defaults, serve, generation) }
+
+// generation is the command "inventory generation".
+var generation = messaging.GenerationCommand(func(c config) database.Config { return c.MySQL }, migrations.FS,
+	mq.Numbered{Table: "product", Number: "version", Base: "version_base"})
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {

@@ -8,6 +8,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/catalogue"
@@ -18,7 +19,11 @@ import (
 	"example.com/fourfold/order/migrations"
 )
 
-func main() { service.Main("order", defaults, serve) }
+func main() { service.Main("order", defaults, serve, generation) }
+
+// generation is the command "order generation".
+var generation = messaging.GenerationCommand(func(c config) database.Config { return c.MySQL }, migrations.FS,
+	mq.Numbered{Table: "orders", Number: "event_seq", Base: "event_base"})
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {

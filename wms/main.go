@@ -6,8 +6,10 @@ import (
 
 	ledgerv1 "example.com/fourfold/api/ledger/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/messaging"
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/wms/internal/hold"
@@ -17,7 +19,11 @@ import (
 	"example.com/fourfold/wms/migrations"
 )
 
-func main() { service.Main("wms", defaults, serve) }
+func main() { service.Main("wms", defaults, serve, generation) }
+
+// generation is the command "wms generation".
+var generation = messaging.GenerationCommand(func(c config) database.Config { return c.MySQL }, migrations.FS,
+	mq.Numbered{Table: "delivery_slip", Number: "event_seq", Base: "event_base"})
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {

@@ -45,8 +45,12 @@ func Open(svc *service.Service, db *sql.DB, cfg rocketmq.Config, keep time.Durat
 		return nil, fmt.Errorf("mq: %w", err)
 	}
 	svc.OnClose(broker.Close)
+	generation, err := mq.CurrentGeneration(context.Background(), db)
+	if err != nil {
+		return nil, err
+	}
 	bus := mq.NewBus(svc.Name(), broker, cfg.Config)
-	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace})
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace, Generation: generation})
 	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus}
 	if err := mq.Observe(db); err != nil {
 		return nil, err

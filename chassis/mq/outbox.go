@@ -26,6 +26,8 @@ type OutboxConfig struct {
 	// no failure for HalfPause; then one call tries, and its outcome decides for the others. So a frozen broker delays one call at a time, not
 	// each. Defaults 1 s and 5 s.
 	HalfTimeout, HalfPause time.Duration
+	// Generation is CurrentGeneration of the outbox's database. Events with a number carry it.
+	Generation string
 	// CheckTimeout bounds the answer to a check-back; after it the answer is "not known yet". Default 2 s.
 	CheckTimeout time.Duration
 }
@@ -64,7 +66,15 @@ func orElse(d *time.Duration, byDefault time.Duration) {
 // Append writes e in tx. The relay sends it once tx is committed, after all events of its subject that were appended before. Id, source and time
 // of e are filled in where they are empty, and it carries ctx's span. ErrRefused means that e could never be sent; roll back then.
 func (o *Outbox) Append(ctx context.Context, tx *sql.Tx, topic string, e Event) error {
-	return o.append(ctx, tx, topic, o.bus.complete(ctx, e), stateReady, time.Time{})
+	return o.append(ctx, tx, topic, o.complete(ctx, e), stateReady, time.Time{})
+}
+
+// complete fills in what the publisher left empty.
+func (o *Outbox) complete(ctx context.Context, e Event) Event {
+	if e.Sequence > 0 && e.Generation == "" {
+		e.Generation = o.cfg.Generation
+	}
+	return o.bus.complete(ctx, e)
 }
 
 const (

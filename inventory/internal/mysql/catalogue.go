@@ -67,18 +67,18 @@ func (s *Store) ChangeProduct(ctx context.Context, sku string, name *string, pri
 		if n != 1 {
 			return errors.New("the product changed under its lock")
 		}
-		return s.tell(ctx, tx, p, row.Version+1)
+		return s.tell(ctx, tx, p, row.Version+1-row.VersionBase)
 	})
 	return p, err
 }
 
-// tell writes p, as it is by its change number version, to the outbox.
-func (s *Store) tell(ctx context.Context, tx *sql.Tx, p stock.Product, version int64) error {
+// tell writes p, as it is by its change number n of this generation, to the outbox.
+func (s *Store) tell(ctx context.Context, tx *sql.Tx, p stock.Product, n int64) error {
 	data, err := mq.Data(&eventv1.ProductChanged{Sku: p.SKU, Name: p.Name, PriceCents: p.PriceCents})
 	if err != nil {
 		return err
 	}
 	return s.outbox.Append(ctx, tx, eventv1.TopicProducts, mq.Event{
-		Type: eventv1.TypeProductChanged, Subject: p.SKU, Sequence: version, Data: data,
+		Type: eventv1.TypeProductChanged, Subject: p.SKU, Sequence: n, Data: data,
 	})
 }

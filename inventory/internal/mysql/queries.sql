@@ -5,7 +5,7 @@ INSERT INTO product (sku, name, price_cents) VALUES (?, ?, ?);
 INSERT INTO stock (sku) VALUES (?);
 
 -- name: LockProduct :one
-SELECT name, price_cents, version FROM product WHERE sku = ? FOR UPDATE;
+SELECT name, price_cents, version, version_base FROM product WHERE sku = ? FOR UPDATE;
 
 -- name: ChangeProduct :execrows
 UPDATE product SET name = sqlc.arg('name'), price_cents = sqlc.arg('price_cents'), version = version + 1

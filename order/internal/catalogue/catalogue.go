@@ -33,5 +33,7 @@ func (c *Copy) Handle(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 		return fmt.Errorf("%w: change %d of %q: the product is %q at %d cents", mq.ErrPoison, e.Sequence, e.Subject, p.GetSku(),
 			p.GetPriceCents())
 	}
-	return c.store.KeepProduct(ctx, tx, mysql.Product{SKU: p.GetSku(), Name: p.GetName(), PriceCents: p.GetPriceCents(), Version: e.Sequence})
+	return c.store.KeepProduct(ctx, tx, mysql.Product{
+		SKU: p.GetSku(), Name: p.GetName(), PriceCents: p.GetPriceCents(), Version: e.Sequence, Generation: e.Generation,
+	})
 }

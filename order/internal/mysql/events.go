@@ -10,7 +10,7 @@ import (
 )
 
 // record writes the order's next event, in the local transaction of the change: to the log, which is kept, and to the outbox for subscribers,
-// with the same id and number. It does not need the broker.
+// with the same id; subscribers count from the beginning of the generation. It does not need the broker.
 func (s *Store) record(ctx context.Context, tx *sql.Tx, orderID, eventType string) error {
 	q, id := s.q.WithTx(tx), mq.NewID()
 	if err := q.CountEvent(ctx, orderID); err != nil {
@@ -38,6 +38,6 @@ func (s *Store) record(ctx context.Context, tx *sql.Tx, orderID, eventType strin
 		return err
 	}
 	return s.outbox.Append(ctx, tx, eventv1.TopicOrders, mq.Event{
-		ID: id, Type: eventType, Subject: orderID, Sequence: o.EventSeq, Data: data,
+		ID: id, Type: eventType, Subject: orderID, Sequence: o.Number, Data: data,
 	})
 }

@@ -48,7 +48,7 @@ INSERT INTO order_event (event_id, event_type, order_id, seq)
 SELECT sqlc.arg('event_id'), sqlc.arg('event_type'), o.id, o.event_seq FROM orders o WHERE o.id = sqlc.arg('order_id');
 
 -- name: GetChange :one
-SELECT member_id, status, reason, total_cents, points, event_seq FROM orders WHERE id = ?;
+SELECT member_id, status, reason, total_cents, points, CAST(event_seq - event_base AS SIGNED) AS number FROM orders WHERE id = ?;
 
 -- name: HasOpenAttempt :one
 SELECT EXISTS (SELECT 1 FROM payment_attempt WHERE open_order = ?);
@@ -101,13 +101,13 @@ SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? 
 UPDATE orders SET status = sqlc.arg('to_status') WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
 
 -- name: LockProduct :one
-SELECT version FROM product WHERE sku = ? FOR UPDATE;
+SELECT version, generation FROM product WHERE sku = ? FOR UPDATE;
 
 -- name: InsertProduct :exec
-INSERT INTO product (sku, name, price_cents, version) VALUES (?, ?, ?, ?);
+INSERT INTO product (sku, name, price_cents, version, generation) VALUES (?, ?, ?, ?, ?);
 
 -- name: UpdateProduct :exec
-UPDATE product SET name = ?, price_cents = ?, version = ? WHERE sku = ?;
+UPDATE product SET name = ?, price_cents = ?, version = ?, generation = ? WHERE sku = ?;
 
 -- name: ListProducts :many
 SELECT sku, name, price_cents, version FROM product WHERE sku IN (sqlc.slice('skus'));

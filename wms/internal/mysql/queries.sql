@@ -45,5 +45,5 @@ UPDATE delivery_slip SET status = sqlc.arg('to_status') WHERE id = ? AND status 
 -- name: CountEvent :exec
 UPDATE delivery_slip SET event_seq = event_seq + 1 WHERE id = ?;
 
--- name: GetEventSeq :one
-SELECT event_seq FROM delivery_slip WHERE id = ?;
+-- name: GetEventNumber :one
+SELECT CAST(event_seq - event_base AS SIGNED) AS number FROM delivery_slip WHERE id = ?;

@@ -64,7 +64,7 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, slip delivery.Slip, event 
 	if err := q.CountEvent(ctx, slip.ID); err != nil {
 		return err
 	}
-	seq, err := q.GetEventSeq(ctx, slip.ID)
+	number, err := q.GetEventNumber(ctx, slip.ID)
 	if err != nil {
 		return err
 	}
@@ -73,6 +73,6 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, slip delivery.Slip, event 
 		return err
 	}
 	return s.outbox.Append(ctx, tx, eventv1.TopicDeliveries, mq.Event{
-		Type: string(message), Subject: slip.OrderID, Sequence: seq, Data: data,
+		Type: string(message), Subject: slip.OrderID, Sequence: number, Data: data,
 	})
 }

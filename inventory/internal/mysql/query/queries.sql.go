@@ -322,19 +322,25 @@ func (q *Queries) ListReturns(ctx context.Context, arg ListReturnsParams) ([]Lis
 }
 
 const lockProduct = `-- name: LockProduct :one
-SELECT name, price_cents, version FROM product WHERE sku = ? FOR UPDATE
+SELECT name, price_cents, version, version_base FROM product WHERE sku = ? FOR UPDATE
 `
 
 type LockProductRow struct {
-	Name       string
-	PriceCents int64
-	Version    int64
+	Name        string
+	PriceCents  int64
+	Version     int64
+	VersionBase int64
 }
 
 func (q *Queries) LockProduct(ctx context.Context, sku string) (LockProductRow, error) {
 	row := q.db.QueryRowContext(ctx, lockProduct, sku)
 	var i LockProductRow
-	err := row.Scan(&i.Name, &i.PriceCents, &i.Version)
+	err := row.Scan(
+		&i.Name,
+		&i.PriceCents,
+		&i.Version,
+		&i.VersionBase,
+	)
 	return i, err
 }
 

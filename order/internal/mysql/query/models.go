@@ -11,10 +11,3 @@ type OrderLine struct {
 	PriceCents int64
 	Quantity   int64
 }
-
-type Product struct {
-	Sku        string
-	Name       string
-	PriceCents int64
-	Version    int64
-}

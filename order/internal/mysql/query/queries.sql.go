@@ -139,7 +139,7 @@ func (q *Queries) GetAttemptState(ctx context.Context, gid string) (GetAttemptSt
 }
 
 const getChange = `-- name: GetChange :one
-SELECT member_id, status, reason, total_cents, points, event_seq FROM orders WHERE id = ?
+SELECT member_id, status, reason, total_cents, points, CAST(event_seq - event_base AS SIGNED) AS number FROM orders WHERE id = ?
 `
 
 type GetChangeRow struct {
@@ -148,7 +148,7 @@ type GetChangeRow struct {
 	Reason     string
 	TotalCents int64
 	Points     int64
-	EventSeq   int64
+	Number     int64
 }
 
 func (q *Queries) GetChange(ctx context.Context, id string) (GetChangeRow, error) {
@@ -160,7 +160,7 @@ func (q *Queries) GetChange(ctx context.Context, id string) (GetChangeRow, error
 		&i.Reason,
 		&i.TotalCents,
 		&i.Points,
-		&i.EventSeq,
+		&i.Number,
 	)
 	return i, err
 }
@@ -409,7 +409,7 @@ func (q *Queries) InsertOrder(ctx context.Context, arg InsertOrderParams) error 
 }
 
 const insertProduct = `-- name: InsertProduct :exec
-INSERT INTO product (sku, name, price_cents, version) VALUES (?, ?, ?, ?)
+INSERT INTO product (sku, name, price_cents, version, generation) VALUES (?, ?, ?, ?, ?)
 `
 
 type InsertProductParams struct {
@@ -417,6 +417,7 @@ type InsertProductParams struct {
 	Name       string
 	PriceCents int64
 	Version    int64
+	Generation string
 }
 
 func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) error {
@@ -425,6 +426,7 @@ func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) er
 		arg.Name,
 		arg.PriceCents,
 		arg.Version,
+		arg.Generation,
 	)
 	return err
 }
@@ -614,7 +616,14 @@ const listProducts = `-- name: ListProducts :many
 SELECT sku, name, price_cents, version FROM product WHERE sku IN (/*SLICE:skus*/?)
 `
 
-func (q *Queries) ListProducts(ctx context.Context, skus []string) ([]Product, error) {
+type ListProductsRow struct {
+	Sku        string
+	Name       string
+	PriceCents int64
+	Version    int64
+}
+
+func (q *Queries) ListProducts(ctx context.Context, skus []string) ([]ListProductsRow, error) {
 	query := listProducts
 	var queryParams []interface{}
 	if len(skus) > 0 {
@@ -630,9 +639,9 @@ func (q *Queries) ListProducts(ctx context.Context, skus []string) ([]Product, e
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Product
+	var items []ListProductsRow
 	for rows.Next() {
-		var i Product
+		var i ListProductsRow
 		if err := rows.Scan(
 			&i.Sku,
 			&i.Name,
@@ -720,14 +729,19 @@ func (q *Queries) LockOrder(ctx context.Context, id string) (LockOrderRow, error
 }
 
 const lockProduct = `-- name: LockProduct :one
-SELECT version FROM product WHERE sku = ? FOR UPDATE
+SELECT version, generation FROM product WHERE sku = ? FOR UPDATE
 `
 
-func (q *Queries) LockProduct(ctx context.Context, sku string) (int64, error) {
+type LockProductRow struct {
+	Version    int64
+	Generation string
+}
+
+func (q *Queries) LockProduct(ctx context.Context, sku string) (LockProductRow, error) {
 	row := q.db.QueryRowContext(ctx, lockProduct, sku)
-	var version int64
-	err := row.Scan(&version)
-	return version, err
+	var i LockProductRow
+	err := row.Scan(&i.Version, &i.Generation)
+	return i, err
 }
 
 const moveAttempt = `-- name: MoveAttempt :execrows
@@ -813,13 +827,14 @@ func (q *Queries) SettleOrder(ctx context.Context, arg SettleOrderParams) (int64
 }
 
 const updateProduct = `-- name: UpdateProduct :exec
-UPDATE product SET name = ?, price_cents = ?, version = ? WHERE sku = ?
+UPDATE product SET name = ?, price_cents = ?, version = ?, generation = ? WHERE sku = ?
 `
 
 type UpdateProductParams struct {
 	Name       string
 	PriceCents int64
 	Version    int64
+	Generation string
 	Sku        string
 }
 
@@ -828,6 +843,7 @@ func (q *Queries) UpdateProduct(ctx context.Context, arg UpdateProductParams) er
 		arg.Name,
 		arg.PriceCents,
 		arg.Version,
+		arg.Generation,
 		arg.Sku,
 	)
 	return err

@@ -20,15 +20,15 @@ func (q *Queries) CountEvent(ctx context.Context, id string) error {
 	return err
 }
 
-const getEventSeq = `-- name: GetEventSeq :one
-SELECT event_seq FROM delivery_slip WHERE id = ?
+const getEventNumber = `-- name: GetEventNumber :one
+SELECT CAST(event_seq - event_base AS SIGNED) AS number FROM delivery_slip WHERE id = ?
 `
 
-func (q *Queries) GetEventSeq(ctx context.Context, id string) (int64, error) {
-	row := q.db.QueryRowContext(ctx, getEventSeq, id)
-	var event_seq int64
-	err := row.Scan(&event_seq)
-	return event_seq, err
+func (q *Queries) GetEventNumber(ctx context.Context, id string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, getEventNumber, id)
+	var number int64
+	err := row.Scan(&number)
+	return number, err
 }
 
 const getOpen = `-- name: GetOpen :one
