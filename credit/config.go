@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/database"
-	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -16,9 +16,9 @@ type config struct {
 	service.Config
 	BranchKeys string `yaml:"branch_keys"`
 	// RegistrationPoints are the points of a new member, 0 for none.
-	RegistrationPoints int64           `yaml:"registration_points"`
-	MySQL              database.Config `yaml:"mysql"`
-	MQ                 rocketmq.Config `yaml:"mq"`
+	RegistrationPoints int64            `yaml:"registration_points"`
+	MySQL              database.Config  `yaml:"mysql"`
+	MQ                 messaging.Config `yaml:"mq"`
 	Keep               struct {
 		// Barrier is at least tcc.MinKeepBarrier, or 0 for ever.
 		Barrier time.Duration `yaml:"barrier"`

@@ -19,6 +19,7 @@ import (
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
@@ -75,6 +76,7 @@ func TestServes(t *testing.T) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.GRPC.Timeout = 10 * time.Second
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
+	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -174,6 +176,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	cfg.MQ.NameServers = "127.0.0.1:1"
+	cfg.MQ.Keys = mqtest.Keys()
 	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })

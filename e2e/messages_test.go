@@ -20,6 +20,7 @@ import (
 
 	alertv1 "example.com/fourfold/api/alert/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mq/rocketmq"
@@ -437,15 +438,30 @@ const footprintOfAll = `SELECT CONCAT_WS(' ',
 // are told, and they can be redriven when the cause is gone.
 func poison(t *testing.T) {
 	b := bus(t)
+	forged := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(),
+		Data: []byte(`{"member_id":"nobody","name":"Nobody","email":"nobody@example.com","phone":"+8613800000000"}`)}
+	require.NoError(t, b.Send(t.Context(), eventv1.TopicMembers, forged, time.Time{}))
+	var dead []deadLetter
+	require.Eventually(t, func() bool {
+		dead = deadLetters(t, "")
+		return len(dead) == 3
+	}, 20*time.Second, 50*time.Millisecond, "each of three groups refuses what no service signed: %v", &dead)
+	for _, d := range dead {
+		assert.Contains(t, d.Reason, "not signed")
+		operator.must(t, 409, "POST", "/v1/ops/dead-letters/"+d.ID+"/redrive", nil)
+		operator.must(t, 200, "POST", "/v1/ops/dead-letters/"+d.ID+"/discard", nil)
+	}
+
+	keys, err := mac.Parse(shared.EventKeys())
+	require.NoError(t, err)
 	bad := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(),
 		Data: []byte(`{"member_id":7}`)}
-	require.NoError(t, b.Send(t.Context(), eventv1.TopicMembers, bad, time.Time{}))
+	require.NoError(t, mq.NewBus("member", b, mq.Config{Keys: keys}).Publish(t.Context(), eventv1.TopicMembers, bad))
 	good := someone()
 	a, err := good.signUp(t.Context(), anonymous())
 	require.NoError(t, err)
 	require.Equal(t, 201, a.code)
 	require.Eventually(t, func() bool { return len(inbox(t, good.Email)) == 1 }, 10*time.Second, 10*time.Millisecond, "good ones pass")
-	var dead []deadLetter
 	require.Eventually(t, func() bool {
 		dead = deadLetters(t, "")
 		return len(dead) == 3

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/fanin"
@@ -81,7 +83,11 @@ func (c config) streams(svc *service.Service, conns connections) (*live.Streams,
 		return nil, err
 	}
 	svc.OnClose(broker.Close)
+	if c.MQ.Keys.None() {
+		return nil, errors.New("mq.keys: the keys that events are signed with are missing")
+	}
+	events := mq.NewBus(svc.Name(), broker, c.MQ.Config)
 	hub := live.NewHub(c.Live.PerMember, c.Live.Total)
-	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, broker) })
+	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, events) })
 	return live.New(c.Live, hub, conns["order"], svc.Stopped(), prometheus.DefaultRegisterer)
 }

@@ -14,6 +14,7 @@ import (
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
@@ -48,7 +49,7 @@ func startProcess(t *testing.T, env ...string) *process {
 		"GATEWAY_HTTP_ADDR="+p.front, "GATEWAY_ADMIN_ADDR="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
 		"ORDER_GRPC_ADDR="+shop.addr, "INVENTORY_GRPC_ADDR="+shop.addr, "CREDIT_GRPC_ADDR="+shop.addr,
 		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr, "NOTIFY_GRPC_ADDR="+servicetest.FreeAddr(t),
-		"MQ_NAME_SERVERS="+servicetest.FreeAddr(t))
+		"MQ_NAME_SERVERS="+servicetest.FreeAddr(t), "MQ_KEYS="+mqtest.KeyText)
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.log
 	require.NoError(t, p.cmd.Start())

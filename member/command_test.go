@@ -18,6 +18,7 @@ import (
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/tied"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
@@ -31,7 +32,7 @@ func environment(cfg config) []string {
 		"MEMBER_GRPC_ADDR="+cfg.GRPC.Addr, "MEMBER_ADMIN_ADDR="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "MEMBER_SIGNING_KEY="+cfg.SigningKey,
 		"MEMBER_DSN="+cfg.MySQL.DSN, "TOKEN_TTL=1h", "FAULTS=true",
-		"MQ_NAME_SERVERS="+cfg.MQ.NameServers,
+		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "MQ_KEYS="+mqtest.KeyText,
 	)
 }
 

@@ -8,7 +8,7 @@ import (
 	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/identity"
-	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -17,10 +17,10 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	SigningKey string          `yaml:"signing_key"`
-	TokenTTL   time.Duration   `yaml:"token_ttl"`
-	MySQL      database.Config `yaml:"mysql"`
-	MQ         rocketmq.Config `yaml:"mq"`
+	SigningKey string           `yaml:"signing_key"`
+	TokenTTL   time.Duration    `yaml:"token_ttl"`
+	MySQL      database.Config  `yaml:"mysql"`
+	MQ         messaging.Config `yaml:"mq"`
 	Keep       struct {
 		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`

@@ -23,6 +23,7 @@ import (
 
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -66,6 +67,7 @@ func testConfig(t *testing.T) config {
 	cfg.SigningKey, cfg.IdentityKeys = keys(t)
 	cfg.MySQL.DSN = mysqltest.DSN(t)
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
+	cfg.MQ.Keys = mqtest.Keys()
 	return cfg
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/database"
-	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/notify/internal/mysql"
 	"example.com/fourfold/notify/internal/sender"
@@ -23,8 +23,8 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	MySQL database.Config `yaml:"mysql"`
-	MQ    rocketmq.Config `yaml:"mq"`
+	MySQL database.Config  `yaml:"mysql"`
+	MQ    messaging.Config `yaml:"mq"`
 	Email struct {
 		// Provider is demo or smtp.
 		Provider string      `yaml:"provider"`

@@ -33,6 +33,7 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tied"
@@ -58,6 +59,7 @@ func testConfig(t *testing.T) (config, *identity.Signer) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), servicetest.FreeAddr(t), "error", dir
 	cfg.MySQL.DSN = mysqltest.DSN(t)
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
+	cfg.MQ.Keys = mqtest.Keys()
 	return cfg, signer
 }
 
@@ -112,6 +114,7 @@ func TestFromEventToInbox(t *testing.T) {
 	}
 	cfg, signer := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
+	cfg.MQ.Keys = mqtest.Keys()
 	_, err := migrated(t, cfg).ExecContext(ctx,
 		`INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
 		VALUES ('notify-sms', '/member', 'dead', 'member-events', 'member.registered', 'bob', 0, 'DEAD', '{}', 'for a reason')`)
@@ -173,7 +176,7 @@ func TestKilledBetweenAnswerAndNote(t *testing.T) {
 	require.NoError(t,
 		os.WriteFile(conf, []byte(strings.NewReplacer("call: 10s", "call: 1s", "lease: 30s", "lease: 3s").Replace(string(defaults))), 0o600))
 	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
-		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+cfg.MQ.NameServers, "FAULTS=true",
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+cfg.MQ.NameServers, "MQ_KEYS="+mqtest.KeyText, "FAULTS=true",
 		"SMS_PROVIDER=http", "SMS_URL="+provider.URL, "SMS_TOKEN=t")
 
 	first := start(t, env, conf)

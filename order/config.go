@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/database"
-	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/participant"
@@ -18,9 +18,9 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	BranchKeys string          `yaml:"branch_keys"`
-	MySQL      database.Config `yaml:"mysql"`
-	MQ         rocketmq.Config `yaml:"mq"`
+	BranchKeys string           `yaml:"branch_keys"`
+	MySQL      database.Config  `yaml:"mysql"`
+	MQ         messaging.Config `yaml:"mq"`
 	// OwnAddr is where the coordinator reaches this service, all its instances; grpc.addr when empty.
 	OwnAddr string `yaml:"own_addr"`
 	// Peers are the addresses of the other participants, by name.

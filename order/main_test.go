@@ -18,6 +18,7 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/messaging"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -76,6 +77,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		require.NoError(t, err)
 	}
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
+	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "young\n--\nyoung\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT idem_key FROM idempotency"))
@@ -94,6 +96,7 @@ func TestTurnsAway(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
+	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)

@@ -21,6 +21,7 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -57,6 +58,7 @@ func TestOrdersWithoutInventory(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers, cfg.Peers["inventory"] = server.NameServer, servicetest.FreeAddr(t)
+	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)

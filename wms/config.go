@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/database"
-	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -14,9 +14,9 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	BranchKeys string          `yaml:"branch_keys"`
-	MySQL      database.Config `yaml:"mysql"`
-	MQ         rocketmq.Config `yaml:"mq"`
+	BranchKeys string           `yaml:"branch_keys"`
+	MySQL      database.Config  `yaml:"mysql"`
+	MQ         messaging.Config `yaml:"mq"`
 	Keep       struct {
 		// Barrier is at least tcc.MinKeepBarrier, or 0 for ever.
 		Barrier time.Duration `yaml:"barrier"`

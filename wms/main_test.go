@@ -42,6 +42,7 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer
+	cfg.MQ.Keys = mqtest.Keys()
 	server.Create(t, eventv1.TopicDeliveries)
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -150,6 +151,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.MQ.NameServers = "127.0.0.1:0", "127.0.0.1:0", "error", "127.0.0.1:1"
+	cfg.MQ.Keys = mqtest.Keys()
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ package messaging
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/audit"
 	"example.com/fourfold/chassis/mq/operators"
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
@@ -29,30 +31,41 @@ type Messaging struct {
 	bus *mq.Bus
 }
 
+// Config is the part of a service's config.yaml about its messages.
+type Config struct {
+	rocketmq.Config
+	// Publishers are where the other services are reached whose events this one consumes, by name.
+	Publishers map[string]string `yaml:"publishers"`
+	// Audit says how often what they sent is compared with what came.
+	Audit audit.Times `yaml:"audit"`
+}
+
 // Tables returns the tables that messaging needs in the service's database.
 func Tables() []database.Part { return []database.Part{mq.Tables(), alert.Tables()} }
 
 // Open connects svc, whose database is db. From Run on, svc relays its outbox, raises an alert while one of its groups has dead letters, answers
-// its operators' questions about messages, exposes metrics of them, and deletes closed rows older than keep (at least mq.MinKeep, 0 for never).
+// its operators' questions about messages, compares what its groups received with what was sent, exposes metrics of all that, and deletes closed rows older than keep (at least mq.MinKeep, 0 for never).
 // The broker may be away. Open fails on settings that can never work.
-func Open(svc *service.Service, db *sql.DB, cfg rocketmq.Config, keep time.Duration) (*Messaging, error) {
+func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Messaging, error) {
 	old, err := mq.Retentions(keep)
 	if err != nil {
 		return nil, fmt.Errorf("keep.messages: %w", err)
 	}
-	broker, err := rocketmq.Dial(svc.Name(), cfg)
+	if cfg.Keys.None() {
+		return nil, errors.New("mq.keys: the keys that events are signed with are missing: id:hex, the same in all services")
+	}
+	broker, err := rocketmq.Dial(svc.Name(), cfg.Config)
 	if err != nil {
 		return nil, fmt.Errorf("mq: %w", err)
 	}
 	svc.OnClose(broker.Close)
-	generation, err := mq.CurrentGeneration(context.Background(), db)
-	if err != nil {
-		return nil, err
-	}
-	bus := mq.NewBus(svc.Name(), broker, cfg.Config)
-	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace, Generation: generation})
+	bus := mq.NewBus(svc.Name(), broker, cfg.Config.Config)
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace})
 	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus}
 	if err := mq.Observe(db); err != nil {
+		return nil, err
+	}
+	if err := m.audit(cfg); err != nil {
 		return nil, err
 	}
 	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer(svc.Name(), db, bus, outbox, keep))
@@ -60,6 +73,23 @@ func Open(svc *service.Service, db *sql.DB, cfg rocketmq.Config, keep time.Durat
 	svc.Go(m.Alerts.Watch)
 	svc.Go(database.Retain(db, slices.Concat(old, alert.Retentions(keep))...))
 	return m, nil
+}
+
+// audit lets other services audit what svc sent, and audits what it receives.
+func (m *Messaging) audit(cfg Config) error {
+	sent := audit.NewServer(cfg.Keys, m.db, m.Outbox)
+	mqv1.RegisterSentServer(m.svc.GRPC, sent)
+	publishers := map[string]mqv1.SentClient{m.svc.Name(): sent.Local()}
+	for name, addr := range cfg.Publishers {
+		conn, err := service.Dial(addr)
+		if err != nil {
+			return fmt.Errorf("mq.publishers.%s: %w", name, err)
+		}
+		m.svc.OnClose(func() { _ = conn.Close() })
+		publishers[name] = mqv1.NewSentClient(conn)
+	}
+	m.svc.Go(audit.New(m.db, m.bus, cfg.Keys, publishers, m.Alerts, cfg.Audit).Run)
+	return audit.Observe(m.db)
 }
 
 // Consume calls handle for the events of s, from Run on.

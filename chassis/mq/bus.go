@@ -12,6 +12,8 @@ import (
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"example.com/fourfold/chassis/mac"
 )
 
 // Config is the part of a service's config.yaml about messages that holds for every transport.
@@ -20,6 +22,9 @@ type Config struct {
 	Tries int `yaml:"tries"`
 	// HalfGrace is OutboxConfig's Grace.
 	HalfGrace time.Duration `yaml:"half_grace"`
+	// Keys sign the events that are published, with the first of them, and check those that come: id:hex,id:hex, the same in all services. The
+	// zero value neither signs nor checks, which is for tests.
+	Keys mac.Keys `yaml:"keys"`
 }
 
 // Bus is one service's end of a transport. Events published through it carry the service's name, and it is the one place that knows whether the
@@ -27,6 +32,7 @@ type Config struct {
 type Bus struct {
 	service   string
 	tries     int
+	keys      mac.Keys
 	transport Transport
 	breaker   breaker
 	meter     *meter
@@ -37,7 +43,7 @@ type Bus struct {
 
 // NewBus returns the Bus of service; all its instances use the same name.
 func NewBus(service string, t Transport, cfg Config) *Bus {
-	return &Bus{service: service, tries: cfg.Tries, transport: t, meter: newMeter(), consumers: map[string]*inbox{}}
+	return &Bus{service: service, tries: cfg.Tries, keys: cfg.Keys, transport: t, meter: newMeter(), consumers: map[string]*inbox{}}
 }
 
 // Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it; any error is ErrUnavailable or
@@ -84,7 +90,7 @@ func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(cont
 	e.TraceParent = traceParent(ctx)
 	err := errors.Join(checkTopic(topic), e.check())
 	if err == nil {
-		err = send(ctx, e)
+		err = send(ctx, b.sign(topic, e))
 	}
 	result := "sent"
 	switch {
@@ -98,6 +104,15 @@ func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(cont
 	}
 	b.meter.published(ctx, topic, result, time.Since(start))
 	return err
+}
+
+// Tail is the transport's Tail, of the events that a service sent.
+func (b *Bus) Tail(ctx context.Context, topic string, types []string, f func(context.Context, Event)) error {
+	return b.transport.Tail(ctx, topic, types, func(ctx context.Context, e Event) {
+		if b.verified(topic, Delivery{Event: e}).Broken == nil {
+			f(ctx, e)
+		}
+	})
 }
 
 // checkTopic returns an ErrRefused unless topic is a name that every transport takes.

@@ -49,13 +49,16 @@ func (b *Bus) consume(ctx context.Context, in *inbox) error {
 	retries.Go(func() { in.retryDue(ctx, inner) })
 	defer retries.Wait()
 	defer cancel()
-	return b.transport.Listen(ctx, in.s, func(d Delivery) bool { return in.take(ctx, inner, d) })
+	return b.transport.Listen(ctx, in.s, func(d Delivery) bool {
+		return in.take(ctx, inner, b.verified(in.s.Topic, d))
+	})
 }
 
 // begin records that the group's consumer runs here, so that Replay and Groups find it.
 func (b *Bus) begin(in *inbox) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	in.since = time.Now()
 	b.consumers[in.s.Group] = in
 }
 

@@ -32,6 +32,8 @@ type Event struct {
 	ContentType string
 	// TraceParent is the span that published the event, as a W3C traceparent. Publishing fills it in too.
 	TraceParent string
+	// Signature proves that a service sent the event. Sending fills it in.
+	Signature string
 	// Attributes are further properties for filters. Names consist of a-z and 0-9, for example region.
 	Attributes map[string]string
 }
@@ -129,7 +131,7 @@ func (e Event) isJSON() bool {
 
 // reserved are the members of the JSON form that are not attributes of the publisher.
 var reserved = map[string]struct{}{
-	"specversion": {}, "id": {}, "source": {}, "type": {}, "subject": {}, "time": {}, "sequence": {}, "sequencetype": {}, "generation": {},
+	"specversion": {}, "id": {}, "source": {}, "type": {}, "subject": {}, "time": {}, "sequence": {}, "sequencetype": {}, "generation": {}, "signature": {},
 	"datacontenttype": {}, "traceparent": {}, "data": {},
 }
 
@@ -146,6 +148,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	}
 	put("subject", e.Subject)
 	put("generation", e.Generation)
+	put("signature", e.Signature)
 	put("datacontenttype", e.ContentType)
 	put("traceparent", e.TraceParent)
 	if !e.Time.IsZero() {
@@ -173,6 +176,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 		Time        time.Time       `json:"time"`
 		Sequence    string          `json:"sequence"`
 		Generation  string          `json:"generation"`
+		Signature   string          `json:"signature"`
 		ContentType string          `json:"datacontenttype"`
 		TraceParent string          `json:"traceparent"`
 		Data        json.RawMessage `json:"data"`
@@ -185,7 +189,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 		return fmt.Errorf("specversion %q is not 1.0", known.SpecVersion)
 	}
 	*e = Event{ID: known.ID, Source: known.Source, Type: known.Type, Subject: known.Subject, Time: known.Time,
-		Generation: known.Generation, ContentType: known.ContentType, TraceParent: known.TraceParent, Data: known.Base64}
+		Generation: known.Generation, Signature: known.Signature, ContentType: known.ContentType, TraceParent: known.TraceParent, Data: known.Base64}
 	if known.Data != nil {
 		e.Data = known.Data
 	}

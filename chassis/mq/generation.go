@@ -28,7 +28,16 @@ var ErrInUse = errors.New("the database is in use")
 
 // CurrentGeneration returns the generation of db, empty in the first.
 func CurrentGeneration(ctx context.Context, db *sql.DB) (id string, err error) {
-	err = db.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), '') FROM mq_generation").Scan(&id)
+	return currentGeneration(ctx, db)
+}
+
+// querier is an *sql.DB or an *sql.Tx.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func currentGeneration(ctx context.Context, q querier) (id string, err error) {
+	err = q.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), '') FROM mq_generation").Scan(&id)
 	return id, err
 }
 

@@ -48,9 +48,7 @@ func (p *publisher) open(t *testing.T) {
 
 // start runs the service on its database.
 func (p *publisher) start(t *testing.T) {
-	generation, err := mq.CurrentGeneration(t.Context(), p.db)
-	require.NoError(t, err)
-	p.outbox = mq.NewOutbox(p.db, mq.NewBus("pub", p.transport, mq.Config{}), mq.OutboxConfig{Poll: 20 * time.Millisecond, Generation: generation})
+	p.outbox = mq.NewOutbox(p.db, mq.NewBus("pub", p.transport, mq.Config{}), mq.OutboxConfig{Poll: 20 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	relay, db := p.outbox, p.db

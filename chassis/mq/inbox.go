@@ -24,6 +24,7 @@ type inbox struct {
 	handle Handler
 	meter  *meter
 	woken  chan struct{}
+	since  time.Time // when it began to consume
 }
 
 const (

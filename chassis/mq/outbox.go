@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"example.com/fourfold/chassis/database"
@@ -26,8 +27,6 @@ type OutboxConfig struct {
 	// no failure for HalfPause; then one call tries, and its outcome decides for the others. So a frozen broker delays one call at a time, not
 	// each. Defaults 1 s and 5 s.
 	HalfTimeout, HalfPause time.Duration
-	// Generation is CurrentGeneration of the outbox's database. Events with a number carry it.
-	Generation string
 	// CheckTimeout bounds the answer to a check-back; after it the answer is "not known yet". Default 2 s.
 	CheckTimeout time.Duration
 }
@@ -40,6 +39,8 @@ type Outbox struct {
 	nudge  chan struct{}
 	halves Transactions // nil when the transport has none
 	ended  ended
+	// generation is CurrentGeneration, once it has been read.
+	generation atomic.Pointer[string]
 }
 
 // NewOutbox returns an Outbox whose table mq_outbox is in db, and which sends through b.
@@ -66,15 +67,26 @@ func orElse(d *time.Duration, byDefault time.Duration) {
 // Append writes e in tx. The relay sends it once tx is committed, after all events of its subject that were appended before. Id, source and time
 // of e are filled in where they are empty, and it carries ctx's span. ErrRefused means that e could never be sent; roll back then.
 func (o *Outbox) Append(ctx context.Context, tx *sql.Tx, topic string, e Event) error {
-	return o.append(ctx, tx, topic, o.complete(ctx, e), stateReady, time.Time{})
+	e, err := o.complete(ctx, tx, e)
+	if err != nil {
+		return err
+	}
+	return o.append(ctx, tx, topic, e, stateReady, time.Time{})
 }
 
-// complete fills in what the publisher left empty.
-func (o *Outbox) complete(ctx context.Context, e Event) Event {
+// complete fills in what the publisher left empty. The generation is read from q the first time.
+func (o *Outbox) complete(ctx context.Context, q querier, e Event) (Event, error) {
 	if e.Sequence > 0 && e.Generation == "" {
-		e.Generation = o.cfg.Generation
+		if o.generation.Load() == nil {
+			id, err := currentGeneration(ctx, q)
+			if err != nil {
+				return e, err
+			}
+			o.generation.Store(&id)
+		}
+		e.Generation = *o.generation.Load()
 	}
-	return o.bus.complete(ctx, e)
+	return o.bus.complete(ctx, e), nil
 }
 
 const (

@@ -63,6 +63,7 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 		if read == limit || ctx.Err() != nil {
 			return errEnough
 		}
+		d = b.verified(s.Topic, d)
 		wanted, err := in.s.Wants(d.Event)
 		if d.Broken != nil { // the broker, which filters by tag, would not deliver it to a group that wants only some types
 			wanted = len(in.s.Types) == 0 && in.s.Filter == ""
@@ -92,6 +93,26 @@ func (b *Bus) Groups() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Sorted(maps.Keys(b.consumers))
+}
+
+// Consumed is a subscription that is consumed in this process, and since when.
+type Consumed struct {
+	Subscription
+	Since time.Time
+}
+
+// Consumed returns the subscriptions that are consumed in this process, by the names of their groups, but for timers: their table tells what was
+// not delivered.
+func (b *Bus) Consumed() []Consumed {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []Consumed
+	for _, group := range slices.Sorted(maps.Keys(b.consumers)) {
+		if in := b.consumers[group]; !in.s.swept {
+			all = append(all, Consumed{in.s, in.since})
+		}
+	}
+	return all
 }
 
 // errEnough ends a replay before its end.
@@ -125,6 +146,23 @@ type Resent struct {
 	More bool
 }
 
+// SendAgain makes the relay send again the events of those ids that the transport took, and returns how many there are. Groups that had one do
+// nothing the second time.
+func (o *Outbox) SendAgain(ctx context.Context, ids []string) (n int64, err error) {
+	in, args := database.In(ids)
+	err = o.InTx(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, again+"state = 'SENT' AND event_id IN ("+in+")", args...)
+		if err == nil {
+			n, err = res.RowsAffected()
+		}
+		return err
+	})
+	return n, err
+}
+
+// again makes rows READY once more. closed_at is NULL in every row that is to be sent: only closed rows may be deleted.
+const again = `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, half_at = NULL, next_at = NOW(3), owner = '', tries = 0 WHERE `
+
 // Resend makes the relay send again up to limit events of topic, or of all topics when it is empty, that the transport took between since and
 // until, half messages whose end is not known included, in the order in which they were appended. A zero until means now. Events that are sent
 // again get a later time, so repeated calls with the first call's Until come to an end. Groups that had an event do nothing the second time.
@@ -149,9 +187,7 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 	r.More = len(ids) > limit
 	in, args := database.In(ids[:min(limit, len(ids))])
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
-		// closed_at is NULL in every row that is to be sent: only closed rows may be deleted.
-		res, err := tx.ExecContext(ctx, `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, half_at = NULL, next_at = NOW(3), owner = '',
-			tries = 0 WHERE id IN (`+in+`) AND `+sent, append(args, span...)...)
+		res, err := tx.ExecContext(ctx, again+"id IN ("+in+") AND "+sent, append(args, span...)...)
 		if err == nil {
 			r.Events, err = res.RowsAffected()
 		}

@@ -48,6 +48,7 @@ type Subscription struct {
 	Poll time.Duration
 
 	parsed *filter.Filter // Filter, set by complete
+	swept  bool           // what was not delivered is found in a table, not by an audit
 }
 
 var (

@@ -95,7 +95,7 @@ func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error
 // Run fires timers until ctx ends; several processes may run it. The outbox's relay must run too.
 func (t *Timers) Run(ctx context.Context) error {
 	s := Subscription{Group: t.outbox.bus.service + "-timers", Topic: t.topic,
-		Tries: t.Tries, FirstPause: t.FirstPause, LongestPause: t.LongestPause, Poll: 200 * time.Millisecond}
+		Tries: t.Tries, FirstPause: t.FirstPause, LongestPause: t.LongestPause, Poll: 200 * time.Millisecond, swept: true}
 	in, err := t.outbox.bus.inbox(t.outbox.db, s, t.fire)
 	if err != nil {
 		return err

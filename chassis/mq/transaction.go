@@ -60,7 +60,10 @@ func (e *ended) takeOlder(age time.Duration, limit int) []string {
 func (o *Outbox) PublishInTx(ctx context.Context, topic string, e Event, local func(tx *sql.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		// When the caller gave no id, each attempt has its own: a tombstone of the last attempt must not stop this one.
-		err := o.publishInTx(ctx, topic, o.complete(ctx, e), local)
+		complete, err := o.complete(ctx, o.db, e)
+		if err == nil {
+			err = o.publishInTx(ctx, topic, complete, local)
+		}
 		if attempt == 4 || !database.Deadlock(err) {
 			return err
 		}

@@ -35,7 +35,7 @@ const (
 	Level_MEMBER Level = 2
 	// A signed-in operator; a shopper gets 403.
 	Level_OPERATOR Level = 3
-	// The branches of a global transaction: authenticated by the keyed MAC in the branch headers, never by a token.
+	// Another service, as the branches of a global transaction are called: authenticated by a keyed MAC in the headers, never by a token.
 	Level_BRANCH Level = 4
 )
 

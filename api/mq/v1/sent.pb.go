@@ -328,8 +328,10 @@ func (x *ListSentRequest) GetAfter() string {
 type ListSentReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Up to 1000.
-	Ids           []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
-	More          bool     `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	Ids  []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	More bool     `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// What to give as after to go on, when there are more.
+	Next          string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -376,6 +378,13 @@ func (x *ListSentReply) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *ListSentReply) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
 }
 
 type SendAgainRequest struct {
@@ -499,10 +508,11 @@ const file_mq_v1_sent_proto_rawDesc = "" +
 	"\x0fListSentRequest\x12-\n" +
 	"\x06wanted\x18\x01 \x01(\v2\r.mq.v1.WantedB\x06\xbaH\x03\xc8\x01\x01R\x06wanted\x12\x1f\n" +
 	"\x06prefix\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06prefix\x12\x1d\n" +
-	"\x05after\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05after\"5\n" +
+	"\x05after\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05after\"I\n" +
 	"\rListSentReply\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"U\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"U\n" +
 	"\x10SendAgainRequest\x12\"\n" +
 	"\acall_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06callId\x12\x1d\n" +
 	"\x03ids\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x03ids\"(\n" +

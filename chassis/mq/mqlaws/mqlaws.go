@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) (transport mq.Transport, topic st
 		"NotBefore":             notBefore,
 		"TailTellsAll":          tailTellsAll,
 		"ReplayByParts":         replayByParts,
+		"Forged":                forged,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

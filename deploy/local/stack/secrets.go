@@ -20,6 +20,8 @@ type secrets struct {
 	MySQL map[string]string `json:"mysql"`
 	// BranchKey is 32 bytes in hex.
 	BranchKey string `json:"branch_key"`
+	// EventKey is 32 bytes in hex.
+	EventKey string `json:"event_key"`
 	Operator  string `json:"operator_password"`
 	Shopper   string `json:"shopper_password"`
 }
@@ -44,7 +46,7 @@ func loadSecrets(dir string) (secrets, error) {
 			s.MySQL[user] = random(16)
 		}
 	}
-	for secret, bytes := range map[*string]int{&s.BranchKey: 32, &s.Operator: 6, &s.Shopper: 6} {
+	for secret, bytes := range map[*string]int{&s.BranchKey: 32, &s.EventKey: 32, &s.Operator: 6, &s.Shopper: 6} {
 		if *secret == "" {
 			*secret = random(bytes)
 		}

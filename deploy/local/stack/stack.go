@@ -297,3 +297,6 @@ func Names() []string {
 
 // NameServers returns the addresses of the name servers: host:port, separated by commas.
 func (s *Stack) NameServers() string { return s.vars["MQ_NAME_SERVERS"] }
+
+// EventKeys returns the keys that events are signed with: id:hex, separated by commas.
+func (s *Stack) EventKeys() string { return s.vars["MQ_KEYS"] }

@@ -56,6 +56,7 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 		"IDENTITY_KEYS":      filepath.Join(dir, "keys/identity"),
 		"MEMBER_SIGNING_KEY": filepath.Join(dir, "keys/member/k1.pem"),
 		"BRANCH_KEYS":        "k1:" + sec.BranchKey,
+		"MQ_KEYS":            "k1:" + sec.EventKey,
 		"REPLICAS":           strconv.Itoa(replicas),
 		"REDIS_ADDR":         at("redis", ""),
 		"MQ_NAME_SERVERS":    at("namesrv", ""),

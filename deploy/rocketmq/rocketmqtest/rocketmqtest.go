@@ -13,6 +13,7 @@ import (
 
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mq/rocketmq"
 )
 
@@ -52,7 +53,7 @@ func Shared(t testing.TB) *Server {
 func (s *Server) Dial(t testing.TB) *mq.Bus {
 	t.Helper()
 	service := fmt.Sprintf("%s-%d", name(t), count.Add(1))
-	return mq.NewBus(service, s.Broker(t, service), mq.Config{})
+	return mq.NewBus(service, s.Broker(t, service), mq.Config{Keys: mqtest.Keys()})
 }
 
 // Broker connects to the server as service.

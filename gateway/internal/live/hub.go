@@ -93,11 +93,16 @@ func (h *Hub) Open() int {
 	return h.open
 }
 
+// Events tells what services publish: an mq.Bus.
+type Events interface {
+	Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error
+}
+
 // Follow wakes the watchers of each order that order-events has an event of, until ctx ends. While the broker is away it waits, and the streams
 // look for themselves.
-func (h *Hub) Follow(ctx context.Context, transport mq.Transport) error {
+func (h *Hub) Follow(ctx context.Context, events Events) error {
 	for ctx.Err() == nil {
-		err := transport.Tail(ctx, eventv1.TopicOrders, nil, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })
+		err := events.Tail(ctx, eventv1.TopicOrders, nil, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })
 		if ctx.Err() == nil {
 			slog.WarnContext(ctx, "live: no events any more; streams look for themselves meanwhile", "err", err)
 		}
