@@ -70,6 +70,11 @@ replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t
 replace 'return &sql.Store{}' 'return deadlock.Store{Store: &sql.Store{}}'
 written
 
+# The longest overdue are worked on first: one that is made due again keeps its place.
+edit dtmsvr/storage/sql/sql.go
+replace "next_cron_time='%s' WHERE gid = '%s'" "next_cron_time=LEAST(next_cron_time, '%s') WHERE gid = '%s'"
+written
+
 # A participant that is frozen or cut off must not delay every second call to two instances.
 edit client/dtmgrpc/dtmgimp/grpc_clients.go
 replace $'\tgrpc "google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/endpoints"\n\tgrpc "google.golang.org/grpc"\n'

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -90,11 +89,13 @@ func run(ctx context.Context) error {
 	// DTM opens its pool at first use, and concurrent first uses would open one each.
 	dtmsvr.GetStore().FindKV("none", "none")
 	dtmsvr.StartSvr()
-	for range s.recoveryWorkers {
+	for _, status := range unfinished {
+		r := recovery{db, status, s.recoveryWorkers, time.Duration(config.Config.TransCronInterval) * time.Second,
+			time.Duration(config.Config.RetryInterval) * time.Second}
 		done := servers.Behind()
 		go func() {
 			defer done()
-			takeUp(ctx, time.Duration(config.Config.TransCronInterval)*time.Second)
+			r.run(ctx)
 		}()
 	}
 	go func() { _ = retain(db, s.keep)(ctx) }()
@@ -108,20 +109,6 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("not all that was under way is finished: %w", err)
 	}
 	return nil
-}
-
-// takeUp works on overdue transactions, one after another, until ctx ends; then it finishes the one it has. It looks for them at pauses of
-// interval, or up to a second less, so that the workers drift apart.
-func takeUp(ctx context.Context, interval time.Duration) {
-	for ctx.Err() == nil {
-		if dtmsvr.CronTransOnce() != "" {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(interval - rand.N(time.Second)):
-		}
-	}
 }
 
 // dtmVersion returns the version that GET /api/dtmsvr/version answers.

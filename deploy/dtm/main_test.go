@@ -151,7 +151,7 @@ func TestPoolIsBounded(t *testing.T) {
 		}
 		return n
 	}
-	const dtm, ours, test = 50, 4, 1
+	const dtm, ours, test = 50, 6, 1
 	eventually(t, 5*time.Second, "all connections are busy", func() bool { return connections() >= dtm })
 	exec("UNLOCK TABLES")
 	calls.Wait()

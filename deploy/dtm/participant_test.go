@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ type participant struct {
 	takes time.Duration // each call
 	mu    sync.Mutex
 	seen  map[string]int
+	gids  []string // of all calls
 }
 
 // newParticipant reserves an address. Until serve is called nobody listens there.
@@ -54,6 +56,7 @@ func (p *participant) handle(_ any, stream grpc.ServerStream) error {
 	p.mu.Lock()
 	for _, gid := range md.Get("dtm-gid") {
 		p.seen[method+" "+gid]++
+		p.gids = append(p.gids, gid)
 	}
 	p.mu.Unlock()
 	time.Sleep(p.takes)
@@ -65,6 +68,13 @@ func (p *participant) got(op, gid string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.seen["/test.Branch/"+op+" "+gid]
+}
+
+// called returns the gids of all calls, in their order.
+func (p *participant) called() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.gids)
 }
 
 // rejectAll takes the place of a participant that is away, so that the attempts to reach it can be seen: it closes every connection at once.

@@ -36,7 +36,7 @@ func defaults() map[string]string {
 		"REQUEST_TIMEOUT":      "3",
 		"LOG_LEVEL":            "error",
 
-		"RECOVERY_WORKERS":   "4",
+		"RECOVERY_WORKERS":   "8",
 		"RETRY_INTERVAL_MAX": "10",
 		"STORE_TIMEOUT":      "10",
 		"KEEP_DAYS":          "30",

@@ -13,13 +13,14 @@ import (
 	"example.com/fourfold/chassis/database"
 )
 
-// openStore returns a small pool of our own on the transaction log, for the migration and for the retries. It does not connect yet.
+// openStore returns a small pool of our own on the transaction log, for the migration, recovery, the retries and the retention. It does not
+// connect yet.
 func openStore(store config.Store) (*sql.DB, error) {
 	c := driver.NewConfig()
 	c.User, c.Passwd = store.User, store.Password
 	c.Net, c.Addr = "tcp", net.JoinHostPort(store.Host, fmt.Sprint(store.Port))
 	c.DBName = store.Db
-	return database.Open(database.Config{DSN: c.FormatDSN(), MaxConns: 4})
+	return database.Open(database.Config{DSN: c.FormatDSN(), MaxConns: 6})
 }
 
 // retain returns background work that deletes finished transactions after keep, and the branches of deleted transactions; DTM keeps both for

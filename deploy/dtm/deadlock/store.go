@@ -62,15 +62,6 @@ func (s Store) TouchCronTime(global *storage.TransGlobalStore, nextCronInterval 
 	}))
 }
 
-// LockOneGlobalTrans takes an overdue transaction.
-func (s Store) LockOneGlobalTrans(expireIn time.Duration) (global *storage.TransGlobalStore) {
-	dtmimp.E2P(Repeat("take up", "one that is overdue", func() error {
-		global = s.Store.LockOneGlobalTrans(expireIn)
-		return nil
-	}))
-	return global
-}
-
 // ResetCronTime makes transactions due.
 func (s Store) ResetCronTime(after time.Duration, limit int64) (n int64, more bool, err error) {
 	err = Repeat("make due", "several", func() (err error) {
