@@ -47,6 +47,9 @@ type config struct {
 // makes a second order.
 const minKeepAnswers = 24 * time.Hour
 
+// clocksApart is how far the clocks of two coordinators may be apart: the one that times a payment out may not be the one that it began at.
+const clocksApart = 2 * time.Second
+
 // answers returns the retention of the answers of repeatable calls.
 func (c config) answers() database.Retention {
 	return database.Retention{Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers}
@@ -66,6 +69,8 @@ func (c config) check() error {
 	switch {
 	case p.Call <= 0, p.Call >= p.Deadline, p.Deadline >= p.TimeoutToFail, p.TimeoutToFail >= 10*time.Second, p.TimeoutToFail%time.Second != 0:
 		return errors.New("payment: call < deadline < timeout_to_fail < 10s must hold, timeout_to_fail in whole seconds")
+	case p.Deadline+clocksApart > p.TimeoutToFail:
+		return fmt.Errorf("payment: deadline must end %v before timeout_to_fail: the coordinators' clocks may be that far apart", clocksApart)
 	case p.Deadline+3*p.Call >= c.GRPC.Timeout:
 		return errors.New("payment: deadline + 3 calls must end before grpc.timeout, so that the answer still comes")
 	case c.Keep.Answers != 0 && c.Keep.Answers < minKeepAnswers:

@@ -38,6 +38,7 @@ func TestConfig(t *testing.T) {
 	for name, set := range map[string]func(c *config){
 		"call < deadline": func(c *config) { c.Payment.Call = c.Payment.Deadline },
 		"timeout_to_fail": func(c *config) { c.Payment.TimeoutToFail = c.Payment.Deadline },
+		"clocks":          func(c *config) { c.Payment.Deadline = c.Payment.TimeoutToFail - clocksApart + time.Millisecond },
 		"whole seconds":   func(c *config) { c.Payment.TimeoutToFail += time.Millisecond },
 		"grpc.timeout":    func(c *config) { c.GRPC.Timeout = c.Payment.Deadline },
 		"order_ttl":       func(c *config) { c.OrderTTL = 0 },

@@ -132,6 +132,28 @@ func TestReturnedParticipantIsUsedAtOnce(t *testing.T) {
 	eventually(t, 2500*time.Millisecond, "the Confirm", func() bool { return c.status("away") == "succeed" })
 }
 
+// TestMovedParticipant documents a bound: a transaction keeps the addresses with which its branches were registered. A participant that has
+// moved is called where it was until something answers there, or the log is told of the move.
+func TestMovedParticipant(t *testing.T) {
+	t.Parallel()
+	env := append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=1")
+	c, old, moved := start(t, env...), newParticipant(t), newParticipant(t)
+	open, told := prepare(t, c, old, "open", 8), prepare(t, c, old, "told", 8)
+	moved.serve(t)
+	submit(t, c, open)
+	submit(t, c, told)
+	submit(t, c, prepare(t, c, moved, "new", 8))
+	eventually(t, 5*time.Second, "the Confirm of a new one", func() bool { return c.status("new") == "succeed" })
+	eventually(t, 15*time.Second, "three attempts", func() bool { return strings.Count(c.output.String(), `"branch call failed"`) >= 6 })
+	newSession(t, env).exec(t, "UPDATE trans_branch_op SET url = REPLACE(url, ?, ?) WHERE gid = 'told'", old.addr, moved.addr)
+	eventually(t, 5*time.Second, "the Confirm of the one that was told", func() bool { return c.status("told") == "succeed" })
+	if got := c.status("open"); got != "submitted" || moved.got("Confirm", "open") != 0 {
+		t.Errorf("it is %s, and the new address was asked", got)
+	}
+	old.serve(t)
+	eventually(t, 5*time.Second, "the Confirm at the old address", func() bool { return c.status("open") == "succeed" })
+}
+
 func TestDatabaseRestart(t *testing.T) {
 	t.Parallel()
 	db := ownMariaDB(t)

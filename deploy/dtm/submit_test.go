@@ -13,14 +13,17 @@ import (
 // branches are the ids of the branches of a transaction that openFour opens.
 var branches = []string{"01", "02", "03", "04"}
 
-// openFour opens a transaction of four branches whose phases are p's methods Confirm01, Cancel01 and so on.
-func openFour(t *testing.T, c *coordinator, p *participant, gid string, timeoutToFail int64) *dtmgpb.DtmRequest {
+// openFour opens a transaction of four branches, or of those that only names, whose phases are p's methods Confirm01, Cancel01 and so on.
+func openFour(t *testing.T, c *coordinator, p *participant, gid string, timeoutToFail int64, only ...string) *dtmgpb.DtmRequest {
 	t.Helper()
 	ctx, req := within(t, 10*time.Second), request(gid, timeoutToFail)
 	if _, err := c.Prepare(ctx, req); err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range branches {
+	if len(only) == 0 {
+		only = branches
+	}
+	for _, id := range only {
 		if _, err := c.RegisterBranch(ctx, p.branch(gid, id)); err != nil {
 			t.Fatal(err)
 		}
@@ -221,61 +224,4 @@ func TestSubmitRefused(t *testing.T) {
 			t.Errorf("branch %s was confirmed", id)
 		}
 	}
-}
-
-// TestBranchAtTheDecision: a branch that is registered while the decision is being written takes part, although a call that read the branches
-// before has not seen it.
-func TestBranchAtTheDecision(t *testing.T) {
-	t.Parallel()
-	t.Run("time-out", func(t *testing.T) {
-		t.Parallel()
-		env := emptyDatabase(t, mariadb)
-		c, p := start(t, env...), newParticipant(t)
-		p.serve(t)
-		openFour(t, c, p, "late", 2)
-		s := newSession(t, env)
-		register := registering(t, env, "late")
-		// Recovery takes up the transaction, and reads its branches while the fourth is not there yet.
-		s.exec(t, "LOCK TABLES trans_branch_op WRITE")
-		s.awaits(t, 1, "SELECT%trans_branch_op%")
-		register.exec(t, "SELECT id FROM trans_global WHERE gid = 'late' AND status = 'prepared' FOR UPDATE")
-		s.exec(t, "UNLOCK TABLES")
-		register.awaits(t, 1, "UPDATE `trans_global`%aborting%")
-		register.exec(t, "INSERT INTO trans_branch_op SELECT * FROM later")
-		register.exec(t, "COMMIT")
-		eventually(t, 5*time.Second, "the time-out", func() bool { return c.status("late") == "failed" })
-		for _, id := range branches {
-			if n := p.got("Cancel"+id, "late"); n != 1 {
-				t.Errorf("branch %s was canceled %d times", id, n)
-			}
-		}
-	})
-	t.Run("Submit", func(t *testing.T) {
-		t.Parallel()
-		env := emptyDatabase(t, mariadb)
-		c, p := start(t, env...), newParticipant(t)
-		p.serve(t)
-		req := openFour(t, c, p, "late", 8)
-		register := registering(t, env, "late")
-		register.exec(t, "SELECT id FROM trans_global WHERE gid = 'late' AND status = 'prepared' FOR UPDATE")
-		answered := submitting(t, c, req)
-		register.awaits(t, 1, "UPDATE `trans_global`%submitted%")
-		register.exec(t, "INSERT INTO trans_branch_op SELECT * FROM later")
-		register.exec(t, "COMMIT")
-		if err := <-answered; err != nil {
-			t.Error(err)
-		}
-		confirmed(t, c, p, "late", true)
-	})
-}
-
-// registering moves the fourth branch of gid out of the log into the table later, and returns a session whose open transaction puts it back:
-// what RegisterBranch does, but slowly.
-func registering(t *testing.T, env []string, gid string) session {
-	t.Helper()
-	s := newSession(t, env)
-	s.exec(t, "CREATE TABLE later AS SELECT * FROM trans_branch_op WHERE branch_id = '04' AND gid = ?", gid)
-	s.exec(t, "DELETE FROM trans_branch_op WHERE branch_id = '04' AND gid = ?", gid)
-	s.exec(t, "BEGIN")
-	return s
 }
