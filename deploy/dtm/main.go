@@ -21,10 +21,8 @@ import (
 	"google.golang.org/grpc/resolver"
 	gormlogger "gorm.io/gorm/logger"
 
-	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/endpoints"
 	"example.com/fourfold/chassis/telemetry"
-	"example.com/fourfold/deploy/dtm/migrations"
 	"example.com/fourfold/deploy/dtm/servers"
 )
 
@@ -72,15 +70,15 @@ func run(ctx context.Context) error {
 		defer cancel()
 		_ = flush(sending)
 	}()
+	if err := migrate(ctx, config.Config.Store); err != nil {
+		return err
+	}
+	limitStatements(s.storeTimeout)
 	db, err := openStore(config.Config.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := database.Migrate(ctx, db, migrations.FS); err != nil {
-		return fmt.Errorf("database %s at %s:%d: %w", config.Config.Store.Db, config.Config.Store.Host, config.Config.Store.Port, err)
-	}
-	limitStatements(s.storeTimeout)
 	resolver.Register(endpoints.Resolver{})
 	resolver.SetDefaultScheme(endpoints.Resolver{}.Scheme()) // of the branches' addresses
 	dtmgrpc.AddUnaryInterceptor((&redialer{}).call)

@@ -192,6 +192,11 @@ func TestFrozenDatabaseHoldsNobodyForLong(t *testing.T) {
 	if _, err = c.Prepare(ctx, request("during", 3)); err == nil || status.Code(err) == codes.DeadlineExceeded {
 		t.Errorf("Prepare on a frozen database: %v", err)
 	}
+	for _, status := range unfinished {
+		eventually(t, 5*time.Second, "recovery gives up its look", func() bool {
+			return strings.Contains(c.output.String(), `overdue transactions wait until the database answers again","service":"dtm","status":"`+status)
+		})
+	}
 	thaw()
 	// A worker may have taken the transaction for RETRY_INTERVAL with its last statement before it gave up.
 	eventually(t, 15*time.Second, "the time-out", func() bool { return c.status("before") == "failed" })

@@ -11,7 +11,22 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/deploy/dtm/migrations"
 )
+
+// migrate brings the log's schema up to date, on connections of its own: no limit of limitStatements holds for them, as a migration may take
+// long.
+func migrate(ctx context.Context, store config.Store) error {
+	db, err := openStore(store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := database.Migrate(ctx, db, migrations.FS); err != nil {
+		return fmt.Errorf("database %s at %s:%d: %w", store.Db, store.Host, store.Port, err)
+	}
+	return nil
+}
 
 // openStore returns a small pool of our own on the transaction log, for the migration, recovery, the retries and the retention. It does not
 // connect yet.
