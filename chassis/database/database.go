@@ -8,10 +8,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"time"
 
@@ -262,31 +260,4 @@ func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 		}
 		backoff.Sleep(ctx, rand.N(min(time.Duration(attempt)*10*time.Millisecond, 50*time.Millisecond)))
 	}
-}
-
-// Duplicate reports whether err means that a unique key is taken.
-func Duplicate(err error) bool {
-	var me *mysql.MySQLError
-	return errors.As(err, &me) && me.Number == 1062
-}
-
-// Deadlock reports whether err means that the transaction was the victim of a deadlock: it is rolled back as a whole.
-func Deadlock(err error) bool {
-	var me *mysql.MySQLError
-	return errors.As(err, &me) && me.Number == 1213
-}
-
-// Unavailable reports whether err means that the server could not be reached or gave up the statement, and not that the statement was wrong.
-func Unavailable(err error) bool {
-	var me *mysql.MySQLError
-	if errors.As(err, &me) {
-		switch me.Number {
-		case 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1290, 3024: // too many connections, shutdown, network, lock waits
-			return true
-		}
-		return false
-	}
-	var ne net.Error
-	return errors.As(err, &ne) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -81,8 +81,8 @@ func DSN(t testing.TB) string {
 	return shared.DSN(name)
 }
 
-// Start starts another server in a temporary folder. It dies with this process, even when that is killed.
-func Start() (*Server, error) {
+// Start starts another server, with further options of mariadbd, in a temporary folder. It dies with this process, even when that is killed.
+func Start(options ...string) (*Server, error) {
 	server, err := exec.LookPath("mariadbd")
 	if err != nil {
 		return nil, fmt.Errorf("the tests need a MariaDB server: apt-get install mariadb-server: %w", err)
@@ -92,8 +92,8 @@ func Start() (*Server, error) {
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
-	install := exec.Command("mariadb-install-db", "--no-defaults", "--force", "--datadir="+data,
-		"--auth-root-authentication-method=normal", "--skip-test-db")
+	install := exec.Command("mariadb-install-db", append([]string{"--no-defaults", "--force", "--datadir=" + data,
+		"--auth-root-authentication-method=normal", "--skip-test-db"}, options...)...)
 	install.Env = env(dir)
 	if out, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
@@ -108,6 +108,7 @@ func Start() (*Server, error) {
 		"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--max-connections=500",
 		// The data of a test need not survive the machine.
 		"--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF", "--skip-log-bin", "--user=root"}
+	s.args = append(s.args, options...)
 	if err := s.Restart(); err != nil {
 		s.Stop()
 		return nil, err
