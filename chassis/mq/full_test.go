@@ -18,9 +18,9 @@ import (
 	"example.com/fourfold/chassis/mq/mqlaws"
 )
 
-// TestFullDatabase: an event whose effect finds no room in the database waits, however often, and none of that counts as a try. It has its effect
-// when there is room. The server is a real one whose shared tablespace may not grow over 16 MB: on a file system without room MariaDB says the
-// same, until it ends itself.
+// TestFullDatabase: an event whose effect finds no room in the database waits, however often, and none of that counts as a try. It has its
+// effect when there is room. The server is a real one whose shared tablespace may not grow over 16 MB: on a file system without room MariaDB
+// says the same, until it ends itself.
 func TestFullDatabase(t *testing.T) {
 	t.Parallel()
 	server, err := mysqltest.Start("--innodb-data-file-path=ibdata1:12M:autoextend:max:16M", "--innodb-undo-tablespaces=2")

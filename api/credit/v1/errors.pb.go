@@ -25,7 +25,8 @@ const (
 type ErrorReason int32
 
 const (
-	// Refusal of a branch's Try: an operator froze the account, or the points to be taken back are spent or were never added.
+	// Refusal of a branch's Try: an operator froze the account, it would hold more than 2^53 - 1 points, or the points to be taken back are spent
+	// or were never added.
 	ErrorReason_CREDIT_REFUSED ErrorReason = 0
 	ErrorReason_CREDIT_INVALID ErrorReason = 1
 )

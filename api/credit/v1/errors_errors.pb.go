@@ -11,7 +11,8 @@ import (
 // is compatible with the kratos package it is being compiled against.
 const _ = errors.SupportPackageIsVersion1
 
-// Refusal of a branch's Try: an operator froze the account, or the points to be taken back are spent or were never added.
+// Refusal of a branch's Try: an operator froze the account, it would hold more than 2^53 - 1 points, or the points to be taken back are spent
+// or were never added.
 func IsCreditRefused(err error) bool {
 	if err == nil {
 		return false
@@ -20,7 +21,8 @@ func IsCreditRefused(err error) bool {
 	return e.Reason == ErrorReason_CREDIT_REFUSED.String() && e.Code == 409
 }
 
-// Refusal of a branch's Try: an operator froze the account, or the points to be taken back are spent or were never added.
+// Refusal of a branch's Try: an operator froze the account, it would hold more than 2^53 - 1 points, or the points to be taken back are spent
+// or were never added.
 func ErrorCreditRefused(format string, args ...interface{}) *errors.Error {
 	return errors.New(409, ErrorReason_CREDIT_REFUSED.String(), fmt.Sprintf(format, args...))
 }

@@ -17,6 +17,8 @@ var (
 	ErrNotAdded = errors.New("no points of this order are added")
 	// ErrSpent means that the account holds fewer points than are to be taken back.
 	ErrSpent = errors.New("the points are spent")
+	// ErrFull means that the account would hold more than MaxBalance.
+	ErrFull = errors.New("the account is full")
 	// ErrInvalid means that a field is not usable; the text says which and what it has to be.
 	ErrInvalid = errors.New("invalid")
 )
@@ -40,8 +42,13 @@ type Entry struct {
 	CreatedAt time.Time
 }
 
-// MaxPoints bounds one entry: above what the largest order brings, and low enough that Confirm never meets an overflow.
-const MaxPoints = 1_000_000_000_000_000
+const (
+	// MaxPoints bounds one entry: above what the largest order brings.
+	MaxPoints = 1_000_000_000_000_000
+	// MaxBalance bounds all points that an account holds, also those that an open payment or refund moves. What would exceed it is refused before
+	// anything is promised, so that Confirm and Cancel never meet an overflow. It keeps every amount exact in JSON.
+	MaxBalance = 1<<53 - 1
+)
 
 // NewEntry returns an entry without a state yet, or ErrInvalid. Zero points are legal: a small order brings none, and its entry says so.
 func NewEntry(source, memberID string, points int64) (Entry, error) {

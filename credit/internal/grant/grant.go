@@ -32,7 +32,7 @@ func New(branch *tcc.Participant, store *mysql.Store) *Grant {
 }
 
 // Try promises the points, and creates the account when this is the member's first event. It refuses with CREDIT_REFUSED while an operator has
-// the account frozen; nothing is promised then.
+// the account frozen, and when the account would hold more than account.MaxBalance; nothing is promised then.
 func (g *Grant) Try(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
 	entry, err := account.NewEntry(req.GetOrderId(), req.GetMemberId(), req.GetPoints())
 	if err != nil {

@@ -11,8 +11,10 @@ INSERT INTO credit_account (member_id, frozen) VALUES (sqlc.arg('member_id'), sq
 ON DUPLICATE KEY UPDATE frozen = sqlc.arg('frozen');
 
 -- name: PrepareAdd :execrows
+-- room is what the account may hold before. No sum here can overflow, also not of an account that is over the bound.
 UPDATE credit_account SET prepare_add_credit = prepare_add_credit + sqlc.arg('points')
-WHERE member_id = sqlc.arg('member_id') AND frozen = 0;
+WHERE member_id = sqlc.arg('member_id') AND frozen = 0
+  AND credit <= CAST(sqlc.arg('room') AS SIGNED) - prepare_add_credit - prepare_deduct_credit;
 
 -- name: ConfirmAdd :execrows
 UPDATE credit_account SET prepare_add_credit = prepare_add_credit - sqlc.arg('points'), credit = credit + sqlc.arg('points')
@@ -23,7 +25,8 @@ UPDATE credit_account SET prepare_add_credit = prepare_add_credit - sqlc.arg('po
 WHERE member_id = sqlc.arg('member_id') AND prepare_add_credit >= sqlc.arg('points');
 
 -- name: AddCredit :execrows
-UPDATE credit_account SET credit = credit + sqlc.arg('points') WHERE member_id = sqlc.arg('member_id');
+UPDATE credit_account SET credit = credit + sqlc.arg('points')
+WHERE member_id = sqlc.arg('member_id') AND credit <= CAST(sqlc.arg('room') AS SIGNED) - prepare_add_credit - prepare_deduct_credit;
 
 -- name: InsertEntry :exec
 INSERT INTO credit_entry (source, member_id, gid, points, status) VALUES (?, ?, ?, ?, ?);

@@ -55,7 +55,7 @@ func (s *Store) SetFrozen(ctx context.Context, memberID string, frozen bool) (ac
 }
 
 // Grant adds e's points at once, even to a frozen account. It returns the entry that is booked under e's source, and reports whether this call
-// booked it: the second time nothing changes.
+// booked it: the second time nothing changes. It returns account.ErrFull.
 func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entry, added bool, err error) {
 	err = database.InTx(ctx, s.db, func(tx *sql.Tx) error { return s.Add(ctx, tx, e) })
 	if err != nil && !database.Duplicate(err) {
@@ -65,8 +65,8 @@ func (s *Store) Grant(ctx context.Context, e account.Entry) (booked account.Entr
 	return entry(row), err == nil, getErr
 }
 
-// Add adds e's points in tx, even to a frozen account, and creates the account if this is the member's first event. The error is
-// database.Duplicate when e's source is booked already; nothing is changed then, and tx may go on.
+// Add adds e's points in tx, even to a frozen account, and creates the account if this is the member's first event. It returns account.ErrFull.
+// The error is database.Duplicate when e's source is booked already; nothing is changed then, and tx may go on.
 func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
 	q := s.q.WithTx(tx)
 	if err := insert(ctx, q, e, "", account.Grant); err != nil {
@@ -75,12 +75,15 @@ func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
 	if err := q.OpenAccount(ctx, e.MemberID); err != nil {
 		return err
 	}
-	n, err := q.AddCredit(ctx, query.AddCreditParams{MemberID: e.MemberID, Points: e.Points})
-	return moved(n, err, e)
+	n, err := q.AddCredit(ctx, query.AddCreditParams{MemberID: e.MemberID, Points: e.Points, Room: account.MaxBalance - e.Points})
+	if err == nil && n == 0 {
+		return fmt.Errorf("%w: member %s", account.ErrFull, e.MemberID)
+	}
+	return err
 }
 
 // PrepareAdd promises e's points under gid, and creates the account if this is the member's first event. It returns account.ErrFrozen while the
-// account is frozen.
+// account is frozen, and account.ErrFull.
 func (s *Store) PrepareAdd(ctx context.Context, tx *sql.Tx, gid string, e account.Entry) error {
 	q := s.q.WithTx(tx)
 	if err := insert(ctx, q, e, gid, account.PrepareAdd); err != nil {
@@ -89,11 +92,18 @@ func (s *Store) PrepareAdd(ctx context.Context, tx *sql.Tx, gid string, e accoun
 	if err := q.OpenAccount(ctx, e.MemberID); err != nil {
 		return err
 	}
-	n, err := q.PrepareAdd(ctx, query.PrepareAddParams{MemberID: e.MemberID, Points: e.Points})
-	if err == nil && n == 0 {
+	n, err := q.PrepareAdd(ctx, query.PrepareAddParams{MemberID: e.MemberID, Points: e.Points, Room: account.MaxBalance - e.Points})
+	if err != nil || n == 1 {
+		return err
+	}
+	a, err := q.GetAccount(ctx, e.MemberID)
+	switch {
+	case err != nil:
+		return err
+	case a.Frozen:
 		return fmt.Errorf("%w: member %s", account.ErrFrozen, e.MemberID)
 	}
-	return err
+	return fmt.Errorf("%w: member %s", account.ErrFull, e.MemberID)
 }
 
 // ConfirmAdd makes what gid prepared for source spendable. It returns tcc.ErrNotTried when gid prepared nothing.

@@ -11,16 +11,18 @@ import (
 )
 
 const addCredit = `-- name: AddCredit :execrows
-UPDATE credit_account SET credit = credit + ? WHERE member_id = ?
+UPDATE credit_account SET credit = credit + ?
+WHERE member_id = ? AND credit <= CAST(? AS SIGNED) - prepare_add_credit - prepare_deduct_credit
 `
 
 type AddCreditParams struct {
 	Points   int64
 	MemberID string
+	Room     int64
 }
 
 func (q *Queries) AddCredit(ctx context.Context, arg AddCreditParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, addCredit, arg.Points, arg.MemberID)
+	result, err := q.db.ExecContext(ctx, addCredit, arg.Points, arg.MemberID, arg.Room)
 	if err != nil {
 		return 0, err
 	}
@@ -320,15 +322,18 @@ func (q *Queries) OpenAccount(ctx context.Context, memberID string) error {
 const prepareAdd = `-- name: PrepareAdd :execrows
 UPDATE credit_account SET prepare_add_credit = prepare_add_credit + ?
 WHERE member_id = ? AND frozen = 0
+  AND credit <= CAST(? AS SIGNED) - prepare_add_credit - prepare_deduct_credit
 `
 
 type PrepareAddParams struct {
 	Points   int64
 	MemberID string
+	Room     int64
 }
 
+// room is what the account may hold before. No sum here can overflow, also not of an account that is over the bound.
 func (q *Queries) PrepareAdd(ctx context.Context, arg PrepareAddParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, prepareAdd, arg.Points, arg.MemberID)
+	result, err := q.db.ExecContext(ctx, prepareAdd, arg.Points, arg.MemberID, arg.Room)
 	if err != nil {
 		return 0, err
 	}
