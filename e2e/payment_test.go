@@ -232,6 +232,34 @@ func TestSomebodyElsesOrder(t *testing.T) {
 	require.Equal(t, 200, mine.pay(t, id).code)
 }
 
+// TestReceiveStockOnce: twenty calls at once with one key book the goods once and get the same answer; without a key, or with one that was used for
+// another quantity, nothing is booked.
+func TestReceiveStockOnce(t *testing.T) {
+	t.Parallel()
+	sku := product(t, 500, 0)
+	receive := func(key string, quantity int) answer {
+		a, err := operator.keyed(t.Context(), "POST", "/v1/ops/products/"+sku+"/stock", key, map[string]any{"quantity": quantity})
+		assert.NoError(t, err)
+		return a
+	}
+	answers := make([]answer, 20)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() { answers[i] = receive("note-7", 100) })
+	}
+	wg.Wait()
+	for _, a := range answers {
+		require.Equal(t, 200, a.code, a.raw)
+		require.Equal(t, answers[0].raw, a.raw)
+		require.EqualValues(t, 100, a.Body.Received)
+	}
+	other := receive("note-7", 99)
+	require.Equal(t, "422 IDEMPOTENCY_KEY_REUSED", fmt.Sprint(other.code, " ", other.Body.Reason), other.raw)
+	missing := receive("", 100)
+	require.Equal(t, "400 IDEMPOTENCY_KEY", fmt.Sprint(missing.code, " ", missing.Body.Reason), missing.raw)
+	require.Equal(t, "100 0 0", stockOf(t, sku))
+}
+
 // TestIdempotencyKey: a repeated key returns the same answer, and only for the same request.
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()

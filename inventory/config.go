@@ -20,6 +20,8 @@ type config struct {
 	Keep       struct {
 		// Barrier is at least tcc.MinKeepBarrier, or 0 for ever.
 		Barrier time.Duration `yaml:"barrier"`
+		// Answers is at least idempotency.MinKeep, or 0 for ever.
+		Answers time.Duration `yaml:"answers"`
 		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`
 	} `yaml:"keep"`

@@ -8,6 +8,7 @@ import (
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	ledgerv1 "example.com/fourfold/api/ledger/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/idempotency"
 	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mq"
@@ -45,8 +46,12 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	answers, err := idempotency.Open(svc, db, cfg.Keep.Answers)
+	if err != nil {
+		return err
+	}
 	stock := mysql.NewStore(db, msgs.Outbox)
-	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock))
+	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock, answers))
 	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(branches.Participant("inventory"), stock))
 	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(branches.Participant("inventory-refund"), stock))
 	ledgerv1.RegisterLedgerServer(svc.GRPC, ledger.NewServer(branches.Keys, mysql.NewLedger(db)))

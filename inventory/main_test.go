@@ -143,15 +143,19 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	for _, stmt := range []string{
 		`INSERT INTO barrier (trans_type, gid, branch_id, op, barrier_id, create_time) VALUES
 		('tcc', 'old', '01', 'try', '01', TIMESTAMPADD(DAY, -31, NOW())), ('tcc', 'young', '01', 'try', '01', TIMESTAMPADD(DAY, -29, NOW()))`,
+		`INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply, created_at) VALUES
+		('m', 'p', 'old', '', 200, '', TIMESTAMPADD(DAY, -8, NOW(3))), ('m', 'p', 'young', '', 200, '', TIMESTAMPADD(DAY, -6, NOW(3)))`,
 	} {
 		_, err := db.ExecContext(t.Context(), stmt)
 		require.NoError(t, err)
 	}
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		assert.Equal(c, "young\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier"))
+		assert.Equal(c, "young\n--\nyoung\n--\n", mysqltest.Dump(t, db, "SELECT gid FROM barrier", "SELECT idem_key FROM idempotency"))
 	}, 20*time.Second, 20*time.Millisecond)
 
+	cfg.Keep.Answers = time.Hour
+	require.ErrorContains(t, serve(t.Context(), cfg), "longer than anybody repeats a call")
 	cfg.Keep.Barrier = time.Hour
 	require.ErrorContains(t, serve(t.Context(), cfg), "longer than the longest retry")
 }

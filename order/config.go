@@ -31,7 +31,8 @@ type config struct {
 	} `yaml:"coordinator"`
 	OrderTTL time.Duration `yaml:"order_ttl"`
 	Keep     struct {
-		Barrier  time.Duration `yaml:"barrier"`
+		Barrier time.Duration `yaml:"barrier"`
+		// Answers is at least idempotency.MinKeep, or 0 for ever.
 		Answers  time.Duration `yaml:"answers"`
 		Messages time.Duration `yaml:"messages"`
 	} `yaml:"keep"`
@@ -43,17 +44,8 @@ type config struct {
 	} `yaml:"conservation"`
 }
 
-// minKeepAnswers is the least time that answers are kept. An answer has to outlive the repetitions of its call: a POST /v1/orders repeated later
-// makes a second order.
-const minKeepAnswers = 24 * time.Hour
-
 // clocksApart is how far the clocks of two coordinators may be apart: the one that times a payment out may not be the one that it began at.
 const clocksApart = 2 * time.Second
-
-// answers returns the retention of the answers of repeatable calls.
-func (c config) answers() database.Retention {
-	return database.Retention{Table: "idempotency", Column: "created_at", Keep: c.Keep.Answers}
-}
 
 // peers checks the configuration and prepares the connections to the other participants.
 func (c config) peers() (participant.Peers, error) {
@@ -73,8 +65,6 @@ func (c config) check() error {
 		return fmt.Errorf("payment: deadline must end %v before timeout_to_fail: the coordinators' clocks may be that far apart", clocksApart)
 	case p.Deadline+3*p.Call >= c.GRPC.Timeout:
 		return errors.New("payment: deadline + 3 calls must end before grpc.timeout, so that the answer still comes")
-	case c.Keep.Answers != 0 && c.Keep.Answers < minKeepAnswers:
-		return fmt.Errorf("keep.answers: at least %v, longer than anybody repeats a call; 0 keeps them for ever", minKeepAnswers)
 	case c.OrderTTL < time.Second:
 		return errors.New("order_ttl: at least 1s")
 	case s.OldEnough < 10*time.Second, s.Every <= 0:

@@ -7,6 +7,7 @@ import (
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/idempotency"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
@@ -53,12 +54,15 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	answers, err := idempotency.Open(svc, db, cfg.Keep.Answers)
+	if err != nil {
+		return err
+	}
 	prices := inventoryv1.NewCatalogueClient(peers.Conn(participant.Inventory))
-	orderv1.RegisterOrdersServer(svc.GRPC, rpc.NewOrders(orders, prices, initiator, cfg.OrderTTL))
+	orderv1.RegisterOrdersServer(svc.GRPC, rpc.NewOrders(orders, prices, initiator, answers, cfg.OrderTTL))
 	cfg.reconcile(svc, branches, orders, peers, msgs.Alerts)
 	msgs.Consume(delivery.Subscription(), delivery.New(orders).Handle)
 	msgs.Consume(catalogue.Subscription(), catalogue.New(orders).Handle)
 	svc.Go(orders.RunTimers)
-	svc.Go(database.Retain(db, cfg.answers()))
 	return svc.Run(ctx)
 }

@@ -6,6 +6,7 @@ import (
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/go-kratos/kratos/v2/middleware"
+	"github.com/go-kratos/kratos/v2/transport"
 	"google.golang.org/grpc/status"
 
 	"example.com/fourfold/chassis/database"
@@ -24,7 +25,11 @@ func hideFaults(next middleware.Handler) middleware.Handler {
 			return reply, err
 		}
 		if database.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-			return reply, kerrors.ServiceUnavailable("TRY_LATER", "a part of the system does not answer; try again").
+			advice := "try again"
+			if tr, ok := transport.FromServerContext(ctx); ok && NeedsKey(tr.Operation()) {
+				advice = "try again with the same Idempotency-Key"
+			}
+			return reply, kerrors.ServiceUnavailable("TRY_LATER", "a part of the system does not answer; "+advice).
 				WithMetadata(map[string]string{"retry_after": "2"}).WithCause(err)
 		}
 		return reply, kerrors.InternalServer("INTERNAL", "internal error").WithCause(err)

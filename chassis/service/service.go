@@ -50,8 +50,8 @@ type Service struct {
 	lameDuck time.Duration
 }
 
-// New returns a service called name with a gRPC server that recovers from panics, checks who may call (access.v1.level of each method) and
-// validates requests. It reads the public keys from cfg.IdentityKeys.
+// New returns a service called name with a gRPC server that recovers from panics, checks who may call (access.v1.level of each method),
+// validates requests and demands an Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
 func New(name string, cfg Config) (*Service, error) {
 	s, err := NewBare(name, cfg)
 	if err != nil {
@@ -71,6 +71,7 @@ func New(name string, cfg Config) (*Service, error) {
 			identity.Guard(verifier),
 			hideFaults,
 			validate.ProtoValidate(),
+			demandKey,
 		),
 	)
 	s.servers = append(s.servers, s.GRPC)
@@ -152,10 +153,10 @@ func (s *Service) Stopped() <-chan struct{} { return s.stopped }
 const stopTimeout = 15 * time.Second
 
 // Run migrates the database and serves until ctx ends or SIGTERM or SIGINT comes, then finishes the calls under way and returns. It returns an
-// error without serving when an RPC has no access level.
+// error without serving when an RPC has no access level, or does not say what calling it again does.
 func (s *Service) Run(ctx context.Context) error {
 	if s.GRPC != nil {
-		if err := identity.CheckLevels(s.GRPC.GetServiceInfo()); err != nil {
+		if err := errors.Join(identity.CheckLevels(s.GRPC.GetServiceInfo()), CheckRepetitions(s.GRPC.GetServiceInfo())); err != nil {
 			return err
 		}
 	}

@@ -594,19 +594,19 @@ const file_credit_v1_credit_proto_rawDesc = "" +
 	"\x16CreditDeductionRequest\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x16\n" +
-	"\x06points\x18\x03 \x01(\x03R\x06points2\xd4\x02\n" +
-	"\aCredits\x12c\n" +
-	"\vGetMyCredit\x12\x1d.credit.v1.GetMyCreditRequest\x1a\x12.credit.v1.Account\"!\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/members/me/credit\x12z\n" +
-	"\rListMyEntries\x12\x1f.credit.v1.ListMyEntriesRequest\x1a\x1d.credit.v1.ListMyEntriesReply\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/members/me/credit/entries\x12h\n" +
-	"\tSetFrozen\x12\x1b.credit.v1.SetFrozenRequest\x1a\x12.credit.v1.Account\"*\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02 :\x01*\x1a\x1b/v1/ops/members/{id}/credit2\xe0\x01\n" +
-	"\vCreditGrant\x12B\n" +
-	"\x03Try\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12F\n" +
-	"\aConfirm\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12E\n" +
-	"\x06Cancel\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\xf0\x01\n" +
-	"\x0fCreditDeduction\x12F\n" +
-	"\x03Try\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12J\n" +
-	"\aConfirm\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12I\n" +
-	"\x06Cancel\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B-Z+example.com/fourfold/api/credit/v1;creditv1b\x06proto3"
+	"\x06points\x18\x03 \x01(\x03R\x06points2\xdd\x02\n" +
+	"\aCredits\x12f\n" +
+	"\vGetMyCredit\x12\x1d.credit.v1.GetMyCreditRequest\x1a\x12.credit.v1.Account\"$\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/members/me/credit\x90\x02\x01\x12}\n" +
+	"\rListMyEntries\x12\x1f.credit.v1.ListMyEntriesRequest\x1a\x1d.credit.v1.ListMyEntriesReply\",\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/members/me/credit/entries\x90\x02\x01\x12k\n" +
+	"\tSetFrozen\x12\x1b.credit.v1.SetFrozenRequest\x1a\x12.credit.v1.Account\"-\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02 :\x01*\x1a\x1b/v1/ops/members/{id}/credit\x90\x02\x022\xe9\x01\n" +
+	"\vCreditGrant\x12E\n" +
+	"\x03Try\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12I\n" +
+	"\aConfirm\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12H\n" +
+	"\x06Cancel\x12\x1d.credit.v1.CreditGrantRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\xf9\x01\n" +
+	"\x0fCreditDeduction\x12I\n" +
+	"\x03Try\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12M\n" +
+	"\aConfirm\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12L\n" +
+	"\x06Cancel\x12!.credit.v1.CreditDeductionRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02B-Z+example.com/fourfold/api/credit/v1;creditv1b\x06proto3"
 
 var (
 	file_credit_v1_credit_proto_rawDescOnce sync.Once

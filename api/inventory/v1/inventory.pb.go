@@ -11,6 +11,7 @@ package inventoryv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "example.com/fourfold/api/access/v1"
+	_ "example.com/fourfold/api/idempotency/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -790,7 +791,7 @@ var File_inventory_v1_inventory_proto protoreflect.FileDescriptor
 
 const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\n" +
-	"\x1cinventory/v1/inventory.proto\x12\finventory.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\"l\n" +
+	"\x1cinventory/v1/inventory.proto\x12\finventory.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a idempotency/v1/idempotency.proto\"l\n" +
 	"\aProduct\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
@@ -847,24 +848,24 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x05R\bquantity\"/\n" +
 	"\x12StockReturnRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId2\xfb\x05\n" +
-	"\tCatalogue\x12l\n" +
-	"\fListProducts\x12!.inventory.v1.ListProductsRequest\x1a\x1f.inventory.v1.ListProductsReply\"\x18\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/products\x12d\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId2\x91\x06\n" +
+	"\tCatalogue\x12o\n" +
+	"\fListProducts\x12!.inventory.v1.ListProductsRequest\x1a\x1f.inventory.v1.ListProductsReply\"\x1b\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/products\x90\x02\x01\x12g\n" +
 	"\n" +
-	"GetProduct\x12\x1f.inventory.v1.GetProductRequest\x1a\x15.inventory.v1.Product\"\x1e\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/products/{sku}\x12[\n" +
-	"\rPriceProducts\x12\".inventory.v1.PriceProductsRequest\x1a .inventory.v1.PriceProductsReply\"\x04\xa0\xbb\x18\x01\x12k\n" +
-	"\rCreateProduct\x12\".inventory.v1.CreateProductRequest\x1a\x15.inventory.v1.Product\"\x1f\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/ops/products\x12q\n" +
-	"\rChangeProduct\x12\".inventory.v1.ChangeProductRequest\x1a\x15.inventory.v1.Product\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b:\x01*\x1a\x16/v1/ops/products/{sku}\x12s\n" +
-	"\fReceiveStock\x12!.inventory.v1.ReceiveStockRequest\x1a\x13.inventory.v1.Stock\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/products/{sku}/stock\x12h\n" +
-	"\bGetStock\x12\x1d.inventory.v1.GetStockRequest\x1a\x13.inventory.v1.Stock\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/ops/products/{sku}/stock2\xe9\x01\n" +
-	"\vStockFreeze\x12E\n" +
-	"\x03Try\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12I\n" +
-	"\aConfirm\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12H\n" +
-	"\x06Cancel\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\xe9\x01\n" +
-	"\vStockReturn\x12E\n" +
-	"\x03Try\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12I\n" +
-	"\aConfirm\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12H\n" +
-	"\x06Cancel\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B3Z1example.com/fourfold/api/inventory/v1;inventoryv1b\x06proto3"
+	"GetProduct\x12\x1f.inventory.v1.GetProductRequest\x1a\x15.inventory.v1.Product\"!\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/products/{sku}\x90\x02\x01\x12^\n" +
+	"\rPriceProducts\x12\".inventory.v1.PriceProductsRequest\x1a .inventory.v1.PriceProductsReply\"\a\xa0\xbb\x18\x01\x90\x02\x01\x12n\n" +
+	"\rCreateProduct\x12\".inventory.v1.CreateProductRequest\x1a\x15.inventory.v1.Product\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/ops/products\x90\x02\x02\x12t\n" +
+	"\rChangeProduct\x12\".inventory.v1.ChangeProductRequest\x1a\x15.inventory.v1.Product\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b:\x01*\x1a\x16/v1/ops/products/{sku}\x90\x02\x02\x12w\n" +
+	"\fReceiveStock\x12!.inventory.v1.ReceiveStockRequest\x1a\x13.inventory.v1.Stock\"/\xa0\xbb\x18\x03\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/products/{sku}/stock\x12k\n" +
+	"\bGetStock\x12\x1d.inventory.v1.GetStockRequest\x1a\x13.inventory.v1.Stock\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/ops/products/{sku}/stock\x90\x02\x012\xf2\x01\n" +
+	"\vStockFreeze\x12H\n" +
+	"\x03Try\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12L\n" +
+	"\aConfirm\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12K\n" +
+	"\x06Cancel\x12 .inventory.v1.StockFreezeRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\xf2\x01\n" +
+	"\vStockReturn\x12H\n" +
+	"\x03Try\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12L\n" +
+	"\aConfirm\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12K\n" +
+	"\x06Cancel\x12 .inventory.v1.StockReturnRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02B3Z1example.com/fourfold/api/inventory/v1;inventoryv1b\x06proto3"
 
 var (
 	file_inventory_v1_inventory_proto_rawDescOnce sync.Once

@@ -40,12 +40,13 @@ type CatalogueClient interface {
 	GetProduct(ctx context.Context, in *GetProductRequest, opts ...grpc.CallOption) (*Product, error)
 	// PriceProducts gives the products of these skus, unknown ones left out: how order prices its lines.
 	PriceProducts(ctx context.Context, in *PriceProductsRequest, opts ...grpc.CallOption) (*PriceProductsReply, error)
-	// CreateProduct adds a product without stock. 201; 409 when the sku is taken.
+	// CreateProduct adds a product without stock. 201; 409 when the sku is taken, as after a first call whose answer was lost.
 	CreateProduct(ctx context.Context, in *CreateProductRequest, opts ...grpc.CallOption) (*Product, error)
 	// ChangeProduct changes its name, its price or both; what is left out stays. Orders that are there keep the price they were made at; new
 	// ones have the new one in a moment. 404 for an unknown sku; 400 when nothing is given.
 	ChangeProduct(ctx context.Context, in *ChangeProductRequest, opts ...grpc.CallOption) (*Product, error)
-	// ReceiveStock books goods received: received and sellable grow by quantity.
+	// ReceiveStock books goods received: received and sellable grow by quantity. Needs an Idempotency-Key, such as the number of the delivery note:
+	// the same key and body add nothing more and give the same answer again.
 	ReceiveStock(ctx context.Context, in *ReceiveStockRequest, opts ...grpc.CallOption) (*Stock, error)
 	GetStock(ctx context.Context, in *GetStockRequest, opts ...grpc.CallOption) (*Stock, error)
 }
@@ -137,12 +138,13 @@ type CatalogueServer interface {
 	GetProduct(context.Context, *GetProductRequest) (*Product, error)
 	// PriceProducts gives the products of these skus, unknown ones left out: how order prices its lines.
 	PriceProducts(context.Context, *PriceProductsRequest) (*PriceProductsReply, error)
-	// CreateProduct adds a product without stock. 201; 409 when the sku is taken.
+	// CreateProduct adds a product without stock. 201; 409 when the sku is taken, as after a first call whose answer was lost.
 	CreateProduct(context.Context, *CreateProductRequest) (*Product, error)
 	// ChangeProduct changes its name, its price or both; what is left out stays. Orders that are there keep the price they were made at; new
 	// ones have the new one in a moment. 404 for an unknown sku; 400 when nothing is given.
 	ChangeProduct(context.Context, *ChangeProductRequest) (*Product, error)
-	// ReceiveStock books goods received: received and sellable grow by quantity.
+	// ReceiveStock books goods received: received and sellable grow by quantity. Needs an Idempotency-Key, such as the number of the delivery note:
+	// the same key and body add nothing more and give the same answer again.
 	ReceiveStock(context.Context, *ReceiveStockRequest) (*Stock, error)
 	GetStock(context.Context, *GetStockRequest) (*Stock, error)
 	mustEmbedUnimplementedCatalogueServer()

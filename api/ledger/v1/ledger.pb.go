@@ -554,11 +554,11 @@ const file_ledger_v1_ledger_proto_rawDesc = "" +
 	"\x06status\x18\x03 \x01(\tR\x06status\x12\x18\n" +
 	"\asettled\x18\x04 \x01(\bR\asettled\x12\x1f\n" +
 	"\vage_seconds\x18\x05 \x01(\x03R\n" +
-	"ageSeconds2\xc8\x01\n" +
-	"\x06Ledger\x12=\n" +
-	"\x05Check\x12\x17.ledger.v1.CheckRequest\x1a\x15.ledger.v1.CheckReply\"\x04\xa0\xbb\x18\x04\x12@\n" +
-	"\x06Digest\x12\x18.ledger.v1.DigestRequest\x1a\x16.ledger.v1.DigestReply\"\x04\xa0\xbb\x18\x04\x12=\n" +
-	"\x05Facts\x12\x17.ledger.v1.FactsRequest\x1a\x15.ledger.v1.FactsReply\"\x04\xa0\xbb\x18\x04B-Z+example.com/fourfold/api/ledger/v1;ledgerv1b\x06proto3"
+	"ageSeconds2\xd1\x01\n" +
+	"\x06Ledger\x12@\n" +
+	"\x05Check\x12\x17.ledger.v1.CheckRequest\x1a\x15.ledger.v1.CheckReply\"\a\xa0\xbb\x18\x04\x90\x02\x01\x12C\n" +
+	"\x06Digest\x12\x18.ledger.v1.DigestRequest\x1a\x16.ledger.v1.DigestReply\"\a\xa0\xbb\x18\x04\x90\x02\x01\x12@\n" +
+	"\x05Facts\x12\x17.ledger.v1.FactsRequest\x1a\x15.ledger.v1.FactsReply\"\a\xa0\xbb\x18\x04\x90\x02\x01B-Z+example.com/fourfold/api/ledger/v1;ledgerv1b\x06proto3"
 
 var (
 	file_ledger_v1_ledger_proto_rawDescOnce sync.Once

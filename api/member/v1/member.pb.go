@@ -451,11 +451,11 @@ const file_member_v1_member_proto_rawDesc = "" +
 	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12\x1d\n" +
 	"\n" +
 	"expires_in\x18\x02 \x01(\x05R\texpiresIn\"\x0e\n" +
-	"\fGetMeRequest2\x8b\x02\n" +
-	"\aMembers\x12V\n" +
-	"\x06SignUp\x12\x18.member.v1.SignUpRequest\x1a\x16.member.v1.SignUpReply\"\x1a\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/members\x12W\n" +
-	"\x06SignIn\x12\x18.member.v1.SignInRequest\x1a\x16.member.v1.SignInReply\"\x1b\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/sessions\x12O\n" +
-	"\x05GetMe\x12\x17.member.v1.GetMeRequest\x1a\x11.member.v1.Member\"\x1a\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/members/meB-Z+example.com/fourfold/api/member/v1;memberv1b\x06proto3"
+	"\fGetMeRequest2\x94\x02\n" +
+	"\aMembers\x12Y\n" +
+	"\x06SignUp\x12\x18.member.v1.SignUpRequest\x1a\x16.member.v1.SignUpReply\"\x1d\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/members\x90\x02\x02\x12Z\n" +
+	"\x06SignIn\x12\x18.member.v1.SignInRequest\x1a\x16.member.v1.SignInReply\"\x1e\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/sessions\x90\x02\x01\x12R\n" +
+	"\x05GetMe\x12\x17.member.v1.GetMeRequest\x1a\x11.member.v1.Member\"\x1d\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/members/me\x90\x02\x01B-Z+example.com/fourfold/api/member/v1;memberv1b\x06proto3"
 
 var (
 	file_member_v1_member_proto_rawDescOnce sync.Once

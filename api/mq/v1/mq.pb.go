@@ -2208,22 +2208,22 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x06resent\x18\a \x01(\x03R\x06resent\x127\n" +
 	"\tresent_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bresentAt\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\t \x01(\tR\tlastError2\x99\v\n" +
-	"\bMessages\x12o\n" +
-	"\x0fListDeadLetters\x12\x1d.mq.v1.ListDeadLettersRequest\x1a\x1b.mq.v1.ListDeadLettersReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/dead-letters\x12f\n" +
-	"\rGetDeadLetter\x12\x1b.mq.v1.GetDeadLetterRequest\x1a\x11.mq.v1.DeadLetter\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/ops/dead-letters/{id}\x12{\n" +
-	"\x11RedriveDeadLetter\x12\x1f.mq.v1.RedriveDeadLetterRequest\x1a\x13.mq.v1.RedriveReply\"0\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/redrive\x12x\n" +
-	"\x12RedriveDeadLetters\x12 .mq.v1.RedriveDeadLettersRequest\x1a\x13.mq.v1.RedriveReply\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/dead-letters/redrive\x12{\n" +
-	"\x11DiscardDeadLetter\x12\x1f.mq.v1.DiscardDeadLetterRequest\x1a\x13.mq.v1.DiscardReply\"0\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/discard\x12e\n" +
-	"\rTraceMessages\x12\x1b.mq.v1.TraceMessagesRequest\x1a\x19.mq.v1.TraceMessagesReply\"\x1c\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/ops/messages\x12i\n" +
-	"\x0eReplayMessages\x12\x1c.mq.v1.ReplayMessagesRequest\x1a\x1a.mq.v1.ReplayMessagesReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/replay\x12i\n" +
-	"\x0eResendMessages\x12\x1c.mq.v1.ResendMessagesRequest\x1a\x1a.mq.v1.ResendMessagesReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/resend\x12^\n" +
-	"\vListRefused\x12\x19.mq.v1.ListRefusedRequest\x1a\x17.mq.v1.ListRefusedReply\"\x1b\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ops/refused\x12w\n" +
-	"\x0eDiscardRefused\x12\x1c.mq.v1.DiscardRefusedRequest\x1a\x1a.mq.v1.DiscardRefusedReply\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/refused/{id}/discard\x12f\n" +
-	"\rListPositions\x12\x1b.mq.v1.ListPositionsRequest\x1a\x19.mq.v1.ListPositionsReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/ops/positions\x12f\n" +
-	"\fMovePosition\x12\x1a.mq.v1.MovePositionRequest\x1a\x18.mq.v1.MovePositionReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/ops/positions\x12Z\n" +
+	"last_error\x18\t \x01(\tR\tlastError2\xc0\v\n" +
+	"\bMessages\x12r\n" +
+	"\x0fListDeadLetters\x12\x1d.mq.v1.ListDeadLettersRequest\x1a\x1b.mq.v1.ListDeadLettersReply\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/dead-letters\x90\x02\x01\x12i\n" +
+	"\rGetDeadLetter\x12\x1b.mq.v1.GetDeadLetterRequest\x1a\x11.mq.v1.DeadLetter\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/ops/dead-letters/{id}\x90\x02\x01\x12~\n" +
+	"\x11RedriveDeadLetter\x12\x1f.mq.v1.RedriveDeadLetterRequest\x1a\x13.mq.v1.RedriveReply\"3\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/redrive\x90\x02\x02\x12{\n" +
+	"\x12RedriveDeadLetters\x12 .mq.v1.RedriveDeadLettersRequest\x1a\x13.mq.v1.RedriveReply\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/dead-letters/redrive\x90\x02\x02\x12~\n" +
+	"\x11DiscardDeadLetter\x12\x1f.mq.v1.DiscardDeadLetterRequest\x1a\x13.mq.v1.DiscardReply\"3\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/discard\x90\x02\x02\x12h\n" +
+	"\rTraceMessages\x12\x1b.mq.v1.TraceMessagesRequest\x1a\x19.mq.v1.TraceMessagesReply\"\x1f\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/ops/messages\x90\x02\x01\x12l\n" +
+	"\x0eReplayMessages\x12\x1c.mq.v1.ReplayMessagesRequest\x1a\x1a.mq.v1.ReplayMessagesReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/replay\x90\x02\x02\x12l\n" +
+	"\x0eResendMessages\x12\x1c.mq.v1.ResendMessagesRequest\x1a\x1a.mq.v1.ResendMessagesReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/resend\x90\x02\x02\x12a\n" +
+	"\vListRefused\x12\x19.mq.v1.ListRefusedRequest\x1a\x17.mq.v1.ListRefusedReply\"\x1e\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/ops/refused\x90\x02\x01\x12z\n" +
+	"\x0eDiscardRefused\x12\x1c.mq.v1.DiscardRefusedRequest\x1a\x1a.mq.v1.DiscardRefusedReply\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/refused/{id}/discard\x90\x02\x02\x12i\n" +
+	"\rListPositions\x12\x1b.mq.v1.ListPositionsRequest\x1a\x19.mq.v1.ListPositionsReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/ops/positions\x90\x02\x01\x12i\n" +
+	"\fMovePosition\x12\x1a.mq.v1.MovePositionRequest\x1a\x18.mq.v1.MovePositionReply\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/ops/positions\x90\x02\x02\x12]\n" +
 	"\n" +
-	"ListAudits\x12\x18.mq.v1.ListAuditsRequest\x1a\x16.mq.v1.ListAuditsReply\"\x1a\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/ops/auditsB%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"ListAudits\x12\x18.mq.v1.ListAuditsRequest\x1a\x16.mq.v1.ListAuditsReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/ops/audits\x90\x02\x01B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_mq_proto_rawDescOnce sync.Once

@@ -517,11 +517,11 @@ const file_mq_v1_sent_proto_rawDesc = "" +
 	"\acall_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06callId\x12\x1d\n" +
 	"\x03ids\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x03ids\"(\n" +
 	"\x0eSendAgainReply\x12\x16\n" +
-	"\x06events\x18\x01 \x01(\x03R\x06events2\xc6\x01\n" +
-	"\x04Sent\x12;\n" +
-	"\aSumSent\x12\x15.mq.v1.SumSentRequest\x1a\x13.mq.v1.SumSentReply\"\x04\xa0\xbb\x18\x04\x12>\n" +
-	"\bListSent\x12\x16.mq.v1.ListSentRequest\x1a\x14.mq.v1.ListSentReply\"\x04\xa0\xbb\x18\x04\x12A\n" +
-	"\tSendAgain\x12\x17.mq.v1.SendAgainRequest\x1a\x15.mq.v1.SendAgainReply\"\x04\xa0\xbb\x18\x04B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"\x06events\x18\x01 \x01(\x03R\x06events2\xcf\x01\n" +
+	"\x04Sent\x12>\n" +
+	"\aSumSent\x12\x15.mq.v1.SumSentRequest\x1a\x13.mq.v1.SumSentReply\"\a\xa0\xbb\x18\x04\x90\x02\x01\x12A\n" +
+	"\bListSent\x12\x16.mq.v1.ListSentRequest\x1a\x14.mq.v1.ListSentReply\"\a\xa0\xbb\x18\x04\x90\x02\x01\x12D\n" +
+	"\tSendAgain\x12\x17.mq.v1.SendAgainRequest\x1a\x15.mq.v1.SendAgainReply\"\a\xa0\xbb\x18\x04\x90\x02\x02B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_sent_proto_rawDescOnce sync.Once

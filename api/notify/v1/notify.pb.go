@@ -655,10 +655,10 @@ const file_notify_v1_notify_proto_rawDesc = "" +
 	"receivedAt\"m\n" +
 	"\x0eListInboxReply\x123\n" +
 	"\bmessages\x18\x01 \x03(\v2\x17.notify.v1.InboxMessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xef\x01\n" +
-	"\rNotifications\x12~\n" +
-	"\x11ListNotifications\x12#.notify.v1.ListNotificationsRequest\x1a!.notify.v1.ListNotificationsReply\"!\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/ops/notifications\x12^\n" +
-	"\tListInbox\x12\x1b.notify.v1.ListInboxRequest\x1a\x19.notify.v1.ListInboxReply\"\x19\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/ops/inboxB-Z+example.com/fourfold/api/notify/v1;notifyv1b\x06proto3"
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf6\x01\n" +
+	"\rNotifications\x12\x81\x01\n" +
+	"\x11ListNotifications\x12#.notify.v1.ListNotificationsRequest\x1a!.notify.v1.ListNotificationsReply\"$\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/ops/notifications\x90\x02\x01\x12a\n" +
+	"\tListInbox\x12\x1b.notify.v1.ListInboxRequest\x1a\x19.notify.v1.ListInboxReply\"\x1c\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/ops/inbox\x90\x02\x01B-Z+example.com/fourfold/api/notify/v1;notifyv1b\x06proto3"
 
 var (
 	file_notify_v1_notify_proto_rawDescOnce sync.Once

@@ -39,10 +39,6 @@ const (
 	ErrorReason_PAYMENT_TIMEOUT  ErrorReason = 8
 	ErrorReason_EXPIRED          ErrorReason = 9
 	ErrorReason_BY_MEMBER        ErrorReason = 10
-	// The header Idempotency-Key is missing or not usable.
-	ErrorReason_IDEMPOTENCY_KEY ErrorReason = 11
-	// The Idempotency-Key was used for another request.
-	ErrorReason_IDEMPOTENCY_KEY_REUSED ErrorReason = 12
 )
 
 // Enum value maps for ErrorReason.
@@ -59,23 +55,19 @@ var (
 		8:  "PAYMENT_TIMEOUT",
 		9:  "EXPIRED",
 		10: "BY_MEMBER",
-		11: "IDEMPOTENCY_KEY",
-		12: "IDEMPOTENCY_KEY_REUSED",
 	}
 	ErrorReason_value = map[string]int32{
-		"ORDER_NOT_FOUND":        0,
-		"ORDER_STATE":            1,
-		"ORDER_INVALID":          2,
-		"TRY_LATER":              3,
-		"STOCK_NOT_ENOUGH":       4,
-		"PRODUCT_UNKNOWN":        5,
-		"CREDIT_REFUSED":         6,
-		"DELIVERY_REFUSED":       7,
-		"PAYMENT_TIMEOUT":        8,
-		"EXPIRED":                9,
-		"BY_MEMBER":              10,
-		"IDEMPOTENCY_KEY":        11,
-		"IDEMPOTENCY_KEY_REUSED": 12,
+		"ORDER_NOT_FOUND":  0,
+		"ORDER_STATE":      1,
+		"ORDER_INVALID":    2,
+		"TRY_LATER":        3,
+		"STOCK_NOT_ENOUGH": 4,
+		"PRODUCT_UNKNOWN":  5,
+		"CREDIT_REFUSED":   6,
+		"DELIVERY_REFUSED": 7,
+		"PAYMENT_TIMEOUT":  8,
+		"EXPIRED":          9,
+		"BY_MEMBER":        10,
 	}
 )
 
@@ -110,7 +102,7 @@ var File_order_v1_errors_proto protoreflect.FileDescriptor
 
 const file_order_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x15order/v1/errors.proto\x12\border.v1\x1a\x13errors/errors.proto*\xe0\x02\n" +
+	"\x15order/v1/errors.proto\x12\border.v1\x1a\x13errors/errors.proto*\xd8\x02\n" +
 	"\vErrorReason\x12\x19\n" +
 	"\x0fORDER_NOT_FOUND\x10\x00\x1a\x04\xa8E\x94\x03\x12\x15\n" +
 	"\vORDER_STATE\x10\x01\x1a\x04\xa8E\x99\x03\x12\x17\n" +
@@ -123,9 +115,7 @@ const file_order_v1_errors_proto_rawDesc = "" +
 	"\x0fPAYMENT_TIMEOUT\x10\b\x1a\x04\xa8E\x99\x03\x12\x11\n" +
 	"\aEXPIRED\x10\t\x1a\x04\xa8E\x99\x03\x12\x13\n" +
 	"\tBY_MEMBER\x10\n" +
-	"\x1a\x04\xa8E\x99\x03\x12\x19\n" +
-	"\x0fIDEMPOTENCY_KEY\x10\v\x1a\x04\xa8E\x90\x03\x12 \n" +
-	"\x16IDEMPOTENCY_KEY_REUSED\x10\f\x1a\x04\xa8E\xa6\x03\x1a\x04\xa0E\xf4\x03B+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
+	"\x1a\x04\xa8E\x99\x03\x1a\x04\xa0E\xf4\x03\"\x04\b\v\x10\v\"\x04\b\f\x10\f*\x0fIDEMPOTENCY_KEY*\x16IDEMPOTENCY_KEY_REUSEDB+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
 
 var (
 	file_order_v1_errors_proto_rawDescOnce sync.Once

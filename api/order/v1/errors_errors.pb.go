@@ -146,31 +146,3 @@ func IsByMember(err error) bool {
 func ErrorByMember(format string, args ...interface{}) *errors.Error {
 	return errors.New(409, ErrorReason_BY_MEMBER.String(), fmt.Sprintf(format, args...))
 }
-
-// The header Idempotency-Key is missing or not usable.
-func IsIdempotencyKey(err error) bool {
-	if err == nil {
-		return false
-	}
-	e := errors.FromError(err)
-	return e.Reason == ErrorReason_IDEMPOTENCY_KEY.String() && e.Code == 400
-}
-
-// The header Idempotency-Key is missing or not usable.
-func ErrorIdempotencyKey(format string, args ...interface{}) *errors.Error {
-	return errors.New(400, ErrorReason_IDEMPOTENCY_KEY.String(), fmt.Sprintf(format, args...))
-}
-
-// The Idempotency-Key was used for another request.
-func IsIdempotencyKeyReused(err error) bool {
-	if err == nil {
-		return false
-	}
-	e := errors.FromError(err)
-	return e.Reason == ErrorReason_IDEMPOTENCY_KEY_REUSED.String() && e.Code == 422
-}
-
-// The Idempotency-Key was used for another request.
-func ErrorIdempotencyKeyReused(format string, args ...interface{}) *errors.Error {
-	return errors.New(422, ErrorReason_IDEMPOTENCY_KEY_REUSED.String(), fmt.Sprintf(format, args...))
-}

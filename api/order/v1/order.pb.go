@@ -11,6 +11,7 @@ package orderv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "example.com/fourfold/api/access/v1"
+	_ "example.com/fourfold/api/idempotency/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -955,7 +956,7 @@ var File_order_v1_order_proto protoreflect.FileDescriptor
 
 const file_order_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x14order/v1/order.proto\x12\border.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x04\n" +
+	"\x14order/v1/order.proto\x12\border.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a idempotency/v1/idempotency.proto\"\xce\x04\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x16.order.v1.Order.StatusR\x06status\x12\x16\n" +
@@ -1027,25 +1028,25 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\achecked\x18\x03 \x01(\x03R\achecked\x12\x1e\n" +
 	"\n" +
 	"violations\x18\x04 \x03(\tR\n" +
-	"violations2\xba\x04\n" +
-	"\x06Orders\x12W\n" +
-	"\vCreateOrder\x12\x1c.order.v1.CreateOrderRequest\x1a\x0f.order.v1.Order\"\x19\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
-	"/v1/orders\x12\\\n" +
+	"violations2\xce\x04\n" +
+	"\x06Orders\x12[\n" +
+	"\vCreateOrder\x12\x1c.order.v1.CreateOrderRequest\x1a\x0f.order.v1.Order\"\x1d\xa0\xbb\x18\x02\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
+	"/v1/orders\x12_\n" +
 	"\n" +
-	"ListOrders\x12\x1b.order.v1.ListOrdersRequest\x1a\x19.order.v1.ListOrdersReply\"\x16\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/orders\x12S\n" +
-	"\bGetOrder\x12\x19.order.v1.GetOrderRequest\x1a\x0f.order.v1.Order\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x12Z\n" +
-	"\bPayOrder\x12\x19.order.v1.PayOrderRequest\x1a\x0f.order.v1.Order\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/orders/{id}/pay\x12c\n" +
-	"\vRefundOrder\x12\x1c.order.v1.RefundOrderRequest\x1a\x0f.order.v1.Order\"%\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/orders/{id}/refund\x12c\n" +
-	"\vCancelOrder\x12\x1c.order.v1.CancelOrderRequest\x1a\x0f.order.v1.Order\"%\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/orders/{id}/cancel2\x9d\x01\n" +
-	"\fOrderPayment\x12F\n" +
-	"\aConfirm\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12E\n" +
-	"\x06Cancel\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\x9a\x01\n" +
-	"\vOrderRefund\x12E\n" +
-	"\aConfirm\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12D\n" +
-	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\x87\x01\n" +
-	"\fConservation\x12w\n" +
-	"\x11CheckConservation\x12\".order.v1.CheckConservationRequest\x1a\x1c.order.v1.ConservationReport\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/conservationB+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
+	"ListOrders\x12\x1b.order.v1.ListOrdersRequest\x1a\x19.order.v1.ListOrdersReply\"\x19\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/orders\x90\x02\x01\x12V\n" +
+	"\bGetOrder\x12\x19.order.v1.GetOrderRequest\x1a\x0f.order.v1.Order\"\x1e\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x90\x02\x01\x12^\n" +
+	"\bPayOrder\x12\x19.order.v1.PayOrderRequest\x1a\x0f.order.v1.Order\"&\xa0\xbb\x18\x02\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/orders/{id}/pay\x12f\n" +
+	"\vRefundOrder\x12\x1c.order.v1.RefundOrderRequest\x1a\x0f.order.v1.Order\"(\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/orders/{id}/refund\x90\x02\x02\x12f\n" +
+	"\vCancelOrder\x12\x1c.order.v1.CancelOrderRequest\x1a\x0f.order.v1.Order\"(\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/orders/{id}/cancel\x90\x02\x022\xa3\x01\n" +
+	"\fOrderPayment\x12I\n" +
+	"\aConfirm\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12H\n" +
+	"\x06Cancel\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\xa0\x01\n" +
+	"\vOrderRefund\x12H\n" +
+	"\aConfirm\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12G\n" +
+	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\x8a\x01\n" +
+	"\fConservation\x12z\n" +
+	"\x11CheckConservation\x12\".order.v1.CheckConservationRequest\x1a\x1c.order.v1.ConservationReport\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/conservation\x90\x02\x01B+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
 
 var (
 	file_order_v1_order_proto_rawDescOnce sync.Once

@@ -783,21 +783,21 @@ const file_wms_v1_wms_proto_rawDesc = "" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x05R\bquantity\",\n" +
 	"\x0fSlipHoldRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId2\xa5\x04\n" +
-	"\tWarehouse\x12l\n" +
-	"\x0eListDeliveries\x12\x1d.wms.v1.ListDeliveriesRequest\x1a\x1b.wms.v1.ListDeliveriesReply\"\x1e\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/ops/deliveries\x12j\n" +
-	"\fPickDelivery\x12\x1b.wms.v1.PickDeliveryRequest\x1a\x10.wms.v1.Delivery\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/deliveries/{id}/pick\x12j\n" +
-	"\fShipDelivery\x12\x1b.wms.v1.ShipDeliveryRequest\x1a\x10.wms.v1.Delivery\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/deliveries/{id}/ship\x12u\n" +
-	"\x10CompleteDelivery\x12\x1f.wms.v1.CompleteDeliveryRequest\x1a\x10.wms.v1.Delivery\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/ops/deliveries/{id}/deliver\x12[\n" +
-	"\aSetOpen\x12\x16.wms.v1.SetOpenRequest\x1a\x16.wms.v1.WarehouseState\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16:\x01*\x1a\x11/v1/ops/warehouse2\xdb\x01\n" +
-	"\fDeliverySlip\x12@\n" +
-	"\x03Try\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12D\n" +
-	"\aConfirm\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12C\n" +
-	"\x06Cancel\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x042\xcb\x01\n" +
-	"\bSlipHold\x12<\n" +
-	"\x03Try\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12@\n" +
-	"\aConfirm\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04\x12?\n" +
-	"\x06Cancel\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\x04\xa0\xbb\x18\x04B'Z%example.com/fourfold/api/wms/v1;wmsv1b\x06proto3"
+	"\border_id\x18\x01 \x01(\tR\aorderId2\xb4\x04\n" +
+	"\tWarehouse\x12o\n" +
+	"\x0eListDeliveries\x12\x1d.wms.v1.ListDeliveriesRequest\x1a\x1b.wms.v1.ListDeliveriesReply\"!\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/ops/deliveries\x90\x02\x01\x12m\n" +
+	"\fPickDelivery\x12\x1b.wms.v1.PickDeliveryRequest\x1a\x10.wms.v1.Delivery\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/deliveries/{id}/pick\x90\x02\x02\x12m\n" +
+	"\fShipDelivery\x12\x1b.wms.v1.ShipDeliveryRequest\x1a\x10.wms.v1.Delivery\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/deliveries/{id}/ship\x90\x02\x02\x12x\n" +
+	"\x10CompleteDelivery\x12\x1f.wms.v1.CompleteDeliveryRequest\x1a\x10.wms.v1.Delivery\"1\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/ops/deliveries/{id}/deliver\x90\x02\x02\x12^\n" +
+	"\aSetOpen\x12\x16.wms.v1.SetOpenRequest\x1a\x16.wms.v1.WarehouseState\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16:\x01*\x1a\x11/v1/ops/warehouse\x90\x02\x022\xe4\x01\n" +
+	"\fDeliverySlip\x12C\n" +
+	"\x03Try\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12G\n" +
+	"\aConfirm\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12F\n" +
+	"\x06Cancel\x12\x1b.wms.v1.DeliverySlipRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\xd4\x01\n" +
+	"\bSlipHold\x12?\n" +
+	"\x03Try\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12C\n" +
+	"\aConfirm\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12B\n" +
+	"\x06Cancel\x12\x17.wms.v1.SlipHoldRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02B'Z%example.com/fourfold/api/wms/v1;wmsv1b\x06proto3"
 
 var (
 	file_wms_v1_wms_proto_rawDescOnce sync.Once

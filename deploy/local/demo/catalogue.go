@@ -37,7 +37,7 @@ type stock struct {
 }
 
 // Catalogue adds the products that are not there, and the first stock to those that never had any, and returns how many products there are. Like
-// New it waits until no other process does so: two would add the first stock twice.
+// New it waits until no other process does so.
 func Catalogue(ctx context.Context, s *stack.Stack, operator stack.Account) (int, error) {
 	c, err := signIn(ctx, s, operator)
 	if err != nil {
@@ -56,7 +56,7 @@ func Catalogue(ctx context.Context, s *stack.Stack, operator stack.Account) (int
 			err = c.do(ctx, http.MethodPost, "/v1/ops/products", p, nil)
 		}
 		if err == nil && now.Received == 0 {
-			err = c.do(ctx, http.MethodPost, path, map[string]int64{"quantity": p.stock}, nil)
+			err = c.send(ctx, http.MethodPost, path, "first-stock", map[string]int64{"quantity": p.stock}, nil)
 		}
 		if err != nil {
 			return 0, err

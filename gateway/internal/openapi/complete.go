@@ -15,12 +15,13 @@ import (
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
 const (
 	bearer = "bearer"
-	// idempotencyKey is the header that a call needs if its comment mentions the header.
+	// idempotencyKey is the header that a call needs if its proto says so.
 	idempotencyKey = "Idempotency-Key"
 
 	schemas     = "#/components/schemas/"
@@ -101,7 +102,7 @@ func completeOperation(doc *document, op *operation, r transcode.Route, used map
 			p.Required = p.In == "path" || required(r.RPC.Input())[f.Name()]
 		}
 	}
-	if strings.Contains(op.Description, idempotencyKey) {
+	if service.NeedsKey(r.Operation) {
 		op.Parameters = append(op.Parameters, &parameter{
 			Name: idempotencyKey, In: "header", Required: true,
 			Description: "New for each new intention, the same when the call is repeated.",

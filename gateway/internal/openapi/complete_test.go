@@ -39,10 +39,10 @@ func TestCodesIn(t *testing.T) {
 	}
 }
 
-func TestCommentThatNamesTheIdempotencyKey(t *testing.T) {
+func TestCallThatNeedsAKey(t *testing.T) {
 	t.Parallel()
 	op := &operation{
-		Description: "PayOrder pays. Needs an Idempotency-Key.",
+		Description: "PayOrder pays.",
 		Responses:   ordered[*response]{{"200", &response{Description: "OK"}}},
 	}
 	used := map[int]bool{}

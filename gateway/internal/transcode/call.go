@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	idempotencyv1 "example.com/fourfold/api/idempotency/v1"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -173,17 +174,28 @@ func (r Route) service() string {
 }
 
 func (r Route) advice() string {
-	if r.Method == http.MethodGet {
+	switch {
+	case r.Method == http.MethodGet:
 		return "try again"
+	case service.NeedsKey(r.Operation):
+		return "the call may have happened or not, so repeat it with the same Idempotency-Key"
 	}
 	return "the call may have happened or not, so look before you repeat it"
 }
 
-// declared returns the HTTP code that the service's ErrorReason declares for reason. gRPC has no code for some (413, 422) and carries them as
-// Unknown.
+// declared returns the HTTP code that the service's ErrorReason declares for reason, or that of all calls with an Idempotency-Key. gRPC has no
+// code for some (413, 422) and carries them as Unknown.
 func (r Route) declared(reason string) (int32, bool) {
-	name := r.RPC.ParentFile().Package().Append("ErrorReason")
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
+	for _, pkg := range []protoreflect.FullName{r.RPC.ParentFile().Package(), idempotencyv1.File_idempotency_v1_errors_proto.Package()} {
+		if code, ok := declaredIn(pkg, reason); ok {
+			return code, true
+		}
+	}
+	return 0, false
+}
+
+func declaredIn(pkg protoreflect.FullName, reason string) (int32, bool) {
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(pkg.Append("ErrorReason"))
 	if err != nil {
 		return 0, false
 	}

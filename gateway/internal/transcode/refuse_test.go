@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	idempotencyv1 "example.com/fourfold/api/idempotency/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/gateway/internal/transcode"
 )
@@ -69,7 +70,7 @@ func TestErrors(t *testing.T) {
 		"try later":               {kerrors.ServiceUnavailable("TRY_LATER", "nothing happened"), 503, "TRY_LATER", "nothing happened"},
 		"internal":                {kerrors.InternalServer("BUG", "secret"), 500, "BUG", ""},
 		"the proto's own":         {orderv1.ErrorOrderInvalid("no"), 400, "ORDER_INVALID", "no"},
-		"a code that gRPC lacks":  {orderv1.ErrorIdempotencyKeyReused("take a new one"), 422, "IDEMPOTENCY_KEY_REUSED", "a new one"},
+		"a code that gRPC lacks":  {idempotencyv1.ErrorIdempotencyKeyReused("take a new one"), 422, "IDEMPOTENCY_KEY_REUSED", "a new one"},
 		"no answer of the service": {
 			fmt.Errorf("Error 1054: unknown column"), 500, "INTERNAL_SERVER_ERROR", ""},
 		"unavailable": {status.Error(codes.Unavailable, "dial tcp 127.0.0.1:9001"), 503, "UPSTREAM_UNAVAILABLE", "order cannot be reached"},

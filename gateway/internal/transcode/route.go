@@ -13,9 +13,11 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service"
 )
 
 // Route is one HTTP binding of an RPC.
@@ -96,6 +98,7 @@ func newRoute(rpc protoreflect.MethodDescriptor, rule *annotations.HttpRule) (Ro
 		return Route{}, fmt.Errorf("it needs get, post, put, patch or delete")
 	}
 	level := identity.LevelOf(r.Operation)
+	options, _ := rpc.Options().(*descriptorpb.MethodOptions)
 	switch {
 	case level == accessv1.Level_LEVEL_UNSPECIFIED, level == accessv1.Level_BRANCH:
 		return Route{}, fmt.Errorf("access level %s is not for the public door", level)
@@ -105,6 +108,8 @@ func newRoute(rpc protoreflect.MethodDescriptor, rule *annotations.HttpRule) (Ro
 		return Route{}, fmt.Errorf("response_body is not supported: answer with the whole message")
 	case r.Method == "GET" && r.body != "":
 		return Route{}, fmt.Errorf("a GET has no body")
+	case r.Method == "GET" && (service.NeedsKey(r.Operation) || options.GetIdempotencyLevel() == descriptorpb.MethodOptions_IDEMPOTENT):
+		return Route{}, fmt.Errorf("a GET changes nothing, and the proto says that this one does")
 	case !strings.HasPrefix(r.Path, "/"):
 		return Route{}, fmt.Errorf("the path %q does not begin with /", r.Path)
 	}

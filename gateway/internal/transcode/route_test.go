@@ -65,6 +65,10 @@ func TestRoutesRefuse(t *testing.T) {
 			"S/A and /transcodetest.twice.S/B both claim GET"},
 		"stream": {`method { name: "Watch" input_type: "Id" output_type: "Id" server_streaming: true
 			options { [access.v1.level]: MEMBER [google.api.http] { get: "/v1/watch" } } }`, "streams are not transcoded"},
+		"getchanges": {`method { name: "No" input_type: "Id" output_type: "Id" options { idempotency_level: IDEMPOTENT
+			[access.v1.level]: MEMBER [google.api.http] { get: "/v1/no" } } }`, "a GET changes nothing"},
+		"getadds": {`method { name: "No" input_type: "Id" output_type: "Id" options { [idempotency.v1.key]: true
+			[access.v1.level]: MEMBER [google.api.http] { get: "/v1/no" } } }`, "a GET changes nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
 package freeze_test
 
 import (
+	"database/sql"
 	"fmt"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestLaws(t *testing.T) {
 		store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 		for _, sku := range []string{"apple", "pear"} {
 			require.NoError(t, store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 100}))
-			_, err := store.Receive(t.Context(), sku, 100)
+			err := store.Receive(t.Context(), sku, 100, func(*sql.Tx, stock.Level) error { return nil })
 			require.NoError(t, err)
 		}
 		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")

@@ -27,7 +27,7 @@ func shelves(t *testing.T) *sql.DB {
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 	for _, sku := range []string{"apple", "pear"} {
 		require.NoError(t, store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 100}))
-		_, err := store.Receive(t.Context(), sku, 100)
+		err := store.Receive(t.Context(), sku, 100, func(*sql.Tx, stock.Level) error { return nil })
 		require.NoError(t, err)
 	}
 	type step = func(tx *sql.Tx, id string) error

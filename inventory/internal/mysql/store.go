@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/internal/mysql/query"
@@ -56,23 +57,35 @@ func (s *Store) Search(ctx context.Context, text, after string, limit int32) ([]
 
 // Level returns a product's stock, or stock.ErrUnknown.
 func (s *Store) Level(ctx context.Context, sku string) (stock.Level, error) {
-	row, err := s.q.GetStock(ctx, sku)
+	return level(ctx, s.q, sku)
+}
+
+func level(ctx context.Context, q *query.Queries, sku string) (stock.Level, error) {
+	row, err := q.GetStock(ctx, sku)
 	if errors.Is(err, sql.ErrNoRows) {
 		return stock.Level{}, stock.ErrUnknown
 	}
 	return stock.Level{SKU: row.Sku, Sellable: row.Sellable, Frozen: row.Frozen, Sold: row.Sold, Received: row.Received}, err
 }
 
-// Receive adds quantity received units and returns the new stock, or stock.ErrUnknown.
-func (s *Store) Receive(ctx context.Context, sku string, quantity int64) (level stock.Level, err error) {
-	n, err := s.q.ReceiveStock(ctx, query.ReceiveStockParams{Sku: sku, Quantity: quantity})
-	if err == nil && n == 0 {
-		err = stock.ErrUnknown
-	}
-	if err != nil {
-		return stock.Level{}, err
-	}
-	return s.Level(ctx, sku)
+// Receive adds quantity received units and calls keep with the new stock. Both are one local transaction: when keep fails, nothing is added. It
+// returns stock.ErrUnknown.
+func (s *Store) Receive(ctx context.Context, sku string, quantity int64, keep func(*sql.Tx, stock.Level) error) error {
+	return database.InTx(ctx, s.db, func(tx *sql.Tx) error {
+		q := s.q.WithTx(tx)
+		n, err := q.ReceiveStock(ctx, query.ReceiveStockParams{Sku: sku, Quantity: quantity})
+		if err == nil && n == 0 {
+			err = stock.ErrUnknown
+		}
+		if err != nil {
+			return err
+		}
+		is, err := level(ctx, q, sku)
+		if err != nil {
+			return err
+		}
+		return keep(tx, is)
+	})
 }
 
 // Freeze sets lines aside for an order: sellable to frozen. lines are sorted. It returns stock.ErrNotEnough or stock.ErrUnknown, which name the

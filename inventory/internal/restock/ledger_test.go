@@ -1,6 +1,7 @@
 package restock_test
 
 import (
+	"database/sql"
 	"fmt"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestBooksHold(t *testing.T) {
 		}
 		sku := fmt.Sprintf("sku-%d", run)
 		require.NoError(rt, b.store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 1}))
-		_, err := b.store.Receive(t.Context(), sku, 100)
+		err := b.store.Receive(t.Context(), sku, 100, func(*sql.Tx, stock.Level) error { return nil })
 		require.NoError(rt, err)
 		orders := make([]*order, 3)
 		for i := range orders {

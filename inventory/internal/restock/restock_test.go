@@ -40,7 +40,7 @@ func newBranch(t *testing.T) branch {
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 	for _, sku := range []string{"apple", "pear"} {
 		require.NoError(t, store.CreateProduct(t.Context(), stock.Product{SKU: sku, Name: sku, PriceCents: 100}))
-		_, err := store.Receive(t.Context(), sku, 100)
+		err := store.Receive(t.Context(), sku, 100, func(*sql.Tx, stock.Level) error { return nil })
 		require.NoError(t, err)
 	}
 	return branch{restock.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}

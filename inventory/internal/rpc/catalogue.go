@@ -2,10 +2,12 @@ package rpc
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"net/http"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/idempotency"
 	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/inventory/internal/mysql"
@@ -15,11 +17,14 @@ import (
 // Catalogue serves products and their stock.
 type Catalogue struct {
 	inventoryv1.UnimplementedCatalogueServer
-	store *mysql.Store
+	store   *mysql.Store
+	answers *idempotency.Answers
 }
 
-// NewCatalogue returns the service over store.
-func NewCatalogue(store *mysql.Store) *Catalogue { return &Catalogue{store: store} }
+// NewCatalogue returns the service over store. answers are on its database.
+func NewCatalogue(store *mysql.Store, answers *idempotency.Answers) *Catalogue {
+	return &Catalogue{store: store, answers: answers}
+}
 
 // ListProducts returns a page of products.
 func (c *Catalogue) ListProducts(ctx context.Context, req *inventoryv1.ListProductsRequest) (*inventoryv1.ListProductsReply, error) {
@@ -74,13 +79,27 @@ func (c *Catalogue) ChangeProduct(ctx context.Context, req *inventoryv1.ChangePr
 	return protoProduct(p), nil
 }
 
-// ReceiveStock adds received units.
+// ReceiveStock adds received units, once for each Idempotency-Key.
 func (c *Catalogue) ReceiveStock(ctx context.Context, req *inventoryv1.ReceiveStockRequest) (*inventoryv1.Stock, error) {
-	level, err := c.store.Receive(ctx, req.GetSku(), req.GetQuantity())
+	call, err := c.answers.Call(ctx, "products/"+req.GetSku()+"/stock", req)
+	if err != nil {
+		return nil, err
+	}
+	if s, err := idempotency.Earlier[inventoryv1.Stock](ctx, call); s != nil || err != nil {
+		return s, err
+	}
+	var reply *inventoryv1.Stock
+	err = c.store.Receive(ctx, req.GetSku(), req.GetQuantity(), func(tx *sql.Tx, level stock.Level) error {
+		reply = protoLevel(level)
+		return call.Keep(ctx, tx, http.StatusOK, reply)
+	})
+	if errors.Is(err, idempotency.ErrAnswered) {
+		return idempotency.Earlier[inventoryv1.Stock](ctx, call)
+	}
 	if err != nil {
 		return nil, found(err)
 	}
-	return protoLevel(level), nil
+	return reply, nil
 }
 
 // GetStock returns a product's stock.

@@ -13,8 +13,10 @@ import (
 	eventv1 "example.com/fourfold/api/event/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/idempotency"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/inventory/internal/mysql"
 	"example.com/fourfold/inventory/internal/rpc"
 	"example.com/fourfold/inventory/migrations"
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 func opened(t *testing.T) (*rpc.Catalogue, *sql.DB) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	return rpc.NewCatalogue(mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))), db
+	return rpc.NewCatalogue(mysql.NewStore(db, mqtest.Absent(t, db, "inventory")), idempotency.New(db)), db
 }
 
 func catalogue(t *testing.T, products ...*inventoryv1.CreateProductRequest) *rpc.Catalogue {
@@ -114,12 +116,12 @@ func TestStock(t *testing.T) {
 	t.Parallel()
 	c := catalogue(t, &inventoryv1.CreateProductRequest{Sku: "a", Name: "a", PriceCents: 1})
 	for _, want := range []int64{5, 10} {
-		level, err := c.ReceiveStock(t.Context(), &inventoryv1.ReceiveStockRequest{Sku: "a", Quantity: 5})
+		level, err := c.ReceiveStock(service.WithIdempotencyKey(t.Context(), fmt.Sprint(want)), &inventoryv1.ReceiveStockRequest{Sku: "a", Quantity: 5})
 		require.NoError(t, err)
 		assert.Equal(t, want, level.GetSellable())
 		assert.Equal(t, want, level.GetReceived())
 	}
-	_, err := c.ReceiveStock(t.Context(), &inventoryv1.ReceiveStockRequest{Sku: "b", Quantity: 5})
+	_, err := c.ReceiveStock(service.WithIdempotencyKey(t.Context(), "b"), &inventoryv1.ReceiveStockRequest{Sku: "b", Quantity: 5})
 	assert.Equal(t, 404, kerrors.Code(err))
 	_, err = c.GetStock(t.Context(), &inventoryv1.GetStockRequest{Sku: "b"})
 	assert.Equal(t, 404, kerrors.Code(err))
@@ -144,7 +146,7 @@ func TestChanges(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.CreateProduct(ctx, &inventoryv1.CreateProductRequest{Sku: "a", Name: "again", PriceCents: 5})
 	require.Equal(t, "PRODUCT_EXISTS", kerrors.Reason(err))
-	_, err = c.ReceiveStock(ctx, &inventoryv1.ReceiveStockRequest{Sku: "a", Quantity: 7})
+	_, err = c.ReceiveStock(service.WithIdempotencyKey(ctx, "a"), &inventoryv1.ReceiveStockRequest{Sku: "a", Quantity: 7})
 	require.NoError(t, err)
 	name, price := "乙", int64(6)
 	for _, change := range []struct {

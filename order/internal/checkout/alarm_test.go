@@ -1,6 +1,7 @@
 package checkout_test
 
 import (
+	"database/sql"
 	"fmt"
 	"testing"
 	"time"
@@ -43,9 +44,7 @@ func TestAlarm(t *testing.T) {
 	for _, id := range []string{"stuck", "slow"} {
 		o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 		require.NoError(t, err)
-		require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: id}, func(order.Order) (mysql.Answer, error) {
-			return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
-		}))
+		require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
 	}
 	exec := func(stmt string) {
 		t.Helper()

@@ -5,14 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/idempotency"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/rpc"
 )
@@ -21,11 +22,11 @@ import (
 func TestFewHops(t *testing.T) {
 	t.Parallel()
 	c := &coordinator{submit: func(int) (string, error) { return "confirm", nil }}
-	initiator, store := initiator(t, c, checkout.Times{
+	initiator, store, db := initiator(t, c, checkout.Times{
 		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 10 * time.Second})
-	orders := rpc.NewOrders(store, nil, initiator, time.Hour)
+	orders := rpc.NewOrders(store, nil, initiator, idempotency.New(db), time.Hour)
 	ctx := identity.NewContext(t.Context(), identity.Caller{MemberID: "m", Role: accessv1.Shopper})
-	ctx = transport.NewServerContext(ctx, call{header: header{"idempotency-key": "k-1"}})
+	ctx = service.WithIdempotencyKey(ctx, "k-1")
 
 	get := mysqltest.Hops(func() {
 		_, err := orders.GetOrder(ctx, &orderv1.GetOrderRequest{Id: "o"})
@@ -44,19 +45,3 @@ func TestFewHops(t *testing.T) {
 	assert.Contains(t, pay, "order/internal/payment.(*Payment).Try", "the longest way is that of order's own Try")
 	assert.LessOrEqual(t, len(pay), 8, "%q", pay)
 }
-
-// call is a call that carries headers.
-type call struct {
-	transport.Transporter
-	header header
-}
-
-func (c call) RequestHeader() transport.Header { return c.header }
-
-type header map[string]string
-
-func (h header) Get(key string) string      { return h[key] }
-func (h header) Set(key, value string)      { h[key] = value }
-func (h header) Add(key, value string)      { h[key] = value }
-func (h header) Keys() []string             { return nil }
-func (h header) Values(key string) []string { return []string{h[key]} }

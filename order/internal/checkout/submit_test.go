@@ -2,6 +2,7 @@ package checkout_test
 
 import (
 	"context"
+	"database/sql"
 	"net"
 	"sync"
 	"testing"
@@ -182,7 +183,7 @@ func TestSubmit(t *testing.T) {
 				times.Deadline = 1500 * time.Millisecond
 			}
 			c := &coordinator{submit: tt.submit}
-			pay, store := initiator(t, c, times)
+			pay, store, _ := initiator(t, c, times)
 			require.NoError(t, pay.Run(t.Context(), order.Payment, "m", "o"))
 			state, err := store.State(t.Context(), "o")
 			require.NoError(t, err)
@@ -215,7 +216,7 @@ func TestSubmitOverRestart(t *testing.T) {
 		}()
 		return "", status.Error(codes.Unavailable, "stopping")
 	}
-	pay, store := initiator(t, c, checkout.Times{
+	pay, store, _ := initiator(t, c, checkout.Times{
 		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 100 * time.Millisecond})
 	require.NoError(t, pay.Run(t.Context(), order.Payment, "m", "o"))
 	require.NoError(t, <-back)
@@ -225,15 +226,13 @@ func TestSubmitOverRestart(t *testing.T) {
 }
 
 // initiator returns an initiator under c, with the payable order "o" of member "m".
-func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Checkout, *mysql.Store) {
+func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Checkout, *mysql.Store, *sql.DB) {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	o, err := order.New("o", "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
-		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
-	}))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	c.branch = payment.New(tcc.NewParticipant("order", db, keys), store)
@@ -251,5 +250,5 @@ func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Ch
 	peers, err := participant.Dial(addrs)
 	require.NoError(t, err)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
-	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", peers, times), store
+	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", peers, times), store, db
 }

@@ -28,9 +28,7 @@ func add(t *testing.T, store *mysql.Store, id string) {
 	t.Helper()
 	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: id}, func(order.Order) (mysql.Answer, error) {
-		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
-	}))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
 }
 
 // told returns an event that the warehouse publishes about orderID.

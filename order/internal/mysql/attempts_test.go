@@ -14,10 +14,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/idempotency"
+	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
@@ -40,10 +44,7 @@ func addOrder(t *testing.T, store *mysql.Store) string {
 	id := uuid.Must(uuid.NewV7()).String()
 	o, err := order.New(id, member, "Main Street 1", []order.Line{{SKU: "a", Name: "阿", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
-	key := mysql.Key{MemberID: member, Path: "orders", Key: id}
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, key, func(order.Order) (mysql.Answer, error) {
-		return mysql.Answer{Hash: []byte("h"), Code: 201, Reply: []byte("r")}, nil
-	}))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
 	return id
 }
 
@@ -205,36 +206,31 @@ func TestOrdersPageNewestFirst(t *testing.T) {
 func TestSameKeyTwice(t *testing.T) {
 	t.Parallel()
 	db, store, _ := newOrder(t)
-	key := mysql.Key{MemberID: member, Path: "orders", Key: "k"}
-	create := func(reply string) error {
+	ctx := service.WithIdempotencyKey(identity.NewContext(t.Context(), identity.Caller{MemberID: member}), "k")
+	create := func() error {
+		call, err := idempotency.New(db).Call(ctx, "orders", &orderv1.CreateOrderRequest{})
+		require.NoError(t, err)
 		o, err := order.New(uuid.Must(uuid.NewV7()).String(), member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 		require.NoError(t, err)
-		return store.Create(context.Background(), o, time.Hour, key, func(order.Order) (mysql.Answer, error) {
-			return mysql.Answer{Hash: []byte("h"), Code: 201, Reply: []byte(reply)}, nil
+		return store.Create(ctx, o, time.Hour, func(tx *sql.Tx, o order.Order) error {
+			return call.Keep(ctx, tx, 201, &orderv1.Order{Id: o.ID})
 		})
 	}
 	var created atomic.Int32
 	var wg sync.WaitGroup
-	for i := range 10 {
+	for range 10 {
 		wg.Go(func() {
-			if err := create(fmt.Sprint(i)); err == nil {
+			if err := create(); err == nil {
 				created.Add(1)
 			} else {
-				assert.ErrorIs(t, err, mysql.ErrAnswered)
+				assert.ErrorIs(t, err, idempotency.ErrAnswered)
 			}
 		})
 	}
 	wg.Wait()
 	assert.EqualValues(t, 1, created.Load())
-	assert.Equal(t, "2 2 2\n--\n", mysqltest.Dump(t, db,
-		"SELECT (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM order_line), (SELECT COUNT(*) FROM order_event)"))
-	a, ok, err := store.Answer(t.Context(), key)
-	require.NoError(t, err)
-	require.True(t, ok)
-	assert.Equal(t, []byte("h"), a.Hash)
-	_, ok, err = store.Answer(t.Context(), mysql.Key{MemberID: "member-2", Path: "orders", Key: "k"})
-	require.NoError(t, err)
-	require.False(t, ok, "keys are a member's own")
+	assert.Equal(t, "2 2 2 1\n--\n", mysqltest.Dump(t, db, "SELECT (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM order_line), "+
+		"(SELECT COUNT(*) FROM order_event), (SELECT COUNT(*) FROM idempotency)"))
 }
 
 // timeout does what the timer of an order does, and reports whether that closed it. The error is mq.ErrNotYet or none.

@@ -13,7 +13,6 @@ import (
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq/mqtest"
-	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -92,8 +91,6 @@ func TestToldOrNotDone(t *testing.T) {
 	require.Error(t, store.Close(t.Context(), member, unpaid, order.ByMember))
 	o, err := order.New("new", member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
-	require.Error(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
-		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
-	}))
+	require.Error(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
 	assert.Equal(t, before, dump())
 }

@@ -28,9 +28,7 @@ func payable(t *testing.T, store *mysql.Store, id string, ttl time.Duration) {
 	t.Helper()
 	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, ttl, mysql.Key{Key: id}, func(order.Order) (mysql.Answer, error) {
-		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
-	}))
+	require.NoError(t, store.Create(t.Context(), o, ttl, func(*sql.Tx, order.Order) error { return nil }))
 }
 
 func background(t *testing.T, work func(context.Context) error) {

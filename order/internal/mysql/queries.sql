@@ -91,12 +91,6 @@ FROM payment_attempt WHERE state = sqlc.arg('state') GROUP BY kind, class;
 -- name: GetAttemptState :one
 SELECT o.status, o.gid, a.state FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.gid = sqlc.arg('gid');
 
--- name: InsertAnswer :exec
-INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply) VALUES (?, ?, ?, ?, ?, ?);
-
--- name: GetAnswer :one
-SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? AND idem_key = ?;
-
 -- name: MoveOrder :execrows
 UPDATE orders SET status = sqlc.arg('to_status') WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
 

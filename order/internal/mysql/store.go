@@ -33,9 +33,9 @@ func NewStore(db *sql.DB, outbox *mq.Outbox) *Store {
 	return s
 }
 
-// Create writes a new order, payable for ttl, with its event order.created and the timer that closes it. It keeps under k the answer that answer
-// makes of the written order. All of it is one local transaction. It returns ErrAnswered when k has an answer; nothing is written then.
-func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k Key, answer func(order.Order) (Answer, error)) error {
+// Create writes a new order, payable for ttl, with its event order.created and the timer that closes it, and calls keep with the written order.
+// All of it is one local transaction: when keep fails, nothing is written.
+func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, keep func(*sql.Tx, order.Order) error) error {
 	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
 		err := q.InsertOrder(ctx, query.InsertOrderParams{
@@ -66,11 +66,7 @@ func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, k 
 			return err
 		}
 		written.Lines = o.Lines
-		a, err := answer(written)
-		if err != nil {
-			return err
-		}
-		return remember(ctx, q, k, a)
+		return keep(tx, written)
 	})
 }
 

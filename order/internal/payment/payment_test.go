@@ -118,9 +118,7 @@ func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, mysql.Key{Key: "k"}, func(order.Order) (mysql.Answer, error) {
-		return mysql.Answer{Hash: []byte{0}, Reply: []byte{0}}, nil
-	}))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
 	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
 	require.NoError(t, err)
 	require.True(t, opened)

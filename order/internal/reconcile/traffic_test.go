@@ -16,7 +16,6 @@ import (
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database"
-	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -32,10 +31,7 @@ func (s *shop) create(ctx context.Context) (order.Order, error) {
 }
 
 func (s *shop) write(ctx context.Context, o order.Order) error {
-	return s.store.Create(ctx, o, time.Hour, mysql.Key{MemberID: o.MemberID, Path: "orders", Key: o.ID},
-		func(order.Order) (mysql.Answer, error) {
-			return mysql.Answer{Hash: []byte("h"), Code: 201, Reply: []byte("r")}, nil
-		})
+	return s.store.Create(ctx, o, time.Hour, func(*sql.Tx, order.Order) error { return nil })
 }
 
 // old returns one of the orders that fill wrote, with its lines.

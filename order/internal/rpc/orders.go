@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/idempotency"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/chassis/service"
@@ -28,23 +30,25 @@ type Orders struct {
 	store     *mysql.Store
 	catalogue inventoryv1.CatalogueClient
 	checkout  *checkout.Checkout
+	answers   *idempotency.Answers
 	ttl       time.Duration
 }
 
 // NewOrders returns the service. It prices new orders from store's copy of the catalogue, asks catalogue for what the copy does not have, and
-// lets checkout pay and refund them. An order can be paid for ttl.
-func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout *checkout.Checkout, ttl time.Duration) *Orders {
-	return &Orders{store: store, catalogue: catalogue, checkout: checkout, ttl: ttl}
+// lets checkout pay and refund them. answers are on store's database. An order can be paid for ttl.
+func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout *checkout.Checkout, answers *idempotency.Answers,
+	ttl time.Duration) *Orders {
+	return &Orders{store: store, catalogue: catalogue, checkout: checkout, answers: answers, ttl: ttl}
 }
 
 // CreateOrder creates an order. It answers ORDER_INVALID, which names the line, or TRY_LATER when inventory does not answer about a product that
 // order does not know.
 func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
-	call, err := s.idempotent(ctx, "orders", req)
+	call, err := s.answers.Call(ctx, "orders", req)
 	if err != nil {
 		return nil, err
 	}
-	if o, err := call.earlier(ctx); o != nil || err != nil {
+	if o, err := idempotency.Earlier[orderv1.Order](ctx, call); o != nil || err != nil {
 		return o, err
 	}
 	lines := make([]order.Line, len(req.GetLines()))
@@ -67,12 +71,12 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	}
 	note(ctx, o.ID)
 	var reply *orderv1.Order
-	err = s.store.Create(ctx, o, s.ttl, call.key, func(written order.Order) (mysql.Answer, error) {
+	err = s.store.Create(ctx, o, s.ttl, func(tx *sql.Tx, written order.Order) error {
 		reply = protoOrder(written)
-		return call.answer(http.StatusCreated, reply)
+		return call.Keep(ctx, tx, http.StatusCreated, reply)
 	})
-	if errors.Is(err, mysql.ErrAnswered) {
-		return call.earlier(ctx) // the same call came twice at once, the other one was faster
+	if errors.Is(err, idempotency.ErrAnswered) {
+		return idempotency.Earlier[orderv1.Order](ctx, call) // the same call came twice at once, the other one was faster
 	}
 	if err != nil {
 		return nil, err
@@ -112,11 +116,11 @@ func (s *Orders) GetOrder(ctx context.Context, req *orderv1.GetOrderRequest) (*o
 // PayOrder pays, and answers from the order's row only.
 func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
-	call, err := s.idempotent(ctx, "orders/"+req.GetId()+"/pay", req)
+	call, err := s.answers.Call(ctx, "orders/"+req.GetId()+"/pay", req)
 	if err != nil {
 		return nil, err
 	}
-	if o, err := call.earlier(ctx); o != nil || err != nil {
+	if o, err := idempotency.Earlier[orderv1.Order](ctx, call); o != nil || err != nil {
 		return o, err
 	}
 	memberID := identity.FromContext(ctx).MemberID
@@ -138,11 +142,11 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 			WithMetadata(map[string]string{"status": string(o.Status)})
 	case order.Canceled:
 		refusal := answer.Canceled(o.Reason)
-		call.keep(ctx, http.StatusConflict, &refusal.Status)
+		call.KeepLate(ctx, http.StatusConflict, &refusal.Status)
 		return nil, refusal
 	}
 	reply := protoOrder(o)
-	call.keep(ctx, http.StatusOK, reply)
+	call.KeepLate(ctx, http.StatusOK, reply)
 	return reply, nil
 }
 

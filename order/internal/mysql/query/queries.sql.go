@@ -82,29 +82,6 @@ func (q *Queries) CountOpenByAge(ctx context.Context, state string) ([]CountOpen
 	return items, nil
 }
 
-const getAnswer = `-- name: GetAnswer :one
-SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? AND idem_key = ?
-`
-
-type GetAnswerParams struct {
-	MemberID string
-	Path     string
-	IdemKey  string
-}
-
-type GetAnswerRow struct {
-	BodyHash []byte
-	Code     int32
-	Reply    []byte
-}
-
-func (q *Queries) GetAnswer(ctx context.Context, arg GetAnswerParams) (GetAnswerRow, error) {
-	row := q.db.QueryRowContext(ctx, getAnswer, arg.MemberID, arg.Path, arg.IdemKey)
-	var i GetAnswerRow
-	err := row.Scan(&i.BodyHash, &i.Code, &i.Reply)
-	return i, err
-}
-
 const getAttempt = `-- name: GetAttempt :one
 SELECT state, reason FROM payment_attempt WHERE gid = ?
 `
@@ -289,31 +266,6 @@ func (q *Queries) HoldOrder(ctx context.Context, arg HoldOrderParams) (int64, er
 		return 0, err
 	}
 	return result.RowsAffected()
-}
-
-const insertAnswer = `-- name: InsertAnswer :exec
-INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply) VALUES (?, ?, ?, ?, ?, ?)
-`
-
-type InsertAnswerParams struct {
-	MemberID string
-	Path     string
-	IdemKey  string
-	BodyHash []byte
-	Code     int32
-	Reply    []byte
-}
-
-func (q *Queries) InsertAnswer(ctx context.Context, arg InsertAnswerParams) error {
-	_, err := q.db.ExecContext(ctx, insertAnswer,
-		arg.MemberID,
-		arg.Path,
-		arg.IdemKey,
-		arg.BodyHash,
-		arg.Code,
-		arg.Reply,
-	)
-	return err
 }
 
 const insertAttempt = `-- name: InsertAttempt :exec
