@@ -2,10 +2,14 @@ package transcode
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	orderv1 "example.com/fourfold/api/order/v1"
 )
 
 // serviceFile is a proto file of one service; rpc is the text of its methods.
@@ -77,4 +81,23 @@ func TestRoutesRefuse(t *testing.T) {
 			assert.Contains(t, err.Error(), c.want)
 		})
 	}
+}
+
+// TestAdvice: after an answer that did not come, a call that changes something is repeated with its key, or after a look.
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	routes, err := Routes(orderv1.File_order_v1_order_proto, inventoryv1.File_inventory_v1_inventory_proto)
+	require.NoError(t, err)
+	keyed := []string{}
+	for _, r := range routes {
+		switch advice := r.advice(); {
+		case r.Method == "GET":
+			assert.Equal(t, "try again", advice, r.Path)
+		case strings.Contains(advice, "with the same Idempotency-Key"):
+			keyed = append(keyed, r.Path)
+		default:
+			assert.Contains(t, advice, "look before", r.Path)
+		}
+	}
+	assert.ElementsMatch(t, []string{"/v1/orders", "/v1/orders/{id}/pay", "/v1/ops/products/{sku}/stock"}, keyed)
 }
