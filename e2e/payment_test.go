@@ -232,8 +232,8 @@ func TestSomebodyElsesOrder(t *testing.T) {
 	require.Equal(t, 200, mine.pay(t, id).code)
 }
 
-// TestReceiveStockOnce: twenty calls at once with one key book the goods once and get the same answer; without a key, or with one that was used for
-// another quantity, nothing is booked.
+// TestReceiveStockOnce: twenty calls at once with one key book the goods once and get the same answer; without a key, or with one that was used
+// for another quantity, nothing is booked.
 func TestReceiveStockOnce(t *testing.T) {
 	t.Parallel()
 	sku := product(t, 500, 0)

@@ -45,8 +45,8 @@ type Entry struct {
 const (
 	// MaxPoints bounds one entry: above what the largest order brings.
 	MaxPoints = 1_000_000_000_000_000
-	// MaxBalance bounds all points that an account holds, also those that an open payment or refund moves. What would exceed it is refused before
-	// anything is promised, so that Confirm and Cancel never meet an overflow. It keeps every amount exact in JSON.
+	// MaxBalance bounds all points that an account holds, also those that an open payment or refund moves. What would exceed it is refused
+	// before anything is promised, so that Confirm and Cancel never meet an overflow. It keeps every amount exact in JSON.
 	MaxBalance = 1<<53 - 1
 )
 

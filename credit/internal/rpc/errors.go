@@ -12,7 +12,8 @@ import (
 // 500.
 func Error(err error) error {
 	switch {
-	case errors.Is(err, account.ErrFrozen), errors.Is(err, account.ErrFull), errors.Is(err, account.ErrNotAdded), errors.Is(err, account.ErrSpent):
+	case errors.Is(err, account.ErrFrozen), errors.Is(err, account.ErrFull),
+		errors.Is(err, account.ErrNotAdded), errors.Is(err, account.ErrSpent):
 		return creditv1.ErrorCreditRefused("%v", err)
 	case errors.Is(err, account.ErrInvalid):
 		return creditv1.ErrorCreditInvalid("%v", err)
