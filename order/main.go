@@ -37,7 +37,7 @@ func serve(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer svc.Close()
-	db, err := svc.Database(cfg.MySQL, migrations.FS, messaging.Tables()...)
+	db, err := svc.Database(cfg.MySQL, migrations.FS, append(messaging.Tables(), tcc.Tables())...)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	branches, err := tcc.OpenBranches(svc, db, "order", cfg.BranchKeys, cfg.Keep.Barrier)
+	branches, err := tcc.OpenBranches(svc, db, msgs.Alerts, "order", cfg.BranchKeys, cfg.Keep.Barrier)
 	if err != nil {
 		return err
 	}

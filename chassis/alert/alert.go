@@ -66,6 +66,16 @@ const (
 	maxDetail = 20000
 )
 
+// runbook is the page that has a section for every key: what it means, what to look at, what to decide and do, and when it is over. The heading
+// is the key, up to its first slash.
+const runbook = "docs/runbook.md"
+
+// section returns where the runbook has key.
+func section(key string) string {
+	heading, _, _ := strings.Cut(key, "/")
+	return runbook + "#" + heading
+}
+
 // Raise tells operators about key, unless they were told before and the pause is not over yet by the database's clock. key says what the alert
 // is about and stays the same while it lasts: payment/<gid>. summary is one line, detail says what to look at or to do; both are cut to a
 // length.
@@ -109,7 +119,7 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 			return err
 		}
 		data, err := mq.Data(&alertv1.Raised{Service: a.service, Key: cut(key, maxText), Summary: cut(summary, maxText),
-			Detail: cut(detail, maxDetail), Times: int32(times), Since: timestamppb.New(since)})
+			Detail: cut(detail, maxDetail) + "What to do:  " + section(key) + "\n", Times: int32(times), Since: timestamppb.New(since)})
 		if err != nil {
 			return err
 		}

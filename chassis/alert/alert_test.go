@@ -166,7 +166,7 @@ func TestWatch(t *testing.T) {
 			"dead-letters/notify-sms 1 2 event(s) of group notify-sms were given up: the provider says no"}, lines)
 	detail := mysqltest.Dump(t, db, "SELECT event FROM mq_outbox WHERE subject = 'order/dead-letters/notify-sms'")
 	for _, part := range []string{"GET  /v1/ops/dead-letters?group=notify-sms", "POST /v1/ops/dead-letters/redrive", "order-2/redrive",
-		"/order-2/discard", "at length", "order-3  member.registered"} {
+		"/order-2/discard", "at length", "order-3  member.registered", "What to do:  docs/runbook.md#dead-letters\\n"} {
 		assert.Contains(t, detail, part)
 	}
 	assert.NotContains(t, detail, "order-1 ")

@@ -101,7 +101,7 @@ func (h heap) summary(first letter) string {
 
 func (h heap) detail(service string, letters []letter) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Consumer group %s of service %s has %d dead letter(s). What to do: docs/runbook.md#dead-letters\n", h.group, service, h.count)
+	fmt.Fprintf(&b, "Consumer group %s of service %s has %d dead letter(s).\n", h.group, service, h.count)
 	if h.failed == 0 {
 		b.WriteString("None failed. Each waits for an earlier event of its subject, and has its effect by itself when that comes:\n")
 	} else {

@@ -30,7 +30,6 @@ func (a *Alerts) lookAtRefused(ctx context.Context) error {
 		fmt.Sprintf(`The broker refuses %[1]d event(s) in the outbox of service %[2]s for good. Each holds up the later events of its subject.
 The oldest is %[2]s-%[3]d, to topic %[4]s about %[5]q:
   %[6]s
-What to do: docs/runbook.md#outbox-refused
 Look at them:            GET  /v1/ops/refused
 When the cause is gone (a topic that was not there, a message that was too large for the broker) they are sent by themselves, within a minute.
 Do without sending it:   POST /v1/ops/refused/%[2]s-%[3]d/discard

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc/encoding"
 	encodingproto "google.golang.org/grpc/encoding/proto"
 
+	branchv1 "example.com/fourfold/api/branch/v1"
+	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/service"
 )
@@ -17,13 +19,15 @@ import (
 type Branches struct {
 	Keys    Keys
 	db      *sql.DB
+	missing *Missing
 	subject string
 }
 
-// OpenBranches returns the branches of svc, whose database is db. keys is parsed by ParseKeys; subject names what transactions are about in log
-// lines and spans, "order" for example. From Run on, svc deletes barrier rows older than keep (at least MinKeepBarrier, 0 for never). Its gRPC
+// OpenBranches returns the branches of svc, whose database, with Tables, is db. keys is parsed by ParseKeys; subject names what transactions are
+// about in log lines and spans, "order" for example. From Run on, svc deletes barrier rows older than keep (at least MinKeepBarrier, 0 for
+// never), raises an alert while a Confirm or Cancel finds nothing tried, and tells the holders of a key how far a branch has come. Its gRPC
 // server can read the coordinator's calls.
-func OpenBranches(svc *service.Service, db *sql.DB, subject, keys string, keep time.Duration) (*Branches, error) {
+func OpenBranches(svc *service.Service, db *sql.DB, alerts *alert.Alerts, subject, keys string, keep time.Duration) (*Branches, error) {
 	parsed, err := ParseKeys(keys)
 	if err != nil {
 		return nil, fmt.Errorf("branch_keys: %w", err)
@@ -34,12 +38,15 @@ func OpenBranches(svc *service.Service, db *sql.DB, subject, keys string, keep t
 	}
 	registerCodec()
 	svc.Go(database.Retain(db, old))
-	return &Branches{Keys: parsed, db: db, subject: subject}, nil
+	missing := NewMissing(db, alerts)
+	svc.Go(missing.Watch)
+	branchv1.RegisterBarrierServer(svc.GRPC, NewBarrier(parsed, db))
+	return &Branches{Keys: parsed, db: db, missing: missing, subject: subject}, nil
 }
 
 // Participant returns the participant called name, a word for logs and metrics.
 func (b *Branches) Participant(name string) *Participant {
-	p := NewParticipant(name, b.db, b.Keys)
+	p := NewParticipant(name, b.db, b.Keys).Report(b.missing)
 	p.subject = b.subject
 	return p
 }

@@ -38,7 +38,7 @@ var (
 	// ErrForged means that the call does not come from a holder of a key, or that its headers do not fit its method. The caller gets 403.
 	ErrForged = errors.New("not a call of this transaction")
 	// ErrNotTried is returned by a Confirm or Cancel that finds no row left by this gid's Try: the call is forged, or the row was lost. Nothing
-	// was changed. It is an error, so the coordinator keeps retrying and people are alerted.
+	// was changed. It is an error, so the coordinator keeps retrying, and people are alerted (Missing).
 	ErrNotTried = errors.New("no tried row of this transaction")
 )
 
@@ -54,6 +54,7 @@ type Participant struct {
 	db            *sql.DB
 	keys          Keys
 	name, subject string
+	missing       *Missing // nil: nobody is alerted
 	tracer        trace.Tracer
 	phases        metric.Float64Histogram
 }
@@ -68,6 +69,12 @@ func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
 		otel.Handle(err)
 	}
 	return &Participant{db: db, keys: keys, name: name, subject: "subject", tracer: otel.Tracer(scope), phases: phases}
+}
+
+// Report lets p report to m what finds nothing tried, and returns p.
+func (p *Participant) Report(m *Missing) *Participant {
+	p.missing = m
+	return p
 }
 
 // Effect does the work of a phase in tx. gid names the global transaction.
@@ -99,6 +106,9 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 	case errors.Is(err, ErrNotTried):
 		outcome = "not_tried"
 		err = kerrors.InternalServer("BRANCH_NOT_TRIED", fmt.Sprintf("%s of %s: %v", phase, p.name, ErrNotTried)).WithCause(err)
+		if p.missing != nil {
+			p.missing.note(ctx, p.name, c, subject)
+		}
 	case phase == Try && kerrors.IsConflict(err):
 		outcome = "refused"
 	default:

@@ -244,6 +244,5 @@ func (l ledger) note(ctx context.Context, began time.Time, from string, events i
 		fmt.Sprintf(`%[2]s has sent %[1]d event(s) to topic %[4]s more than %[5]s ago, and group %[3]s has not received them. They are being sent again by
 themselves and have their effect once. The broker, or the group's place in it, has lost messages: find out why.
 How much and since when:  GET  /v1/ops/audits
-What to do: docs/runbook.md#messages-lost
 `, missing, l.publisher, l.of.Group, l.of.Topic, l.times.After))
 }

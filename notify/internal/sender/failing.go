@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"example.com/fourfold/chassis/alert"
@@ -34,7 +33,7 @@ func look(ctx context.Context, store *mysql.Store, alerts *alert.Alerts, channel
 	if err != nil {
 		return err
 	}
-	key := strings.ToLower(string(channel)) + "-failing"
+	key := map[notification.Channel]string{notification.SMS: "sms-failing", notification.Email: "email-failing"}[channel]
 	if failed+late == 0 {
 		return alerts.Clear(ctx, key)
 	}
