@@ -53,16 +53,20 @@ chaos:
 .PHONY: conserve
 conserve:
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/conserve || exit 2
-	@bin/conserve
+	@bin/conserve $(demo-file)
 
 ## make replay      deliver a topic's past events to one group once more: TOPIC=member-events GROUP=notify-email FROM=2h, up to TO=1h or now
 ## make resend      send a service's past events again: SERVICE=order SINCE=2h, up to UNTIL=1h or now; TOPIC=order-events: only that topic's
-.PHONY: replay resend
-replay resend:
+## make settle      where the payment or refund of ORDER=… stands; AS=confirm, AS=cancel or AS=try ends one that the coordinator will not end
+.PHONY: replay resend settle
+replay resend settle:
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/ops || exit 2
-	@bin/ops $@ $(arguments-$@)
+	@bin/ops $@ $(demo-file) $(arguments-$@)
 arguments-replay = -topic='$(TOPIC)' -group='$(GROUP)' -from='$(FROM)' -to='$(TO)'
 arguments-resend = -service='$(SERVICE)' -topic='$(TOPIC)' -since='$(SINCE)' -until='$(UNTIL)'
+arguments-settle = -order='$(ORDER)' -as='$(if $(filter command,$(origin AS)),$(AS))'
+# make has an AS of its own, the assembler, so only one of the command line counts. DEMO is the file about another stack than the one in var/.
+demo-file        = $(if $(DEMO),-demo='$(DEMO)')
 
 ## make million     how long the books of a million orders take to check; fills a database for minutes, fails above 10 s
 .PHONY: million

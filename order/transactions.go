@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/alert"
@@ -29,7 +30,15 @@ func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *
 	orderv1.RegisterOrderPaymentServer(svc.GRPC, pay)
 	orderv1.RegisterOrderRefundServer(svc.GRPC, refund)
 	svc.Go(checkout.NewSweeper(orders, coordinator, alerts, c.Sweep).Run)
-	return checkout.New(orders, coordinator, pay, refund, cmp.Or(c.OwnAddr, c.GRPC.Addr), peers, c.Payment), nil
+	own := cmp.Or(c.OwnAddr, c.GRPC.Addr)
+	conn, err := service.Dial(own)
+	if err != nil {
+		return nil, fmt.Errorf("own_addr: %w", err)
+	}
+	svc.OnClose(func() { _ = conn.Close() })
+	initiator := checkout.New(orders, coordinator, pay, refund, own, conn, peers, c.Payment)
+	orderv1.RegisterSettlementServer(svc.GRPC, rpc.NewSettlement(orders, initiator))
+	return initiator, nil
 }
 
 // reconcile lets svc compare order's books with those of peers, on request and regularly.

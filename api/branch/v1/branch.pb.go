@@ -193,9 +193,9 @@ const file_branch_v1_branch_proto_rawDesc = "" +
 	"\x04NONE\x10\x01\x12\t\n" +
 	"\x05TRIED\x10\x02\x12\r\n" +
 	"\tCONFIRMED\x10\x03\x12\f\n" +
-	"\bCANCELED\x10\x042L\n" +
-	"\aBarrier\x12A\n" +
-	"\tGetBranch\x12\x1b.branch.v1.GetBranchRequest\x1a\x11.branch.v1.Branch\"\x04\xa0\xbb\x18\x04B-Z+example.com/fourfold/api/branch/v1;branchv1b\x06proto3"
+	"\bCANCELED\x10\x042O\n" +
+	"\aBarrier\x12D\n" +
+	"\tGetBranch\x12\x1b.branch.v1.GetBranchRequest\x1a\x11.branch.v1.Branch\"\a\xa0\xbb\x18\x04\x90\x02\x01B-Z+example.com/fourfold/api/branch/v1;branchv1b\x06proto3"
 
 var (
 	file_branch_v1_branch_proto_rawDescOnce sync.Once

@@ -29,6 +29,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Decision is what to do about an open attempt.
+type Decision int32
+
+const (
+	Decision_DECISION_UNSPECIFIED Decision = 0
+	// Confirm every branch.
+	Decision_CONFIRM Decision = 1
+	// Cancel every branch.
+	Decision_CANCEL Decision = 2
+	// Try once more, where nothing was tried or what was tried is lost. It decides nothing.
+	Decision_TRY Decision = 3
+)
+
+// Enum value maps for Decision.
+var (
+	Decision_name = map[int32]string{
+		0: "DECISION_UNSPECIFIED",
+		1: "CONFIRM",
+		2: "CANCEL",
+		3: "TRY",
+	}
+	Decision_value = map[string]int32{
+		"DECISION_UNSPECIFIED": 0,
+		"CONFIRM":              1,
+		"CANCEL":               2,
+		"TRY":                  3,
+	}
+)
+
+func (x Decision) Enum() *Decision {
+	p := new(Decision)
+	*p = x
+	return p
+}
+
+func (x Decision) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Decision) Descriptor() protoreflect.EnumDescriptor {
+	return file_order_v1_order_proto_enumTypes[0].Descriptor()
+}
+
+func (Decision) Type() protoreflect.EnumType {
+	return &file_order_v1_order_proto_enumTypes[0]
+}
+
+func (x Decision) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Decision.Descriptor instead.
+func (Decision) EnumDescriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{0}
+}
+
 type Order_Status int32
 
 const (
@@ -80,11 +136,11 @@ func (x Order_Status) String() string {
 }
 
 func (Order_Status) Descriptor() protoreflect.EnumDescriptor {
-	return file_order_v1_order_proto_enumTypes[0].Descriptor()
+	return file_order_v1_order_proto_enumTypes[1].Descriptor()
 }
 
 func (Order_Status) Type() protoreflect.EnumType {
-	return &file_order_v1_order_proto_enumTypes[0]
+	return &file_order_v1_order_proto_enumTypes[1]
 }
 
 func (x Order_Status) Number() protoreflect.EnumNumber {
@@ -723,6 +779,206 @@ func (x *OrderRefundRequest) GetOrderId() string {
 	return ""
 }
 
+type GetSettlementRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettlementRequest) Reset() {
+	*x = GetSettlementRequest{}
+	mi := &file_order_v1_order_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettlementRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettlementRequest) ProtoMessage() {}
+
+func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettlementRequest.ProtoReflect.Descriptor instead.
+func (*GetSettlementRequest) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetSettlementRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type SettleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Decision      Decision               `protobuf:"varint,2,opt,name=decision,proto3,enum=order.v1.Decision" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleRequest) Reset() {
+	*x = SettleRequest{}
+	mi := &file_order_v1_order_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleRequest) ProtoMessage() {}
+
+func (x *SettleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
+func (*SettleRequest) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SettleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SettleRequest) GetDecision() Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return Decision_DECISION_UNSPECIFIED
+}
+
+type SettlementReport struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Status  Order_Status           `protobuf:"varint,2,opt,name=status,proto3,enum=order.v1.Order_Status" json:"status,omitempty"`
+	// The rest is empty when nothing is open: then there is nothing to settle.
+	Gid string `protobuf:"bytes,3,opt,name=gid,proto3" json:"gid,omitempty"`
+	// PAYMENT or REFUND.
+	Kind       string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	AgeSeconds int64  `protobuf:"varint,5,opt,name=age_seconds,json=ageSeconds,proto3" json:"age_seconds,omitempty"`
+	// What the coordinator says: prepared, submitted, aborting, succeed, failed, or unknown.
+	Coordinator string `protobuf:"bytes,6,opt,name=coordinator,proto3" json:"coordinator,omitempty"`
+	// In the order of registration; the last is confirmed or canceled first.
+	Branches      []*SettlementReport_Branch `protobuf:"bytes,7,rep,name=branches,proto3" json:"branches,omitempty"`
+	Choices       []*SettlementReport_Choice `protobuf:"bytes,8,rep,name=choices,proto3" json:"choices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettlementReport) Reset() {
+	*x = SettlementReport{}
+	mi := &file_order_v1_order_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettlementReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettlementReport) ProtoMessage() {}
+
+func (x *SettlementReport) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettlementReport.ProtoReflect.Descriptor instead.
+func (*SettlementReport) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SettlementReport) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *SettlementReport) GetStatus() Order_Status {
+	if x != nil {
+		return x.Status
+	}
+	return Order_STATUS_UNSPECIFIED
+}
+
+func (x *SettlementReport) GetGid() string {
+	if x != nil {
+		return x.Gid
+	}
+	return ""
+}
+
+func (x *SettlementReport) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *SettlementReport) GetAgeSeconds() int64 {
+	if x != nil {
+		return x.AgeSeconds
+	}
+	return 0
+}
+
+func (x *SettlementReport) GetCoordinator() string {
+	if x != nil {
+		return x.Coordinator
+	}
+	return ""
+}
+
+func (x *SettlementReport) GetBranches() []*SettlementReport_Branch {
+	if x != nil {
+		return x.Branches
+	}
+	return nil
+}
+
+func (x *SettlementReport) GetChoices() []*SettlementReport_Choice {
+	if x != nil {
+		return x.Choices
+	}
+	return nil
+}
+
 type CheckConservationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is on its way (an order UPDATING, stock FROZEN …) is a violation only after so many seconds. 60 when absent.
@@ -733,7 +989,7 @@ type CheckConservationRequest struct {
 
 func (x *CheckConservationRequest) Reset() {
 	*x = CheckConservationRequest{}
-	mi := &file_order_v1_order_proto_msgTypes[11]
+	mi := &file_order_v1_order_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +1001,7 @@ func (x *CheckConservationRequest) String() string {
 func (*CheckConservationRequest) ProtoMessage() {}
 
 func (x *CheckConservationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[11]
+	mi := &file_order_v1_order_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +1014,7 @@ func (x *CheckConservationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckConservationRequest.ProtoReflect.Descriptor instead.
 func (*CheckConservationRequest) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{11}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckConservationRequest) GetOpenSeconds() int32 {
@@ -780,7 +1036,7 @@ type ConservationReport struct {
 
 func (x *ConservationReport) Reset() {
 	*x = ConservationReport{}
-	mi := &file_order_v1_order_proto_msgTypes[12]
+	mi := &file_order_v1_order_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1048,7 @@ func (x *ConservationReport) String() string {
 func (*ConservationReport) ProtoMessage() {}
 
 func (x *ConservationReport) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[12]
+	mi := &file_order_v1_order_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1061,7 @@ func (x *ConservationReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConservationReport.ProtoReflect.Descriptor instead.
 func (*ConservationReport) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{12}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ConservationReport) GetOk() bool {
@@ -839,7 +1095,7 @@ type CreateOrderRequest_Line struct {
 
 func (x *CreateOrderRequest_Line) Reset() {
 	*x = CreateOrderRequest_Line{}
-	mi := &file_order_v1_order_proto_msgTypes[13]
+	mi := &file_order_v1_order_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +1107,7 @@ func (x *CreateOrderRequest_Line) String() string {
 func (*CreateOrderRequest_Line) ProtoMessage() {}
 
 func (x *CreateOrderRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[13]
+	mi := &file_order_v1_order_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,6 +1137,123 @@ func (x *CreateOrderRequest_Line) GetQuantity() int32 {
 	return 0
 }
 
+// One service's branch of the transaction.
+type SettlementReport_Branch struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// NONE, TRIED, CONFIRMED or CANCELED.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Why its phase failed; empty when it had its effect or was not called.
+	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettlementReport_Branch) Reset() {
+	*x = SettlementReport_Branch{}
+	mi := &file_order_v1_order_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettlementReport_Branch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettlementReport_Branch) ProtoMessage() {}
+
+func (x *SettlementReport_Branch) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettlementReport_Branch.ProtoReflect.Descriptor instead.
+func (*SettlementReport_Branch) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{13, 0}
+}
+
+func (x *SettlementReport_Branch) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *SettlementReport_Branch) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *SettlementReport_Branch) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// One decision, and why it is not possible now.
+type SettlementReport_Choice struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Decision Decision               `protobuf:"varint,1,opt,name=decision,proto3,enum=order.v1.Decision" json:"decision,omitempty"`
+	// Empty when it is possible.
+	Refusal       string `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettlementReport_Choice) Reset() {
+	*x = SettlementReport_Choice{}
+	mi := &file_order_v1_order_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettlementReport_Choice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettlementReport_Choice) ProtoMessage() {}
+
+func (x *SettlementReport_Choice) ProtoReflect() protoreflect.Message {
+	mi := &file_order_v1_order_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettlementReport_Choice.ProtoReflect.Descriptor instead.
+func (*SettlementReport_Choice) Descriptor() ([]byte, []int) {
+	return file_order_v1_order_proto_rawDescGZIP(), []int{13, 1}
+}
+
+func (x *SettlementReport_Choice) GetDecision() Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return Decision_DECISION_UNSPECIFIED
+}
+
+func (x *SettlementReport_Choice) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
 type ConservationReport_Check struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose rule it is, and the rule.
@@ -896,7 +1269,7 @@ type ConservationReport_Check struct {
 
 func (x *ConservationReport_Check) Reset() {
 	*x = ConservationReport_Check{}
-	mi := &file_order_v1_order_proto_msgTypes[14]
+	mi := &file_order_v1_order_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1281,7 @@ func (x *ConservationReport_Check) String() string {
 func (*ConservationReport_Check) ProtoMessage() {}
 
 func (x *ConservationReport_Check) ProtoReflect() protoreflect.Message {
-	mi := &file_order_v1_order_proto_msgTypes[14]
+	mi := &file_order_v1_order_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1294,7 @@ func (x *ConservationReport_Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConservationReport_Check.ProtoReflect.Descriptor instead.
 func (*ConservationReport_Check) Descriptor() ([]byte, []int) {
-	return file_order_v1_order_proto_rawDescGZIP(), []int{12, 0}
+	return file_order_v1_order_proto_rawDescGZIP(), []int{15, 0}
 }
 
 func (x *ConservationReport_Check) GetName() string {
@@ -1015,7 +1388,30 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\x13OrderPaymentRequest\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\"/\n" +
 	"\x12OrderRefundRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"J\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"1\n" +
+	"\x14GetSettlementRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"f\n" +
+	"\rSettleRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12:\n" +
+	"\bdecision\x18\x02 \x01(\x0e2\x12.order.v1.DecisionB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\bdecision\"\xe6\x03\n" +
+	"\x10SettlementReport\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12.\n" +
+	"\x06status\x18\x02 \x01(\x0e2\x16.order.v1.Order.StatusR\x06status\x12\x10\n" +
+	"\x03gid\x18\x03 \x01(\tR\x03gid\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x1f\n" +
+	"\vage_seconds\x18\x05 \x01(\x03R\n" +
+	"ageSeconds\x12 \n" +
+	"\vcoordinator\x18\x06 \x01(\tR\vcoordinator\x12=\n" +
+	"\bbranches\x18\a \x03(\v2!.order.v1.SettlementReport.BranchR\bbranches\x12;\n" +
+	"\achoices\x18\b \x03(\v2!.order.v1.SettlementReport.ChoiceR\achoices\x1aN\n" +
+	"\x06Branch\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x1aR\n" +
+	"\x06Choice\x12.\n" +
+	"\bdecision\x18\x01 \x01(\x0e2\x12.order.v1.DecisionR\bdecision\x12\x18\n" +
+	"\arefusal\x18\x02 \x01(\tR\arefusal\"J\n" +
 	"\x18CheckConservationRequest\x12.\n" +
 	"\fopen_seconds\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xa3\x05(\x00R\vopenSeconds\"\xe0\x01\n" +
 	"\x12ConservationReport\x12\x0e\n" +
@@ -1028,7 +1424,13 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\achecked\x18\x03 \x01(\x03R\achecked\x12\x1e\n" +
 	"\n" +
 	"violations\x18\x04 \x03(\tR\n" +
-	"violations2\xce\x04\n" +
+	"violations*F\n" +
+	"\bDecision\x12\x18\n" +
+	"\x14DECISION_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aCONFIRM\x10\x01\x12\n" +
+	"\n" +
+	"\x06CANCEL\x10\x02\x12\a\n" +
+	"\x03TRY\x10\x032\xce\x04\n" +
 	"\x06Orders\x12[\n" +
 	"\vCreateOrder\x12\x1c.order.v1.CreateOrderRequest\x1a\x0f.order.v1.Order\"\x1d\xa0\xbb\x18\x02\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
 	"/v1/orders\x12_\n" +
@@ -1044,7 +1446,11 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\x06Cancel\x12\x1d.order.v1.OrderPaymentRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\xa0\x01\n" +
 	"\vOrderRefund\x12H\n" +
 	"\aConfirm\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12G\n" +
-	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\x8a\x01\n" +
+	"\x06Cancel\x12\x1c.order.v1.OrderRefundRequest\x1a\x16.google.protobuf.Empty\"\a\xa0\xbb\x18\x04\x90\x02\x022\xf9\x01\n" +
+	"\n" +
+	"Settlement\x12z\n" +
+	"\rGetSettlement\x12\x1e.order.v1.GetSettlementRequest\x1a\x1a.order.v1.SettlementReport\"-\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02 \x12\x1e/v1/ops/orders/{id}/settlement\x90\x02\x01\x12o\n" +
+	"\x06Settle\x12\x17.order.v1.SettleRequest\x1a\x1a.order.v1.SettlementReport\"0\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/ops/orders/{id}/settlement\x90\x02\x022\x8a\x01\n" +
 	"\fConservation\x12z\n" +
 	"\x11CheckConservation\x12\".order.v1.CheckConservationRequest\x1a\x1c.order.v1.ConservationReport\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/conservation\x90\x02\x01B+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
 
@@ -1060,64 +1466,79 @@ func file_order_v1_order_proto_rawDescGZIP() []byte {
 	return file_order_v1_order_proto_rawDescData
 }
 
-var file_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_order_v1_order_proto_goTypes = []any{
-	(Order_Status)(0),                // 0: order.v1.Order.Status
-	(*Order)(nil),                    // 1: order.v1.Order
-	(*OrderLine)(nil),                // 2: order.v1.OrderLine
-	(*CreateOrderRequest)(nil),       // 3: order.v1.CreateOrderRequest
-	(*ListOrdersRequest)(nil),        // 4: order.v1.ListOrdersRequest
-	(*ListOrdersReply)(nil),          // 5: order.v1.ListOrdersReply
-	(*GetOrderRequest)(nil),          // 6: order.v1.GetOrderRequest
-	(*PayOrderRequest)(nil),          // 7: order.v1.PayOrderRequest
-	(*RefundOrderRequest)(nil),       // 8: order.v1.RefundOrderRequest
-	(*CancelOrderRequest)(nil),       // 9: order.v1.CancelOrderRequest
-	(*OrderPaymentRequest)(nil),      // 10: order.v1.OrderPaymentRequest
-	(*OrderRefundRequest)(nil),       // 11: order.v1.OrderRefundRequest
-	(*CheckConservationRequest)(nil), // 12: order.v1.CheckConservationRequest
-	(*ConservationReport)(nil),       // 13: order.v1.ConservationReport
-	(*CreateOrderRequest_Line)(nil),  // 14: order.v1.CreateOrderRequest.Line
-	(*ConservationReport_Check)(nil), // 15: order.v1.ConservationReport.Check
-	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),            // 17: google.protobuf.Empty
+	(Decision)(0),                    // 0: order.v1.Decision
+	(Order_Status)(0),                // 1: order.v1.Order.Status
+	(*Order)(nil),                    // 2: order.v1.Order
+	(*OrderLine)(nil),                // 3: order.v1.OrderLine
+	(*CreateOrderRequest)(nil),       // 4: order.v1.CreateOrderRequest
+	(*ListOrdersRequest)(nil),        // 5: order.v1.ListOrdersRequest
+	(*ListOrdersReply)(nil),          // 6: order.v1.ListOrdersReply
+	(*GetOrderRequest)(nil),          // 7: order.v1.GetOrderRequest
+	(*PayOrderRequest)(nil),          // 8: order.v1.PayOrderRequest
+	(*RefundOrderRequest)(nil),       // 9: order.v1.RefundOrderRequest
+	(*CancelOrderRequest)(nil),       // 10: order.v1.CancelOrderRequest
+	(*OrderPaymentRequest)(nil),      // 11: order.v1.OrderPaymentRequest
+	(*OrderRefundRequest)(nil),       // 12: order.v1.OrderRefundRequest
+	(*GetSettlementRequest)(nil),     // 13: order.v1.GetSettlementRequest
+	(*SettleRequest)(nil),            // 14: order.v1.SettleRequest
+	(*SettlementReport)(nil),         // 15: order.v1.SettlementReport
+	(*CheckConservationRequest)(nil), // 16: order.v1.CheckConservationRequest
+	(*ConservationReport)(nil),       // 17: order.v1.ConservationReport
+	(*CreateOrderRequest_Line)(nil),  // 18: order.v1.CreateOrderRequest.Line
+	(*SettlementReport_Branch)(nil),  // 19: order.v1.SettlementReport.Branch
+	(*SettlementReport_Choice)(nil),  // 20: order.v1.SettlementReport.Choice
+	(*ConservationReport_Check)(nil), // 21: order.v1.ConservationReport.Check
+	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),            // 23: google.protobuf.Empty
 }
 var file_order_v1_order_proto_depIdxs = []int32{
-	0,  // 0: order.v1.Order.status:type_name -> order.v1.Order.Status
-	2,  // 1: order.v1.Order.lines:type_name -> order.v1.OrderLine
-	16, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	16, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
-	16, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
-	14, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
-	1,  // 6: order.v1.ListOrdersReply.orders:type_name -> order.v1.Order
-	15, // 7: order.v1.ConservationReport.checks:type_name -> order.v1.ConservationReport.Check
-	3,  // 8: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
-	4,  // 9: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
-	6,  // 10: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
-	7,  // 11: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
-	8,  // 12: order.v1.Orders.RefundOrder:input_type -> order.v1.RefundOrderRequest
-	9,  // 13: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
-	10, // 14: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
-	10, // 15: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
-	11, // 16: order.v1.OrderRefund.Confirm:input_type -> order.v1.OrderRefundRequest
-	11, // 17: order.v1.OrderRefund.Cancel:input_type -> order.v1.OrderRefundRequest
-	12, // 18: order.v1.Conservation.CheckConservation:input_type -> order.v1.CheckConservationRequest
-	1,  // 19: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
-	5,  // 20: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
-	1,  // 21: order.v1.Orders.GetOrder:output_type -> order.v1.Order
-	1,  // 22: order.v1.Orders.PayOrder:output_type -> order.v1.Order
-	1,  // 23: order.v1.Orders.RefundOrder:output_type -> order.v1.Order
-	1,  // 24: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
-	17, // 25: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
-	17, // 26: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
-	17, // 27: order.v1.OrderRefund.Confirm:output_type -> google.protobuf.Empty
-	17, // 28: order.v1.OrderRefund.Cancel:output_type -> google.protobuf.Empty
-	13, // 29: order.v1.Conservation.CheckConservation:output_type -> order.v1.ConservationReport
-	19, // [19:30] is the sub-list for method output_type
-	8,  // [8:19] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	1,  // 0: order.v1.Order.status:type_name -> order.v1.Order.Status
+	3,  // 1: order.v1.Order.lines:type_name -> order.v1.OrderLine
+	22, // 2: order.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	22, // 3: order.v1.Order.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 4: order.v1.Order.paid_at:type_name -> google.protobuf.Timestamp
+	18, // 5: order.v1.CreateOrderRequest.lines:type_name -> order.v1.CreateOrderRequest.Line
+	2,  // 6: order.v1.ListOrdersReply.orders:type_name -> order.v1.Order
+	0,  // 7: order.v1.SettleRequest.decision:type_name -> order.v1.Decision
+	1,  // 8: order.v1.SettlementReport.status:type_name -> order.v1.Order.Status
+	19, // 9: order.v1.SettlementReport.branches:type_name -> order.v1.SettlementReport.Branch
+	20, // 10: order.v1.SettlementReport.choices:type_name -> order.v1.SettlementReport.Choice
+	21, // 11: order.v1.ConservationReport.checks:type_name -> order.v1.ConservationReport.Check
+	0,  // 12: order.v1.SettlementReport.Choice.decision:type_name -> order.v1.Decision
+	4,  // 13: order.v1.Orders.CreateOrder:input_type -> order.v1.CreateOrderRequest
+	5,  // 14: order.v1.Orders.ListOrders:input_type -> order.v1.ListOrdersRequest
+	7,  // 15: order.v1.Orders.GetOrder:input_type -> order.v1.GetOrderRequest
+	8,  // 16: order.v1.Orders.PayOrder:input_type -> order.v1.PayOrderRequest
+	9,  // 17: order.v1.Orders.RefundOrder:input_type -> order.v1.RefundOrderRequest
+	10, // 18: order.v1.Orders.CancelOrder:input_type -> order.v1.CancelOrderRequest
+	11, // 19: order.v1.OrderPayment.Confirm:input_type -> order.v1.OrderPaymentRequest
+	11, // 20: order.v1.OrderPayment.Cancel:input_type -> order.v1.OrderPaymentRequest
+	12, // 21: order.v1.OrderRefund.Confirm:input_type -> order.v1.OrderRefundRequest
+	12, // 22: order.v1.OrderRefund.Cancel:input_type -> order.v1.OrderRefundRequest
+	13, // 23: order.v1.Settlement.GetSettlement:input_type -> order.v1.GetSettlementRequest
+	14, // 24: order.v1.Settlement.Settle:input_type -> order.v1.SettleRequest
+	16, // 25: order.v1.Conservation.CheckConservation:input_type -> order.v1.CheckConservationRequest
+	2,  // 26: order.v1.Orders.CreateOrder:output_type -> order.v1.Order
+	6,  // 27: order.v1.Orders.ListOrders:output_type -> order.v1.ListOrdersReply
+	2,  // 28: order.v1.Orders.GetOrder:output_type -> order.v1.Order
+	2,  // 29: order.v1.Orders.PayOrder:output_type -> order.v1.Order
+	2,  // 30: order.v1.Orders.RefundOrder:output_type -> order.v1.Order
+	2,  // 31: order.v1.Orders.CancelOrder:output_type -> order.v1.Order
+	23, // 32: order.v1.OrderPayment.Confirm:output_type -> google.protobuf.Empty
+	23, // 33: order.v1.OrderPayment.Cancel:output_type -> google.protobuf.Empty
+	23, // 34: order.v1.OrderRefund.Confirm:output_type -> google.protobuf.Empty
+	23, // 35: order.v1.OrderRefund.Cancel:output_type -> google.protobuf.Empty
+	15, // 36: order.v1.Settlement.GetSettlement:output_type -> order.v1.SettlementReport
+	15, // 37: order.v1.Settlement.Settle:output_type -> order.v1.SettlementReport
+	17, // 38: order.v1.Conservation.CheckConservation:output_type -> order.v1.ConservationReport
+	26, // [26:39] is the sub-list for method output_type
+	13, // [13:26] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_order_v1_order_proto_init() }
@@ -1130,10 +1551,10 @@ func file_order_v1_order_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_order_v1_order_proto_rawDesc), len(file_order_v1_order_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   15,
+			NumEnums:      2,
+			NumMessages:   20,
 			NumExtensions: 0,
-			NumServices:   4,
+			NumServices:   5,
 		},
 		GoTypes:           file_order_v1_order_proto_goTypes,
 		DependencyIndexes: file_order_v1_order_proto_depIdxs,

@@ -624,6 +624,162 @@ var OrderRefund_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Settlement_GetSettlement_FullMethodName = "/order.v1.Settlement/GetSettlement"
+	Settlement_Settle_FullMethodName        = "/order.v1.Settlement/Settle"
+)
+
+// SettlementClient is the client API for Settlement service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Settlement is the operators' means to end a payment or refund that the coordinator will not end: its log was lost, or it is through
+// with the transaction while the order is still held. docs/runbook.md says when to use it.
+type SettlementClient interface {
+	// GetSettlement tells how far the order's open attempt has come in each service, what the coordinator says about it, and which
+	// decisions are possible. It changes nothing. 404 when there is no such order; 503 when a service or the coordinator does not answer.
+	GetSettlement(ctx context.Context, in *GetSettlementRequest, opts ...grpc.CallOption) (*SettlementReport, error)
+	// Settle carries a decision out in all services, in the coordinator's order and under the same barrier, so that it may be repeated.
+	// 200 with what came of it in each service: when one failed, those after it were not called; repeat the call. 409 when the decision is
+	// not possible; then nothing was changed.
+	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettlementReport, error)
+}
+
+type settlementClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewSettlementClient(cc grpc.ClientConnInterface) SettlementClient {
+	return &settlementClient{cc}
+}
+
+func (c *settlementClient) GetSettlement(ctx context.Context, in *GetSettlementRequest, opts ...grpc.CallOption) (*SettlementReport, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SettlementReport)
+	err := c.cc.Invoke(ctx, Settlement_GetSettlement_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settlementClient) Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettlementReport, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SettlementReport)
+	err := c.cc.Invoke(ctx, Settlement_Settle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SettlementServer is the server API for Settlement service.
+// All implementations must embed UnimplementedSettlementServer
+// for forward compatibility.
+//
+// Settlement is the operators' means to end a payment or refund that the coordinator will not end: its log was lost, or it is through
+// with the transaction while the order is still held. docs/runbook.md says when to use it.
+type SettlementServer interface {
+	// GetSettlement tells how far the order's open attempt has come in each service, what the coordinator says about it, and which
+	// decisions are possible. It changes nothing. 404 when there is no such order; 503 when a service or the coordinator does not answer.
+	GetSettlement(context.Context, *GetSettlementRequest) (*SettlementReport, error)
+	// Settle carries a decision out in all services, in the coordinator's order and under the same barrier, so that it may be repeated.
+	// 200 with what came of it in each service: when one failed, those after it were not called; repeat the call. 409 when the decision is
+	// not possible; then nothing was changed.
+	Settle(context.Context, *SettleRequest) (*SettlementReport, error)
+	mustEmbedUnimplementedSettlementServer()
+}
+
+// UnimplementedSettlementServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedSettlementServer struct{}
+
+func (UnimplementedSettlementServer) GetSettlement(context.Context, *GetSettlementRequest) (*SettlementReport, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSettlement not implemented")
+}
+func (UnimplementedSettlementServer) Settle(context.Context, *SettleRequest) (*SettlementReport, error) {
+	return nil, status.Error(codes.Unimplemented, "method Settle not implemented")
+}
+func (UnimplementedSettlementServer) mustEmbedUnimplementedSettlementServer() {}
+func (UnimplementedSettlementServer) testEmbeddedByValue()                    {}
+
+// UnsafeSettlementServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to SettlementServer will
+// result in compilation errors.
+type UnsafeSettlementServer interface {
+	mustEmbedUnimplementedSettlementServer()
+}
+
+func RegisterSettlementServer(s grpc.ServiceRegistrar, srv SettlementServer) {
+	// If the following call panics, it indicates UnimplementedSettlementServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Settlement_ServiceDesc, srv)
+}
+
+func _Settlement_GetSettlement_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSettlementRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettlementServer).GetSettlement(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Settlement_GetSettlement_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettlementServer).GetSettlement(ctx, req.(*GetSettlementRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Settlement_Settle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SettleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettlementServer).Settle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Settlement_Settle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettlementServer).Settle(ctx, req.(*SettleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Settlement_ServiceDesc is the grpc.ServiceDesc for Settlement service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Settlement_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "order.v1.Settlement",
+	HandlerType: (*SettlementServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetSettlement",
+			Handler:    _Settlement_GetSettlement_Handler,
+		},
+		{
+			MethodName: "Settle",
+			Handler:    _Settlement_Settle_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "order/v1/order.proto",
+}
+
+const (
 	Conservation_CheckConservation_FullMethodName = "/order.v1.Conservation/CheckConservation"
 )
 

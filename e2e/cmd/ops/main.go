@@ -1,8 +1,9 @@
-// Command ops makes a running stack deliver or send messages once more, part by part until all is done. A group that had an event does nothing
-// the second time, so each command may be repeated, even after it was interrupted.
+// Command ops makes a running stack deliver or send messages once more, part by part until all is done, and settles payments and refunds that the
+// coordinator will not end. What had its effect has none the second time, so each command may be repeated, even after it was interrupted.
 //
 //	ops replay -topic member-events -group notify-email -from 2h [-to 1h]
 //	ops resend -service order -since 2h [-until 1h] [-topic order-events]
+//	ops settle -order 01a203e4-70dd-7b2b-a125-45961a4e32a2 [-as confirm, cancel or try]
 //
 // Times are RFC 3339, or durations before now. It exits with 0 when all is done, 1 when the stack refuses or is away, and 2 when the command
 // line is wrong.
@@ -55,6 +56,7 @@ type job interface {
 const usage = `say what to do, such as
   make replay TOPIC=member-events GROUP=notify-email FROM=2h    offers a topic to a group once more; TO=1h ends it before now
   make resend SERVICE=order SINCE=2h                            sends again what order sent; TOPIC=order-events only that topic's
+  make settle ORDER=01a203e4-…                                  shows where its payment or refund stands; AS=confirm ends it, AS=cancel, AS=try
 Times are RFC 3339, such as 2026-01-31T08:00:00Z, or how long ago, such as 90m.`
 
 // parse parses the command line. A time that is a duration means that long before now.
@@ -86,6 +88,11 @@ func parse(args []string, now time.Time) (j job, demo string, err error) {
 		flags.StringVar(&r.Topic, "topic", "", "all when empty")
 		moment("since", "since when", &r.Since)
 		moment("until", "until when", &r.Until)
+	case "settle":
+		s := &settle{}
+		j = s
+		flags.StringVar(&s.order, "order", "", "whose payment or refund")
+		flags.Func("as", "what to do; nothing when empty", s.as)
 	default:
 		return nil, "", fmt.Errorf("there is no %s: %s", args[0], usage)
 	}

@@ -28,11 +28,13 @@ func stackWith(t *testing.T, path string, wants, answers []string) string {
 	mux.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, `{"access_token": "token", "expires_in": 3600}`)
 	})
-	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		n := int(calls.Add(1)) - 1
 		assert.Equal(t, "Bearer token", r.Header.Get("Authorization"))
 		var body map[string]any
-		assert.NoError(t, json.NewDecoder(r.Body).Decode(&body))
+		if r.Method == http.MethodPost {
+			assert.NoError(t, json.NewDecoder(r.Body).Decode(&body))
+		}
 		text, err := json.Marshal(body)
 		assert.NoError(t, err)
 		if assert.Less(t, n, len(wants)) {
@@ -40,7 +42,7 @@ func stackWith(t *testing.T, path string, wants, answers []string) string {
 			answer := answers[n]
 			if code, rest, refused := strings.Cut(answer, " "); refused && len(code) == 3 {
 				w.Header().Set("Retry-After", "1")
-				w.WriteHeader(map[string]int{"503": 503, "400": 400, "401": 401}[code])
+				w.WriteHeader(map[string]int{"503": 503, "400": 400, "401": 401, "409": 409}[code])
 				answer = rest
 			}
 			_, _ = fmt.Fprint(w, answer)
@@ -116,6 +118,51 @@ func TestRefused(t *testing.T) {
 	assert.ErrorContains(t, run(t.Context(), file+"x", j, new(bytes.Buffer)), "make up")
 }
 
+// TestSettle: without a decision the command shows where the attempt stands and what is possible; with one it says what came of it, and fails when
+// a service did.
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	const path = "/v1/ops/orders/o-1/settlement"
+	report := func(credit, failed string) string {
+		return `{"order_id": "o-1", "status": "UPDATING", "gid": "checkout-1", "kind": "PAYMENT", "age_seconds": 34, "coordinator": "unknown",
+			"branches": [{"service": "order", "state": "TRIED", "error": ""}, {"service": "credit", "state": "` + credit + `", "error": "` + failed + `"}],
+			"choices": [{"decision": "CONFIRM", "refusal": ""}, {"decision": "TRY", "refusal": "every service has tried it"}]}`
+	}
+	demo := stackWith(t, path,
+		[]string{`null`, `{"decision": "CONFIRM"}`, `{"decision": "CANCEL"}`, `{"decision": "CONFIRM"}`, `null`},
+		[]string{report("TRIED", ""), report("TRIED", "BRANCH_NOT_TRIED: its row is lost"), `409 {"code": 409, "message": "credit is confirmed"}`,
+			report("CONFIRMED", ""), `{"status": "PAID", "gid": ""}`})
+	settled := func(args ...string) (string, error) {
+		j, _, err := parse(append([]string{"settle", "-order=o-1"}, args...), now)
+		require.NoError(t, err)
+		var out bytes.Buffer
+		err = run(t.Context(), demo, j, &out)
+		return out.String(), err
+	}
+	said, err := settled("-as=")
+	require.NoError(t, err)
+	assert.Equal(t, `  Where order o-1 stands
+  payment checkout-1, open for 34 s; the order reads UPDATING
+    coordinator  unknown
+    order        TRIED
+    credit       TRIED
+    AS=confirm   possible
+    AS=try       not possible: every service has tried it
+  Done.
+`, said)
+	_, err = settled("-as=confirm")
+	require.ErrorContains(t, err, "credit failed")
+	require.ErrorContains(t, err, "\n    credit       TRIED      BRANCH_NOT_TRIED: its row is lost")
+	_, err = settled("-as=cancel")
+	require.EqualError(t, err, "409: credit is confirmed")
+	said, err = settled("-as=confirm")
+	require.NoError(t, err)
+	assert.Contains(t, said, "\n    credit       CONFIRMED\n  Done.\n")
+	said, err = settled()
+	require.NoError(t, err)
+	assert.Contains(t, said, "the order reads PAID, and nothing is open")
+}
+
 // TestUsage: the error says what is wrong with a command line, and gives an example of a right one.
 func TestUsage(t *testing.T) {
 	t.Parallel()
@@ -131,6 +178,8 @@ func TestUsage(t *testing.T) {
 		"replay -service=order":                  "not defined: -service",
 		"resend -service= -since=1h":             "resend: SERVICE is missing",
 		"resend -service=order -since=":          "resend: SINCE is missing",
+		"settle -order= -as=confirm":             "settle: ORDER is missing",
+		"settle -order=o -as=paid":               "AS is confirm, cancel or try",
 	} {
 		_, _, err := parse(strings.Fields(line), now)
 		assert.ErrorContains(t, err, says, line)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
@@ -13,20 +14,33 @@ import (
 // alerts is the prefix of an alert's key; the gid follows.
 const alerts = "payment/"
 
-// alarm raises an alert for an attempt that does not settle: once, and again at growing pauses.
-func (s *Sweeper) alarm(ctx context.Context, a mysql.Overdue, what string) error {
-	err := s.alerts.Raise(ctx, alerts+a.GID,
-		fmt.Sprintf("The %s of order %s does not settle: %s", strings.ToLower(string(a.Kind)), a.OrderID, what),
-		fmt.Sprintf(`Global transaction %[1]s (%[2]s) of order %[3]s is open since %[4]v. The order stays as it is until it settles, and settles by itself
-as soon as it can. What keeps it is in the logs of order, inventory, credit, wms and the coordinator: search them for %[1]s.
-Whether the books add up:          GET /v1/ops/conservation
-What the coordinator knows of it:  GET /api/dtmsvr/query?gid=%[1]s, on the coordinator's own port
-Who does what about it:            docs/payment.md, "Who looks after what stays open"
-`, a.GID, a.Kind, a.OrderID, a.Age))
-	if err != nil {
+// alarm raises the alert of an attempt that does not settle: once, and again at growing pauses.
+func (s *Sweeper) alarm(ctx context.Context, a mysql.Overdue, summary, detail string) error {
+	if err := s.alerts.Raise(ctx, alerts+a.GID, summary, detail); err != nil {
 		return fmt.Errorf("nobody could be called: %w", err)
 	}
 	return nil
+}
+
+// lasts says that a is open for longer than it should be, and why nobody need decide anything yet.
+func lasts(a mysql.Overdue) (summary, detail string) {
+	return fmt.Sprintf("The %s of order %s does not settle: it is open since %v", strings.ToLower(string(a.Kind)), a.OrderID, a.Age),
+		fmt.Sprintf(`Global transaction %[1]s (%[2]s) of order %[3]s is open since %[4]v. The order stays as it is until then, and the transaction settles by
+itself as soon as all that it needs are there: order, inventory, credit, wms and the coordinator. What keeps it is in their logs: search them
+for %[1]s.
+How far it has come in each:  make settle ORDER=%[3]s
+`, a.GID, a.Kind, a.OrderID, a.Age)
+}
+
+// undecided says that the coordinator will never settle a, so that a person must decide.
+func undecided(a mysql.Overdue, status tcc.Status, held bool) (summary, detail string) {
+	return fmt.Sprintf("The %s of order %s needs a decision: the coordinator is through with it (%s), and the attempt is open",
+			strings.ToLower(string(a.Kind)), a.OrderID, status),
+		fmt.Sprintf(`Global transaction %[1]s (%[2]s) of order %[3]s is open since %[4]v. The coordinator says %[5]s, and will call no service about it any
+more: its log was lost, or the books are wrong. Nothing happens until a person decides. The order is held: %[6]t.
+How far it has come in each service, and what can be decided:  make settle ORDER=%[3]s
+Carry the decision out in all of them:                         make settle ORDER=%[3]s AS=confirm, or AS=cancel
+`, a.GID, a.Kind, a.OrderID, a.Age, status, held)
 }
 
 // calm clears the alerts of attempts that have settled.

@@ -1,8 +1,12 @@
 package checkout_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
+	"net"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,4 +99,72 @@ func TestAlarm(t *testing.T) {
 	attempt("stuck", "gid-2", 100)
 	sweep(2)
 	require.Equal(t, []string{"payment/gid-1 1", "payment/gid-1 2", "payment/gid-2 1"}, told(), "another is another")
+}
+
+// TestAlarmSaysWhoActs: an alert says that its transaction settles by itself as long as the coordinator has it, and asks for a decision, with the
+// commands, when the coordinator is through with it; each time it is told. It ends when a person has decided.
+func TestAlarmSaysWhoActs(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	outbox := mqtest.Absent(t, s.db, "order")
+	sweeper := checkout.NewSweeper(s.store, s.coordinator, alert.New(outbox, s.db, "order"),
+		checkout.SweepTimes{OldEnough: 15 * time.Second, Alert: time.Minute})
+	sweep := func(t *testing.T) {
+		t.Helper()
+		_, err := s.db.ExecContext(t.Context(), "UPDATE payment_attempt SET lease_until = NULL, created_at = NOW(3) - INTERVAL 70 SECOND")
+		require.NoError(t, err)
+		_, err = s.db.ExecContext(t.Context(), "UPDATE alert SET next_at = NOW(3)")
+		require.NoError(t, err)
+		require.NoError(t, sweeper.Sweep(t.Context()))
+	}
+	told := 0
+	for _, status := range []tcc.Status{tcc.Prepared, tcc.Submitted, tcc.Aborting, tcc.Unknown, tcc.Failed, tcc.Succeeded} {
+		id := "o-" + string(status)
+		s.hold(t, id, status, "TTT")
+		decide := checkout.Judge(status, mysql.Progress{Open: true, Held: true}) == checkout.Alarm
+		for range 2 {
+			sweep(t)
+			all := mqtest.Outbox[alertv1.Raised](t, s.db, alertv1.Topic)
+			told++
+			require.Len(t, all, told, status)
+			a := all[len(all)-1].Data
+			text := a.GetSummary() + "\n" + a.GetDetail()
+			assert.Equal(t, "payment/gid-"+id, a.GetKey())
+			assert.Contains(t, text, "make settle ORDER="+id+"\n", status)
+			assert.Contains(t, text, "docs/runbook.md#payment\n", status)
+			assert.Equal(t, decide, strings.Contains(text, "needs a decision"), "%s: %s", status, text)
+			assert.Equal(t, decide, strings.Contains(text, "make settle ORDER="+id+" AS=confirm"), "%s: %s", status, text)
+			assert.Equal(t, !decide, regexp.MustCompile(`by\s+itself`).MatchString(text), "%s: %s", status, text)
+		}
+		s.said.Store("gid-"+id, tcc.Unknown)
+		_, err := s.Settle(t.Context(), id, checkout.Confirm)
+		require.NoError(t, err)
+		sweep(t)
+		require.Equal(t, "0\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM alert WHERE cleared_at IS NULL"), "it is over: %s", status)
+	}
+}
+
+// TestAlarmOfSilentCoordinator: a coordinator that accepts questions and never answers keeps nobody from being told.
+func TestAlarmOfSilentCoordinator(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	s.hold(t, "o", tcc.Unknown, "TTT")
+	_, err := s.db.ExecContext(t.Context(), "UPDATE payment_attempt SET created_at = NOW(3) - INTERVAL 70 SECOND")
+	require.NoError(t, err)
+	lis, err := net.Listen("tcp", "127.0.0.1:0") // accepts, because the kernel does
+	require.NoError(t, err)
+	defer func() { _ = lis.Close() }()
+	silent, err := tcc.Dial("127.0.0.1:1", "http://"+lis.Addr().String(), s.keys)
+	require.NoError(t, err)
+	defer func() { _ = silent.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = checkout.NewSweeper(s.store, silent, alert.New(mqtest.Absent(t, s.db, "order"), s.db, "order"), checkout.SweepTimes{
+			Every: 10 * time.Millisecond, OldEnough: 15 * time.Second, Alert: time.Minute}).Run(ctx)
+	}()
+	assert.Eventually(t, func() bool { return len(mqtest.Outbox[alertv1.Raised](t, s.db, alertv1.Topic)) == 1 }, 15*time.Second, 50*time.Millisecond)
+	stop()
+	<-ended
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
 
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/telemetry"
@@ -45,14 +46,15 @@ type Checkout struct {
 	tracer      trace.Tracer
 }
 
-// New returns the initiator of transactions over order, whose Confirm and Cancel the coordinator reaches at own, and others.
-func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, others participant.Peers,
-	times Times) *Checkout {
+// New returns the initiator of transactions over order, whose Confirm and Cancel the coordinator reaches at own and this process over conn, and
+// others.
+func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.Refund, own string, conn grpc.ClientConnInterface,
+	others participant.Peers, times Times) *Checkout {
 	return &Checkout{
 		store: store, coordinator: c, times: times, tracer: otel.Tracer(scope),
 		flows: map[order.Kind]flow{
-			order.Payment: newFlow(order.Payment, "checkout", p.Try, ownPayment(own), others),
-			order.Refund:  newFlow(order.Refund, "refund", r.Try, ownRefund(own), others),
+			order.Payment: newFlow(order.Payment, "checkout", p.Try, ownPayment(own, conn), others),
+			order.Refund:  newFlow(order.Refund, "refund", r.Try, ownRefund(own, conn), others),
 		},
 	}
 }
@@ -148,7 +150,7 @@ func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid strin
 
 // register adds all branches, one after another. The coordinator confirms and cancels in reverse, so order comes last.
 func (c *Checkout) register(ctx context.Context, f flow, o order.Order, global *tcc.Transaction) error {
-	for _, b := range append([]branch{f.own}, f.others...) {
+	for _, b := range f.all() {
 		err := c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, b.registration(o)) })
 		if err != nil {
 			return err

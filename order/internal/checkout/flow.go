@@ -29,33 +29,36 @@ type flow struct {
 // branch is one branch of a transaction.
 type branch struct {
 	participant.Branch
-	id, addr string
-	conn     grpc.ClientConnInterface // nil for order's own branch
+	service, id, addr string
+	conn              grpc.ClientConnInterface
 }
 
 // newFlow numbers the branches in the order of their registration; order's own is 01.
 func newFlow(kind order.Kind, name string, try func(context.Context, string) (*emptypb.Empty, error), own branch,
 	others participant.Peers) flow {
-	own.id = "01"
+	own.service, own.id = "order", "01"
 	f := flow{kind: kind, name: name, try: try, own: own}
 	for i, p := range others {
-		f.others = append(f.others, branch{Branch: p.Of(kind), id: fmt.Sprintf("%02d", i+2), addr: p.Addr, conn: p.Conn})
+		f.others = append(f.others, branch{Branch: p.Of(kind), service: p.Name, id: fmt.Sprintf("%02d", i+2), addr: p.Addr, conn: p.Conn})
 	}
 	return f
 }
 
-// ownPayment returns order's own branch of the payment, which the coordinator reaches at addr.
-func ownPayment(addr string) branch {
-	return branch{addr: addr, Branch: participant.Branch{
+// all are the branches in the order of their registration.
+func (f flow) all() []branch { return append([]branch{f.own}, f.others...) }
+
+// ownPayment returns order's own branch of the payment, which the coordinator reaches at addr, and this process over conn.
+func ownPayment(addr string, conn grpc.ClientConnInterface) branch {
+	return branch{addr: addr, conn: conn, Branch: participant.Branch{
 		Confirm: orderv1.OrderPayment_Confirm_FullMethodName,
 		Cancel:  orderv1.OrderPayment_Cancel_FullMethodName,
 		Request: func(o order.Order) proto.Message { return &orderv1.OrderPaymentRequest{OrderId: o.ID} },
 	}}
 }
 
-// ownRefund returns order's own branch of the refund, which the coordinator reaches at addr.
-func ownRefund(addr string) branch {
-	return branch{addr: addr, Branch: participant.Branch{
+// ownRefund is the same for the refund.
+func ownRefund(addr string, conn grpc.ClientConnInterface) branch {
+	return branch{addr: addr, conn: conn, Branch: participant.Branch{
 		Confirm: orderv1.OrderRefund_Confirm_FullMethodName,
 		Cancel:  orderv1.OrderRefund_Cancel_FullMethodName,
 		Request: func(o order.Order) proto.Message { return &orderv1.OrderRefundRequest{OrderId: o.ID} },

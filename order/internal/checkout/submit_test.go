@@ -250,5 +250,5 @@ func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Ch
 	peers, err := participant.Dial(addrs)
 	require.NoError(t, err)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
-	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", peers, times), store, db
+	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", nil, peers, times), store, db
 }

@@ -88,18 +88,20 @@ func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error 
 	defer span.End()
 	telemetry.Note(ctx, slog.String("order", a.OrderID), slog.String("gid", a.GID))
 	log := slog.With("kind", a.Kind, "age", a.Age.String())
-	if a.Age >= s.times.Alert {
+	var verdict Verdict
+	var err error
+	if asks {
+		verdict, err = s.look(ctx, a, log)
+	}
+	if a.Age >= s.times.Alert && verdict != Alarm { // an Alarm has raised its own
 		if now, err := s.store.Attempt(ctx, a.Kind, a.GID); err == nil && now.Open {
 			log.ErrorContext(ctx, "ALARM: a transaction does not settle")
-			if err := s.alarm(ctx, a, "it is open since "+a.Age.String()); err != nil {
+			summary, detail := lasts(a)
+			if err := s.alarm(ctx, a, summary, detail); err != nil {
 				log.WarnContext(ctx, "alert", "err", err)
 			}
 		}
 	}
-	if !asks {
-		return nil
-	}
-	err := s.look(ctx, a, log)
 	if err != nil {
 		span.SetStatus(codes.Error, "nothing was learnt")
 		log.WarnContext(ctx, "overdue transaction", "err", err)
@@ -110,15 +112,21 @@ func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error 
 // errSilent is returned when the coordinator does not answer. The rest of the sweep need not wait for it too.
 var errSilent = errors.New("the coordinator does not answer")
 
-func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) error {
+// hearing bounds one question to the coordinator. What is left of the sweep's patience is for the alerts.
+const hearing = patience - 500*time.Millisecond
+
+// look asks the coordinator about a and does what Judge decides, which it returns.
+func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) (Verdict, error) {
 	// The coordinator first, then the row: once it says that the transaction succeeded, the attempt must be DONE.
-	status, err := s.coordinator.Status(ctx, a.GID)
+	asking, cancel := context.WithTimeout(ctx, hearing)
+	status, err := s.coordinator.Status(asking, a.GID)
+	cancel()
 	if err != nil {
-		return fmt.Errorf("%w: %w", errSilent, err)
+		return "", fmt.Errorf("%w: %w", errSilent, err)
 	}
 	progress, err := s.store.Attempt(ctx, a.Kind, a.GID)
 	if err != nil {
-		return err
+		return "", err
 	}
 	v := Judge(status, progress)
 	s.verdicts.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", string(v))))
@@ -132,9 +140,10 @@ func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) e
 		log.ErrorContext(ctx,
 			"ALARM: the coordinator is through with a transaction whose attempt is open: its log was lost or the books are wrong",
 			"coordinator", string(status), "held", progress.Held)
-		err = s.alarm(ctx, a, "the coordinator is through with it ("+string(status)+") and the attempt is open")
+		summary, detail := undecided(a, status, progress.Held)
+		err = s.alarm(ctx, a, summary, detail)
 	}
-	return err
+	return v, err
 }
 
 // Verdict is what the sweeper does about an overdue attempt.

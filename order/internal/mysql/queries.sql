@@ -105,3 +105,7 @@ UPDATE product SET name = ?, price_cents = ?, version = ?, generation = ? WHERE 
 
 -- name: ListProducts :many
 SELECT sku, name, price_cents, version FROM product WHERE sku IN (sqlc.slice('skus'));
+
+-- name: GetOpenAttempt :one
+SELECT a.gid, a.kind, o.status, o.member_id, o.gid = a.gid AS holds, TIMESTAMPDIFF(SECOND, a.created_at, NOW(3)) AS age_seconds
+FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.open_order = ?;

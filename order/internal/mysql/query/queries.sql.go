@@ -163,6 +163,34 @@ func (q *Queries) GetLastAttempt(ctx context.Context, arg GetLastAttemptParams) 
 	return i, err
 }
 
+const getOpenAttempt = `-- name: GetOpenAttempt :one
+SELECT a.gid, a.kind, o.status, o.member_id, o.gid = a.gid AS holds, TIMESTAMPDIFF(SECOND, a.created_at, NOW(3)) AS age_seconds
+FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.open_order = ?
+`
+
+type GetOpenAttemptRow struct {
+	Gid        string
+	Kind       string
+	Status     string
+	MemberID   string
+	Holds      bool
+	AgeSeconds int32
+}
+
+func (q *Queries) GetOpenAttempt(ctx context.Context, openOrder sql.NullString) (GetOpenAttemptRow, error) {
+	row := q.db.QueryRowContext(ctx, getOpenAttempt, openOrder)
+	var i GetOpenAttemptRow
+	err := row.Scan(
+		&i.Gid,
+		&i.Kind,
+		&i.Status,
+		&i.MemberID,
+		&i.Holds,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
 const getOrder = `-- name: GetOrder :one
 SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq
 FROM orders WHERE id = ? AND member_id = ?
