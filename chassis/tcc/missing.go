@@ -48,7 +48,8 @@ const (
 	named = 10
 )
 
-// note remembers that phase c of participant, about subject, found nothing tried. The phase has failed already, so what fails here is logged only.
+// note remembers that phase c of participant, about subject, found nothing tried. The phase has failed already, so what fails here is only
+// logged.
 func (m *Missing) note(ctx context.Context, participant string, c call, subject string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

@@ -118,8 +118,8 @@ func TestRefused(t *testing.T) {
 	assert.ErrorContains(t, run(t.Context(), file+"x", j, new(bytes.Buffer)), "make up")
 }
 
-// TestSettle: without a decision the command shows where the attempt stands and what is possible; with one it says what came of it, and fails when
-// a service did.
+// TestSettle: without a decision the command shows where the attempt stands and what is possible; with one it says what came of it, and fails
+// when a service did.
 func TestSettle(t *testing.T) {
 	t.Parallel()
 	const path = "/v1/ops/orders/o-1/settlement"

@@ -27,7 +27,7 @@ func lasts(a mysql.Overdue) (summary, detail string) {
 	return fmt.Sprintf("The %s of order %s does not settle: it is open since %v", strings.ToLower(string(a.Kind)), a.OrderID, a.Age),
 		fmt.Sprintf(`Global transaction %[1]s (%[2]s) of order %[3]s is open since %[4]v. The order stays as it is until then, and the transaction settles by
 itself as soon as all that it needs are there: order, inventory, credit, wms and the coordinator. What keeps it is in their logs: search them
-for %[1]s.
+for %[1]s. If one of them has lost what it tried, there is an alert branch-not-tried too: then a person must act.
 How far it has come in each:  make settle ORDER=%[3]s
 `, a.GID, a.Kind, a.OrderID, a.Age)
 }

@@ -101,8 +101,8 @@ func TestAlarm(t *testing.T) {
 	require.Equal(t, []string{"payment/gid-1 1", "payment/gid-1 2", "payment/gid-2 1"}, told(), "another is another")
 }
 
-// TestAlarmSaysWhoActs: an alert says that its transaction settles by itself as long as the coordinator has it, and asks for a decision, with the
-// commands, when the coordinator is through with it; each time it is told. It ends when a person has decided.
+// TestAlarmSaysWhoActs: an alert says that its transaction settles by itself as long as the coordinator has it, and asks for a decision, with
+// the commands, when the coordinator is through with it; each time it is told. It ends when a person has decided.
 func TestAlarmSaysWhoActs(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
@@ -164,7 +164,8 @@ func TestAlarmOfSilentCoordinator(t *testing.T) {
 		_ = checkout.NewSweeper(s.store, silent, alert.New(mqtest.Absent(t, s.db, "order"), s.db, "order"), checkout.SweepTimes{
 			Every: 10 * time.Millisecond, OldEnough: 15 * time.Second, Alert: time.Minute}).Run(ctx)
 	}()
-	assert.Eventually(t, func() bool { return len(mqtest.Outbox[alertv1.Raised](t, s.db, alertv1.Topic)) == 1 }, 15*time.Second, 50*time.Millisecond)
+	assert.Eventually(t, func() bool { return len(mqtest.Outbox[alertv1.Raised](t, s.db, alertv1.Topic)) == 1 }, 15*time.Second,
+		50*time.Millisecond)
 	stop()
 	<-ended
 }
