@@ -82,6 +82,13 @@ type History interface {
 	Replay(ctx context.Context, topic string, from, to time.Time, position string, f func(Delivery) error) (next string, err error)
 }
 
+// Disk is a Transport that stores what it takes on a disk, which may become full.
+type Disk interface {
+	Transport
+	// DiskUsed returns which part of that disk is used, from 0 to 1: of several, the fullest one's. Any error is ErrUnavailable.
+	DiskUsed(ctx context.Context) (float64, error)
+}
+
 // Delivery is a message as it came.
 type Delivery struct {
 	Event Event

@@ -45,6 +45,7 @@ type Broker struct {
 var (
 	_ mq.Halves  = (*Broker)(nil)
 	_ mq.History = (*Broker)(nil)
+	_ mq.Disk    = (*Broker)(nil)
 )
 
 var quiet sync.Once

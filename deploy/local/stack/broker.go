@@ -1,20 +1,18 @@
 package stack
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 	"example.com/fourfold/deploy/local/progress"
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
@@ -68,16 +66,9 @@ func (s *Stack) makeTopics(ctx context.Context) error {
 	return err
 }
 
-// Requests to the name server and to the broker, in RocketMQ's own protocol.
-const (
-	getBrokerRuntimeInfo = 28
-	getConsumerList      = 38
-	getBrokerClusterInfo = 106
-)
-
 // brokers asks the name server for its list of brokers.
 func brokers(ctx context.Context, s *Stack, _ string) error {
-	_, err := ask(ctx, s.vars["MQ_NAME_SERVERS"], getBrokerClusterInfo)
+	_, err := remoting.Brokers(ctx, s.vars["MQ_NAME_SERVERS"])
 	return err
 }
 
@@ -88,15 +79,15 @@ func registered(ctx context.Context, s *Stack, _ string) error {
 		return err
 	}
 	_ = conn.Close()
-	list, err := ask(ctx, s.vars["MQ_NAME_SERVERS"], getBrokerClusterInfo)
+	known, err := remoting.Brokers(ctx, s.vars["MQ_NAME_SERVERS"])
 	if err != nil {
-		return fmt.Errorf("the name server: %w", err)
+		return err
 	}
-	if !strings.Contains(string(list), `"`+s.brokerAddr()+`"`) {
+	if !slices.Contains(known, s.brokerAddr()) {
 		return errors.New("the name server does not know it yet")
 	}
 	// Asked before it has started, the broker would log a page of complaints.
-	_, err = ask(ctx, s.brokerAddr(), getBrokerRuntimeInfo)
+	_, err = remoting.Ask(ctx, s.brokerAddr(), remoting.BrokerRuntimeInfo)
 	return err
 }
 
@@ -105,7 +96,7 @@ func registered(ctx context.Context, s *Stack, _ string) error {
 func (s *Stack) AwaitConsumers(ctx context.Context, groups ...string) error {
 	for _, group := range groups {
 		for {
-			_, err := ask(ctx, s.brokerAddr(), getConsumerList, "consumerGroup", group)
+			_, err := remoting.Ask(ctx, s.brokerAddr(), remoting.ConsumerList, "consumerGroup", group)
 			if err == nil {
 				break
 			}
@@ -117,53 +108,4 @@ func (s *Stack) AwaitConsumers(ctx context.Context, groups ...string) error {
 		}
 	}
 	return nil
-}
-
-// ask sends one request and returns the body of the answer. args are the request's arguments: names and values in turn.
-func ask(ctx context.Context, addr string, code int, args ...string) ([]byte, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close() }()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(3 * time.Second)
-	}
-	_ = conn.SetDeadline(deadline)
-
-	// A frame: its length, that of the header (its highest byte 0 for JSON), the header, the body.
-	fields := map[string]string{}
-	for i := 0; i+1 < len(args); i += 2 {
-		fields[args[i]] = args[i+1]
-	}
-	header, err := json.Marshal(map[string]any{"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 0, "extFields": fields})
-	if err != nil {
-		return nil, err
-	}
-	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)))
-	frame = binary.BigEndian.AppendUint32(frame, uint32(len(header)))
-	if _, err := conn.Write(append(frame, header...)); err != nil {
-		return nil, err
-	}
-	var size uint32
-	if err := binary.Read(conn, binary.BigEndian, &size); err != nil {
-		return nil, fmt.Errorf("it does not answer: %w", err)
-	}
-	answer, err := io.ReadAll(io.LimitReader(conn, int64(min(size, 1<<20))))
-	if err != nil {
-		return nil, fmt.Errorf("it does not answer: %w", err)
-	}
-	if len(answer) < 4 || int(binary.BigEndian.Uint32(answer)&0xffffff) > len(answer)-4 {
-		return nil, errors.New("it answers something else than a name server or a broker")
-	}
-	end := 4 + binary.BigEndian.Uint32(answer)&0xffffff
-	var reply struct {
-		Code   int    `json:"code"`
-		Remark string `json:"remark"`
-	}
-	if err := json.NewDecoder(bytes.NewReader(answer[4:end])).Decode(&reply); err != nil || reply.Code != 0 {
-		return nil, fmt.Errorf("it answers %d %s", reply.Code, reply.Remark)
-	}
-	return answer[end:], nil
 }

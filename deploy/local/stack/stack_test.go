@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 )
 
 // TestMain is also the program of the process that brings a stack up and is then killed: see TestDiesWithItsParent.
@@ -247,16 +249,15 @@ func TestLife(t *testing.T) {
 // requireTopics asks the name server where each topic is.
 func requireTopics(t *testing.T, s *Stack) {
 	t.Helper()
-	const getRoute = 105
 	topics, err := s.command(t.Context(), nil, "topics", "-list")
 	require.NoError(t, err)
 	require.Contains(t, topics, "member-events")
 	for topic := range strings.FieldsSeq(topics) {
-		route, err := ask(t.Context(), s.vars["MQ_NAME_SERVERS"], getRoute, "topic", topic)
+		route, err := remoting.Ask(t.Context(), s.vars["MQ_NAME_SERVERS"], remoting.TopicRoute, "topic", topic)
 		require.NoError(t, err, topic)
 		assert.Contains(t, string(route), `"writeQueueNums":4`, topic)
 	}
-	_, err = ask(t.Context(), s.vars["MQ_NAME_SERVERS"], getRoute, "topic", "no-topic")
+	_, err = remoting.Ask(t.Context(), s.vars["MQ_NAME_SERVERS"], remoting.TopicRoute, "topic", "no-topic")
 	require.ErrorContains(t, err, "answers 17")
 }
 

@@ -1,0 +1,81 @@
+// Package remoting asks RocketMQ's name servers and brokers, in their own protocol, what the client does not ask.
+package remoting
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// Codes of requests.
+const (
+	BrokerRuntimeInfo = 28
+	ConsumerList      = 38
+	TopicRoute        = 105
+	BrokerClusterInfo = 106
+)
+
+// most is more than an answer has.
+const most = 1 << 20
+
+// Ask sends one request to addr (host:port) and returns the body of the answer. args are the request's arguments: names and values in turn.
+// Without a deadline of ctx it takes at most 3 s.
+func Ask(ctx context.Context, addr string, code int, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, untilDeadline(ctx))
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	// Whatever ends ctx ends the reading.
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+
+	// A frame: its length, that of the header (its highest byte 0 for JSON), the header, the body.
+	fields := map[string]string{}
+	for i := 0; i+1 < len(args); i += 2 {
+		fields[args[i]] = args[i+1]
+	}
+	header, err := json.Marshal(map[string]any{"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 0, "extFields": fields})
+	if err != nil {
+		return nil, err
+	}
+	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)))
+	frame = binary.BigEndian.AppendUint32(frame, uint32(len(header)))
+	if _, err := conn.Write(append(frame, header...)); err != nil {
+		return nil, err
+	}
+	var size uint32
+	if err := binary.Read(conn, binary.BigEndian, &size); err != nil {
+		return nil, fmt.Errorf("it does not answer: %w", err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(conn, int64(min(size, most))))
+	if err != nil {
+		return nil, fmt.Errorf("it does not answer: %w", err)
+	}
+	if len(answer) < 4 || int(binary.BigEndian.Uint32(answer)&0xffffff) > len(answer)-4 {
+		return nil, errors.New("it answers something else than a name server or a broker")
+	}
+	end := 4 + binary.BigEndian.Uint32(answer)&0xffffff
+	var reply struct {
+		Code   int    `json:"code"`
+		Remark string `json:"remark"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(answer[4:end])).Decode(&reply); err != nil || reply.Code != 0 {
+		return nil, fmt.Errorf("it answers %d %s", reply.Code, reply.Remark)
+	}
+	return answer[end:], nil
+}
+
+func untilDeadline(ctx context.Context) time.Duration {
+	if at, ok := ctx.Deadline(); ok {
+		return time.Until(at)
+	}
+	return 3 * time.Second
+}
