@@ -16,6 +16,7 @@ import (
 	"example.com/fourfold/chassis/mq/audit"
 	"example.com/fourfold/chassis/mq/operators"
 	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -26,9 +27,10 @@ type Messaging struct {
 	// Alerts tell the operators.
 	Alerts *alert.Alerts
 
-	svc *service.Service
-	db  *sql.DB
-	bus *mq.Bus
+	svc    *service.Service
+	db     *sql.DB
+	bus    *mq.Bus
+	broker *rocketmq.Broker
 }
 
 // Config is the part of a service's config.yaml about its messages.
@@ -61,7 +63,7 @@ func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Me
 	svc.OnClose(broker.Close)
 	bus := mq.NewBus(svc.Name(), broker, cfg.Config.Config)
 	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace})
-	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus}
+	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus, broker: broker}
 	if err := mq.Observe(db); err != nil {
 		return nil, err
 	}
@@ -95,4 +97,11 @@ func (m *Messaging) audit(cfg Config) error {
 // Consume calls handle for the events of s, from Run on.
 func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
 	m.svc.Go(func(ctx context.Context) error { return m.bus.Consume(ctx, m.db, s, handle) })
+}
+
+// WatchDisk raises an alert while the broker's disk is tight, from Run on, and exposes a metric of it. One service does that for all: the
+// one that mails the alerts.
+func (m *Messaging) WatchDisk() error {
+	m.svc.Go(m.Alerts.WatchDisk(m.broker, remoting.Tight, remoting.Full))
+	return mq.ObserveDisk(m.broker)
 }
