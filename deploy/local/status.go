@@ -33,7 +33,7 @@ func status(ctx context.Context, data string) error {
 	return nil
 }
 
-// writeStatus writes what runs.
+// writeStatus writes what runs, and how full the broker's disk is.
 func writeStatus(ctx context.Context, s *stack.Stack) error {
 	all, err := s.Status(ctx)
 	if err != nil {
@@ -53,6 +53,17 @@ func writeStatus(ctx context.Context, s *stack.Stack) error {
 		sum += p.Memory
 	}
 	fmt.Printf("  %s\n  %-47s%7d MB\n", strings.Repeat("─", 55), fmt.Sprintf("%d processes", len(all)), sum>>20)
+	disk, err := s.Disk()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  %-47s%7.0f %%\n", "the broker's disk", 100*disk.Used)
+	if warning := disk.Warning(); warning != "" {
+		fmt.Printf("    %s\n", warning)
+	}
+	if err := disk.Err(); err != nil {
+		fmt.Printf("    %s\n", err)
+	}
 	return nil
 }
 

@@ -46,6 +46,15 @@ func Terminal(w io.Writer) bool {
 // Color reports whether w shows colors: it is a terminal, and NO_COLOR is not set (no-color.org).
 func Color(w io.Writer) bool { return Terminal(w) && os.Getenv("NO_COLOR") == "" }
 
+// Warn writes a line about something that ends nothing yet. No step may be under way.
+func (l *Log) Warn(text string) {
+	mark := "!"
+	if Color(l.w) {
+		mark = "\033[33m!\033[0m"
+	}
+	_, _ = fmt.Fprintf(l.w, "  %s %s\n", mark, text)
+}
+
 // Step is one step under way. Its methods may be called from any goroutine.
 type Step struct {
 	log   *Log

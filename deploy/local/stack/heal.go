@@ -18,6 +18,9 @@ import (
 
 // heal brings a running stack to the state that Up promises.
 func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
+	if err := checkDisk(s.dir, log); err != nil {
+		return err
+	}
 	if !o.SkipBuild {
 		if err := build(ctx, s.root, log); err != nil {
 			return err

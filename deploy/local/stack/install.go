@@ -25,10 +25,14 @@ var packages = []struct {
 	{"maven", []string{"mvn"}},
 }
 
-// Install installs the system packages that are missing, without starting them as services of the system, and fetches RocketMQ.
+// Install installs the system packages that are missing, without starting them as services of the system, and fetches RocketMQ. It is what runs
+// before tests, so it also fails when the disk that their brokers will store on is too full for these.
 func Install(ctx context.Context, log *progress.Log) error {
 	root, err := findRoot()
 	if err != nil {
+		return err
+	}
+	if err := checkDisk(os.TempDir(), log); err != nil {
 		return err
 	}
 	if err := installPackages(ctx, log); err != nil {

@@ -22,12 +22,13 @@ const (
 func checkMachine(dir string, ports map[string]string, log *progress.Log) error {
 	step := log.Step("machine")
 	memory, disk := availableMemory(), freeDisk(dir)
-	if err := errors.Join(tooSmall(memory, disk, dir), tooFull(fullDisk(dir), dir), checkPorts(ports)); err != nil {
+	store, err := brokerDisk(dir)
+	if err := errors.Join(tooSmall(memory, disk, dir), err, store.Err(), checkPorts(ports)); err != nil {
 		step.Fail()
 		return err
 	}
 	step.Done("%d cores, %s of memory and %s of disk free", runtime.NumCPU(), size(memory), size(disk))
-	return nil
+	return store.check(log)
 }
 
 func tooSmall(memory, disk float64, dir string) error {
@@ -59,24 +60,6 @@ func availableMemory() float64 {
 		free = min(free, float64(number(strings.TrimSpace(string(limit)))-number(strings.TrimSpace(string(used)))))
 	}
 	return free
-}
-
-// tooFull returns an error for a disk on which the broker takes no message: from 90 % on, which no setting changes.
-func tooFull(full float64, dir string) error {
-	if full < 0.9 {
-		return nil
-	}
-	return fmt.Errorf("the disk at %s is %.0f %% full, and from 90 %% on the message broker takes nothing: make room there", dir, 100*full)
-}
-
-// fullDisk returns which part of the disk is used, as the broker counts: of what is not reserved for root.
-func fullDisk(dir string) float64 {
-	var s syscall.Statfs_t
-	if syscall.Statfs(dir, &s) != nil {
-		return 0
-	}
-	used := float64(s.Blocks - s.Bfree)
-	return used / max(1, used+float64(s.Bavail))
 }
 
 func freeDisk(dir string) float64 {
