@@ -23,7 +23,8 @@ func Tables() database.Part {
 }
 
 // MinKeep is the least time for which closed rows are kept: the broker keeps messages for six days (fileReservedTime) and may deliver any of
-// them again, and only the row shows that it had its effect.
+// them again, and the row shows that it had its effect. Six days are the least: a handler of a group without order also needs a guard of its own
+// for a message that the broker kept for longer than that.
 const MinKeep = 7 * 24 * time.Hour
 
 // Retentions returns the rules that delete closed rows older than keep, 0 for never. It fails when keep is not 0 and less than MinKeep.

@@ -63,9 +63,18 @@ func TestDelivered(t *testing.T) {
 		stop()
 		assert.NoError(t, <-done)
 	})
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		assert.Equal(c, "3\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DONE'"))
-	}, 2*time.Minute, 50*time.Millisecond)
+	handled := func(n int) {
+		t.Helper()
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			assert.Equal(c, fmt.Sprintf("%d\n--\n", n), mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DONE'"))
+		}, 2*time.Minute, 50*time.Millisecond)
+	}
+	handled(3)
+	// It comes again when the inbox has forgotten it: the broker may keep a message for longer than its row is kept.
+	_, err = db.ExecContext(t.Context(), "DELETE FROM mq_inbox")
+	require.NoError(t, err)
+	require.NoError(t, broker.Publish(t.Context(), topic, first))
+	handled(1)
 	assert.Equal(t, "registration:m-1 m-1  100 ADDED\nregistration:m-2 m-2  100 ADDED\n--\nm-1 100\nm-2 100\n--\n",
 		mysqltest.Dump(t, db, entries, "SELECT member_id, credit FROM credit_account ORDER BY member_id"))
 	assert.Empty(t, ledgerlaws.Broken(t, mysql.NewLedger(db), time.Minute))

@@ -226,8 +226,8 @@ alert.raised EMAIL op-2@example.com [Fourfold] order payment/g-1 PENDING 1
 	assert.Equal(t, "1\n1\n--\n", mysqltest.Dump(t, s.db, "SELECT body LIKE '%a payment hangs%look%' FROM notification"))
 }
 
-// TestToldOnce: in no group an event that comes again when the inbox has forgotten it is told again. The broker may keep a message for longer than
-// its row is kept.
+// TestToldOnce: in no group an event that comes again when the inbox has forgotten it is told again. The broker may keep a message for longer
+// than its row is kept.
 func TestToldOnce(t *testing.T) {
 	t.Parallel()
 	server, s := rocketmqtest.Shared(t), newStage(t)
