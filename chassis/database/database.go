@@ -27,6 +27,8 @@ type Config struct {
 	DSN string `yaml:"dsn"`
 	// MaxConns bounds the pool; as many idle connections are kept. Default 20.
 	MaxConns int `yaml:"max_conns"`
+	// Wrap, if set, stands between the pool and the driver: tests let statements fail there.
+	Wrap func(driver.Connector) driver.Connector `yaml:"-"`
 }
 
 // Open returns a pool whose sessions read committed rows (so that a guard in an UPDATE sees the newest row), wait at most 2 s for a lock (less
@@ -50,7 +52,7 @@ func Open(cfg Config) (*sql.DB, error) {
 	c.Params["innodb_lock_wait_timeout"] = "2"
 	c.Params["time_zone"] = "'+00:00'"
 	c.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
-	db, err := open(c)
+	db, err := open(c, cfg.Wrap)
 	if err != nil {
 		return nil, err
 	}
@@ -64,10 +66,13 @@ func Open(cfg Config) (*sql.DB, error) {
 	return db, nil
 }
 
-func open(c *mysql.Config) (*sql.DB, error) {
+func open(c *mysql.Config, wrap func(driver.Connector) driver.Connector) (*sql.DB, error) {
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, fmt.Errorf("mysql.dsn: %w", err)
+	}
+	if wrap != nil {
+		connector = wrap(connector)
 	}
 	return sql.OpenDB(readCommitted{connector, c}), nil
 }
@@ -217,7 +222,7 @@ func unbounded(ctx context.Context, db *sql.DB) (*sql.DB, error) {
 	}
 	c.ReadTimeout, c.WriteTimeout = 0, 0
 	c.Params["innodb_lock_wait_timeout"] = "60"
-	return open(c)
+	return open(c, nil)
 }
 
 func await(ctx context.Context, db *sql.DB) error {

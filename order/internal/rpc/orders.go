@@ -193,7 +193,8 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 		WithMetadata(map[string]string{"status": string(o.Status)})
 }
 
-// CancelOrder closes an unpaid order. For one that is CANCELED already it returns the order as it is.
+// CancelOrder closes an unpaid order. For one that is CANCELED already it returns the order as it is. ORDER_STATE is said only of an order whose
+// status, which comes with it, can never be canceled from.
 func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderRequest) (*orderv1.Order, error) {
 	note(ctx, req.GetId())
 	caller := identity.FromContext(ctx)
@@ -202,11 +203,13 @@ func (s *Orders) CancelOrder(ctx context.Context, req *orderv1.CancelOrderReques
 	switch {
 	case getErr != nil:
 		return nil, answer.Error(getErr)
-	case err != nil && o.Status != order.Canceled:
+	case err == nil || o.Status == order.Canceled:
+		return protoOrder(o), nil
+	case errors.Is(err, order.ErrState):
 		return nil, orderv1.ErrorOrderState("the order is %s and cannot be canceled", o.Status).
 			WithMetadata(map[string]string{"status": string(o.Status)})
 	}
-	return protoOrder(o), nil
+	return nil, answer.Error(err) // it may be canceled in a moment: a COMMIT whose answer was lost
 }
 
 // note adds the order's id to log lines and the trace of the call.
