@@ -12,9 +12,11 @@ import (
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
 // TestNotKnown tests that what is not known is answered as not known, in every call, whatever the database fails to do.
@@ -42,8 +44,8 @@ func TestNotKnown(t *testing.T) {
 		call(creditv1.Credits_ListMyEntries_FullMethodName, accessv1.Shopper, &creditv1.ListMyEntriesRequest{}),
 		call(creditv1.Credits_SetFrozen_FullMethodName, accessv1.Operator, &creditv1.SetFrozenRequest{Id: "m-2", Frozen: new(true)}),
 	}
-	calls = append(calls, servicetest.Books(keys)...)
-	calls = append(calls, servicetest.Participant(conn, keys, func(service, subject string) proto.Message {
+	calls = append(calls, ledgerlaws.Calls(keys)...)
+	calls = append(calls, tcclaws.PhaseCalls(conn, keys, func(service, subject string) proto.Message {
 		if service == creditv1.CreditDeduction_ServiceDesc.ServiceName {
 			return &creditv1.CreditDeductionRequest{OrderId: subject, MemberId: "m-1", Points: 10}
 		}

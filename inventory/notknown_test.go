@@ -14,9 +14,11 @@ import (
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
 // TestNotKnown tests that what is not known is answered as not known, in every call, whatever the database fails to do.
@@ -77,8 +79,8 @@ func TestNotKnown(t *testing.T) {
 			return &inventoryv1.GetStockRequest{Sku: sku}
 		})},
 	}
-	calls = append(calls, servicetest.Books(keys)...)
-	calls = append(calls, servicetest.Participant(conn, keys, func(service, subject string) proto.Message {
+	calls = append(calls, ledgerlaws.Calls(keys)...)
+	calls = append(calls, tcclaws.PhaseCalls(conn, keys, func(service, subject string) proto.Message {
 		if service == inventoryv1.StockReturn_ServiceDesc.ServiceName {
 			return &inventoryv1.StockReturnRequest{OrderId: subject}
 		}

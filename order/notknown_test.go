@@ -29,6 +29,7 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
 // others answers for the coordinator, which decides nothing, and for the other participants, which agree to everything and have empty books.
@@ -172,7 +173,7 @@ func (s shopOrder) branch(t *testing.T, method, id string) (proto.Message, map[s
 	t.Helper()
 	var gid string
 	require.NoError(t, s.db.QueryRowContext(t.Context(), "SELECT gid FROM orders WHERE id = ?", id).Scan(&gid))
-	headers := servicetest.Phase(s.keys, method, gid, id)
+	headers := tcclaws.Phase(s.keys, method, gid, id)
 	if strings.Contains(method, "OrderRefund") {
 		return &orderv1.OrderRefundRequest{OrderId: id}, headers
 	}

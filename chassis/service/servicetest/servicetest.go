@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,14 @@ func Keys(t testing.TB) (string, *identity.Signer) {
 	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "k1.pem"), block, 0o600))
 	return dir, identity.NewSigner("k1", private)
+}
+
+// Bearer returns the headers of a call by caller.
+func Bearer(t testing.TB, signer *identity.Signer, caller identity.Caller) map[string]string {
+	t.Helper()
+	token, err := signer.Sign(caller, time.Now(), time.Hour)
+	require.NoError(t, err)
+	return map[string]string{"authorization": "Bearer " + token}
 }
 
 // FreeAddr returns an address on this machine where nobody listens yet. It is reserved for the test until that ends, even while what listens
