@@ -170,6 +170,8 @@ type State struct {
 	GID    string
 	// Busy reports whether an attempt to pay or refund it is open.
 	Busy bool
+	// Expired reports whether its time to be paid is over: no payment of it begins any more.
+	Expired bool
 }
 
 // LastAttempt returns the state of the last attempt of kind and why it was canceled; "" when there was none.
@@ -187,7 +189,7 @@ func (s *Store) State(ctx context.Context, id string) (State, error) {
 	if err != nil {
 		return State{}, found(err)
 	}
-	return State{order.Status(row.Status), order.Reason(row.Reason), row.Gid, row.Busy}, nil
+	return State{order.Status(row.Status), order.Reason(row.Reason), row.Gid, row.Busy, row.Expired}, nil
 }
 
 // Overdue is an attempt that has been open for too long.

@@ -17,7 +17,7 @@ SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM 
 SELECT id, member_id, status, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE SKIP LOCKED;
 
 -- name: GetState :one
-SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
+SELECT o.status, o.reason, o.gid, o.expires_at <= NOW(3) AS expired, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
 FROM orders o WHERE o.id = ?;
 
 -- name: ListLines :many

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -128,12 +129,13 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 		return nil, answer.Error(err)
 	}
 	o, err := s.store.Order(ctx, memberID, req.GetId())
+	if err == nil && o.Status == order.Created {
+		o, err = s.closedInstead(ctx, o)
+	}
 	if err != nil {
 		return nil, answer.Error(err)
 	}
 	switch o.Status {
-	case order.Created:
-		return nil, s.notBegun(ctx, o.ID, "the payment could not be begun; the order can still be paid")
 	case order.Updating:
 		service.Code(ctx, http.StatusAccepted)
 		return protoOrder(o), nil
@@ -144,18 +146,32 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 		refusal := answer.Canceled(o.Reason)
 		call.KeepLate(ctx, http.StatusConflict, &refusal.Status)
 		return nil, refusal
+	case order.Paid, order.Shipped, order.Completed:
+		reply := protoOrder(o)
+		call.KeepLate(ctx, http.StatusOK, reply)
+		return reply, nil
 	}
-	reply := protoOrder(o)
-	call.KeepLate(ctx, http.StatusOK, reply)
-	return reply, nil
+	return nil, fmt.Errorf("a payment left order %s %s", o.ID, o.Status)
+}
+
+// closedInstead closes o, which reads CREATED after a payment that was not begun, when its time is over, as the next call would, and returns it as
+// it is then. Otherwise it returns TRY_LATER: the order can still be paid, or another call is just beginning.
+func (s *Orders) closedInstead(ctx context.Context, o order.Order) (order.Order, error) {
+	state, err := s.store.State(ctx, o.ID)
+	switch {
+	case err != nil:
+		return o, err
+	case state.Busy || !state.Expired:
+		return o, notBegun(state, "the payment could not be begun; the order can still be paid")
+	}
+	if err := s.store.Close(ctx, o.MemberID, o.ID, order.Expired); err != nil && !errors.Is(err, order.ErrState) {
+		return o, err
+	}
+	return s.store.Order(ctx, o.MemberID, o.ID)
 }
 
 // notBegun returns the answer when the row reads as before: nothing happened, unless another call is just beginning.
-func (s *Orders) notBegun(ctx context.Context, id, message string) error {
-	state, err := s.store.State(ctx, id)
-	if err != nil {
-		return err
-	}
+func notBegun(state mysql.State, message string) error {
 	if state.Busy {
 		message = "another call for this order is under way: look at the order, then ask again"
 	}
@@ -187,7 +203,11 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 		if attempt == order.AttemptDone {
 			return nil, answer.NotRefunded(reason)
 		}
-		return nil, s.notBegun(ctx, o.ID, "the refund could not be begun; the order is paid as before")
+		state, err := s.store.State(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		return nil, notBegun(state, "the refund could not be begun; the order is paid as before")
 	}
 	return nil, orderv1.ErrorOrderState("the order is %s and cannot be refunded", o.Status).
 		WithMetadata(map[string]string{"status": string(o.Status)})

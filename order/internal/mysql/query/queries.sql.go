@@ -237,15 +237,16 @@ func (q *Queries) GetOrder(ctx context.Context, arg GetOrderParams) (GetOrderRow
 }
 
 const getState = `-- name: GetState :one
-SELECT o.status, o.reason, o.gid, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
+SELECT o.status, o.reason, o.gid, o.expires_at <= NOW(3) AS expired, EXISTS (SELECT 1 FROM payment_attempt a WHERE a.open_order = o.id) AS busy
 FROM orders o WHERE o.id = ?
 `
 
 type GetStateRow struct {
-	Status string
-	Reason string
-	Gid    string
-	Busy   bool
+	Status  string
+	Reason  string
+	Gid     string
+	Expired bool
+	Busy    bool
 }
 
 func (q *Queries) GetState(ctx context.Context, id string) (GetStateRow, error) {
@@ -255,6 +256,7 @@ func (q *Queries) GetState(ctx context.Context, id string) (GetStateRow, error) 
 		&i.Status,
 		&i.Reason,
 		&i.Gid,
+		&i.Expired,
 		&i.Busy,
 	)
 	return i, err
