@@ -70,7 +70,7 @@ func (w warehouse) received(t *testing.T, sku string) int64 {
 // same key finds them booked once.
 func TestReceiptWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
-	via, lose, lost := mysqltest.Unanswered(t, mysqltest.DSN(t), "COMMIT")
+	via, lose, lost := mysqltest.LoseAnswers(t, mysqltest.DSN(t), "COMMIT")
 	w := open(t, via)
 	// Background work of the service commits too, and may meet the loss in place of the call.
 	var err error

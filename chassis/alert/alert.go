@@ -6,7 +6,7 @@
 //	   +------- Clear ------+------------------- Clear --------------+
 //
 // Each telling is an event in alert-events, appended in the transaction that records it, so several instances that raise the same alert make one
-// event in all.
+// event in all; and a log line ALARM of the instance that made it.
 package alert
 
 import (
@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -92,7 +93,9 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	return a.outbox.InTx(ctx, func(tx *sql.Tx) error {
+	told := 0
+	err = a.outbox.InTx(ctx, func(tx *sql.Tx) error {
+		told = 0
 		if _, err := tx.ExecContext(ctx, `INSERT INTO alert (name) VALUES (?) ON DUPLICATE KEY UPDATE name = name`, name); err != nil {
 			return err
 		}
@@ -123,9 +126,14 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 		if err != nil {
 			return err
 		}
+		told = times
 		return a.outbox.Append(ctx, tx, alertv1.Topic, mq.Event{Type: alertv1.TypeRaised,
 			Subject: a.service + "/" + name, Time: now, Data: data})
 	})
+	if err == nil && told > 0 {
+		slog.ErrorContext(ctx, "ALARM: "+summary, "alert", key, "times", told, "detail", detail)
+	}
+	return err
 }
 
 // Clear ends the alert key: the next Raise tells again at once. It may be called at any time, also when key was never raised.

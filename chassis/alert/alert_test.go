@@ -100,6 +100,19 @@ func TestClear(t *testing.T) {
 		10*time.Millisecond)
 }
 
+// TestClearUnless: of the alerts with a prefix those end for which the condition does not hold, and no others.
+func TestClearUnless(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	for _, key := range []string{"a/1", "a/2", "a/", "b/1"} {
+		require.NoError(t, of[0].Raise(t.Context(), key, "s", "d"))
+	}
+	for range 2 {
+		require.NoError(t, of[1].ClearUnless(t.Context(), "a/", "{key} = '2'"))
+		assert.Equal(t, "a/ 1\na/1 1\na/2 0\nb/1 0\n--\n", mysqltest.Dump(t, db, "SELECT name, cleared_at IS NOT NULL FROM alert ORDER BY name"))
+	}
+}
+
 // TestRacing: of many that raise the same alert at the same time, in two instances, one tells; and again one when the pause is over.
 func TestRacing(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"net"
 	"regexp"
 	"strings"
@@ -25,7 +26,13 @@ import (
 	"example.com/fourfold/order/migrations"
 )
 
-func TestMain(m *testing.M) { mysqltest.Main(m) }
+// logged are the lines of all tests of this package. Only TestAlarm raises alerts.
+var logged alarms
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(&logged))
+	mysqltest.Main(m)
+}
 
 // TestAlarm tests that one alert is raised for a transaction that does not settle, not one for each sweep or each instance; that it is raised
 // again when the pause is over; and that none is raised for a transaction that settles in time.
@@ -99,6 +106,7 @@ func TestAlarm(t *testing.T) {
 	attempt("stuck", "gid-2", 100)
 	sweep(2)
 	require.Equal(t, []string{"payment/gid-1 1", "payment/gid-1 2", "payment/gid-2 1"}, told(), "another is another")
+	assert.Equal(t, 3, logged.count(), "a line for each telling, not for each look: %q", logged.lines)
 }
 
 // TestAlarmSaysWhoActs: an alert says that its transaction settles by itself as long as the coordinator has it, and asks for a decision, with

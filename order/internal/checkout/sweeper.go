@@ -55,7 +55,7 @@ func NewSweeper(store *mysql.Store, c *tcc.Coordinator, alerts *alert.Alerts, ti
 }
 
 // patience bounds one sweep: a database that fell silent must not delay the next one, and a sweeper that lost its lease must not go on. The next
-// sweep takes up what is left.
+// sweep begins with what is left.
 const patience = lease - 500*time.Millisecond
 
 // Run sweeps until ctx ends.
@@ -63,10 +63,18 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	return loop.Every(s.times.Every, patience, "sweep", s.Sweep)(ctx)
 }
 
-// lease is how long a sweeper keeps an attempt to itself. It is also the pause between two looks at the same attempt.
-const lease = 3 * time.Second
+const (
+	// lease is how long a sweeper keeps an attempt to itself. It is also the pause between two looks at the same attempt.
+	lease = 3 * time.Second
+	// hearing is how long the coordinator may take for an answer: enough to turn to its second instance when the first is frozen, and it leaves time
+	// for the alarms when there is none.
+	hearing = 2 * time.Second
+	// noting is how long a look may take to be noted.
+	noting = 500 * time.Millisecond
+)
 
-// Sweep looks once at every overdue attempt that no other sweeper has, and clears the alerts of those that have settled.
+// Sweep looks at the overdue attempts that no other sweeper has, those looked at longest ago first, until ctx ends, and clears the alerts of those
+// that have settled.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	overdue, err := s.store.LeaseOverdue(ctx, s.times.OldEnough, lease, 100)
 	if err != nil {
@@ -74,37 +82,49 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	}
 	calmed := s.calm(ctx)
 	asks := true
-	for _, a := range overdue {
-		if err := s.attend(ctx, a, asks); errors.Is(err, errSilent) {
-			asks = false
+	for i, a := range overdue {
+		err := s.attend(ctx, a, asks)
+		if ctx.Err() != nil && i > 0 {
+			break // it had less time than the first, which it will be in the next sweep
 		}
+		asks = asks && !errors.Is(err, errSilent)
+		s.looked(ctx, a)
 	}
 	return calmed
 }
 
+// looked notes that a was looked at, also when the sweep's time is over.
+func (s *Sweeper) looked(ctx context.Context, a mysql.Overdue) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noting)
+	defer cancel()
+	if err := s.store.Looked(ctx, a.GID); err != nil {
+		slog.WarnContext(ctx, "look not noted", "gid", a.GID, "err", err)
+	}
+}
+
 // attend looks at one overdue attempt, and asks the coordinator about it if asks is true.
-func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error {
+func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) (err error) {
 	ctx, span := s.tracer.Start(telemetry.Begin(ctx), "overdue "+string(a.Kind))
 	defer span.End()
 	telemetry.Note(ctx, slog.String("order", a.OrderID), slog.String("gid", a.GID))
 	log := slog.With("kind", a.Kind, "age", a.Age.String())
-	var verdict Verdict
-	var err error
+	var wrong problem
 	if asks {
-		verdict, err = s.look(ctx, a, log)
-	}
-	if a.Age >= s.times.Alert && verdict != Alarm { // an Alarm has raised its own
-		if now, err := s.store.Attempt(ctx, a.Kind, a.GID); err == nil && now.Open {
-			log.ErrorContext(ctx, "ALARM: a transaction does not settle")
-			summary, detail := lasts(a)
-			if err := s.alarm(ctx, a, summary, detail); err != nil {
-				log.WarnContext(ctx, "alert", "err", err)
-			}
-		}
+		wrong, err = s.look(ctx, a, log)
 	}
 	if err != nil {
 		span.SetStatus(codes.Error, "nothing was learnt")
 		log.WarnContext(ctx, "overdue transaction", "err", err)
+	}
+	if wrong == (problem{}) && a.Age >= s.times.Alert {
+		if now, err := s.store.Attempt(ctx, a.Kind, a.GID); err == nil && now.Open {
+			wrong = lasts(a)
+		}
+	}
+	if wrong != (problem{}) {
+		if err := s.alarm(ctx, a, wrong); err != nil {
+			log.WarnContext(ctx, "alert", "err", err)
+		}
 	}
 	return err
 }
@@ -112,21 +132,16 @@ func (s *Sweeper) attend(ctx context.Context, a mysql.Overdue, asks bool) error 
 // errSilent is returned when the coordinator does not answer. The rest of the sweep need not wait for it too.
 var errSilent = errors.New("the coordinator does not answer")
 
-// hearing bounds one question to the coordinator. What is left of the sweep's patience is for the alerts.
-const hearing = patience - 500*time.Millisecond
-
-// look asks the coordinator about a and does what Judge decides, which it returns.
-func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) (Verdict, error) {
+// look learns where a stands and does what can be done about it. It returns what is wrong when only a person can.
+func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) (wrong problem, err error) {
 	// The coordinator first, then the row: once it says that the transaction succeeded, the attempt must be DONE.
-	asking, cancel := context.WithTimeout(ctx, hearing)
-	status, err := s.coordinator.Status(asking, a.GID)
-	cancel()
+	status, err := s.ask(ctx, a.GID)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errSilent, err)
+		return wrong, fmt.Errorf("%w: %w", errSilent, err)
 	}
 	progress, err := s.store.Attempt(ctx, a.Kind, a.GID)
 	if err != nil {
-		return "", err
+		return wrong, err
 	}
 	v := Judge(status, progress)
 	s.verdicts.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", string(v))))
@@ -137,13 +152,15 @@ func (s *Sweeper) look(ctx context.Context, a mysql.Overdue, log *slog.Logger) (
 	case Hasten:
 		err = s.coordinator.RetryNow(ctx, a.GID)
 	case Alarm:
-		log.ErrorContext(ctx,
-			"ALARM: the coordinator is through with a transaction whose attempt is open: its log was lost or the books are wrong",
-			"coordinator", string(status), "held", progress.Held)
-		summary, detail := undecided(a, status, progress.Held)
-		err = s.alarm(ctx, a, summary, detail)
+		wrong = undecided(a, status, progress.Held)
 	}
-	return v, err
+	return wrong, err
+}
+
+func (s *Sweeper) ask(ctx context.Context, gid string) (tcc.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, hearing)
+	defer cancel()
+	return s.coordinator.Status(ctx, gid)
 }
 
 // Verdict is what the sweeper does about an overdue attempt.

@@ -199,8 +199,11 @@ type Overdue struct {
 	Age          time.Duration
 }
 
-// LeaseOverdue leases up to limit attempts that have been open for at least age and that no other sweeper has, for lease: those looked at
-// longest ago first. An attempt that is locked is left for later. All times are whole seconds by the database's clock.
+// AttemptIsOpen is the condition, for alert.ClearUnless, that the attempt whose gid is {key} has not settled.
+const AttemptIsOpen = "EXISTS (SELECT 1 FROM payment_attempt WHERE gid = {key} AND state = 'OPEN')"
+
+// LeaseOverdue leases up to limit attempts that have been open for at least age and that no other sweeper has, for lease: those for which Looked
+// was called longest ago first. An attempt that is locked is left for later. All times are whole seconds by the database's clock.
 func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limit int32) (overdue []Overdue, err error) {
 	err = database.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
@@ -220,6 +223,9 @@ func (s *Store) LeaseOverdue(ctx context.Context, age, lease time.Duration, limi
 	})
 	return overdue, err
 }
+
+// Looked records that the attempt gid was looked at just now: all others come before it in LeaseOverdue.
+func (s *Store) Looked(ctx context.Context, gid string) error { return s.q.LookAtAttempt(ctx, gid) }
 
 // Ages are the classes of CountOpen, by the database's clock.
 var Ages = [...]string{"0-2s", "2-15s", "15-60s", "1-10m", "10m+"}

@@ -291,7 +291,7 @@ func TestExpiry(t *testing.T) {
 	require.False(t, opened, "too late to pay, also before the timer")
 	state, err := store.State(t.Context(), late)
 	require.NoError(t, err)
-	require.Equal(t, mysql.State{Status: order.Canceled, Reason: order.Expired}, state)
+	require.Equal(t, mysql.State{Status: order.Canceled, Reason: order.Expired, Expired: true}, state)
 
 	for _, status := range []order.Status{
 		order.Updating, order.Paid, order.Canceled, order.Shipped, order.Completed, order.Refunding, order.Refunded,

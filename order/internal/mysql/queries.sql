@@ -75,14 +75,17 @@ UPDATE payment_attempt SET reason = sqlc.arg('reason') WHERE gid = sqlc.arg('gid
 
 -- name: ListOverdue :many
 -- Skips what somebody holds: one stuck transaction must not keep the sweeper from all others. Those looked at longest ago
--- come first, so that attempts that cannot be helped do not starve the rest.
+-- come first, so that attempts that cannot be helped do not starve the rest. A lease is no look: the sweep may end before.
 SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds FROM payment_attempt
 WHERE state = sqlc.arg('state') AND created_at <= TIMESTAMPADD(SECOND, sqlc.arg('minus_age_seconds'), NOW(3))
   AND (lease_until IS NULL OR lease_until < NOW(3))
-ORDER BY lease_until, created_at LIMIT ? FOR UPDATE SKIP LOCKED;
+ORDER BY COALESCE(looked_at, created_at), created_at LIMIT ? FOR UPDATE SKIP LOCKED;
 
 -- name: LeaseAttempts :exec
 UPDATE payment_attempt SET lease_until = TIMESTAMPADD(SECOND, sqlc.arg('lease_seconds'), NOW(3)) WHERE gid IN (sqlc.slice('gids'));
+
+-- name: LookAtAttempt :exec
+UPDATE payment_attempt SET looked_at = NOW(3) WHERE gid = ?;
 
 -- name: CountOpenByAge :many
 SELECT kind, CAST(INTERVAL(TIMESTAMPDIFF(SECOND, created_at, NOW(3)), 2, 15, 60, 600) AS SIGNED) AS class, COUNT(*) AS attempts

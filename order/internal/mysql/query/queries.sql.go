@@ -548,7 +548,7 @@ const listOverdue = `-- name: ListOverdue :many
 SELECT order_id, gid, kind, TIMESTAMPDIFF(SECOND, created_at, NOW(3)) AS age_seconds FROM payment_attempt
 WHERE state = ? AND created_at <= TIMESTAMPADD(SECOND, ?, NOW(3))
   AND (lease_until IS NULL OR lease_until < NOW(3))
-ORDER BY lease_until, created_at LIMIT ? FOR UPDATE SKIP LOCKED
+ORDER BY COALESCE(looked_at, created_at), created_at LIMIT ? FOR UPDATE SKIP LOCKED
 `
 
 type ListOverdueParams struct {
@@ -565,7 +565,7 @@ type ListOverdueRow struct {
 }
 
 // Skips what somebody holds: one stuck transaction must not keep the sweeper from all others. Those looked at longest ago
-// come first, so that attempts that cannot be helped do not starve the rest.
+// come first, so that attempts that cannot be helped do not starve the rest. A lease is no look: the sweep may end before.
 func (q *Queries) ListOverdue(ctx context.Context, arg ListOverdueParams) ([]ListOverdueRow, error) {
 	rows, err := q.db.QueryContext(ctx, listOverdue, arg.State, arg.MinusAgeSeconds, arg.Limit)
 	if err != nil {
@@ -724,6 +724,15 @@ func (q *Queries) LockProduct(ctx context.Context, sku string) (LockProductRow, 
 	var i LockProductRow
 	err := row.Scan(&i.Version, &i.Generation)
 	return i, err
+}
+
+const lookAtAttempt = `-- name: LookAtAttempt :exec
+UPDATE payment_attempt SET looked_at = NOW(3) WHERE gid = ?
+`
+
+func (q *Queries) LookAtAttempt(ctx context.Context, gid string) error {
+	_, err := q.db.ExecContext(ctx, lookAtAttempt, gid)
+	return err
 }
 
 const moveAttempt = `-- name: MoveAttempt :execrows

@@ -9,9 +9,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Unanswered returns another way to the database dsn: a network that, after each call of lose, passes on the next packet that holds text and
+// LoseAnswers returns another way to the database dsn: a network that, after each call of lose, passes on the next packet that holds text and
 // breaks the connection before its answer. It reports how often it did so.
-func Unanswered(t testing.TB, dsn, text string) (via string, lose func(), lost func() int64) {
+func LoseAnswers(t testing.TB, dsn, text string) (via string, lose func(), lost func() int64) {
 	t.Helper()
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
