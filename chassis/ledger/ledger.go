@@ -52,7 +52,7 @@ func (c *Check) Full() bool { return len(c.Violations) >= MaxViolations }
 // Fact is one row about an order, whatever its status.
 type Fact struct {
 	Subject string
-	// Fact must agree with the order: inventory "sku|quantity", credit the points, wms nothing.
+	// Fact must agree with the order: inventory "sku|quantity", credit the points, wms what the order was told of the parcel.
 	Fact   string
 	Status string
 	// Settled says that the row means a paid and not refunded order. Only such facts are in the digest.

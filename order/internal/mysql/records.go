@@ -187,7 +187,7 @@ func firstOf(orders []query.ScanOrdersRow, lines []query.ScanLinesRow, attempts 
 	return slices.Min(heads[:n])
 }
 
-// OfBuckets returns the orders of buckets by id, without attempts and events.
+// OfBuckets returns the orders of buckets by id, with their age, without attempts and events.
 func (s *Store) OfBuckets(ctx context.Context, buckets []int) (map[string]order.Record, error) {
 	numbers := make([]int16, len(buckets))
 	for i, n := range buckets {
@@ -208,7 +208,7 @@ func (s *Store) OfBuckets(ctx context.Context, buckets []int) (map[string]order.
 	return records, err
 }
 
-// OfIDs returns the orders among ids that exist, by id, without attempts and events.
+// OfIDs returns the orders among ids that exist, by id, with their age, without attempts and events.
 func (s *Store) OfIDs(ctx context.Context, ids []string) (map[string]order.Record, error) {
 	orders, err := s.q.OrdersOfIDs(ctx, ids)
 	if err != nil {
@@ -226,7 +226,9 @@ func (s *Store) OfIDs(ctx context.Context, ids []string) (map[string]order.Recor
 }
 
 func recordOf(o query.OrdersOfIDsRow) order.Record {
-	return order.Record{ID: o.ID, Status: order.Status(o.Status), GID: o.Gid, Points: o.Points}
+	return order.Record{
+		ID: o.ID, Status: order.Status(o.Status), GID: o.Gid, Points: o.Points, Age: time.Duration(o.AgeSeconds) * time.Second,
+	}
 }
 
 // addLine ignores lines of orders that were created between the two queries.

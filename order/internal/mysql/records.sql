@@ -34,14 +34,14 @@ WHERE state = 'OPEN' AND TIMESTAMPDIFF(SECOND, created_at, NOW(3)) >= CAST(sqlc.
 ORDER BY created_at, order_id LIMIT ?;
 
 -- name: OrdersOfBuckets :many
-SELECT id, status, gid, points FROM orders WHERE bucket IN (sqlc.slice('buckets')) ORDER BY id;
+SELECT id, status, gid, points, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds FROM orders WHERE bucket IN (sqlc.slice('buckets')) ORDER BY id;
 
 -- name: LinesOfBuckets :many
 SELECT l.order_id, l.sku, l.quantity FROM orders o JOIN order_line l ON l.order_id = o.id
 WHERE o.bucket IN (sqlc.slice('buckets')) ORDER BY l.order_id, l.sku;
 
 -- name: OrdersOfIDs :many
-SELECT id, status, gid, points FROM orders WHERE id IN (sqlc.slice('ids')) ORDER BY id;
+SELECT id, status, gid, points, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds FROM orders WHERE id IN (sqlc.slice('ids')) ORDER BY id;
 
 -- name: LinesOfIDs :many
 SELECT order_id, sku, quantity FROM order_line WHERE order_id IN (sqlc.slice('ids')) ORDER BY order_id, sku;

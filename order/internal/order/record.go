@@ -3,6 +3,7 @@ package order
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Settled reports whether an order in s is paid in all four services and not being refunded: PAID or later.
@@ -14,8 +15,10 @@ type Record struct {
 	// Status is empty when rows refer to an order that is not there.
 	Status Status
 	// GID is the transaction that holds the order or held it last, else empty.
-	GID      string
-	Points   int64
+	GID    string
+	Points int64
+	// Age is the time since the order last changed, by the database's clock, in whole seconds.
+	Age      time.Duration
 	Lines    []Line
 	Attempts []Attempt
 	// EventSeq is the number of the order's last event as the order has it; Events and LastEvent are how many the log

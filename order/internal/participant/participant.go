@@ -28,6 +28,8 @@ type Participant struct {
 	Settled string
 	// Facts returns what its books should say about a paid order, sorted.
 	Facts func(order.Record) []string
+	// Stages are what its one fact about a paid order says, one after another, when the order follows it; else nil.
+	Stages []string
 }
 
 // Branch is a participant's part in one kind of transaction.

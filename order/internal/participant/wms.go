@@ -16,6 +16,8 @@ func wms() Participant {
 		}
 		return req
 	}
+	// What the order was told of its slip, by what it reads; nothing when it is only paid.
+	told := map[order.Status]string{order.Shipped: "SHIPPED", order.Completed: "DELIVERED"}
 	hold := func(o order.Order) proto.Message { return &wmsv1.SlipHoldRequest{OrderId: o.ID} }
 	return Participant{
 		Name: "wms",
@@ -36,6 +38,7 @@ func wms() Participant {
 			Otherwise: order.DeliveryRefused,
 		},
 		Settled: "CREATED or later",
-		Facts:   func(order.Record) []string { return []string{""} }, // that there is a slip
+		Facts:   func(r order.Record) []string { return []string{told[r.Status]} },
+		Stages:  []string{told[order.Paid], told[order.Shipped], told[order.Completed]},
 	}
 }

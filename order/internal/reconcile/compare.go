@@ -35,6 +35,10 @@ const (
 	missing
 	// unpaid: the peer has said for at least open that the order is paid, and it is not.
 	unpaid
+	// behind: the peer is at a later stage, both have not changed for at least open, and the order has not followed.
+	behind
+	// ahead: the order is at a later stage than the peer, which it follows.
+	ahead
 )
 
 // judge compares one order with what p says about it.
@@ -50,8 +54,15 @@ func (p Peer) judge(r order.Record, facts []ledger.Fact, open time.Duration) ver
 	slices.Sort(settled)
 	switch {
 	case r.Status.Settled():
-		if !slices.Equal(settled, p.Facts(r)) {
+		want := p.Facts(r)
+		switch step := p.stage(settled) - p.stage(want); {
+		case slices.Equal(settled, want):
+		case p.stage(settled) < 0:
 			return missing
+		case step < 0:
+			return ahead
+		case old && r.Age >= open:
+			return behind
 		}
 	case r.Status == order.Refunding: // taken back or not yet
 	case old:
@@ -60,12 +71,28 @@ func (p Peer) judge(r order.Record, facts []ledger.Fact, open time.Duration) ver
 	return fits
 }
 
+// stage returns which of p's stages facts are, -1 for none.
+func (p Peer) stage(facts []string) int {
+	if len(facts) != 1 {
+		return -1
+	}
+	return slices.Index(p.Stages, facts[0])
+}
+
 // comparison is the state of the comparison with one peer.
 type comparison struct {
 	*Comparator
 	Peer
-	open                time.Duration
-	paidMeans, meanPaid ledger.Check
+	open                         time.Duration
+	paidMeans, meanPaid, follows ledger.Check
+}
+
+// checks returns the checks that the comparison fills in.
+func (k *comparison) checks() []*ledger.Check {
+	if k.Stages == nil {
+		return []*ledger.Check{&k.paidMeans, &k.meanPaid}
+	}
+	return []*ledger.Check{&k.paidMeans, &k.meanPaid, &k.follows}
 }
 
 // compare compares order's digest, which was read before, with p's, and looks at every order of the buckets that differ.
@@ -79,6 +106,12 @@ func (c *Comparator) compare(ctx context.Context, p Peer, ours *ledger.Digest, s
 		paidMeans: ledger.Check{Name: fmt.Sprintf("order and %s: PAID or later means %s", p.Name, p.Settled), Checked: settled},
 		meanPaid:  ledger.Check{Name: fmt.Sprintf("order and %s: %s means PAID or later", p.Name, p.Settled), Checked: theirs.Count()},
 	}
+	if p.Stages != nil {
+		k.follows = ledger.Check{
+			Name: fmt.Sprintf("order and %s: the order follows %s", p.Name, strings.Join(p.Stages[1:], ", ")), Checked: settled,
+		}
+	}
+	checks := k.checks()
 	for differing := ours.Differing(theirs); len(differing) > 0; {
 		n := some(differing, ours, theirs)
 		suspects, err := k.suspects(ctx, differing[:n])
@@ -89,13 +122,18 @@ func (c *Comparator) compare(ctx context.Context, p Peer, ours *ledger.Digest, s
 			return nil, err
 		}
 		differing = differing[n:]
-		if len(differing) > 0 && (k.paidMeans.Full() || k.meanPaid.Full()) {
-			k.paidMeans.Violate("and maybe more: of %d buckets nothing was read any more", len(differing))
-			k.meanPaid.Violate("and maybe more: of %d buckets nothing was read any more", len(differing))
+		if len(differing) > 0 && slices.ContainsFunc(checks, (*ledger.Check).Full) {
+			for _, c := range checks {
+				c.Violate("and maybe more: of %d buckets nothing was read any more", len(differing))
+			}
 			break
 		}
 	}
-	return []ledger.Check{k.paidMeans, k.meanPaid}, nil
+	done := make([]ledger.Check, len(checks))
+	for i, c := range checks {
+		done[i] = *c
+	}
+	return done, nil
 }
 
 // atOnce is roughly how many rows are read in one call.
@@ -167,6 +205,8 @@ func (k *comparison) accuse(ctx context.Context, suspects map[string]suspect) er
 			switch before.verdict {
 			case missing:
 				k.paidMeans.Violate("order %s: %s with %s; %s has %s", id, now.Status, k.expected(now), k.Name, said(facts[id]))
+			case behind, ahead:
+				k.follows.Violate("order %s: %s; %s has %s", id, now.Status, k.Name, said(facts[id]))
 			case unpaid:
 				if now.Status == before.record.Status && now.GID == before.record.GID {
 					k.meanPaid.Violate("order %s: %s; %s has %s", id, standing(now.Status), k.Name, said(facts[id]))
@@ -199,7 +239,10 @@ func said(facts []ledger.Fact) string {
 	}
 	texts := make([]string, len(facts))
 	for i, f := range facts {
-		texts[i] = strings.TrimSpace(f.Fact + " " + f.Status)
+		texts[i] = f.Status
+		if f.Fact != f.Status {
+			texts[i] = strings.TrimSpace(f.Fact + " " + f.Status)
+		}
 	}
 	return strings.Join(texts, ", ")
 }

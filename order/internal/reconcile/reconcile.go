@@ -5,6 +5,7 @@
 //
 //   - PAID or later always means sold, credited and to be delivered: order is confirmed last and taken back first.
 //   - The converse is judged only for rows that have not changed for a while, because the others are confirmed before order.
+//   - The order follows its parcel: it is never ahead of the slip, and behind it only for a while, because events travel.
 //
 // Orders are read first, the others after. A payment or refund may have gone on in between, so nothing is reported before both sides are read
 // again, this time the others first: what order says about a suspect is then known before and after.

@@ -29,7 +29,7 @@ func TestSilence(t *testing.T) {
 			reply, err := ask.CheckConservation(t.Context(), &orderv1.CheckConservationRequest{})
 			require.NoError(t, err)
 			require.True(t, reply.GetOk())
-			require.Len(t, reply.GetChecks(), 22)
+			require.Len(t, reply.GetChecks(), 23)
 
 			s.peers[name].kill()
 			reply, err = ask.CheckConservation(t.Context(), &orderv1.CheckConservationRequest{})

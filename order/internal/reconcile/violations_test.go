@@ -27,6 +27,7 @@ const (
 	addedPaid   = "order and credit: ADDED means PAID or later"
 	slip        = "order and wms: PAID or later means CREATED or later"
 	slipPaid    = "order and wms: CREATED or later means PAID or later"
+	follows     = "order and wms: the order follows SHIPPED, DELIVERED"
 )
 
 // broken returns the names of the checks that found something.
@@ -69,7 +70,7 @@ func TestWhole(t *testing.T) {
 		names[c.Name] = true
 		assert.Positive(t, c.Checked, c.Name)
 	}
-	assert.Len(t, names, 22, "each check once: %v", names)
+	assert.Len(t, names, 23, "each check once: %v", names)
 }
 
 // TestViolations corrupts one thing in one database and tests that exactly the checks whose rule it breaks find it.
@@ -90,6 +91,9 @@ func TestViolations(t *testing.T) {
 		recount = `UPDATE {credit}.credit_account a SET credit = (SELECT SUM(IF(e.status = 'ADDED', e.points, 0))
 			FROM {credit}.credit_entry e WHERE e.member_id = a.member_id)`
 	)
+	way := func(status, age string) string {
+		return "UPDATE {wms}.delivery_slip SET status = '" + status + "'" + age + " WHERE order_id = "
+	}
 	for _, c := range []struct {
 		name       string
 		statements []string
@@ -163,6 +167,23 @@ func TestViolations(t *testing.T) {
 			"COMPLETED"},
 		{"the slip is of another order", []string{"UPDATE {wms}.delivery_slip SET order_id = 'zz-nobody'" + old + " WHERE order_id = '{paid}'"},
 			[]string{slip, slipPaid}, "no such order"},
+
+		{"shipped, and the order never heard", []string{way("SHIPPED", old) + "'{paid}'"}, []string{follows}, "{paid}: PAID; wms has SHIPPED"},
+		{"delivered, and the order never heard", []string{way("DELIVERED", old) + "'{paid}'"}, []string{follows},
+			"{paid}: PAID; wms has DELIVERED"},
+		{"delivered, and the order heard of shipping only", []string{way("DELIVERED", old) + "'{shipped}'"}, []string{follows},
+			"{shipped}: SHIPPED; wms has DELIVERED"},
+		{"shipped just now", []string{way("SHIPPED", young) + "'{paid}'"}, []string{}, ""},
+		{"delivered just now", []string{way("DELIVERED", young) + "'{shipped}'"}, []string{}, ""},
+		{"delivered long ago, and paid just now", []string{way("DELIVERED", old) + "'{paid}'", "UPDATE orders SET paid_at = paid_at" + young +
+			" WHERE id = '{paid}'"}, []string{}, ""},
+		{"delivered while it is refunded", []string{way("DELIVERED", old) + "'{refunding}'"}, []string{}, ""},
+		{"picked, of which the order is not told", []string{way("PICKED", old) + "'{paid}'"}, []string{}, ""},
+		{"completed and never delivered", []string{way("SHIPPED", young) + "'{completed}'"}, []string{follows},
+			"{completed}: COMPLETED; wms has SHIPPED"},
+		{"completed and never shipped", []string{way("PICKED", young) + "'{completed}'"}, []string{follows},
+			"{completed}: COMPLETED; wms has PICKED"},
+		{"shipped for the order only", []string{way("CREATED", young) + "'{shipped}'"}, []string{follows}, "{shipped}: SHIPPED; wms has CREATED"},
 
 		{"refunded and still sold", []string{freeze + "status = 'DEDUCTED'" + old + " WHERE order_id = '{refunded}'", rebook},
 			[]string{soldPaid}, "{refunded}: REFUNDED; inventory has "},
@@ -241,7 +262,7 @@ func (s *shop) words(t *testing.T) *strings.Replacer {
 		"{paid}", paid, "{other}", s.sibling(t, paid), "{new}", created["new"], "{updating}", created["updating"], "{refunding}",
 		created["refunding"],
 		"{closed}", s.pick(t, "status = 'CANCELED' AND gid <> ''"), "{refunded}", s.pick(t, "status = 'REFUNDED'"),
-		"{completed}", s.pick(t, "status = 'COMPLETED'"),
+		"{completed}", s.pick(t, "status = 'COMPLETED'"), "{shipped}", s.pick(t, "status = 'SHIPPED'"),
 	)
 }
 

@@ -47,7 +47,7 @@ func TestWatch(t *testing.T) {
 	}
 	await("all is well", func(g map[string]float64) bool {
 		_, known := g[slip]
-		return g["conservation_finished_timestamp"] > 0 && g["conservation_duration"] > 0 && len(g) == 24 && known && g[slip] == 0
+		return g["conservation_finished_timestamp"] > 0 && g["conservation_duration"] > 0 && len(g) == 25 && known && g[slip] == 0
 	})
 	mysqltest.Corrupt(t, s.wms, "UPDATE delivery_slip SET status = 'CANCELED' WHERE status = 'CREATED'")
 	await("two slips are wrong", func(g map[string]float64) bool { return g[slip] == 2 })

@@ -1,5 +1,13 @@
 package delivery
 
+// Told returns what the order has been told of a slip in s: SHIPPED, DELIVERED, or "" for nothing yet.
+func (s Status) Told() string {
+	if s == Shipped || s == Delivered {
+		return string(s)
+	}
+	return ""
+}
+
 // Legal reports whether a slip can be in s.
 func (s Status) Legal() bool {
 	for _, t := range transitions {

@@ -10,7 +10,7 @@ import (
 	"example.com/fourfold/wms/internal/mysql/query"
 )
 
-// Ledger gives the conservation check access to shop_wms. A fact is an order's slip; all it says is that the slip is there.
+// Ledger gives the conservation check access to shop_wms. A fact is an order's slip: that it is there, and what the order was told of it.
 type Ledger struct {
 	db *sql.DB
 	q  *query.Queries
@@ -147,7 +147,7 @@ func (b *Ledger) OfSubjects(ctx context.Context, ids []string) ([]ledger.Fact, e
 
 func fact(r query.FactsOfOrdersRow) ledger.Fact {
 	return ledger.Fact{
-		Subject: r.OrderID, Status: r.Status, Settled: delivery.Status(r.Status).Settled(),
+		Subject: r.OrderID, Fact: delivery.Status(r.Status).Told(), Status: r.Status, Settled: delivery.Status(r.Status).Settled(),
 		Age: time.Duration(r.AgeSeconds) * time.Second,
 	}
 }

@@ -251,14 +251,15 @@ func (q *Queries) ListOpenAttempts(ctx context.Context, arg ListOpenAttemptsPara
 }
 
 const ordersOfBuckets = `-- name: OrdersOfBuckets :many
-SELECT id, status, gid, points FROM orders WHERE bucket IN (/*SLICE:buckets*/?) ORDER BY id
+SELECT id, status, gid, points, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds FROM orders WHERE bucket IN (/*SLICE:buckets*/?) ORDER BY id
 `
 
 type OrdersOfBucketsRow struct {
-	ID     string
-	Status string
-	Gid    string
-	Points int64
+	ID         string
+	Status     string
+	Gid        string
+	Points     int64
+	AgeSeconds int32
 }
 
 func (q *Queries) OrdersOfBuckets(ctx context.Context, buckets []int16) ([]OrdersOfBucketsRow, error) {
@@ -285,6 +286,7 @@ func (q *Queries) OrdersOfBuckets(ctx context.Context, buckets []int16) ([]Order
 			&i.Status,
 			&i.Gid,
 			&i.Points,
+			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
 		}
@@ -300,14 +302,15 @@ func (q *Queries) OrdersOfBuckets(ctx context.Context, buckets []int16) ([]Order
 }
 
 const ordersOfIDs = `-- name: OrdersOfIDs :many
-SELECT id, status, gid, points FROM orders WHERE id IN (/*SLICE:ids*/?) ORDER BY id
+SELECT id, status, gid, points, TIMESTAMPDIFF(SECOND, updated_at, NOW(3)) AS age_seconds FROM orders WHERE id IN (/*SLICE:ids*/?) ORDER BY id
 `
 
 type OrdersOfIDsRow struct {
-	ID     string
-	Status string
-	Gid    string
-	Points int64
+	ID         string
+	Status     string
+	Gid        string
+	Points     int64
+	AgeSeconds int32
 }
 
 func (q *Queries) OrdersOfIDs(ctx context.Context, ids []string) ([]OrdersOfIDsRow, error) {
@@ -334,6 +337,7 @@ func (q *Queries) OrdersOfIDs(ctx context.Context, ids []string) ([]OrdersOfIDsR
 			&i.Status,
 			&i.Gid,
 			&i.Points,
+			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
 		}

@@ -56,7 +56,8 @@ func (q *Queries) CountOpen(ctx context.Context) (int64, error) {
 
 const digestLedger = `-- name: DigestLedger :many
 SELECT bucket, COUNT(*) AS facts,
-  CAST(BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT(order_id, '|'), 256), 16), 16, 10) AS UNSIGNED)) AS SIGNED) AS digest
+  CAST(BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT(order_id, '|', IF(status IN ('SHIPPED', 'DELIVERED'), status, '')), 256), 16), 16, 10)
+    AS UNSIGNED)) AS SIGNED) AS digest
 FROM delivery_slip FORCE INDEX (PRIMARY) WHERE status IN ('CREATED', 'PICKED', 'SHIPPED', 'DELIVERED', 'HELD') GROUP BY bucket
 `
 
