@@ -78,8 +78,8 @@ type running struct {
 // member is the client.
 const member = "m-1"
 
-// serveOrder runs order between others until the test ends. set changes its configuration; prepare, if there is one, is what the coordinator does
-// when it is asked to open a transaction.
+// serveOrder runs order between others until the test ends. set changes its configuration; prepare, if there is one, is what the coordinator
+// does when it is asked to open a transaction.
 func serveOrder(t *testing.T, set func(*config), prepare ...func(*sql.DB) error) running {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,7 +10,7 @@ import (
 const atOnce = 1000
 
 // ClearUnless ends the alerts whose keys begin with prefix, except those that last: lasts is a condition in SQL over the service's own tables, in
-// which {key} stands for what follows the prefix. All of it is one statement, however many last, and waits for no lock; one more if some are over.
+// which {key} stands for what follows the prefix. It is one statement, however many last, and waits for no lock; one more when some are over.
 // What is over must stay so: an alert that is raised again in between may be ended with the one before. Keys have at most 100 bytes.
 func (a *Alerts) ClearUnless(ctx context.Context, prefix, lasts string) error {
 	key := fmt.Sprintf("SUBSTRING(alert.name, %d)", len(prefix)+1)

@@ -66,15 +66,15 @@ func (s *Sweeper) Run(ctx context.Context) error {
 const (
 	// lease is how long a sweeper keeps an attempt to itself. It is also the pause between two looks at the same attempt.
 	lease = 3 * time.Second
-	// hearing is how long the coordinator may take for an answer: enough to turn to its second instance when the first is frozen, and it leaves time
-	// for the alarms when there is none.
+	// hearing is how long the coordinator may take for an answer: enough to turn to its second instance when the first is frozen, and it leaves
+	// time for the alarms when there is none.
 	hearing = 2 * time.Second
 	// noting is how long a look may take to be noted.
 	noting = 500 * time.Millisecond
 )
 
-// Sweep looks at the overdue attempts that no other sweeper has, those looked at longest ago first, until ctx ends, and clears the alerts of those
-// that have settled.
+// Sweep looks at the overdue attempts that no other sweeper has, those looked at longest ago first, until ctx ends, and clears the alerts of
+// those that have settled.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	overdue, err := s.store.LeaseOverdue(ctx, s.times.OldEnough, lease, 100)
 	if err != nil {

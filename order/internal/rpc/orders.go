@@ -154,8 +154,8 @@ func (s *Orders) PayOrder(ctx context.Context, req *orderv1.PayOrderRequest) (*o
 	return nil, fmt.Errorf("a payment left order %s %s", o.ID, o.Status)
 }
 
-// closedInstead closes o, which reads CREATED after a payment that was not begun, when its time is over, as the next call would, and returns it as
-// it is then. Otherwise it returns TRY_LATER: the order can still be paid, or another call is just beginning.
+// closedInstead closes o, which reads CREATED after a payment that was not begun, when its time is over, as the next call would, and returns it
+// as it is then. Otherwise it returns TRY_LATER: the order can still be paid, or another call is just beginning.
 func (s *Orders) closedInstead(ctx context.Context, o order.Order) (order.Order, error) {
 	state, err := s.store.State(ctx, o.ID)
 	switch {
