@@ -25,7 +25,7 @@ func main() { service.Main("credit", defaults, serve, seedCommand) }
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {
-	svc, err := service.New("credit", cfg.Config)
+	svc, err := service.New("credit", cfg.Config, tcc.ServerOption())
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func serve(ctx context.Context, cfg config) error {
 		return err
 	}
 	creditv1.RegisterCreditsServer(svc.GRPC, rpc.NewCredits(accounts))
-	creditv1.RegisterCreditGrantServer(svc.GRPC, grant.New(branches.Participant("credit"), accounts))
-	creditv1.RegisterCreditDeductionServer(svc.GRPC, deduction.New(branches.Participant("credit-refund"), accounts))
+	creditv1.RegisterCreditGrantServer(tcc.Registrar(svc.GRPC), grant.New(branches.Participant("credit"), accounts))
+	creditv1.RegisterCreditDeductionServer(tcc.Registrar(svc.GRPC), deduction.New(branches.Participant("credit-refund"), accounts))
 	ledgerv1.RegisterLedgerServer(svc.GRPC, ledger.NewServer(branches.Keys, mysql.NewLedger(db)))
 	msgs.Consume(registration.Subscription(), members.Handle)
 	return svc.Run(ctx)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
@@ -104,16 +105,15 @@ func TestServes(t *testing.T) {
 
 	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
 	require.NoError(t, err)
-	phase := func(gid, op string) context.Context {
-		call := metadata.New(branchKeys.Headers(gid, "order-1"))
-		call.Set("dtm-gid", gid)
-		call.Set("dtm-branch_id", "03")
-		call.Set("dtm-op", op)
-		return metadata.NewOutgoingContext(ctx, call)
+	phase := func(gid, op, service string, request proto.Message) context.Context {
+		payload, err := proto.Marshal(request)
+		require.NoError(t, err)
+		call := tcc.Call{GID: gid, Branch: "03", Phase: tcc.Phase(op), Service: service, Subject: "order-1", Payload: payload}
+		return metadata.NewOutgoingContext(ctx, metadata.New(call.Headers(branchKeys)))
 	}
 	request := &creditv1.CreditGrantRequest{OrderId: "order-1", MemberId: "m-1", Points: 10}
 	try := func() error {
-		_, err := branch.Try(phase("gid-1", "try"), request)
+		_, err := branch.Try(phase("gid-1", "try", "credit.v1.CreditGrant", request), request)
 		return err
 	}
 	err = try()
@@ -127,16 +127,17 @@ func TestServes(t *testing.T) {
 	assert.Equal(t, []int64{0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit()})
 
 	refund, refundRequest := creditv1.NewCreditDeductionClient(conn), &creditv1.CreditDeductionRequest{OrderId: "order-1"}
-	_, err = refund.Try(phase("gid-2", "try"), refundRequest)
+	refundPhase := func(op string) context.Context { return phase("gid-2", op, "credit.v1.CreditDeduction", refundRequest) }
+	_, err = refund.Try(refundPhase("try"), refundRequest)
 	assert.Equal(t, codes.Aborted, status.Code(err), "the payment is open: %v", err)
-	_, err = branch.Confirm(phase("gid-1", "confirm"), request)
+	_, err = branch.Confirm(phase("gid-1", "confirm", "credit.v1.CreditGrant", request), request)
 	require.NoError(t, err)
-	_, err = refund.Try(phase("gid-2", "try"), refundRequest)
+	_, err = refund.Try(refundPhase("try"), refundRequest)
 	require.NoError(t, err)
 	account, err = credits.GetMyCredit(as(accessv1.Shopper), &creditv1.GetMyCreditRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, []int64{0, 0, 10}, []int64{account.GetCredit(), account.GetPrepareAddCredit(), account.GetPrepareDeductCredit()})
-	_, err = refund.Confirm(phase("gid-2", "confirm"), refundRequest)
+	_, err = refund.Confirm(refundPhase("confirm"), refundRequest)
 	require.NoError(t, err)
 
 	db, err := database.Open(cfg.MySQL)

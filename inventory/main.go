@@ -29,7 +29,7 @@ var generation = messaging.GenerationCommand(func(c config) database.Config { re
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {
-	svc, err := service.New("inventory", cfg.Config)
+	svc, err := service.New("inventory", cfg.Config, tcc.ServerOption())
 	if err != nil {
 		return err
 	}
@@ -52,8 +52,8 @@ func serve(ctx context.Context, cfg config) error {
 	}
 	stock := mysql.NewStore(db, msgs.Outbox)
 	inventoryv1.RegisterCatalogueServer(svc.GRPC, rpc.NewCatalogue(stock, answers))
-	inventoryv1.RegisterStockFreezeServer(svc.GRPC, freeze.New(branches.Participant("inventory"), stock))
-	inventoryv1.RegisterStockReturnServer(svc.GRPC, restock.New(branches.Participant("inventory-refund"), stock))
+	inventoryv1.RegisterStockFreezeServer(tcc.Registrar(svc.GRPC), freeze.New(branches.Participant("inventory"), stock))
+	inventoryv1.RegisterStockReturnServer(tcc.Registrar(svc.GRPC), restock.New(branches.Participant("inventory-refund"), stock))
 	ledgerv1.RegisterLedgerServer(svc.GRPC, ledger.NewServer(branches.Keys, mysql.NewLedger(db)))
 	return svc.Run(ctx)
 }

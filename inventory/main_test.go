@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
@@ -101,28 +102,29 @@ func TestServes(t *testing.T) {
 
 	keys, err := tcc.ParseKeys(cfg.BranchKeys)
 	require.NoError(t, err)
-	phase := func(gid, op string) context.Context {
-		call := metadata.New(keys.Headers(gid, "order-1"))
-		call.Set("dtm-gid", gid)
-		call.Set("dtm-branch_id", "02")
-		call.Set("dtm-op", op)
-		return metadata.NewOutgoingContext(ctx, call)
+	phase := func(gid, op, service string, request proto.Message) context.Context {
+		payload, err := proto.Marshal(request)
+		require.NoError(t, err)
+		call := tcc.Call{GID: gid, Branch: "02", Phase: tcc.Phase(op), Service: service, Subject: "order-1", Payload: payload}
+		return metadata.NewOutgoingContext(ctx, metadata.New(call.Headers(keys)))
 	}
 	payment, paid := inventoryv1.NewStockFreezeClient(conn), &inventoryv1.StockFreezeRequest{
 		OrderId: "order-1", Lines: []*inventoryv1.StockFreezeRequest_Line{{Sku: "apple", Quantity: 2}},
 	}
 	refund, refunded := inventoryv1.NewStockReturnClient(conn), &inventoryv1.StockReturnRequest{OrderId: "order-1"}
-	_, err = payment.Try(phase("pay-1", "try"), paid)
+	payPhase := func(op string) context.Context { return phase("pay-1", op, "inventory.v1.StockFreeze", paid) }
+	refundPhase := func(op string) context.Context { return phase("refund-1", op, "inventory.v1.StockReturn", refunded) }
+	_, err = payment.Try(payPhase("try"), paid)
 	require.NoError(t, err)
-	_, err = refund.Try(phase("refund-1", "try"), refunded)
+	_, err = refund.Try(refundPhase("try"), refunded)
 	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
 	assert.True(t, inventoryv1.IsStockNotSold(err), "%v", err)
-	_, err = payment.Confirm(phase("pay-1", "confirm"), paid)
+	_, err = payment.Confirm(payPhase("confirm"), paid)
 	require.NoError(t, err)
-	_, err = refund.Try(phase("refund-1", "try"), refunded)
+	_, err = refund.Try(refundPhase("try"), refunded)
 	require.NoError(t, err)
 	require.Equal(t, "98 0 2\n--\nRETURNING\n--\n", books())
-	_, err = refund.Confirm(phase("refund-1", "confirm"), refunded)
+	_, err = refund.Confirm(refundPhase("confirm"), refunded)
 	require.NoError(t, err)
 	require.Equal(t, "100 0 0\n--\nRETURNED\n--\n", books())
 }

@@ -32,7 +32,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	svc, err := service.New("order", cfg.Config)
+	svc, err := service.New("order", cfg.Config, tcc.ServerOption())
 	if err != nil {
 		return err
 	}

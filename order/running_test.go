@@ -183,11 +183,11 @@ func (s running) branch(t *testing.T, method, id string) (proto.Message, map[str
 	t.Helper()
 	var gid string
 	require.NoError(t, s.db.QueryRowContext(t.Context(), "SELECT gid FROM orders WHERE id = ?", id).Scan(&gid))
-	headers := tcclaws.Phase(s.keys, method, gid, id)
+	var req proto.Message = &orderv1.OrderPaymentRequest{OrderId: id}
 	if strings.Contains(method, "OrderRefund") {
-		return &orderv1.OrderRefundRequest{OrderId: id}, headers
+		req = &orderv1.OrderRefundRequest{OrderId: id}
 	}
-	return &orderv1.OrderPaymentRequest{OrderId: id}, headers
+	return req, tcclaws.Phase(t, s.keys, method, gid, id, req)
 }
 
 func (s running) phase(t *testing.T, method, id string) {

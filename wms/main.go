@@ -27,7 +27,7 @@ var generation = messaging.GenerationCommand(func(c config) database.Config { re
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {
-	svc, err := service.New("wms", cfg.Config)
+	svc, err := service.New("wms", cfg.Config, tcc.ServerOption())
 	if err != nil {
 		return err
 	}
@@ -46,8 +46,8 @@ func serve(ctx context.Context, cfg config) error {
 	}
 	slips := mysql.NewStore(db, msgs.Outbox)
 	wmsv1.RegisterWarehouseServer(svc.GRPC, rpc.NewWarehouse(slips))
-	wmsv1.RegisterDeliverySlipServer(svc.GRPC, slip.New(branches.Participant("wms"), slips))
-	wmsv1.RegisterSlipHoldServer(svc.GRPC, hold.New(branches.Participant("wms-refund"), slips))
+	wmsv1.RegisterDeliverySlipServer(tcc.Registrar(svc.GRPC), slip.New(branches.Participant("wms"), slips))
+	wmsv1.RegisterSlipHoldServer(tcc.Registrar(svc.GRPC), hold.New(branches.Participant("wms-refund"), slips))
 	ledgerv1.RegisterLedgerServer(svc.GRPC, ledger.NewServer(branches.Keys, mysql.NewLedger(db)))
 	return svc.Run(ctx)
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
@@ -69,15 +70,16 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, state.GetOpen())
 
-	phaseOf := func(gid, op string) context.Context {
-		call := metadata.New(branchKeys.Headers(gid, "order-1"))
-		call.Set("dtm-gid", gid)
-		call.Set("dtm-branch_id", "04")
-		call.Set("dtm-op", op)
-		return metadata.NewOutgoingContext(ctx, call)
-	}
-	phase := func(op string) context.Context { return phaseOf("gid-1", op) }
 	request := &wmsv1.DeliverySlipRequest{OrderId: "order-1", Lines: []*wmsv1.DeliverySlipRequest_Line{{Sku: "apple", Quantity: 1}}}
+	refundRequest := &wmsv1.SlipHoldRequest{OrderId: "order-1"}
+	phaseOf := func(gid, op, service string, request proto.Message) context.Context {
+		payload, err := proto.Marshal(request)
+		require.NoError(t, err)
+		call := tcc.Call{GID: gid, Branch: "04", Phase: tcc.Phase(op), Service: service, Subject: "order-1", Payload: payload}
+		return metadata.NewOutgoingContext(ctx, metadata.New(call.Headers(branchKeys)))
+	}
+	phase := func(op string) context.Context { return phaseOf("gid-1", op, "wms.v1.DeliverySlip", request) }
+	refundPhase := func(gid, op string) context.Context { return phaseOf(gid, op, "wms.v1.SlipHold", refundRequest) }
 	_, err = branch.Try(phase("try"), request)
 	assert.Equal(t, codes.Aborted, status.Code(err), "the coordinator's word for refused")
 	assert.True(t, wmsv1.IsDeliveryRefused(err), "%v", err)
@@ -96,18 +98,18 @@ func TestServes(t *testing.T) {
 	assert.Equal(t, wmsv1.Delivery_CREATED, list.GetDeliveries()[0].GetStatus())
 
 	id, operator := list.GetDeliveries()[0].GetId(), as(accessv1.Operator)
-	_, err = refund.Try(phaseOf("gid-2", "try"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
+	_, err = refund.Try(refundPhase("gid-2", "try"), refundRequest)
 	require.NoError(t, err)
 	_, err = warehouse.PickDelivery(operator, &wmsv1.PickDeliveryRequest{Id: id})
 	assert.Equal(t, codes.Aborted, status.Code(err))
 	assert.True(t, wmsv1.IsDeliveryState(err), "%v", err)
-	_, err = refund.Cancel(phaseOf("gid-2", "cancel"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
+	_, err = refund.Cancel(refundPhase("gid-2", "cancel"), refundRequest)
 	require.NoError(t, err)
 	_, err = warehouse.PickDelivery(as(accessv1.Shopper), &wmsv1.PickDeliveryRequest{Id: id})
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
 	_, err = warehouse.PickDelivery(operator, &wmsv1.PickDeliveryRequest{Id: id})
 	require.NoError(t, err)
-	_, err = refund.Try(phaseOf("gid-3", "try"), &wmsv1.SlipHoldRequest{OrderId: "order-1"})
+	_, err = refund.Try(refundPhase("gid-3", "try"), refundRequest)
 	assert.Equal(t, codes.Aborted, status.Code(err), "%v", err)
 	_, err = warehouse.ShipDelivery(operator, &wmsv1.ShipDeliveryRequest{Id: id})
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	alertv1 "example.com/fourfold/api/alert/v1"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq/mqtest"
 )
 

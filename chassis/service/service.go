@@ -50,9 +50,9 @@ type Service struct {
 	lameDuck time.Duration
 }
 
-// New returns a service called name with a gRPC server that recovers from panics, checks who may call (access.v1.level of each method),
-// validates requests and demands an Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
-func New(name string, cfg Config) (*Service, error) {
+// New returns a service called name with a gRPC server, under options, that recovers from panics, checks who may call (access.v1.level of each
+// method), validates requests and demands an Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
+func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, error) {
 	s, err := NewBare(name, cfg)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func New(name string, cfg Config) (*Service, error) {
 	s.GRPC = grpc.NewServer(
 		grpc.Address(cfg.GRPC.Addr),
 		grpc.Timeout(cfg.GRPC.Timeout),
-		grpc.Options(telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext)),
+		grpc.Options(append(options, telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext))...),
 		grpc.Middleware(
 			recovery.Recovery(),
 			logCalls(s.Log),

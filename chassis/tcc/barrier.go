@@ -11,8 +11,8 @@ import (
 // A Cancel first takes the place of its Try: when that row was not there, the Try never ran (empty rollback) and will find its place taken when
 // it comes (hanging). pass stops at the first error: after a deadlock the session is outside the transaction, and a second INSERT would commit
 // on its own.
-func pass(ctx context.Context, tx *sql.Tx, c call) (bool, error) {
-	if c.phase == Cancel {
+func pass(ctx context.Context, tx *sql.Tx, c Call) (bool, error) {
+	if c.Phase == Cancel {
 		empty, err := take(ctx, tx, c, Try)
 		if err != nil {
 			return false, err
@@ -22,14 +22,14 @@ func pass(ctx context.Context, tx *sql.Tx, c call) (bool, error) {
 			return false, err
 		}
 	}
-	return take(ctx, tx, c, c.phase)
+	return take(ctx, tx, c, c.Phase)
 }
 
 // take inserts the row of a phase and reports whether it was new.
-func take(ctx context.Context, tx *sql.Tx, c call, of Phase) (bool, error) {
+func take(ctx context.Context, tx *sql.Tx, c Call, of Phase) (bool, error) {
 	res, err := tx.ExecContext(ctx,
 		"INSERT IGNORE INTO barrier (trans_type, gid, branch_id, op, barrier_id, reason) VALUES ('tcc', ?, ?, ?, '01', ?)",
-		c.gid, c.branchID, of, c.phase)
+		c.GID, c.Branch, of, c.Phase)
 	if err != nil {
 		return false, err
 	}

@@ -3,11 +3,7 @@ package tcc
 import (
 	"database/sql"
 	"fmt"
-	"sync"
 	"time"
-
-	"google.golang.org/grpc/encoding"
-	encodingproto "google.golang.org/grpc/encoding/proto"
 
 	branchv1 "example.com/fourfold/api/branch/v1"
 	"example.com/fourfold/chassis/alert"
@@ -25,8 +21,8 @@ type Branches struct {
 
 // OpenBranches returns the branches of svc, whose database, with Tables, is db. keys is parsed by ParseKeys; subject names what transactions are
 // about in log lines and spans, "order" for example. From Run on, svc deletes barrier rows older than keep (at least MinKeepBarrier, 0 for
-// never), raises an alert while a Confirm or Cancel finds nothing tried, and tells the holders of a key how far a branch has come. Its gRPC
-// server can read the coordinator's calls.
+// never), raises an alert while a Confirm or Cancel finds nothing tried, and tells the holders of a key how far a branch has come. svc's gRPC
+// server must have ServerOption, and its branches be registered by Registrar.
 func OpenBranches(svc *service.Service, db *sql.DB, alerts *alert.Alerts, subject, keys string, keep time.Duration) (*Branches, error) {
 	parsed, err := ParseKeys(keys)
 	if err != nil {
@@ -36,7 +32,6 @@ func OpenBranches(svc *service.Service, db *sql.DB, alerts *alert.Alerts, subjec
 	if err != nil {
 		return nil, fmt.Errorf("keep.barrier: %w", err)
 	}
-	registerCodec()
 	svc.Go(database.Retain(db, old))
 	missing := NewMissing(db, alerts)
 	svc.Go(missing.Watch)
@@ -50,11 +45,3 @@ func (b *Branches) Participant(name string) *Participant {
 	p.subject = b.subject
 	return p
 }
-
-// registerCodec enables this process' gRPC servers to read the coordinator's calls: they come with content-subtype dtm_raw and are plain
-// protobuf.
-var registerCodec = sync.OnceFunc(func() { encoding.RegisterCodecV2(rawCodec{encoding.GetCodecV2(encodingproto.Name)}) })
-
-type rawCodec struct{ encoding.CodecV2 }
-
-func (rawCodec) Name() string { return "dtm_raw" }

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,13 +17,9 @@ import (
 	"time"
 
 	"github.com/dtm-labs/client/dtmgrpc/dtmgpb"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"example.com/fourfold/chassis/service"
 )
@@ -74,94 +69,6 @@ func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
 
 // Close ends the connection.
 func (c *Coordinator) Close() error { return c.conn.Close() }
-
-// Transaction is one open global transaction.
-type Transaction struct {
-	c       *Coordinator
-	gid     string
-	headers map[string]string
-	request *dtmgpb.DtmRequest
-}
-
-// Branch is one participant of a transaction.
-type Branch struct {
-	// ID is unique in the transaction: "01", "02" … Branches are confirmed and canceled in reverse order of registration.
-	ID string
-	// Confirm and Cancel are host:port/package.Service/Method.
-	Confirm, Cancel string
-	// Payload is the request of Try, Confirm and Cancel.
-	Payload proto.Message
-}
-
-// Prepare opens the transaction gid about subject. Unless it is submitted within timeoutToFail, a whole number of seconds, the
-// coordinator cancels it. The gid must be new: a second Prepare of the same gid would succeed too. ctx's span is the parent of
-// every Confirm and Cancel, however late and often they are tried: the coordinator keeps it with the transaction.
-func (c *Coordinator) Prepare(ctx context.Context, gid, subject string, timeoutToFail time.Duration) (*Transaction, error) {
-	headers := c.keys.Headers(gid, subject)
-	kept := maps.Clone(headers)
-	otel.GetTextMapPropagator().Inject(ctx, propagation.MapCarrier(kept))
-	t := &Transaction{c: c, gid: gid, headers: headers, request: &dtmgpb.DtmRequest{
-		Gid:       gid,
-		TransType: "tcc",
-		TransOptions: &dtmgpb.DtmTransOptions{
-			// The Confirms run after Submit has answered, outside the shopper's deadline.
-			WaitResult:    false,
-			TimeoutToFail: int64(timeoutToFail / time.Second),
-			BranchHeaders: kept,
-		},
-		Steps: "null",
-	}}
-	_, err := c.dtm.Prepare(ctx, t.request)
-	return t, err
-}
-
-// Register adds a branch, so that it will be confirmed or canceled whatever happens. Call it for one branch after another: the order matters.
-func (t *Transaction) Register(ctx context.Context, b Branch) error {
-	payload, err := proto.Marshal(b.Payload)
-	if err != nil {
-		return err
-	}
-	_, err = t.c.dtm.RegisterBranch(ctx, &dtmgpb.DtmBranchRequest{
-		Gid:         t.gid,
-		TransType:   "tcc",
-		BranchID:    b.ID,
-		BusiPayload: payload,
-		Data:        map[string]string{"confirm": b.Confirm, "cancel": b.Cancel},
-	})
-	return err
-}
-
-// TryContext returns the context for a call of branchID's Try in another service.
-func (t *Transaction) TryContext(ctx context.Context, branchID string) context.Context {
-	pairs := []string{"dtm-gid", t.gid, "dtm-trans_type", "tcc", "dtm-branch_id", branchID, "dtm-op", string(Try)}
-	for k, v := range t.headers {
-		pairs = append(pairs, k, v)
-	}
-	return metadata.AppendToOutgoingContext(ctx, pairs...)
-}
-
-// LocalTryContext returns the context for a call of branchID's Try in this process.
-func (t *Transaction) LocalTryContext(ctx context.Context, branchID string) context.Context {
-	return context.WithValue(ctx, localCall{}, call{gid: t.gid, branchID: branchID, phase: Try, mac: t.headers[macHeader]})
-}
-
-// Submit asks to confirm all branches. It may be repeated, even while another Submit is under way: the coordinator (deploy/dtm; not DTM's own
-// server, which would lose the Confirms) confirms once and gives all the same answer. nil means that the transaction is decided: every branch
-// will be confirmed. An error for which Refused returns true is final: the coordinator cancels the transaction, or does not know it. After any
-// other error the transaction may or may not be decided.
-func (t *Transaction) Submit(ctx context.Context) error {
-	_, err := t.c.dtm.Submit(ctx, t.request)
-	return err
-}
-
-// Abort asks to cancel all branches. The coordinator keeps reason, cut to 200 bytes, for people to read. The answer is only a hint: if the Abort
-// is lost, the time-out cancels the transaction.
-func (t *Transaction) Abort(ctx context.Context, reason string) error {
-	req := proto.CloneOf(t.request)
-	req.RollbackReason = reason[:min(len(reason), 200)]
-	_, err := t.c.dtm.Abort(ctx, req)
-	return err
-}
 
 // Status returns the status of gid. Unlike with the other calls, an error means only that nothing was learnt.
 func (c *Coordinator) Status(ctx context.Context, gid string) (Status, error) {

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	branchv1 "example.com/fourfold/api/branch/v1"
 )
@@ -66,11 +65,12 @@ func (b *Barrier) GetBranch(ctx context.Context, req *branchv1.GetBranchRequest)
 // subject. The barrier lets the phase have its effect once, whoever else makes the same call.
 func (c *Coordinator) Call(ctx context.Context, conn grpc.ClientConnInterface, gid, branchID, subject string, phase Phase, method string,
 	request proto.Message) error {
-	ctx = metadata.AppendToOutgoingContext(ctx, "dtm-gid", gid, "dtm-trans_type", "tcc", "dtm-branch_id", branchID, "dtm-op", string(phase))
-	for k, v := range c.keys.Headers(gid, subject) {
-		ctx = metadata.AppendToOutgoingContext(ctx, k, v)
+	payload, err := proto.Marshal(request)
+	if err != nil {
+		return err
 	}
-	return conn.Invoke(ctx, method, request, new(emptypb.Empty), grpc.StaticMethod())
+	call := Call{GID: gid, Branch: branchID, Phase: phase, Service: serviceOf(method), Subject: subject, Payload: payload}
+	return call.send(ctx, conn, method, c.keys)
 }
 
 // State asks the service at conn how far its branch branchID of gid has come.

@@ -48,13 +48,13 @@ const (
 	named = 10
 )
 
-// note remembers that phase c of participant, about subject, found nothing tried. The phase has failed already, so what fails here is only
+// note remembers that phase c of participant found nothing tried. The phase has failed already, so what fails here is only
 // logged.
-func (m *Missing) note(ctx context.Context, participant string, c call, subject string) {
+func (m *Missing) note(ctx context.Context, participant string, c Call) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_, err := m.db.ExecContext(ctx, `INSERT INTO branch_not_tried (gid, branch_id, op, participant, subject) VALUES (?, ?, ?, ?, ?)
-		ON DUPLICATE KEY UPDATE times = times + 1, last_at = NOW(3)`, c.gid, c.branchID, c.phase, participant, subject)
+		ON DUPLICATE KEY UPDATE times = times + 1, last_at = NOW(3)`, c.GID, c.Branch, c.Phase, participant, c.Subject)
 	if err != nil {
 		slog.WarnContext(ctx, "nobody will be alerted about this phase", "err", err)
 	}

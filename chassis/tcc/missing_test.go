@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
 
 	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/alert"
@@ -19,8 +18,6 @@ import (
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/tcc"
 )
-
-func TestMain(m *testing.M) { mysqltest.Main(m) }
 
 // barrier is the migration with which each service makes the table.
 var barrier = fstest.MapFS{"0001_barrier.sql": {Data: []byte(`-- +goose Up
@@ -33,11 +30,9 @@ CREATE TABLE barrier (
 // phase calls a phase of gid, whose effect returns err.
 func phase(t *testing.T, p *tcc.Participant, keys tcc.Keys, phase tcc.Phase, gid string, err error) error {
 	t.Helper()
-	md := metadata.New(keys.Headers(gid, "subject"))
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-branch_id", "02")
-	md.Set("dtm-op", string(phase))
-	_, got := p.Run(metadata.NewIncomingContext(t.Context(), md), phase, "subject", func(*sql.Tx, string) error { return err })
+	call := tcc.Call{GID: gid, Branch: "02", Phase: phase, Service: "x.Service", Subject: "subject"}
+	ctx := tcc.LocalContext(t.Context(), call.Service, nil, call.Headers(keys))
+	_, got := p.Run(ctx, phase, "subject", func(*sql.Tx, string) error { return err })
 	return got
 }
 

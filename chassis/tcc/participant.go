@@ -15,7 +15,6 @@ import (
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/database"
@@ -80,21 +79,26 @@ func (p *Participant) Report(m *Missing) *Participant {
 // Effect does the work of a phase in tx. gid names the global transaction.
 type Effect func(tx *sql.Tx, gid string) error
 
-// Run runs effect as phase of a transaction about subject, for example an order's id; the call's MAC must be over the same subject.
+// Run runs effect as phase of a transaction about subject, for example an order's id. The MAC of the call must be made over that subject, the
+// service that was called, and the bytes that were received: the branch's handlers are registered by Registrar, or called under LocalContext.
 func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effect Effect) (*emptypb.Empty, error) {
-	c := callFrom(ctx)
+	c, mac, ok := callFrom(ctx)
+	c.Subject = subject
 	start := time.Now()
-	ctx, span := p.tracer.Start(ctx, p.name+" "+string(phase), trace.WithAttributes(attribute.String("branch", c.branchID)))
+	ctx, span := p.tracer.Start(ctx, p.name+" "+string(phase), trace.WithAttributes(attribute.String("branch", c.Branch)))
 	defer span.End()
-	telemetry.Note(ctx, slog.String(p.subject, subject), slog.String("gid", c.gid))
-	err := p.admit(ctx, c, phase, subject)
+	telemetry.Note(ctx, slog.String(p.subject, subject), slog.String("gid", c.GID))
+	err := errUnregistered
+	if ok {
+		err = p.admit(ctx, c, mac, phase)
+	}
 	if err == nil {
 		err = database.InTx(ctx, p.db, func(tx *sql.Tx) error {
 			run, err := pass(ctx, tx, c)
 			if err != nil || !run {
 				return err
 			}
-			return effect(tx, c.gid)
+			return effect(tx, c.GID)
 		})
 	}
 	outcome := "done"
@@ -107,7 +111,7 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 		outcome = "not_tried"
 		err = kerrors.InternalServer("BRANCH_NOT_TRIED", fmt.Sprintf("%s of %s: %v", phase, p.name, ErrNotTried)).WithCause(err)
 		if p.missing != nil {
-			p.missing.note(ctx, p.name, c, subject)
+			p.missing.note(ctx, p.name, c)
 		}
 	case phase == Try && kerrors.IsConflict(err):
 		outcome = "refused"
@@ -128,16 +132,20 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 	return nil, err
 }
 
-// admit returns ErrForged unless c is a call of phase about subject by a holder of a key. It also hits the phase's failpoint.
-func (p *Participant) admit(ctx context.Context, c call, phase Phase, subject string) error {
-	if c.phase != phase || c.gid == "" || c.branchID == "" || subject == "" {
-		return fmt.Errorf("%w: %s called as %q, gid %q, branch %q, subject %q", ErrForged, phase, c.phase, c.gid, c.branchID, subject)
+// errUnregistered is a mistake in the service's wiring, not in the call.
+var errUnregistered = errors.New("the branch is not registered by tcc.Registrar: the bytes that the MAC was made over are not known")
+
+// admit returns ErrForged unless c, which came with mac, is a call of phase by a holder of a key. It also hits the phase's failpoint.
+func (p *Participant) admit(ctx context.Context, c Call, mac string, phase Phase) error {
+	if c.Phase != phase || c.GID == "" || c.Branch == "" || c.Subject == "" {
+		return fmt.Errorf("%w: %s called as %q, gid %q, branch %q, subject %q", ErrForged, phase, c.Phase, c.GID, c.Branch, c.Subject)
 	}
-	if !fits(c.gid) || !fits(c.branchID) {
+	if !fits(c.GID) || !fits(c.Branch) {
 		return fmt.Errorf("%w: gid and branch id have at most %d bytes, of ASCII", ErrForged, maxID)
 	}
-	if err := p.keys.Check(c.mac, c.gid, subject); err != nil {
-		return err
+	if !p.keys.made(mac, c.parts()...) {
+		return fmt.Errorf("%w: the MAC does not fit gid %q, branch %q of %s, subject %q and the request's %d bytes", ErrForged,
+			c.GID, c.Branch, c.Service, c.Subject, len(c.Payload))
 	}
 	return failpoint.Hit(ctx, p.name+"/"+string(phase))
 }
@@ -147,27 +155,4 @@ const maxID = 64
 
 func fits(id string) bool {
 	return len(id) <= maxID && !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// call is the contents of the branch headers.
-type call struct {
-	gid, branchID, mac string
-	phase              Phase
-}
-
-// localCall is the context key of a call inside this process.
-type localCall struct{}
-
-func callFrom(ctx context.Context) call {
-	if c, ok := ctx.Value(localCall{}).(call); ok {
-		return c
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	get := func(key string) string {
-		if v := md.Get(key); len(v) > 0 {
-			return v[0]
-		}
-		return ""
-	}
-	return call{gid: get("dtm-gid"), branchID: get("dtm-branch_id"), phase: Phase(get("dtm-op")), mac: get(macHeader)}
 }

@@ -14,9 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/tcc"
@@ -30,8 +28,8 @@ type Branch struct {
 	DB   *sql.DB
 	// Subject and GID are those of the transaction that the participant is ready for.
 	Subject, GID string
-	// Calls call the handlers with the subject's payload.
-	Calls
+	// Calls call the branch, which Serve serves.
+	*Calls
 	// Snapshot returns everything the branch may change, as text: equal texts mean equal states.
 	Snapshot func(t testing.TB) string
 	// Before, Tried, Confirmed and Canceled are the expected snapshots. Canceled is the one after a Try that ran.
@@ -41,45 +39,6 @@ type Branch struct {
 	// Lock is SQL, like SELECT … FOR UPDATE, that locks a row which the Try needs after its barrier row.
 	Lock string
 }
-
-// Calls call the three handlers of a branch.
-type Calls struct {
-	Try, Confirm, Cancel func(ctx context.Context, subject string) error
-}
-
-// Handlers returns the Calls of a branch, whose request is made from the subject.
-func Handlers[R any](branch interface {
-	Try(context.Context, R) (*emptypb.Empty, error)
-	Confirm(context.Context, R) (*emptypb.Empty, error)
-	Cancel(context.Context, R) (*emptypb.Empty, error)
-}, request func(subject string) R) Calls {
-	call := func(phase func(context.Context, R) (*emptypb.Empty, error)) func(context.Context, string) error {
-		return func(ctx context.Context, subject string) error {
-			_, err := phase(ctx, request(subject))
-			return err
-		}
-	}
-	return Calls{call(branch.Try), call(branch.Confirm), call(branch.Cancel)}
-}
-
-// Deliver calls one phase, "try", "confirm" or "cancel", as the coordinator would.
-func (c Calls) Deliver(ctx context.Context, keys tcc.Keys, op, gid, subject string) error {
-	return c.deliver(ctx, op, op, gid, subject, keys.Headers(gid, subject))
-}
-
-// deliver calls the handler of op with headers that say headerOp.
-func (c Calls) deliver(ctx context.Context, op, headerOp, gid, subject string, headers map[string]string) error {
-	md := metadata.New(headers)
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-trans_type", "tcc")
-	md.Set("dtm-branch_id", branchID)
-	md.Set("dtm-op", headerOp)
-	handlers := map[string]func(context.Context, string) error{"try": c.Try, "confirm": c.Confirm, "cancel": c.Cancel}
-	return handlers[op](metadata.NewIncomingContext(ctx, md), subject)
-}
-
-// branchID is the branch's id in every transaction of the laws.
-const branchID = "01"
 
 // Run checks every law, each on a new Branch with a database of its own.
 func Run(t *testing.T, newBranch func(t *testing.T) Branch) {
@@ -99,6 +58,11 @@ func Run(t *testing.T, newBranch func(t *testing.T) Branch) {
 		"RefusedTry":                   refusedTry,
 		"WrongMAC":                     wrongMAC,
 		"WrongPhase":                   wrongPhase,
+		"AnotherBranch":                anotherBranch,
+		"AnotherService":               anotherService,
+		"AnotherClass":                 anotherClass,
+		"AnotherPayload":               anotherPayload,
+		"ForeignEncoding":              foreignEncoding,
 		"CancelWaitsForUncommittedTry": cancelWaitsForUncommittedTry,
 		"CancelsWaitForRefusedTry":     cancelsWaitForRefusedTry,
 		"FewHops":                      fewHops,
@@ -120,16 +84,22 @@ type branch struct {
 	count func(t testing.TB, participant, phase, outcome string) int64
 }
 
-// phase calls one phase as the coordinator would.
-func (s branch) phase(op string) error {
-	return s.call(op, op, s.GID, s.Keys.Headers(s.GID, s.Subject))
+// of returns the call of op as order or the coordinator makes it.
+func (s branch) of(op string) tcc.Call {
+	return s.call(op, s.GID, s.Subject, s.request(s.Subject))
 }
 
-// call calls the handler of op with the headers given.
-func (s branch) call(op, headerOp, gid string, headers map[string]string) error {
+// phase makes the call of op.
+func (s branch) phase(op string) error { return s.sign(s.of(op)) }
+
+// sign makes the call, whatever it is, with the headers that belong to it.
+func (s branch) sign(c tcc.Call) error { return s.send(c, c.Headers(s.Keys)) }
+
+// send makes the call with the headers given.
+func (s branch) send(c tcc.Call, headers map[string]string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return s.deliver(ctx, op, headerOp, gid, s.Subject, headers)
+	return s.Calls.send(ctx, c, headers)
 }
 
 func (s branch) must(t testing.TB, op string) {
@@ -219,13 +189,14 @@ func confirmAfterCancel(t *testing.T, s branch) {
 // anotherTransactionsCalls: what one gid tried, another gid, though properly signed, neither confirms nor cancels.
 func anotherTransactionsCalls(t *testing.T, s branch) {
 	s.must(t, "try")
-	other := "other-" + s.GID
-	headers := s.Keys.Headers(other, s.Subject)
-	require.Error(t, s.call("confirm", "confirm", other, headers))
+	other := s
+	other.GID = "other-" + s.GID
+	require.Error(t, other.phase("confirm"))
 	s.reads(t, s.Tried, "another transaction's Confirm")
-	require.NoError(t, s.call("cancel", "cancel", other, headers), "an empty rollback")
+	require.NoError(t, other.phase("cancel"), "an empty rollback")
 	s.reads(t, s.Tried, "another transaction's Cancel")
-	require.Error(t, s.call("try", "try", other+"-2", s.Keys.Headers(other+"-2", s.Subject)))
+	other.GID += "-2"
+	require.Error(t, other.phase("try"))
 	s.reads(t, s.Tried, "another transaction's Try")
 }
 
@@ -266,48 +237,11 @@ func refusedTry(t *testing.T, s branch) {
 	s.reads(t, before, "the Cancel of a refused Try")
 }
 
-func wrongMAC(t *testing.T, s branch) {
-	stranger, err := tcc.ParseKeys("k1:ffffffffffffffffffffffffffffffff")
-	require.NoError(t, err)
-	s.must(t, "try")
-	for name, headers := range map[string]map[string]string{
-		"none":                    {},
-		"of another subject":      s.Keys.Headers(s.GID, "another-"+s.Subject),
-		"of another transaction":  s.Keys.Headers("another-"+s.GID, s.Subject),
-		"by somebody else's key":  stranger.Headers(s.GID, s.Subject),
-		"of a key nobody knows":   {"x-branch-mac": "k9.00"},
-		"that is not even hex":    {"x-branch-mac": "k1.zz"},
-		"with the parts run over": s.Keys.Headers(s.GID+s.Subject[:1], s.Subject[1:]),
-	} {
-		for _, op := range []string{"try", "confirm", "cancel"} {
-			err := s.call(op, op, s.GID, headers)
-			assert.Equal(t, 403, kerrors.Code(err), "%s with a MAC %s: %v", op, name, err)
-		}
-	}
-	s.reads(t, s.Tried, "calls with wrong MACs")
-}
-
-// wrongPhase: the headers' op must be the method's, otherwise one phase's barrier row would be written by another.
-func wrongPhase(t *testing.T, s branch) {
-	for _, op := range []string{"try", "confirm", "cancel"} {
-		for _, said := range []string{"try", "confirm", "cancel", "action", ""} {
-			if op == said {
-				continue
-			}
-			err := s.call(op, said, s.GID, s.Keys.Headers(s.GID, s.Subject))
-			assert.Equal(t, 403, kerrors.Code(err), "%s called as %q: %v", op, said, err)
-		}
-	}
-	long := fmt.Sprintf("%065d", 1)
-	assert.Equal(t, 403, kerrors.Code(s.call("try", "try", long, s.Keys.Headers(long, s.Subject))), "a gid that the barrier would cut")
-	s.reads(t, s.Before, "calls of the wrong phase")
-}
-
 // maxHops is how many functions may lie between the call of a Try and the database: a reader has to go through all of them.
 const maxHops = 6
 
 func fewHops(t *testing.T, s branch) {
-	way := mysqltest.Hops(func() { s.must(t, "try") })
+	way := mysqltest.Hops(func() { require.NoError(t, s.direct(s.of("try"), s.Keys)) })
 	t.Log(strings.Join(way, " → "))
 	assert.NotEmpty(t, way)
 	assert.LessOrEqual(t, len(way), maxHops, "%q", way)

@@ -23,9 +23,9 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// branch is a Deduction over a database of its own.
+// branch is a Deduction that is served, over a database of its own.
 type branch struct {
-	*deduction.Deduction
+	calls *tcclaws.Calls
 	db    *sql.DB
 	store *mysql.Store
 	keys  tcc.Keys
@@ -37,7 +37,8 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db)
-	return branch{deduction.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
+	d := deduction.New(tcc.NewParticipant(t.Name(), db, keys), store)
+	return branch{tcclaws.Serve(t, &creditv1.CreditDeduction_ServiceDesc, d, request), db, store, keys}
 }
 
 // pay takes the order's payment as far as status: PREPARED, ADDED or CANCELED.
@@ -58,14 +59,18 @@ func (b branch) pay(t require.TestingT, orderID, memberID string, points int64, 
 	}))
 }
 
+// request returns the refund of the demo's ten points.
+func request(orderID string) *creditv1.CreditDeductionRequest {
+	return &creditv1.CreditDeductionRequest{OrderId: orderID, MemberId: "demo", Points: 10}
+}
+
 // call calls one phase of the refund gid as the coordinator would.
 func (b branch) call(op, orderID, gid string) error {
-	return b.callWith(op, gid, &creditv1.CreditDeductionRequest{OrderId: orderID, MemberId: "demo", Points: 10})
+	return b.callWith(op, gid, request(orderID))
 }
 
 func (b branch) callWith(op, gid string, req *creditv1.CreditDeductionRequest) error {
-	request := func(string) *creditv1.CreditDeductionRequest { return req }
-	return tcclaws.Handlers(b, request).Deliver(context.Background(), b.keys, op, gid, req.GetOrderId())
+	return b.calls.Deliver(context.Background(), b.keys, op, gid, req.GetOrderId(), req)
 }
 
 func (b branch) books(t testing.TB) string {
@@ -82,12 +87,9 @@ func TestLaws(t *testing.T) {
 		_, _, err := b.store.Grant(t.Context(), account.Entry{Source: "seed:demo", MemberID: "demo", Points: 1190})
 		require.NoError(t, err)
 		b.pay(t, "order-1", "demo", 10, account.Added)
-		request := func(orderID string) *creditv1.CreditDeductionRequest {
-			return &creditv1.CreditDeductionRequest{OrderId: orderID, MemberId: "demo", Points: 10}
-		}
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "refund-1",
-			Calls:     tcclaws.Handlers(b, request),
+			Calls:     b.calls,
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    "demo 1200 0 0\n--\norder-1 demo 10 ADDED\nseed:demo demo 1190 ADDED\n--\n",
 			Tried:     "demo 1190 0 10\n--\norder-1 demo 10 DEDUCTING\nseed:demo demo 1190 ADDED\n--\n",

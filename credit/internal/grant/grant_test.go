@@ -23,9 +23,9 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// branch is a Grant over a database of its own.
+// branch is a Grant that is served, over a database of its own.
 type branch struct {
-	*grant.Grant
+	calls *tcclaws.Calls
 	db    *sql.DB
 	store *mysql.Store
 	keys  tcc.Keys
@@ -37,15 +37,19 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db)
-	return branch{grant.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
+	g := grant.New(tcc.NewParticipant(t.Name(), db, keys), store)
+	return branch{tcclaws.Serve(t, &creditv1.CreditGrant_ServiceDesc, g, request), db, store, keys}
+}
+
+// request returns the demo's ten points for an order.
+func request(orderID string) *creditv1.CreditGrantRequest {
+	return &creditv1.CreditGrantRequest{OrderId: orderID, MemberId: "demo", Points: 10}
 }
 
 // call calls one phase for the order as the coordinator would; the gid is made of the order's id.
 func (b branch) call(ctx context.Context, op, orderID, memberID string, points int64) error {
-	request := func(id string) *creditv1.CreditGrantRequest {
-		return &creditv1.CreditGrantRequest{OrderId: id, MemberId: memberID, Points: points}
-	}
-	return tcclaws.Handlers(b, request).Deliver(ctx, b.keys, op, "gid-"+orderID, orderID)
+	return b.calls.Deliver(ctx, b.keys, op, "gid-"+orderID, orderID,
+		&creditv1.CreditGrantRequest{OrderId: orderID, MemberId: memberID, Points: points})
 }
 
 const (
@@ -63,12 +67,9 @@ func TestLaws(t *testing.T) {
 		_, added, err := b.store.Grant(t.Context(), account.Entry{Source: "seed:demo", MemberID: "demo", Points: 1190})
 		require.NoError(t, err)
 		require.True(t, added)
-		request := func(orderID string) *creditv1.CreditGrantRequest {
-			return &creditv1.CreditGrantRequest{OrderId: orderID, MemberId: "demo", Points: 10}
-		}
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "gid-1",
-			Calls:     tcclaws.Handlers(b, request),
+			Calls:     b.calls,
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    "demo 1190 0 0\n--\nseed:demo demo 1190 ADDED\n--\n",
 			Tried:     "demo 1190 10 0\n--\norder-1 demo 10 PREPARED\nseed:demo demo 1190 ADDED\n--\n",

@@ -231,14 +231,15 @@ func TestForwardedHeaders(t *testing.T) {
 	s, front := open(t)
 	req, err := http.NewRequestWithContext(t.Context(), "GET", front.URL+"/v1/orders", nil)
 	require.NoError(t, err)
-	for _, name := range []string{"Authorization", "Idempotency-Key", "Traceparent", "Dtm-Gid", "X-Branch-Mac", "X-Md-Global-User", "Cookie"} {
+	for _, name := range []string{"Authorization", "Idempotency-Key", "Traceparent", "Dtm-Gid", "X-Branch-Mac-01", "X-Call-Mac", "X-Md-Global-User",
+		"Cookie"} {
 		req.Header.Set(name, "v-"+name)
 	}
 	code, body := do(t, req)
 	require.Equal(t, 200, code, body)
 	for name, want := range map[string][]string{
 		"authorization": {"v-Authorization"}, "idempotency-key": {"v-Idempotency-Key"}, "traceparent": nil,
-		"dtm-gid": nil, "x-branch-mac": nil, "x-md-global-user": nil, "cookie": nil,
+		"dtm-gid": nil, "x-branch-mac-01": nil, "x-call-mac": nil, "x-md-global-user": nil, "cookie": nil,
 	} {
 		assert.Equal(t, want, s.header.Get(name), name)
 	}

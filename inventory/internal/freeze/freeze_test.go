@@ -42,7 +42,7 @@ func TestLaws(t *testing.T) {
 		}
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: keys, DB: db, Subject: "order-1", GID: "gid-1",
-			Calls: tcclaws.Handlers(f, request),
+			Calls: tcclaws.Serve(t, &inventoryv1.StockFreeze_ServiceDesc, f, request),
 			Snapshot: func(t testing.TB) string {
 				return mysqltest.Dump(t, db, `
 					SELECT sku, sellable, frozen, sold FROM stock ORDER BY sku`, `

@@ -24,9 +24,9 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// branch is a Restock over a database of its own, with 100 apples and 100 pears.
+// branch is a Restock that is served, over a database of its own, with 100 apples and 100 pears.
 type branch struct {
-	*restock.Restock
+	calls *tcclaws.Calls
 	db    *sql.DB
 	store *mysql.Store
 	keys  tcc.Keys
@@ -43,7 +43,8 @@ func newBranch(t *testing.T) branch {
 		err := store.Receive(t.Context(), sku, 100, func(*sql.Tx, stock.Level) error { return nil })
 		require.NoError(t, err)
 	}
-	return branch{restock.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
+	r := restock.New(tcc.NewParticipant(t.Name(), db, keys), store)
+	return branch{tcclaws.Serve(t, &inventoryv1.StockReturn_ServiceDesc, r, request), db, store, keys}
 }
 
 // pay takes the order's payment as far as status: FROZEN, DEDUCTED or RELEASED.
@@ -65,7 +66,7 @@ func (b branch) pay(t require.TestingT, orderID string, status stock.FreezeStatu
 
 // call calls one phase of the refund gid as the coordinator would.
 func (b branch) call(op, orderID, gid string) error {
-	return tcclaws.Handlers(b, request).Deliver(context.Background(), b.keys, op, gid, orderID)
+	return b.calls.Deliver(context.Background(), b.keys, op, gid, orderID, request(orderID))
 }
 
 func request(orderID string) *inventoryv1.StockReturnRequest {
@@ -86,7 +87,7 @@ func TestLaws(t *testing.T) {
 		b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 3}, stock.Line{SKU: "pear", Quantity: 2})
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "refund-1",
-			Calls:     tcclaws.Handlers(b, request),
+			Calls:     b.calls,
 			Snapshot:  func(t testing.TB) string { return b.books(t) },
 			Before:    books("97 0 3", "98 0 2", "DEDUCTED"),
 			Tried:     books("97 0 3", "98 0 2", "RETURNING"),

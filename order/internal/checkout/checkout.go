@@ -107,9 +107,10 @@ func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string)
 	}
 	deadline, cancel := context.WithTimeout(ctx, c.times.Deadline)
 	defer cancel()
-	global, err := c.prepare(deadline, f, o, gid)
+	branches := f.branches(o)
+	global, err := c.prepare(deadline, f, o.ID, gid, branches)
 	if err == nil {
-		err = c.register(deadline, f, o, global)
+		err = c.register(deadline, f, global, branches)
 	}
 	if err == nil {
 		// Order's own Try comes first and alone. Otherwise a quick refusal elsewhere could cancel order before its Try landed: the barrier would
@@ -127,7 +128,7 @@ func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string)
 	if err := f.passed(ctx, "order-tried"); err != nil {
 		return err
 	}
-	if reason := c.tryOthers(deadline, f, global, o); reason != "" {
+	if reason := c.tryOthers(deadline, f, global); reason != "" {
 		return c.refuse(ctx, f, global, gid, reason)
 	}
 	if err := f.passed(ctx, "all-tried"); err != nil {
@@ -137,9 +138,9 @@ func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string)
 }
 
 // prepare opens the transaction. It never returns a nil transaction.
-func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid string) (global *tcc.Transaction, err error) {
+func (c *Checkout) prepare(ctx context.Context, f flow, orderID, gid string, branches []tcc.Branch) (global *tcc.Transaction, err error) {
 	err = c.call(ctx, func(ctx context.Context) (err error) {
-		global, err = c.coordinator.Prepare(ctx, gid, o.ID, c.times.TimeoutToFail)
+		global, err = c.coordinator.Prepare(ctx, gid, orderID, c.times.TimeoutToFail, branches...)
 		return err
 	})
 	if err == nil {
@@ -149,9 +150,9 @@ func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid strin
 }
 
 // register adds all branches, one after another. The coordinator confirms and cancels in reverse, so order comes last.
-func (c *Checkout) register(ctx context.Context, f flow, o order.Order, global *tcc.Transaction) error {
-	for _, b := range f.all() {
-		err := c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, b.registration(o)) })
+func (c *Checkout) register(ctx context.Context, f flow, global *tcc.Transaction, branches []tcc.Branch) error {
+	for _, b := range branches {
+		err := c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, b.ID) })
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,6 @@ import (
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/order"
@@ -18,15 +16,12 @@ import (
 // tryOthers runs the other Tries in parallel. It returns "" when all have succeeded, else the first refusal's reason, or PAYMENT_TIMEOUT when a
 // Try is still unknown at ctx's deadline. An unknown Try is repeated, which the barrier makes harmless: a restart of a participant costs the
 // shopper a second, not the order.
-func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction, o order.Order) order.Reason {
+func (c *Checkout) tryOthers(ctx context.Context, f flow, global *tcc.Transaction) order.Reason {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, b := range f.others {
-		request := b.Request(o)
 		group.Go(func() error {
 			err := repeat(ctx, func() error {
-				return c.call(global.TryContext(ctx, b.id), func(ctx context.Context) error {
-					return b.conn.Invoke(ctx, b.Try, request, new(emptypb.Empty), grpc.StaticMethod())
-				})
+				return c.call(ctx, func(ctx context.Context) error { return global.Try(ctx, b.conn, b.id) })
 			})
 			switch {
 			case err == nil:

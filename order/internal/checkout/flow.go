@@ -65,9 +65,13 @@ func ownRefund(addr string, conn grpc.ClientConnInterface) branch {
 	}}
 }
 
-// registration returns the branch as the coordinator stores it.
-func (b branch) registration(o order.Order) tcc.Branch {
-	return tcc.Branch{ID: b.id, Confirm: b.addr + b.Confirm, Cancel: b.addr + b.Cancel, Payload: b.Request(o)}
+// branches returns the branches of o's transaction, in the order of their registration.
+func (f flow) branches(o order.Order) []tcc.Branch {
+	var all []tcc.Branch
+	for _, b := range f.all() {
+		all = append(all, tcc.Branch{ID: b.id, Addr: b.addr, Try: b.Try, Confirm: b.Confirm, Cancel: b.Cancel, Payload: b.Request(o)})
+	}
+	return all
 }
 
 // passed is the failpoint after a step.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	branchv1 "example.com/fourfold/api/branch/v1"
@@ -139,13 +139,13 @@ func openShop(t *testing.T) *shop {
 	s.keys, err = tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	s.payment = payment.New(tcc.NewParticipant("order", s.db, s.keys), s.store)
-	own := s.serve(t, s.db, func(g *grpc.Server) { orderv1.RegisterOrderPaymentServer(g, s.payment) })
+	own := s.serve(t, s.db, func(g *grpc.Server) { orderv1.RegisterOrderPaymentServer(tcc.Registrar(g), s.payment) })
 
 	addrs := map[string]string{}
 	for name, register := range map[string]func(*grpc.Server, *peer){
-		"inventory": func(g *grpc.Server, p *peer) { inventoryv1.RegisterStockFreezeServer(g, freeze{peer: p}) },
-		"credit":    func(g *grpc.Server, p *peer) { creditv1.RegisterCreditGrantServer(g, grant{peer: p}) },
-		"wms":       func(g *grpc.Server, p *peer) { wmsv1.RegisterDeliverySlipServer(g, slip{peer: p}) },
+		"inventory": func(g *grpc.Server, p *peer) { inventoryv1.RegisterStockFreezeServer(tcc.Registrar(g), freeze{peer: p}) },
+		"credit":    func(g *grpc.Server, p *peer) { creditv1.RegisterCreditGrantServer(tcc.Registrar(g), grant{peer: p}) },
+		"wms":       func(g *grpc.Server, p *peer) { wmsv1.RegisterDeliverySlipServer(tcc.Registrar(g), slip{peer: p}) },
 	} {
 		db := mysqltest.Open(t, migrations.FS, mq.Tables()) // for the barrier
 		_, err := db.ExecContext(t.Context(), "CREATE TABLE held (gid VARBINARY(64) NOT NULL PRIMARY KEY, state VARCHAR(16) NOT NULL)")
@@ -181,7 +181,7 @@ func (s *shop) serve(t *testing.T, db *sql.DB, register func(*grpc.Server)) stri
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	g := grpc.NewServer()
+	g := grpc.NewServer(tcc.ServerOption())
 	register(g)
 	branchv1.RegisterBarrierServer(g, tcc.NewBarrier(s.keys, db))
 	go func() { _ = g.Serve(lis) }()
@@ -203,11 +203,10 @@ func (s *shop) hold(t *testing.T, id string, status tcc.Status, states string) (
 	_, err = s.db.ExecContext(t.Context(), "UPDATE payment_attempt SET created_at = NOW(3) - INTERVAL 20 SECOND WHERE gid = ?", gid)
 	require.NoError(t, err)
 	s.said.Store(gid, status)
-	md := metadata.New(s.keys.Headers(gid, id))
-	md.Set("dtm-gid", gid)
-	md.Set("dtm-branch_id", "01")
-	md.Set("dtm-op", "try")
-	_, err = s.payment.Try(metadata.NewIncomingContext(t.Context(), md), id)
+	payload, err := proto.Marshal(&orderv1.OrderPaymentRequest{OrderId: id})
+	require.NoError(t, err)
+	try := tcc.Call{GID: gid, Branch: "01", Phase: tcc.Try, Service: orderv1.OrderPayment_ServiceDesc.ServiceName, Subject: id, Payload: payload}
+	_, err = s.payment.Try(tcc.LocalContext(t.Context(), try.Service, payload, try.Headers(s.keys)), id)
 	require.NoError(t, err)
 	for i, p := range s.conns {
 		b := p.Of(order.Payment)

@@ -3,6 +3,7 @@ package checkout_test
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"net"
 	"sync"
 	"testing"
@@ -13,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -45,7 +45,7 @@ type coordinator struct {
 
 	mu       sync.Mutex
 	headers  map[string]string
-	request  orderv1.OrderPaymentRequest
+	payload  []byte
 	prepared time.Time
 	submits  []time.Duration // time since Prepare
 	aborts   int
@@ -79,7 +79,8 @@ func (c *coordinator) RegisterBranch(_ context.Context, req *dtmgpb.DtmBranchReq
 	if req.GetBranchID() != "01" {
 		return &emptypb.Empty{}, nil
 	}
-	return &emptypb.Empty{}, proto.Unmarshal(req.GetBusiPayload(), &c.request)
+	c.payload = req.GetBusiPayload()
+	return &emptypb.Empty{}, nil
 }
 
 func (c *coordinator) Submit(ctx context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
@@ -87,16 +88,16 @@ func (c *coordinator) Submit(ctx context.Context, req *dtmgpb.DtmRequest) (*empt
 	defer c.mu.Unlock()
 	c.submits = append(c.submits, time.Since(c.prepared))
 	op, answer := c.submit(len(c.submits))
-	md := metadata.New(c.headers)
-	md.Set("dtm-gid", req.GetGid())
-	md.Set("dtm-branch_id", "01")
-	md.Set("dtm-op", op)
-	var err error
-	switch ctx = metadata.NewIncomingContext(ctx, md); op {
+	headers := maps.Clone(c.headers)
+	maps.Copy(headers, map[string]string{"dtm-gid": req.GetGid(), "dtm-branch_id": "01", "dtm-op": op})
+	ctx = tcc.LocalContext(ctx, orderv1.OrderPayment_ServiceDesc.ServiceName, c.payload, headers)
+	request := &orderv1.OrderPaymentRequest{}
+	err := proto.Unmarshal(c.payload, request)
+	switch op {
 	case "confirm":
-		_, err = c.branch.Confirm(ctx, &c.request)
+		_, err = c.branch.Confirm(ctx, request)
 	case "cancel":
-		_, err = c.branch.Cancel(ctx, &c.request)
+		_, err = c.branch.Cancel(ctx, request)
 	}
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package payment_test
 
 import (
-	"context"
 	"database/sql"
 	"testing"
 	"time"
@@ -34,20 +33,9 @@ func TestLaws(t *testing.T) {
 		p := payment.New(tcc.NewParticipant(t.Name(), db, keys), store)
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: keys, DB: db, Subject: id, GID: gid,
-			Calls: tcclaws.Calls{
-				Try: func(ctx context.Context, id string) error {
-					_, err := p.Try(ctx, id)
-					return err
-				},
-				Confirm: func(ctx context.Context, id string) error {
-					_, err := p.Confirm(ctx, &orderv1.OrderPaymentRequest{OrderId: id})
-					return err
-				},
-				Cancel: func(ctx context.Context, id string) error {
-					_, err := p.Cancel(ctx, &orderv1.OrderPaymentRequest{OrderId: id})
-					return err
-				},
-			},
+			Calls: tcclaws.Serve(t, &orderv1.OrderPayment_ServiceDesc, p, func(id string) *orderv1.OrderPaymentRequest {
+				return &orderv1.OrderPaymentRequest{OrderId: id}
+			}).TriedBy(p.Try),
 			Snapshot:  func(t testing.TB) string { return snapshot(t, db) },
 			Before:    "CREATED,,,0\n--\npay-1,OPEN\n--\n1 order.created\n--\n",
 			Tried:     "UPDATING,,pay-1,0\n--\npay-1,OPEN\n--\n1 order.created\n--\n",
@@ -82,20 +70,9 @@ func TestRefundLaws(t *testing.T) {
 		r := payment.NewRefund(tcc.NewParticipant(t.Name(), db, keys), store)
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: keys, DB: db, Subject: id, GID: gid,
-			Calls: tcclaws.Calls{
-				Try: func(ctx context.Context, id string) error {
-					_, err := r.Try(ctx, id)
-					return err
-				},
-				Confirm: func(ctx context.Context, id string) error {
-					_, err := r.Confirm(ctx, &orderv1.OrderRefundRequest{OrderId: id})
-					return err
-				},
-				Cancel: func(ctx context.Context, id string) error {
-					_, err := r.Cancel(ctx, &orderv1.OrderRefundRequest{OrderId: id})
-					return err
-				},
-			},
+			Calls: tcclaws.Serve(t, &orderv1.OrderRefund_ServiceDesc, r, func(id string) *orderv1.OrderRefundRequest {
+				return &orderv1.OrderRefundRequest{OrderId: id}
+			}).TriedBy(r.Try),
 			Snapshot:  func(t testing.TB) string { return snapshot(t, db) },
 			Before:    "PAID,,pay-1,1\n--\npay-1,DONE\nrefund-1,OPEN\n--\n1 order.created\n2 order.paid\n--\n",
 			Tried:     "REFUNDING,,refund-1,1\n--\npay-1,DONE\nrefund-1,OPEN\n--\n1 order.created\n2 order.paid\n--\n",

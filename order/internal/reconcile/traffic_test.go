@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"context"
 	"database/sql"
+	"path"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -121,13 +123,14 @@ var methods = map[string]string{
 // branch calls one phase of another service's branch as the coordinator does.
 func (s *shop) branch(peer string, kind order.Kind, op string, o order.Order, gid string) step {
 	return func(ctx context.Context) error {
-		md := metadata.New(s.keys.Headers(gid, o.ID))
-		md.Set("dtm-gid", gid)
-		md.Set("dtm-trans_type", "tcc")
-		md.Set("dtm-branch_id", "0"+map[string]string{"inventory": "2", "credit": "3", "wms": "4"}[peer])
-		md.Set("dtm-op", op)
-		ctx = metadata.NewOutgoingContext(ctx, md)
-		return s.peers[peer].conn.Invoke(ctx, methods[peer+" "+string(kind)+" "+op], request(peer, kind, o), &emptypb.Empty{})
+		method, req := methods[peer+" "+string(kind)+" "+op], request(peer, kind, o)
+		payload, err := proto.Marshal(req)
+		if err != nil {
+			return err
+		}
+		call := tcc.Call{GID: gid, Branch: map[string]string{"inventory": "02", "credit": "03", "wms": "04"}[peer], Phase: tcc.Phase(op),
+			Service: path.Dir(method)[1:], Subject: o.ID, Payload: payload}
+		return s.peers[peer].conn.Invoke(metadata.NewOutgoingContext(ctx, metadata.New(call.Headers(s.keys))), method, req, &emptypb.Empty{})
 	}
 }
 

@@ -27,9 +27,9 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// branch is a Hold, and the staff, over a database of its own.
+// branch is a Hold that is served, and the staff, over a database of its own.
 type branch struct {
-	*hold.Hold
+	calls *tcclaws.Calls
 	staff *rpc.Warehouse
 	db    *sql.DB
 	store *mysql.Store
@@ -42,7 +42,8 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "wms"))
-	return branch{hold.New(tcc.NewParticipant(t.Name(), db, keys), store), rpc.NewWarehouse(store), db, store, keys}
+	h := hold.New(tcc.NewParticipant(t.Name(), db, keys), store)
+	return branch{tcclaws.Serve(t, &wmsv1.SlipHold_ServiceDesc, h, request), rpc.NewWarehouse(store), db, store, keys}
 }
 
 // pay takes the order's payment through its Try and settles it by event, Create or Cancel; with None it stays open. It returns the slip's id.
@@ -62,7 +63,7 @@ func (b branch) pay(t *testing.T, orderID string, event delivery.Event) (id stri
 
 // call calls one phase of the refund gid as the coordinator would.
 func (b branch) call(op, orderID, gid string) error {
-	return tcclaws.Handlers(b, request).Deliver(context.Background(), b.keys, op, gid, orderID)
+	return b.calls.Deliver(context.Background(), b.keys, op, gid, orderID, request(orderID))
 }
 
 func request(orderID string) *wmsv1.SlipHoldRequest { return &wmsv1.SlipHoldRequest{OrderId: orderID} }
@@ -84,7 +85,7 @@ func TestLaws(t *testing.T) {
 		id := b.pay(t, "order-1", delivery.Create)
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "refund-1",
-			Calls:     tcclaws.Handlers(b, request),
+			Calls:     b.calls,
 			Snapshot:  func(t testing.TB) string { return b.slips(t) },
 			Before:    "order-1 CREATED\n--\n",
 			Tried:     "order-1 HELD\n--\n",

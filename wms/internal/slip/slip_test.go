@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // branch is a Slip over a database of its own.
 type branch struct {
 	*slip.Slip
+	calls *tcclaws.Calls
 	db    *sql.DB
 	store *mysql.Store
 	keys  tcc.Keys
@@ -35,7 +36,8 @@ func newBranch(t *testing.T) branch {
 	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "wms"))
-	return branch{slip.New(tcc.NewParticipant(t.Name(), db, keys), store), db, store, keys}
+	s := slip.New(tcc.NewParticipant(t.Name(), db, keys), store)
+	return branch{s, tcclaws.Serve(t, &wmsv1.DeliverySlip_ServiceDesc, s, request), db, store, keys}
 }
 
 // request returns an order of two products, one of them on two lines.
@@ -47,7 +49,7 @@ func request(orderID string) *wmsv1.DeliverySlipRequest {
 
 // call calls one phase for the order as the coordinator would; the gid is made of the order's id.
 func (b branch) call(ctx context.Context, op, orderID string) error {
-	return tcclaws.Handlers(b, request).Deliver(ctx, b.keys, op, "gid-"+orderID, orderID)
+	return b.calls.Deliver(ctx, b.keys, op, "gid-"+orderID, orderID, request(orderID))
 }
 
 // slips returns all slips and all lines, also those without a slip.
@@ -64,7 +66,7 @@ func TestLaws(t *testing.T) {
 		b := newBranch(t)
 		return tcclaws.Branch{
 			Name: t.Name(), Keys: b.keys, DB: b.db, Subject: "order-1", GID: "gid-1",
-			Calls:     tcclaws.Handlers(b, request),
+			Calls:     b.calls,
 			Snapshot:  func(t testing.TB) string { return b.slips(t) },
 			Before:    "--\n--\n",
 			Tried:     snapshot("UNKNOWN"),
