@@ -23,8 +23,8 @@ type Call struct {
 	Payload []byte
 }
 
-// macHeader returns the header that carries the MAC of a call of branch. Each branch has its own, because the coordinator sends the headers of all
-// branches to each of them.
+// macHeader returns the header that carries the MAC of a call of branch. Each branch has its own, because the coordinator sends the headers of
+// all branches to each of them.
 func macHeader(branch string) string { return "x-branch-mac-" + branch }
 
 // class says what the MAC of a call of the phase is good for: a Try's is good for no other phase. Confirm and Cancel share one, because the
@@ -61,11 +61,12 @@ func serviceOf(method string) string { return strings.TrimPrefix(path.Dir(method
 // LocalContext returns the context for calling a handler of a branch in this process, as if a server had received the payload with headers for
 // service.
 func LocalContext(ctx context.Context, service string, payload []byte, headers map[string]string) context.Context {
-	return context.WithValue(metadata.NewIncomingContext(ctx, metadata.New(headers)), receivedKey{}, &received{service: service, payload: payload})
+	ctx = metadata.NewIncomingContext(ctx, metadata.New(headers))
+	return context.WithValue(ctx, receivedKey{}, &received{service: service, payload: payload})
 }
 
-// callFrom returns the call that ctx belongs to, all but its subject, and the MAC that came with it. ok is false when it came to a server without
-// Registrar, so that nobody knows what was received.
+// callFrom returns the call that ctx belongs to, all but its subject, and the MAC that came with it. ok is false when its handler was not
+// registered by Registrar, so that nobody knows what was received.
 func callFrom(ctx context.Context) (c Call, mac string, ok bool) {
 	r, ok := ctx.Value(receivedKey{}).(*received)
 	if !ok {

@@ -19,8 +19,8 @@ import (
 // Keys sign and check the MACs that calls between services carry, so that only a holder of a key makes a participant act. MACs do not expire: a
 // retry may come hours later.
 //
-// A MAC reads "key id.HMAC-SHA-256 in base64url", over the key id and parts. The first part says what it is good for: "try", "decided" (a branch's
-// Confirm and Cancel; Call) or "call" (CallHeaders). So none passes for another.
+// A MAC reads "key id.HMAC-SHA-256 in base64url", over the key id and parts. The first part says what it is good for: "try", "decided" (a
+// branch's Confirm and Cancel; Call) or "call" (CallHeaders). So none passes for another.
 type Keys struct {
 	signer string
 	byID   map[string][]byte
@@ -37,8 +37,8 @@ func ParseKeys(text string) (Keys, error) {
 		id, secret, ok := strings.Cut(strings.TrimSpace(part), ":")
 		raw, err := hex.DecodeString(secret)
 		if !ok || !keyID.MatchString(id) || err != nil || len(raw) < 16 {
-			return Keys{}, errors.New("branch keys are written as id:hex,id:hex; an id has 1 to 16 letters, digits, _ or -, and a key at least " +
-				"16 bytes (32 hex digits)")
+			return Keys{}, errors.New("branch keys are written as id:hex,id:hex; an id has 1 to 16 letters, digits, _ or -, and a key at " +
+				"least 16 bytes (32 hex digits)")
 		}
 		if _, taken := k.byID[id]; taken {
 			return Keys{}, fmt.Errorf("two branch keys are called %q: what one of them signed would be refused", id)

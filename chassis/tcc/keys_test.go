@@ -57,8 +57,8 @@ func TestCheckCall(t *testing.T) {
 	}
 }
 
-// TestParseKeys: keys that are too short, without an id, or that share one are refused: with two keys of one id, what one of them signed would be
-// refused in the middle of a rotation.
+// TestParseKeys: keys that are too short, without an id, or that share one are refused: with two keys of one id, what one of them signed would
+// be refused in the middle of a rotation.
 func TestParseKeys(t *testing.T) {
 	t.Parallel()
 	const a, b = "00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"

@@ -43,8 +43,8 @@ func options(t testing.TB, l *log) string {
 	return fmt.Sprintf(`{"timeout_to_fail":%d,"branch_headers":%s,"concurrent":false}`, l.last().GetTransOptions().GetTimeoutToFail(), headers)
 }
 
-// TestEightBranches: the coordinator's log has room for eight branches, with the trace and the longest key id. What it holds is one MAC a branch,
-// good for nothing but that branch's Confirm and Cancel.
+// TestEightBranches: the coordinator's log has room for eight branches, with the trace and the longest key id. What it holds is one MAC a
+// branch, good for nothing but that branch's Confirm and Cancel.
 func TestEightBranches(t *testing.T) {
 	otel.SetTextMapPropagator(propagation.TraceContext{})
 	const keys = "a-long-key-id-16:00112233445566778899aabbccddeeff"
@@ -89,7 +89,8 @@ func TestPrepareRefuses(t *testing.T) {
 		"an id in capitals": {[]tcc.Branch{branchOf("A", "o")}, "the id is taken, or does not read"},
 		"two services": {[]tcc.Branch{{ID: "01", Confirm: "/a.B/Confirm", Cancel: "/a.C/Cancel", Payload: wrapperspb.String("o")}},
 			"a branch is one service: /a.C/Cancel is none of a.B"},
-		"another's Try": {[]tcc.Branch{{ID: "01", Try: "/a.C/Try", Confirm: "/a.B/Confirm", Cancel: "/a.B/Cancel", Payload: wrapperspb.String("o")}},
+		"another's Try": {
+			[]tcc.Branch{{ID: "01", Try: "/a.C/Try", Confirm: "/a.B/Confirm", Cancel: "/a.B/Cancel", Payload: wrapperspb.String("o")}},
 			"a branch is one service: /a.C/Try is none of a.B"},
 		"no text": {[]tcc.Branch{branchOf("01", "\xff")}, "UTF-8"},
 	} {

@@ -28,12 +28,12 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	keeping := *desc
 	keeping.Methods = slices.Clone(desc.Methods)
 	for i, m := range desc.Methods {
-		keeping.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		keeping.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, use grpc.UnaryServerInterceptor) (any, error) {
 			request := &received{service: desc.ServiceName}
 			return m.Handler(srv, context.WithValue(ctx, receivedKey{}, request), func(message any) error {
 				request.message = message
 				return decode(request)
-			}, interceptor)
+			}, use)
 		}
 	}
 	r.server.RegisterService(&keeping, impl)

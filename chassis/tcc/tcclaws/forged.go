@@ -119,8 +119,8 @@ func anotherBranch(t *testing.T, s branch) {
 	})
 }
 
-// anotherService: what is signed for one service is refused by every other, even when both have the same request, as the payment and the refund of
-// credit do.
+// anotherService: what is signed for one service is refused by every other, even when both have the same request, as the payment and the refund
+// of credit do.
 func anotherService(t *testing.T, s branch) {
 	s.forged(t, func() {
 		for _, service := range []string{"", "another." + s.service, s.service + "2"} {

@@ -231,8 +231,9 @@ func TestForwardedHeaders(t *testing.T) {
 	s, front := open(t)
 	req, err := http.NewRequestWithContext(t.Context(), "GET", front.URL+"/v1/orders", nil)
 	require.NoError(t, err)
-	for _, name := range []string{"Authorization", "Idempotency-Key", "Traceparent", "Dtm-Gid", "X-Branch-Mac-01", "X-Call-Mac", "X-Md-Global-User",
-		"Cookie"} {
+	for _, name := range []string{
+		"Authorization", "Idempotency-Key", "Traceparent", "Dtm-Gid", "X-Branch-Mac-01", "X-Call-Mac", "X-Md-Global-User", "Cookie",
+	} {
 		req.Header.Set(name, "v-"+name)
 	}
 	code, body := do(t, req)
