@@ -18,7 +18,7 @@ import (
 // pools holds one pool for each DSN for the whole run.
 var pools sync.Map
 
-// db returns a pool that reads the database of one service, with a login that may read all of them.
+// db returns a pool that reads the database of one service, with the login that reads all of them.
 func db(t testing.TB, name string) *sql.DB {
 	t.Helper()
 	return open(t, shared.ReaderDSN(name))

@@ -53,7 +53,7 @@ func TestInitiatorFrozen(t *testing.T) {
 	awake := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
 	t.Cleanup(awake)
 	require.Eventually(t, func() bool {
-		return one(t, db(t, "shop_dtm"), "SELECT status FROM trans_global WHERE gid = ?", gid) == "aborting"
+		return one(t, open(t, shared.DSN("shop_dtm")), "SELECT status FROM trans_global WHERE gid = ?", gid) == "aborting"
 	}, 20*time.Second, 100*time.Millisecond, "the coordinator gives up")
 	awake()
 	<-paid
@@ -136,7 +136,7 @@ func TestCoordinatorDeadlocks(t *testing.T) {
 		})
 	}
 	shoppers.Wait()
-	undone, err := strconv.Atoi(one(t, db(t, "shop_dtm"), "SELECT next_not_cached_value - 1 FROM forced"))
+	undone, err := strconv.Atoi(one(t, log, "SELECT next_not_cached_value - 1 FROM forced"))
 	require.NoError(t, err)
 	require.Greater(t, undone, 50)
 	requireBooks(t)

@@ -76,7 +76,7 @@ func writeAddresses(s *stack.Stack, seeded stack.Seeded) {
   sign in as  %[2]s  %[3]s
               %[4]s  %[5]s
   databases   %[6]s:%[7]d  user %[8]s  password %[9]s
-              shop_order shop_inventory shop_credit shop_wms shop_member shop_notify shop_dtm
+              shop_order shop_inventory shop_credit shop_wms shop_member shop_notify
 
   make signup   make pay   make ship   make refund    one more, live
   make status   make logs SERVICE=order   make conserve   make down

@@ -83,6 +83,9 @@ func (s *Stack) awaitAll(ctx context.Context, step *progress.Step) error {
 	if err := <-made; err != nil {
 		return s.unhealthy("broker", err)
 	}
+	if err := s.grantReader(ctx); err != nil {
+		return s.unhealthy("mariadb", err)
+	}
 	return nil
 }
 

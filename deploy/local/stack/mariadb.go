@@ -11,11 +11,8 @@ import (
 	"path/filepath"
 )
 
-// reader is the user that may read every database.
-const reader = "reader"
-
 // prepareMariaDB creates the server's data folder once, and the statements that the server runs at each start: a database and a user for each
-// service. root has no password and can connect only over the socket, as the owner of the data folder.
+// service, and reader. root has no password and can connect only over the socket, as the owner of the data folder.
 func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
 	data, tmp := filepath.Join(dir, "mysql"), filepath.Join(dir, "tmp")
 	if err := os.MkdirAll(tmp, 0o700); err != nil {
@@ -43,15 +40,15 @@ func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
 // initSQL returns the statements, which may run any number of times.
 func initSQL(sec secrets) []byte {
 	var b bytes.Buffer
-	user := func(name, rights, on string) {
+	user := func(name string) {
 		fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS '%s'@'127.0.0.1';\n", name)
 		fmt.Fprintf(&b, "ALTER USER '%s'@'127.0.0.1' IDENTIFIED BY '%s';\n", name, sec.MySQL[name])
-		fmt.Fprintf(&b, "GRANT %s ON `%s`.* TO '%s'@'127.0.0.1';\n", rights, on, name)
 	}
 	for _, owner := range append([]string{"dtm"}, services...) {
 		fmt.Fprintf(&b, "CREATE DATABASE IF NOT EXISTS shop_%s;\n", owner)
-		user(owner, "ALL", `shop\_`+owner)
+		user(owner)
+		fmt.Fprintf(&b, "GRANT ALL ON `shop\\_%s`.* TO '%s'@'127.0.0.1';\n", owner, owner)
 	}
-	user(reader, "SELECT", `shop\_%`)
+	user(reader) // grantReader grants what it may read, when the services have made their tables
 	return b.Bytes()
 }

@@ -276,7 +276,7 @@ type Database struct {
 	Password string `json:"password"`
 }
 
-// Reader returns a login that may read every database and write none.
+// Reader returns a login that may read the tables that people look at (reader.go) and write none.
 func (s *Stack) Reader() Database {
 	return Database{Host: "127.0.0.1", Port: number(s.vars["PORT_MARIADB"]), User: reader, Password: s.secrets.MySQL[reader]}
 }

@@ -119,6 +119,8 @@ func TestLife(t *testing.T) {
 			"denied", "order reads credit's database")
 	})
 
+	t.Run("reader", func(t *testing.T) { requireReader(t, s, dir) })
+
 	t.Run("everything listens on this machine only", func(t *testing.T) {
 		for name, port := range ports(s) {
 			l, err := net.Listen("tcp", "127.0.0.2:"+port)
