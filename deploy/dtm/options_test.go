@@ -16,8 +16,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// TestOptionsOfBranches: the branch headers of a transaction go into a column of 1,024 characters, in the form that chassis/tcc counts in advance.
-// What fits is kept whole and goes with every Confirm, beside the bytes that were registered; one character more is refused.
+// TestOptionsOfBranches: the branch headers of a transaction go into a column of 1,024 characters, in the form that chassis/tcc counts in
+// advance. What fits is kept whole and goes with every Confirm, beside the bytes that were registered; one character more is refused.
 func TestOptionsOfBranches(t *testing.T) {
 	t.Parallel()
 	c := start(t, emptyDatabase(t, mariadb)...)

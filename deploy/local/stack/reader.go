@@ -17,8 +17,7 @@ const reader = "reader"
 // everyService are the tables that each service has for its messages and alerts.
 var everyService = []string{"mq_outbox", "mq_inbox", "mq_position", "mq_timer", "alert"}
 
-// readable are the tables that reader reads, by database; of one with a list of columns only those. A new table goes here or into hidden: TestLife
-// demands it.
+// readable are the tables that reader reads, by database; of one with a list of columns only those. A new table goes here or into hidden.
 var readable = map[string][]string{
 	"shop_order":     append([]string{"orders", "order_line", "payment_attempt", "order_event", "product", "conservation", "barrier"}, everyService...),
 	"shop_inventory": append([]string{"product", "stock", "stock_freeze", "barrier"}, everyService...),
@@ -35,8 +34,8 @@ var hidden = map[string][]string{
 	"shop_dtm":   {"trans_global", "trans_branch_op", "kv"},           // the MACs that confirm and cancel, and the requests
 }
 
-// grantReader lets reader read what is readable, and nothing that an earlier version granted. The tables must be there: MariaDB grants nothing on
-// a table that is yet to be made.
+// grantReader lets reader read what is readable, and nothing that an earlier version granted. The tables must be there: MariaDB grants nothing
+// on a table that is yet to be made.
 func (s *Stack) grantReader(ctx context.Context) error {
 	to := fmt.Sprintf("'%s'@'127.0.0.1'", reader)
 	var b strings.Builder
