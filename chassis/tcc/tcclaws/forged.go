@@ -19,8 +19,7 @@ import (
 
 var phases = []string{"try", "confirm", "cancel"}
 
-// refuses requires that every phase of the branch refuses what forge makes of its call and headers, before its Try and after it. A forged call
-// leaves nothing behind, not even in the barrier.
+// refuses requires that every phase of the branch refuses what forge makes of its call and headers.
 func (s branch) refuses(t *testing.T, forge func(c *tcc.Call, headers map[string]string), what string, args ...any) {
 	t.Helper()
 	what = fmt.Sprintf(what, args...)
@@ -34,7 +33,7 @@ func (s branch) refuses(t *testing.T, forge func(c *tcc.Call, headers map[string
 	}
 }
 
-// forged runs law, which must change nothing, before the branch's Try and after it.
+// forged runs law, which makes forged calls only, before the branch's Try and after it: they leave nothing behind, not even in the barrier.
 func (s branch) forged(t *testing.T, law func()) {
 	t.Helper()
 	law()
