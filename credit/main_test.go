@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/fourfold/chassis/mac"
 	accessv1 "example.com/fourfold/api/access/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
 	mqv1 "example.com/fourfold/api/mq/v1"
@@ -103,7 +104,7 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, account.GetFrozen())
 
-	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
+	branchKeys, err := mac.Parse(cfg.BranchKeys)
 	require.NoError(t, err)
 	phase := func(gid, op, service string, request proto.Message) context.Context {
 		payload, err := proto.Marshal(request)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/fourfold/chassis/mac"
 	accessv1 "example.com/fourfold/api/access/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/database"
@@ -15,7 +16,6 @@ import (
 	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
@@ -31,7 +31,7 @@ func TestNotKnown(t *testing.T) {
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	conn := servicetest.Dial(t, cfg.GRPC.Addr)
-	keys, err := tcc.ParseKeys(cfg.BranchKeys)
+	keys, err := mac.Parse(cfg.BranchKeys)
 	require.NoError(t, err)
 	as := func(role identity.Role) map[string]string {
 		return servicetest.Bearer(t, signer, identity.Caller{MemberID: "m-1", Role: role})

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/fourfold/chassis/mac"
 	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
@@ -100,7 +101,7 @@ func TestServes(t *testing.T) {
 		return mysqltest.Dump(t, db, "SELECT sellable, frozen, sold FROM stock WHERE sku = 'apple'", "SELECT status FROM stock_freeze")
 	}
 
-	keys, err := tcc.ParseKeys(cfg.BranchKeys)
+	keys, err := mac.Parse(cfg.BranchKeys)
 	require.NoError(t, err)
 	phase := func(gid, op, service string, request proto.Message) context.Context {
 		payload, err := proto.Marshal(request)

@@ -24,9 +24,9 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/ledger"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
@@ -70,7 +70,7 @@ func (others) agree(_ any, stream grpc.ServerStream) error {
 type running struct {
 	conn   *grpc.ClientConn
 	db     *sql.DB
-	keys   tcc.Keys
+	keys   mac.Keys
 	signer *identity.Signer
 	calls  *atomic.Int64
 }
@@ -97,7 +97,7 @@ func serveOrder(t *testing.T, set func(*config), prepare ...func(*sql.DB) error)
 	cfg.Payment.Wait = 20 * time.Millisecond
 	set(&cfg)
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
-	keys, err := tcc.ParseKeys(cfg.BranchKeys)
+	keys, err := mac.Parse(cfg.BranchKeys)
 	require.NoError(t, err)
 	db, err := database.Open(database.Config{DSN: cfg.MySQL.DSN})
 	require.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/fourfold/chassis/mac"
 	accessv1 "example.com/fourfold/api/access/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
@@ -39,7 +40,7 @@ func TestServes(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
-	branchKeys, err := tcc.ParseKeys(cfg.BranchKeys)
+	branchKeys, err := mac.Parse(cfg.BranchKeys)
 	require.NoError(t, err)
 	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/fourfold/chassis/mac"
 	accessv1 "example.com/fourfold/api/access/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database"
@@ -17,7 +18,6 @@ import (
 	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
@@ -33,7 +33,7 @@ func TestNotKnown(t *testing.T) {
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	conn := servicetest.Dial(t, cfg.GRPC.Addr)
-	keys, err := tcc.ParseKeys(cfg.BranchKeys)
+	keys, err := mac.Parse(cfg.BranchKeys)
 	require.NoError(t, err)
 	operator := servicetest.Bearer(t, signer, identity.Caller{MemberID: "m-1", Role: accessv1.Operator})
 	ctx := metadata.NewOutgoingContext(t.Context(), metadata.New(operator))

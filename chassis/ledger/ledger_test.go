@@ -16,8 +16,8 @@ import (
 
 	ledgerv1 "example.com/fourfold/api/ledger/v1"
 	"example.com/fourfold/chassis/ledger"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/service"
-	"example.com/fourfold/chassis/tcc"
 )
 
 // shelf is a Ledger of fixed facts.
@@ -64,15 +64,15 @@ var facts = shelf{
 	{Subject: "o-2", Fact: "b|1", Status: "FROZEN"},
 }
 
-func keys(t *testing.T, text string) tcc.Keys {
+func keys(t *testing.T, text string) mac.Keys {
 	t.Helper()
-	k, err := tcc.ParseKeys(text)
+	k, err := mac.Parse(text)
 	require.NoError(t, err)
 	return k
 }
 
 // serve returns a connection to a server of facts.
-func serve(t *testing.T, k tcc.Keys) *grpc.ClientConn {
+func serve(t *testing.T, k mac.Keys) *grpc.ClientConn {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ func TestForged(t *testing.T) {
 	assert.Equal(t, 403, kerrors.Code(err), "%v", err)
 
 	req := &ledgerv1.CheckRequest{CallId: "call-1", OpenSeconds: 1}
-	seen := metadata.NewOutgoingContext(t.Context(), metadata.New(ledger.Headers(k, ledgerv1.Ledger_Check_FullMethodName, req)))
+	seen := metadata.NewOutgoingContext(t.Context(), metadata.New(k.CallHeaders(ledgerv1.Ledger_Check_FullMethodName, req)))
 	raw := ledgerv1.NewLedgerClient(conn)
 	_, err = raw.Check(seen, req)
 	require.NoError(t, err)
@@ -160,7 +160,7 @@ func TestPatience(t *testing.T) {
 	req := &ledgerv1.DigestRequest{CallId: "c"}
 	// call is a call whose caller leaves after a while, to a service whose time-out is a millisecond.
 	call := func(leaves time.Duration) (*ledgerv1.DigestReply, error) {
-		signed := metadata.NewIncomingContext(t.Context(), metadata.New(ledger.Headers(k, ledgerv1.Ledger_Digest_FullMethodName, req)))
+		signed := metadata.NewIncomingContext(t.Context(), metadata.New(k.CallHeaders(ledgerv1.Ledger_Digest_FullMethodName, req)))
 		caller, leave := context.WithTimeout(signed, leaves)
 		defer leave()
 		timed, cancel := context.WithTimeout(service.WithCallContext(caller), time.Millisecond)

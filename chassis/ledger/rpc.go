@@ -3,29 +3,25 @@ package ledger
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/proto"
 
 	ledgerv1 "example.com/fourfold/api/ledger/v1"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/service"
-	"example.com/fourfold/chassis/tcc"
 )
 
 // Server serves a Ledger to callers that hold a key of the branches. All others get 403.
 type Server struct {
 	ledgerv1.UnimplementedLedgerServer
-	keys   tcc.Keys
+	keys   mac.Keys
 	ledger Ledger
 }
 
 // NewServer returns a server of ledger for calls signed with one of keys.
-func NewServer(keys tcc.Keys, ledger Ledger) *Server { return &Server{keys: keys, ledger: ledger} }
+func NewServer(keys mac.Keys, ledger Ledger) *Server { return &Server{keys: keys, ledger: ledger} }
 
 // patience bounds a call. It reads all rows, which may take longer than the service allows other calls.
 const patience = time.Minute
@@ -37,21 +33,9 @@ func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	return long, func() { stop(); cancel() }
 }
 
-// Headers returns the headers of a call of method. They prove that its sender holds a key and made this request.
-func Headers(keys tcc.Keys, method string, req proto.Message) map[string]string {
-	return keys.CallHeaders(method, contents(req))
-}
-
-// contents returns the hash that stands for req in a call's MAC.
-func contents(req proto.Message) string {
-	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(req)
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
 // Check returns the results of the service's own checks.
 func (s *Server) Check(ctx context.Context, req *ledgerv1.CheckRequest) (*ledgerv1.CheckReply, error) {
-	if err := s.keys.CheckCall(ctx, ledgerv1.Ledger_Check_FullMethodName, contents(req)); err != nil {
+	if err := s.keys.CheckCall(ctx, ledgerv1.Ledger_Check_FullMethodName, req); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -69,7 +53,7 @@ func (s *Server) Check(ctx context.Context, req *ledgerv1.CheckRequest) (*ledger
 
 // Digest returns the sum of the settled facts.
 func (s *Server) Digest(ctx context.Context, req *ledgerv1.DigestRequest) (*ledgerv1.DigestReply, error) {
-	if err := s.keys.CheckCall(ctx, ledgerv1.Ledger_Digest_FullMethodName, contents(req)); err != nil {
+	if err := s.keys.CheckCall(ctx, ledgerv1.Ledger_Digest_FullMethodName, req); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -87,7 +71,7 @@ func (s *Server) Digest(ctx context.Context, req *ledgerv1.DigestRequest) (*ledg
 
 // Facts returns the rows of the buckets asked for, or, when there are none, of the orders.
 func (s *Server) Facts(ctx context.Context, req *ledgerv1.FactsRequest) (*ledgerv1.FactsReply, error) {
-	if err := s.keys.CheckCall(ctx, ledgerv1.Ledger_Facts_FullMethodName, contents(req)); err != nil {
+	if err := s.keys.CheckCall(ctx, ledgerv1.Ledger_Facts_FullMethodName, req); err != nil {
 		return nil, err
 	}
 	ctx, cancel := patient(ctx)
@@ -117,19 +101,19 @@ func (s *Server) Facts(ctx context.Context, req *ledgerv1.FactsRequest) (*ledger
 
 // Client is the Ledger of another service.
 type Client struct {
-	keys  tcc.Keys
+	keys  mac.Keys
 	books ledgerv1.LedgerClient
 }
 
 // NewClient returns the Ledger of the service behind conn. Calls are signed with the first of keys.
-func NewClient(keys tcc.Keys, conn grpc.ClientConnInterface) *Client {
+func NewClient(keys mac.Keys, conn grpc.ClientConnInterface) *Client {
 	return &Client{keys, ledgerv1.NewLedgerClient(conn)}
 }
 
 // Check implements Ledger.
 func (c *Client) Check(ctx context.Context, open time.Duration) ([]Check, error) {
 	req := &ledgerv1.CheckRequest{CallId: rand.Text(), OpenSeconds: int64(open / time.Second)}
-	reply, err := c.books.Check(c.sign(ctx, ledgerv1.Ledger_Check_FullMethodName, req), req)
+	reply, err := c.books.Check(c.keys.Call(ctx, ledgerv1.Ledger_Check_FullMethodName, req), req)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +127,7 @@ func (c *Client) Check(ctx context.Context, open time.Duration) ([]Check, error)
 // Digest implements Ledger.
 func (c *Client) Digest(ctx context.Context) (*Digest, error) {
 	req := &ledgerv1.DigestRequest{CallId: rand.Text()}
-	reply, err := c.books.Digest(c.sign(ctx, ledgerv1.Ledger_Digest_FullMethodName, req), req)
+	reply, err := c.books.Digest(c.keys.Call(ctx, ledgerv1.Ledger_Digest_FullMethodName, req), req)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +160,7 @@ const maxReply = 64 << 20
 
 func (c *Client) facts(ctx context.Context, req *ledgerv1.FactsRequest) ([]Fact, error) {
 	req.CallId = rand.Text()
-	reply, err := c.books.Facts(c.sign(ctx, ledgerv1.Ledger_Facts_FullMethodName, req), req, grpc.MaxCallRecvMsgSize(maxReply))
+	reply, err := c.books.Facts(c.keys.Call(ctx, ledgerv1.Ledger_Facts_FullMethodName, req), req, grpc.MaxCallRecvMsgSize(maxReply))
 	if err != nil {
 		return nil, err
 	}
@@ -185,12 +169,4 @@ func (c *Client) facts(ctx context.Context, req *ledgerv1.FactsRequest) ([]Fact,
 		facts[i] = Fact{f.GetSubject(), f.GetFact(), f.GetStatus(), f.GetSettled(), time.Duration(f.GetAgeSeconds()) * time.Second}
 	}
 	return facts, nil
-}
-
-// sign returns ctx with the headers that prove to the other service that a holder of the key calls this method with this request.
-func (c *Client) sign(ctx context.Context, method string, req proto.Message) context.Context {
-	for name, value := range Headers(c.keys, method, req) {
-		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
-	}
-	return ctx
 }

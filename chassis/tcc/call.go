@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"example.com/fourfold/chassis/mac"
 )
 
 // Call is one call of a branch.
@@ -42,13 +44,13 @@ func (c Call) parts() []string {
 }
 
 // Headers returns the headers with which the call is sent, signed with the first of keys.
-func (c Call) Headers(keys Keys) map[string]string {
+func (c Call) Headers(keys mac.Keys) map[string]string {
 	return map[string]string{"dtm-gid": c.GID, "dtm-trans_type": "tcc", "dtm-branch_id": c.Branch, "dtm-op": string(c.Phase),
-		macHeader(c.Branch): keys.sign(c.parts()...)}
+		macHeader(c.Branch): keys.Sign(c.parts()...)}
 }
 
 // send makes the call, of method, over conn.
-func (c Call) send(ctx context.Context, conn grpc.ClientConnInterface, method string, keys Keys) error {
+func (c Call) send(ctx context.Context, conn grpc.ClientConnInterface, method string, keys mac.Keys) error {
 	for name, value := range c.Headers(keys) {
 		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
@@ -63,6 +65,14 @@ func serviceOf(method string) string { return strings.TrimPrefix(path.Dir(method
 func LocalContext(ctx context.Context, service string, payload []byte, headers map[string]string) context.Context {
 	ctx = metadata.NewIncomingContext(ctx, metadata.New(headers))
 	return context.WithValue(ctx, receivedKey{}, &received{service: service, payload: payload})
+}
+
+// header returns the first value of an incoming header, "" when there is none.
+func header(md metadata.MD, name string) string {
+	if v := md.Get(name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // callFrom returns the call that ctx belongs to, all but its subject, and the MAC that came with it. ok is false when its handler was not

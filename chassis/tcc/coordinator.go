@@ -1,5 +1,5 @@
 // Package tcc is both ends of a TCC transaction under the DTM coordinator: Coordinator opens a global transaction and registers its branches,
-// Participant runs a branch's Try, Confirm and Cancel under the barrier. Every call of a branch is signed: Call is what, Keys with what, and a
+// Participant runs a branch's Try, Confirm and Cancel under the barrier. Every call of a branch is signed: Call is what, mac.Keys with what, and a
 // server with ServerOption and Registrar keeps the bytes by which it is checked. Package tcclaws holds the laws that every participant must
 // pass.
 package tcc
@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -46,13 +47,13 @@ type Coordinator struct {
 	admins []string
 	// answered is the index of the admin that answered last.
 	answered atomic.Int32
-	keys     Keys
+	keys     mac.Keys
 	http     http.Client
 }
 
 // Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be a list of several
 // instances, separated by commas; they work on one log, so any of them can take any call. Dial does not connect yet.
-func Dial(addr, admin string, keys Keys) (*Coordinator, error) {
+func Dial(addr, admin string, keys mac.Keys) (*Coordinator, error) {
 	conn, err := service.Dial(addr)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -57,7 +58,7 @@ func newServer(t *testing.T) *server {
 // TestSeveralCoordinators: calls are spread over all, and go on when one is away; questions go to one that answers.
 func TestSeveralCoordinators(t *testing.T) {
 	t.Parallel()
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	one, two := newServer(t), newServer(t)
 	c, err := tcc.Dial(one.addr+","+two.addr, one.admin.URL+","+two.admin.URL, keys)
@@ -104,7 +105,7 @@ func TestSeveralCoordinators(t *testing.T) {
 func TestDialRefusesWhatIsNoAdmin(t *testing.T) {
 	t.Parallel()
 	for _, admin := range []string{"", "127.0.0.1:16789", "http://127.0.0.1:1,"} {
-		_, err := tcc.Dial("127.0.0.1:16790", admin, tcc.Keys{})
+		_, err := tcc.Dial("127.0.0.1:16790", admin, mac.Keys{})
 		require.ErrorContains(t, err, "http://host:port", admin)
 	}
 }
@@ -116,7 +117,7 @@ func TestSilentCoordinator(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = silent.Close() })
 	two := newServer(t)
-	c, err := tcc.Dial(two.addr, "http://"+silent.Addr().String()+", "+two.admin.URL, tcc.Keys{})
+	c, err := tcc.Dial(two.addr, "http://"+silent.Addr().String()+", "+two.admin.URL, mac.Keys{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	for _, limit := range []time.Duration{3 * time.Second, time.Second} {

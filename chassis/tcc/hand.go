@@ -5,10 +5,10 @@ import (
 	"database/sql"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	branchv1 "example.com/fourfold/api/branch/v1"
+	"example.com/fourfold/chassis/mac"
 )
 
 // State is how far a branch has come, as the barrier of its service has it.
@@ -25,16 +25,16 @@ const (
 // Barrier answers the holders of a branch key about the barrier in one database.
 type Barrier struct {
 	branchv1.UnimplementedBarrierServer
-	keys Keys
+	keys mac.Keys
 	db   *sql.DB
 }
 
 // NewBarrier returns the server of the barrier in db.
-func NewBarrier(keys Keys, db *sql.DB) *Barrier { return &Barrier{keys: keys, db: db} }
+func NewBarrier(keys mac.Keys, db *sql.DB) *Barrier { return &Barrier{keys: keys, db: db} }
 
 // GetBranch returns how far a branch has come. The barrier's rows are written with the effects, so they say what had its effect.
 func (b *Barrier) GetBranch(ctx context.Context, req *branchv1.GetBranchRequest) (*branchv1.Branch, error) {
-	err := b.keys.CheckCall(ctx, branchv1.Barrier_GetBranch_FullMethodName, req.GetGid(), req.GetBranchId())
+	err := b.keys.CheckCall(ctx, branchv1.Barrier_GetBranch_FullMethodName, req)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,7 @@ func (c *Coordinator) Call(ctx context.Context, conn grpc.ClientConnInterface, g
 
 // State asks the service at conn how far its branch branchID of gid has come.
 func (c *Coordinator) State(ctx context.Context, conn grpc.ClientConnInterface, gid, branchID string) (State, error) {
-	for k, v := range c.keys.CallHeaders(branchv1.Barrier_GetBranch_FullMethodName, gid, branchID) {
-		ctx = metadata.AppendToOutgoingContext(ctx, k, v)
-	}
-	b, err := branchv1.NewBarrierClient(conn).GetBranch(ctx, &branchv1.GetBranchRequest{Gid: gid, BranchId: branchID})
+	req := &branchv1.GetBranchRequest{Gid: gid, BranchId: branchID}
+	b, err := branchv1.NewBarrierClient(conn).GetBranch(c.keys.Call(ctx, branchv1.Barrier_GetBranch_FullMethodName, req), req)
 	return State(b.GetState().String()), err
 }

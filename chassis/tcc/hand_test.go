@@ -12,6 +12,7 @@ import (
 
 	branchv1 "example.com/fourfold/api/branch/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 )
@@ -20,7 +21,7 @@ import (
 func TestBarrierTells(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, barrier)
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	p := tcc.NewParticipant(t.Name(), db, keys)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,7 +35,7 @@ func TestBarrierTells(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close() })
 	by := func(text string) *tcc.Coordinator {
 		t.Helper()
-		keys, err := tcc.ParseKeys(text)
+		keys, err := mac.Parse(text)
 		require.NoError(t, err)
 		c, err := tcc.Dial("127.0.0.1:1", "http://127.0.0.1:1", keys)
 		require.NoError(t, err)

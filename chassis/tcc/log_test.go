@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -39,7 +40,7 @@ func newLog(t testing.TB) *log {
 // dial returns a client of l that signs with keys.
 func (l *log) dial(t testing.TB, keys string) *tcc.Coordinator {
 	t.Helper()
-	parsed, err := tcc.ParseKeys(keys)
+	parsed, err := mac.Parse(keys)
 	require.NoError(t, err)
 	c, err := tcc.Dial(l.addr, "http://127.0.0.1:1", parsed)
 	require.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/tcc"
@@ -28,7 +29,7 @@ CREATE TABLE barrier (
 `)}}
 
 // phase calls a phase of gid, whose effect returns err.
-func phase(t *testing.T, p *tcc.Participant, keys tcc.Keys, phase tcc.Phase, gid string, err error) error {
+func phase(t *testing.T, p *tcc.Participant, keys mac.Keys, phase tcc.Phase, gid string, err error) error {
 	t.Helper()
 	call := tcc.Call{GID: gid, Branch: "02", Phase: phase, Service: "x.Service", Subject: "subject"}
 	ctx := tcc.LocalContext(t.Context(), call.Service, nil, call.Headers(keys))
@@ -41,7 +42,7 @@ func phase(t *testing.T, p *tcc.Participant, keys tcc.Keys, phase tcc.Phase, gid
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, barrier, mq.Tables(), alert.Tables(), tcc.Tables())
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	var instances [2]*tcc.Participant
 	for i := range instances {

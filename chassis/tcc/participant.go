@@ -19,6 +19,7 @@ import (
 
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/failpoint"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/telemetry"
 )
 
@@ -51,7 +52,7 @@ var (
 // Each phase hits the failpoint <name>/try, <name>/confirm or <name>/cancel before it begins.
 type Participant struct {
 	db            *sql.DB
-	keys          Keys
+	keys          mac.Keys
 	name, subject string
 	missing       *Missing // nil: nobody is alerted
 	tracer        trace.Tracer
@@ -59,7 +60,7 @@ type Participant struct {
 }
 
 // NewParticipant returns the participant called name, a word for logs and metrics. db holds the table barrier.
-func NewParticipant(name string, db *sql.DB, keys Keys) *Participant {
+func NewParticipant(name string, db *sql.DB, keys mac.Keys) *Participant {
 	const scope = "example.com/fourfold/chassis/tcc"
 	phases, err := otel.Meter(scope).Float64Histogram("tcc_branch_phase_duration", metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5),
@@ -106,7 +107,7 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 	case err == nil:
 	case errors.Is(err, ErrForged):
 		outcome = "forged"
-		err = forged(err)
+		err = kerrors.Forbidden("BRANCH_FORGED", err.Error()).WithCause(err)
 	case errors.Is(err, ErrNotTried):
 		outcome = "not_tried"
 		err = kerrors.InternalServer("BRANCH_NOT_TRIED", fmt.Sprintf("%s of %s: %v", phase, p.name, ErrNotTried)).WithCause(err)
@@ -143,7 +144,7 @@ func (p *Participant) admit(ctx context.Context, c Call, mac string, phase Phase
 	if !fits(c.GID) || !fits(c.Branch) {
 		return fmt.Errorf("%w: gid and branch id have at most %d bytes, of ASCII", ErrForged, maxID)
 	}
-	if !p.keys.made(mac, c.parts()...) {
+	if !p.keys.Made(mac, c.parts()...) {
 		return fmt.Errorf("%w: the MAC does not fit gid %q, branch %q of %s, subject %q and the request's %d bytes", ErrForged,
 			c.GID, c.Branch, c.Service, c.Subject, len(c.Payload))
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -43,7 +44,7 @@ func method(name string, phase tcc.Phase) grpc.MethodDesc {
 // serve serves an instance of the participant over db that has keys, registered by registrar.
 func serve(t testing.TB, db *sql.DB, keys string, registrar func(grpc.ServiceRegistrar) grpc.ServiceRegistrar) *grpc.ClientConn {
 	t.Helper()
-	parsed, err := tcc.ParseKeys(keys)
+	parsed, err := mac.Parse(keys)
 	require.NoError(t, err)
 	server := grpc.NewServer(tcc.ServerOption())
 	registrar(server).RegisterService(&testService, tcc.NewParticipant("rotation", db, parsed))

@@ -68,7 +68,7 @@ func (c *Coordinator) Prepare(ctx context.Context, gid, subject string, timeoutT
 		}
 		decided := try
 		decided.Phase = Confirm
-		kept[macHeader(b.ID)] = c.keys.sign(decided.parts()...)
+		kept[macHeader(b.ID)] = c.keys.Sign(decided.parts()...)
 	}
 	if n := optionsLength(options); n > maxOptions {
 		return t, fmt.Errorf("%s has %d branches, whose headers take %d characters of the coordinator's log; it has %d for them",

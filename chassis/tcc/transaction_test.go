@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -59,7 +60,7 @@ func TestEightBranches(t *testing.T) {
 	assert.LessOrEqual(t, utf8.RuneCountInString(options(t, l)), 1024)
 	t.Logf("%d of 1024 characters", len(options(t, l)))
 
-	signer, err := tcc.ParseKeys(keys)
+	signer, err := mac.Parse(keys)
 	require.NoError(t, err)
 	macs := map[string]bool{}
 	for _, b := range branchesOf(8) {

@@ -28,8 +28,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Barrier is served by every service that takes part in transactions, about its own database. The caller signs (gid, branch_id, full
-// method name) with the key of the branches.
+// Barrier is served by every service that takes part in transactions, about its own database. The caller signs the request and its full
+// method name with the key of the branches.
 type BarrierClient interface {
 	// GetBranch tells how far a branch has come. It changes nothing.
 	GetBranch(ctx context.Context, in *GetBranchRequest, opts ...grpc.CallOption) (*Branch, error)
@@ -57,8 +57,8 @@ func (c *barrierClient) GetBranch(ctx context.Context, in *GetBranchRequest, opt
 // All implementations must embed UnimplementedBarrierServer
 // for forward compatibility.
 //
-// Barrier is served by every service that takes part in transactions, about its own database. The caller signs (gid, branch_id, full
-// method name) with the key of the branches.
+// Barrier is served by every service that takes part in transactions, about its own database. The caller signs the request and its full
+// method name with the key of the branches.
 type BarrierServer interface {
 	// GetBranch tells how far a branch has come. It changes nothing.
 	GetBranch(context.Context, *GetBranchRequest) (*Branch, error)

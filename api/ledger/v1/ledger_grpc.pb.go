@@ -30,8 +30,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Ledger is served by inventory, credit and wms, each about its own database. The caller signs (call_id, full method name) with the
-// key of the branches.
+// Ledger is served by inventory, credit and wms, each about its own database. The caller signs the request and its full method name
+// with the key of the branches.
 type LedgerClient interface {
 	// Check looks for what is wrong within the service's own database.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckReply, error)
@@ -83,8 +83,8 @@ func (c *ledgerClient) Facts(ctx context.Context, in *FactsRequest, opts ...grpc
 // All implementations must embed UnimplementedLedgerServer
 // for forward compatibility.
 //
-// Ledger is served by inventory, credit and wms, each about its own database. The caller signs (call_id, full method name) with the
-// key of the branches.
+// Ledger is served by inventory, credit and wms, each about its own database. The caller signs the request and its full method name
+// with the key of the branches.
 type LedgerServer interface {
 	// Check looks for what is wrong within the service's own database.
 	Check(context.Context, *CheckRequest) (*CheckReply, error)

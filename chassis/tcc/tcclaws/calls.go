@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -58,7 +59,7 @@ func (c *Calls) TriedBy(try func(ctx context.Context, subject string) (*emptypb.
 }
 
 // Deliver calls one phase, "try", "confirm" or "cancel", with request, which is about subject, as order or the coordinator would.
-func (c *Calls) Deliver(ctx context.Context, keys tcc.Keys, op, gid, subject string, request proto.Message) error {
+func (c *Calls) Deliver(ctx context.Context, keys mac.Keys, op, gid, subject string, request proto.Message) error {
 	call := c.call(op, gid, subject, request)
 	return c.send(ctx, call, call.Headers(keys))
 }
@@ -88,7 +89,7 @@ func (c *Calls) send(ctx context.Context, call tcc.Call, headers map[string]stri
 }
 
 // direct calls the handler of call's phase in this goroutine.
-func (c *Calls) direct(call tcc.Call, keys tcc.Keys) error {
+func (c *Calls) direct(call tcc.Call, keys mac.Keys) error {
 	ctx := tcc.LocalContext(context.Background(), c.service, call.Payload, call.Headers(keys))
 	if call.Phase == tcc.Try && c.local != nil {
 		return c.local(ctx, call.Subject)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -49,13 +50,13 @@ func (s branch) forged(t *testing.T, law func()) {
 }
 
 func wrongMAC(t *testing.T, s branch) {
-	stranger, err := tcc.ParseKeys("k1:ffffffffffffffffffffffffffffffff")
+	stranger, err := mac.Parse("k1:ffffffffffffffffffffffffffffffff")
 	require.NoError(t, err)
 	s.forged(t, func() {
-		mac := func(text string) func(*tcc.Call, map[string]string) {
+		instead := func(text string) func(*tcc.Call, map[string]string) {
 			return func(_ *tcc.Call, headers map[string]string) { headers["x-branch-mac-"+branchID] = text }
 		}
-		of := func(keys tcc.Keys, change func(*tcc.Call)) func(*tcc.Call, map[string]string) {
+		of := func(keys mac.Keys, change func(*tcc.Call)) func(*tcc.Call, map[string]string) {
 			return func(c *tcc.Call, headers map[string]string) {
 				signed := *c
 				change(&signed)
@@ -67,12 +68,12 @@ func wrongMAC(t *testing.T, s branch) {
 			"of another subject":      of(s.Keys, func(c *tcc.Call) { c.Subject = "another-" + c.Subject }),
 			"of another transaction":  of(s.Keys, func(c *tcc.Call) { c.GID = "another-" + c.GID }),
 			"by somebody else's key":  of(stranger, func(*tcc.Call) {}),
-			"of a key nobody knows":   mac("k9.00"),
-			"without a key":           mac(".00"),
-			"that is no MAC":          mac("k1.zz"),
+			"of a key nobody knows":   instead("k9.00"),
+			"without a key":           instead(".00"),
+			"that is no MAC":          instead("k1.zz"),
 			"with the parts run over": of(s.Keys, func(c *tcc.Call) { c.GID, c.Branch = c.GID+c.Branch[:1], c.Branch[1:] }),
 			"for the books": func(_ *tcc.Call, headers map[string]string) {
-				for _, text := range s.Keys.CallHeaders(s.GID, branchID, s.service, s.Subject) {
+				for _, text := range s.Keys.CallHeaders(s.GID, s.request(s.Subject)) {
 					headers["x-branch-mac-"+branchID] = text
 				}
 			},

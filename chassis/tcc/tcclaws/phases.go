@@ -13,12 +13,13 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
 )
 
 // Phase returns the headers with which method, a phase of transaction gid about subject, is called with request.
-func Phase(t testing.TB, keys tcc.Keys, method, gid, subject string, request proto.Message) map[string]string {
+func Phase(t testing.TB, keys mac.Keys, method, gid, subject string, request proto.Message) map[string]string {
 	t.Helper()
 	payload, err := proto.Marshal(request)
 	require.NoError(t, err)
@@ -29,7 +30,7 @@ func Phase(t testing.TB, keys tcc.Keys, method, gid, subject string, request pro
 
 // PhaseCalls returns the calls of a participant at conn: each phase of its services payment and refund, after all phases that come before it in
 // a transaction of its own. request makes what a service is called with about a subject.
-func PhaseCalls(conn *grpc.ClientConn, keys tcc.Keys, request func(service, subject string) proto.Message,
+func PhaseCalls(conn *grpc.ClientConn, keys mac.Keys, request func(service, subject string) proto.Message,
 	payment, refund string) (calls []servicetest.Call) {
 	paid := []string{payment + "/Try", payment + "/Confirm"}
 	var subjects atomic.Int64

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -24,7 +25,7 @@ import (
 type Branch struct {
 	// Name is the participant's name, as given to tcc.NewParticipant. No other test may use it: the laws count the phases recorded under it.
 	Name string
-	Keys tcc.Keys
+	Keys mac.Keys
 	DB   *sql.DB
 	// Subject and GID are those of the transaction that the participant is ready for.
 	Subject, GID string

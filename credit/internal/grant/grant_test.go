@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mac"
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/tcc"
@@ -28,13 +29,13 @@ type branch struct {
 	calls *tcclaws.Calls
 	db    *sql.DB
 	store *mysql.Store
-	keys  tcc.Keys
+	keys  mac.Keys
 }
 
 func newBranch(t *testing.T) branch {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS)
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db)
 	g := grant.New(tcc.NewParticipant(t.Name(), db, keys), store)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mac"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
@@ -32,7 +33,7 @@ func TestLaws(t *testing.T) {
 			err := store.Receive(t.Context(), sku, 100, func(*sql.Tx, stock.Level) error { return nil })
 			require.NoError(t, err)
 		}
-		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+		keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
 		f := freeze.New(tcc.NewParticipant(t.Name(), db, keys), store)
 		request := func(orderID string) *inventoryv1.StockFreezeRequest {

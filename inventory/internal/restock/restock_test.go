@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mac"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
@@ -29,13 +30,13 @@ type branch struct {
 	calls *tcclaws.Calls
 	db    *sql.DB
 	store *mysql.Store
-	keys  tcc.Keys
+	keys  mac.Keys
 }
 
 func newBranch(t *testing.T) branch {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "inventory"))
 	for _, sku := range []string{"apple", "pear"} {

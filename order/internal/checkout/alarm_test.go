@@ -17,6 +17,7 @@ import (
 	alertv1 "example.com/fourfold/api/alert/v1"
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/tcc"
@@ -41,7 +42,7 @@ func TestAlarm(t *testing.T) {
 	db := mysqltest.Open(t, migrations.FS, mq.Tables(), alert.Tables())
 	outbox := mqtest.Absent(t, db, "order")
 	store := mysql.NewStore(db, outbox)
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	coordinator, err := tcc.Dial("127.0.0.1:1", "http://127.0.0.1:1", keys) // away, so nothing settles
 	require.NoError(t, err)

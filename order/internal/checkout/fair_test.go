@@ -18,6 +18,7 @@ import (
 
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/tcc"
@@ -71,7 +72,7 @@ func sweeping(t *testing.T, n int, status func(gid string) string) (*sql.DB, *ch
 		_, _ = fmt.Fprintf(w, `{"transaction": {"status": %q}}`, status(r.FormValue("gid")))
 	}))
 	t.Cleanup(admin.Close)
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	coordinator, err := tcc.Dial("127.0.0.1:1", admin.URL, keys)
 	require.NoError(t, err)

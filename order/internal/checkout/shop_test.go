@@ -26,6 +26,7 @@ import (
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/alert"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
@@ -123,7 +124,7 @@ type shop struct {
 	*checkout.Checkout
 	db          *sql.DB
 	store       *mysql.Store
-	keys        tcc.Keys
+	keys        mac.Keys
 	payment     *payment.Payment
 	coordinator *tcc.Coordinator
 	peers       map[string]*peer
@@ -136,16 +137,18 @@ func openShop(t *testing.T) *shop {
 	s := &shop{db: mysqltest.Open(t, migrations.FS, mq.Tables(), alert.Tables()), peers: map[string]*peer{}}
 	s.store = mysql.NewStore(s.db, mqtest.Absent(t, s.db, "order"))
 	var err error
-	s.keys, err = tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	s.keys, err = mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	s.payment = payment.New(tcc.NewParticipant("order", s.db, s.keys), s.store)
 	own := s.serve(t, s.db, func(g *grpc.Server) { orderv1.RegisterOrderPaymentServer(tcc.Registrar(g), s.payment) })
 
 	addrs := map[string]string{}
 	for name, register := range map[string]func(*grpc.Server, *peer){
-		"inventory": func(g *grpc.Server, p *peer) { inventoryv1.RegisterStockFreezeServer(tcc.Registrar(g), freeze{peer: p}) },
-		"credit":    func(g *grpc.Server, p *peer) { creditv1.RegisterCreditGrantServer(tcc.Registrar(g), grant{peer: p}) },
-		"wms":       func(g *grpc.Server, p *peer) { wmsv1.RegisterDeliverySlipServer(tcc.Registrar(g), slip{peer: p}) },
+		"inventory": func(g *grpc.Server, p *peer) {
+			inventoryv1.RegisterStockFreezeServer(tcc.Registrar(g), freeze{peer: p})
+		},
+		"credit": func(g *grpc.Server, p *peer) { creditv1.RegisterCreditGrantServer(tcc.Registrar(g), grant{peer: p}) },
+		"wms":    func(g *grpc.Server, p *peer) { wmsv1.RegisterDeliverySlipServer(tcc.Registrar(g), slip{peer: p}) },
 	} {
 		db := mysqltest.Open(t, migrations.FS, mq.Tables()) // for the barrier
 		_, err := db.ExecContext(t.Context(), "CREATE TABLE held (gid VARBINARY(64) NOT NULL PRIMARY KEY, state VARCHAR(16) NOT NULL)")

@@ -23,6 +23,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/tcc"
@@ -234,7 +235,7 @@ func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Ch
 	o, err := order.New("o", "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
 	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	c.branch = payment.New(tcc.NewParticipant("order", db, keys), store)
 

@@ -10,6 +10,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/tcc"
@@ -28,7 +29,7 @@ func TestLaws(t *testing.T) {
 	const id, gid, member = "0193b8f0-0000-7000-8000-000000000001", "pay-1", "member-1"
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		db, store := payable(t, id, member, gid)
-		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+		keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
 		p := payment.New(tcc.NewParticipant(t.Name(), db, keys), store)
 		return tcclaws.Branch{
@@ -65,7 +66,7 @@ func TestRefundLaws(t *testing.T) {
 		opened, err := store.OpenAttempt(t.Context(), order.Refund, member, id, gid)
 		require.NoError(t, err)
 		require.True(t, opened)
-		keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+		keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 		require.NoError(t, err)
 		r := payment.NewRefund(tcc.NewParticipant(t.Name(), db, keys), store)
 		return tcclaws.Branch{

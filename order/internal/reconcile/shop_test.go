@@ -17,11 +17,11 @@ import (
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/ledger"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/chassis/tied"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/participant"
@@ -52,7 +52,7 @@ type shop struct {
 	// name is the name of order's database.
 	name  string
 	store *mysql.Store
-	keys  tcc.Keys
+	keys  mac.Keys
 	peers map[string]*process
 }
 
@@ -68,7 +68,7 @@ type process struct {
 // openShop starts a shop without orders.
 func openShop(t testing.TB) *shop {
 	t.Helper()
-	keys, err := tcc.ParseKeys(branchKeys)
+	keys, err := mac.Parse(branchKeys)
 	require.NoError(t, err)
 	s := &shop{order: mysqltest.Open(t, migrations.FS, mq.Tables(), alert.Tables()), keys: keys, peers: map[string]*process{}}
 	s.store = mysql.NewStore(s.order, mqtest.Absent(t, s.order, "order"))
@@ -119,7 +119,7 @@ func start(t testing.TB, name, identity string) *process {
 	p.conn, err = service.Dial(addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.conn.Close() })
-	keys, err := tcc.ParseKeys(branchKeys)
+	keys, err := mac.Parse(branchKeys)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		_, err := ledger.NewClient(keys, p.conn).Digest(t.Context())

@@ -12,7 +12,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/ledger"
-	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/order/internal/reconcile"
 	"example.com/fourfold/order/internal/rpc"
 )
@@ -57,7 +57,7 @@ func TestSilence(t *testing.T) {
 	t.Run("a service has another key", func(t *testing.T) {
 		t.Parallel()
 		s := openShop(t)
-		keys, err := tcc.ParseKeys("k2:ffeeddccbbaa99887766554433221100")
+		keys, err := mac.Parse("k2:ffeeddccbbaa99887766554433221100")
 		require.NoError(t, err)
 		requireSilent(t, s.compared(s.ledger("inventory"), ledger.NewClient(keys, s.peers["credit"].conn), s.ledger("wms")), "credit")
 	})

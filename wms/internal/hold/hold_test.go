@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mac"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
@@ -33,13 +34,13 @@ type branch struct {
 	staff *rpc.Warehouse
 	db    *sql.DB
 	store *mysql.Store
-	keys  tcc.Keys
+	keys  mac.Keys
 }
 
 func newBranch(t *testing.T) branch {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "wms"))
 	h := hold.New(tcc.NewParticipant(t.Name(), db, keys), store)

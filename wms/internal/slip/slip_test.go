@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mac"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
@@ -27,13 +28,13 @@ type branch struct {
 	calls *tcclaws.Calls
 	db    *sql.DB
 	store *mysql.Store
-	keys  tcc.Keys
+	keys  mac.Keys
 }
 
 func newBranch(t *testing.T) branch {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
-	keys, err := tcc.ParseKeys("k1:00112233445566778899aabbccddeeff")
+	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "wms"))
 	s := slip.New(tcc.NewParticipant(t.Name(), db, keys), store)
