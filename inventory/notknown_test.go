@@ -16,6 +16,7 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/ledger/ledgerlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc/tcclaws"
@@ -31,6 +32,7 @@ func TestNotKnown(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t), Wrap: faults.Wrap}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
+	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	keys, err := mac.Parse(cfg.BranchKeys)
@@ -86,5 +88,5 @@ func TestNotKnown(t *testing.T) {
 		}
 		return &inventoryv1.StockFreezeRequest{OrderId: subject, Lines: []*inventoryv1.StockFreezeRequest_Line{{Sku: tea, Quantity: 1}}}
 	}, inventoryv1.StockFreeze_ServiceDesc.ServiceName, inventoryv1.StockReturn_ServiceDesc.ServiceName)...)
-	servicetest.NotKnown(t, conn, faults, calls, "mq.v1.Messages")
+	servicetest.NotKnown(t, conn, faults, calls, "mq.v1.Messages", "mq.v1.Sent")
 }

@@ -47,5 +47,5 @@ func TestNotKnown(t *testing.T) {
 		call(memberv1.Members_GetMe_FullMethodName, "", func() proto.Message {
 			return &memberv1.GetMeRequest{}
 		}),
-	}, "mq.v1.Messages")
+	}, "mq.v1.Messages", "mq.v1.Sent")
 }

@@ -172,7 +172,7 @@ func TestWatchesTheDisk(t *testing.T) {
 	require.NoError(t, os.WriteFile(conf, defaults, 0o600))
 	// A process of its own: the metrics of several services in one are mixed.
 	start(t, append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
-		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+tightBroker(t)), conf)
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+tightBroker(t), "MQ_KEYS="+mqtest.KeyText), conf)
 	db := migrated(t, cfg)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "1\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox WHERE subject = 'notify/broker-disk'"))

@@ -27,5 +27,5 @@ func TestNotKnown(t *testing.T) {
 	servicetest.NotKnown(t, servicetest.Dial(t, cfg.GRPC.Addr), faults, []servicetest.Call{
 		call(notifyv1.Notifications_ListNotifications_FullMethodName, &notifyv1.ListNotificationsRequest{}),
 		call(notifyv1.Notifications_ListInbox_FullMethodName, &notifyv1.ListInboxRequest{}),
-	}, "mq.v1.Messages")
+	}, "mq.v1.Messages", "mq.v1.Sent")
 }

@@ -66,7 +66,7 @@ func TestNotKnown(t *testing.T) {
 			return &orderv1.CheckConservationRequest{},
 				servicetest.Bearer(t, s.signer, identity.Caller{MemberID: "operator", Role: accessv1.Operator})
 		}, Says: func(proto.Message) string { return "a report" }},
-	}, "mq.v1.Messages")
+	}, "mq.v1.Messages", "mq.v1.Sent")
 }
 
 // TestCancelOfLockedOrder tests that a member whose order somebody has locked for longer than the database waits is told to try later, not that

@@ -25,6 +25,7 @@ import (
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/ledger"
 	"example.com/fourfold/chassis/mac"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc/tcclaws"
@@ -90,6 +91,7 @@ func serveOrder(t *testing.T, set func(*config), prepare ...func(*sql.DB) error)
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
+	cfg.MQ.Keys = mqtest.Keys()
 	cfg.Coordinator.GRPC = lis.Addr().String()
 	for name := range cfg.Peers {
 		cfg.Peers[name] = lis.Addr().String()

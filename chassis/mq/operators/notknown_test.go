@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	mqv1 "example.com/fourfold/api/mq/v1"
@@ -17,8 +18,10 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/audit"
 	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mq/operators"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
@@ -46,7 +49,9 @@ func TestNotKnown(t *testing.T) {
 	svc, err := service.New("notify", cfg)
 	require.NoError(t, err)
 	t.Cleanup(svc.Close)
-	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer("notify", db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), mq.MinKeep))
+	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{})
+	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer("notify", db, bus, outbox, mq.MinKeep))
+	mqv1.RegisterSentServer(svc.GRPC, audit.NewServer(mqtest.Keys(), db, outbox))
 	servicetest.Serve(t, svc.Run)
 	operator := servicetest.Bearer(t, signer, identity.Caller{MemberID: "m-1", Role: accessv1.Operator})
 	var letters atomic.Int64
@@ -61,6 +66,17 @@ func TestNotKnown(t *testing.T) {
 	}
 	same := func(req proto.Message) func(*testing.T) (proto.Message, map[string]string) {
 		return func(*testing.T) (proto.Message, map[string]string) { return req, operator }
+	}
+	insert := func(stmt string, args ...any) int64 {
+		done, err := db.ExecContext(t.Context(), stmt, args...)
+		require.NoError(t, err)
+		id, err := done.LastInsertId()
+		require.NoError(t, err)
+		return id
+	}
+	wanted := &mqv1.Wanted{CallId: "1", Topic: group.Topic, Settled: durationpb.New(time.Second)}
+	signed := func(method string, req proto.Message) func(*testing.T) (proto.Message, map[string]string) {
+		return func(*testing.T) (proto.Message, map[string]string) { return req, mqtest.Keys().CallHeaders(method, req) }
 	}
 	silent := func(proto.Message) string { return "a reply" }
 	redrive := func(id string) proto.Message { return &mqv1.RedriveDeadLetterRequest{Id: id} }
@@ -86,5 +102,21 @@ func TestNotKnown(t *testing.T) {
 		}},
 		{Method: mqv1.Messages_ResendMessages_FullMethodName, Says: silent,
 			Make: same(&mqv1.ResendMessagesRequest{Service: "notify", Topic: group.Topic, Since: ago(time.Minute)})},
+		{Method: mqv1.Messages_ListRefused_FullMethodName, Says: silent, Make: same(&mqv1.ListRefusedRequest{})},
+		{Method: mqv1.Messages_DiscardRefused_FullMethodName, Make: func(t *testing.T) (proto.Message, map[string]string) {
+			id := insert(`INSERT INTO mq_outbox (event_id, topic, subject, event, state, refused_at) VALUES (UUID(), 'things', 's', '{}', 'READY', NOW(3))`)
+			return &mqv1.DiscardRefusedRequest{Id: fmt.Sprint("notify-", id)}, operator
+		}},
+		{Method: mqv1.Messages_ListPositions_FullMethodName, Says: silent, Make: same(&mqv1.ListPositionsRequest{Subject: "s"})},
+		{Method: mqv1.Messages_MovePosition_FullMethodName, Says: silent, Make: func(t *testing.T) (proto.Message, map[string]string) {
+			subject := fmt.Sprint("moved-", letters.Add(1))
+			insert(`INSERT INTO mq_position (grp, source, subject, seq) VALUES ('g', '/order', ?, 7)`, subject)
+			return &mqv1.MovePositionRequest{Group: "g", Source: "/order", Subject: subject, Sequence: 5}, operator
+		}},
+		{Method: mqv1.Messages_ListAudits_FullMethodName, Says: silent, Make: same(&mqv1.ListAuditsRequest{})},
+		{Method: mqv1.Sent_SumSent_FullMethodName, Says: silent, Make: signed(mqv1.Sent_SumSent_FullMethodName, &mqv1.SumSentRequest{Wanted: wanted})},
+		{Method: mqv1.Sent_ListSent_FullMethodName, Says: silent, Make: signed(mqv1.Sent_ListSent_FullMethodName, &mqv1.ListSentRequest{Wanted: wanted})},
+		{Method: mqv1.Sent_SendAgain_FullMethodName, Says: silent,
+			Make: signed(mqv1.Sent_SendAgain_FullMethodName, &mqv1.SendAgainRequest{CallId: "1", Ids: []string{"none"}})},
 	})
 }

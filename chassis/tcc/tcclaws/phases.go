@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	branchv1 "example.com/fourfold/api/branch/v1"
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tcc"
@@ -29,7 +30,7 @@ func Phase(t testing.TB, keys mac.Keys, method, gid, subject string, request pro
 }
 
 // PhaseCalls returns the calls of a participant at conn: each phase of its services payment and refund, after all phases that come before it in
-// a transaction of its own. request makes what a service is called with about a subject.
+// a transaction of its own; and of the barrier beside it. request makes what a service is called with about a subject.
 func PhaseCalls(conn *grpc.ClientConn, keys mac.Keys, request func(service, subject string) proto.Message,
 	payment, refund string) (calls []servicetest.Call) {
 	paid := []string{payment + "/Try", payment + "/Confirm"}
@@ -55,5 +56,9 @@ func PhaseCalls(conn *grpc.ClientConn, keys mac.Keys, request func(service, subj
 			return req, headers
 		}})
 	}
-	return calls
+	barrier := &branchv1.GetBranchRequest{Gid: "none", BranchId: branchID}
+	return append(calls, servicetest.Call{Method: branchv1.Barrier_GetBranch_FullMethodName,
+		Make: func(*testing.T) (proto.Message, map[string]string) {
+			return barrier, keys.CallHeaders(branchv1.Barrier_GetBranch_FullMethodName, barrier)
+		}})
 }
