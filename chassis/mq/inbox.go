@@ -177,13 +177,15 @@ func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 	return err
 }
 
-// bury stores a message that is not an event as a dead letter, under an id made of its content.
+// bury stores a message that is not an event of a service as a dead letter, under an id of its own.
 func (in *inbox) bury(ctx context.Context, d Delivery) error {
-	sum := sha256.Sum256(d.Body)
-	why := cut("not an event: "+d.Broken.Error(), 2000)
+	sum, why := sha256.Sum256(d.Body), "not an event: "+d.Broken.Error()
+	if errors.Is(d.Broken, errForged) { // one letter for each event, however often it is sent; it does not take the event's own place
+		sum, why = sha256.Sum256([]byte(d.Event.Source+"\x00"+d.Event.ID)), d.Broken.Error()
+	}
 	_, err := in.db.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
 		VALUES (?, '?', ?, ?, '?', '', 0, 'DEAD', ?, ?) ON DUPLICATE KEY UPDATE id = id`,
-		in.s.Group, hex.EncodeToString(sum[:]), in.s.Topic, d.Body, why)
+		in.s.Group, hex.EncodeToString(sum[:]), in.s.Topic, d.Body, cut(why, 2000))
 	if err == nil {
 		slog.ErrorContext(ctx, "a message is no event", "group", in.s.Group, "message", d.ID, "err", d.Broken)
 	}

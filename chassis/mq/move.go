@@ -70,7 +70,7 @@ func MovePosition(ctx context.Context, db *sql.DB, of Position, to int64) (forgo
 			return err
 		}
 		var done int64
-		if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(seq), 0) FROM mq_inbox WHERE "+byLine+" AND state = 'DONE'",
+		if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(seq), 0) FROM mq_inbox WHERE "+byLine+" AND state IN ('DONE', 'DROPPED')",
 			l.args()...).Scan(&done); err != nil {
 			return err
 		}

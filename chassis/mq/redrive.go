@@ -78,6 +78,9 @@ func (d *DeadLetters) RedriveAll(ctx context.Context, group string) (r Redriven,
 	return r, err
 }
 
+// mostPassed is how many numbers RedriveAll passes at most: a person who passes more says so for that letter.
+const mostPassed = 10
+
 // passGaps passes the missing events in front of the letters of a strictly ordered group that were given up waiting for them. An event that is
 // here, WAITING or DEAD, is not missing.
 func passGaps(ctx context.Context, tx *sql.Tx, group string) error {
@@ -94,7 +97,7 @@ func passGaps(ctx context.Context, tx *sql.Tx, group string) error {
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			continue // all are over
-		case err == nil && first.state == stateDead && first.tries == 0 && first.seq > p.seq+1:
+		case err == nil && first.state == stateDead && first.tries == 0 && first.seq > p.seq+1 && first.seq-p.seq <= mostPassed:
 			err = l.move(ctx, tx, first.seq-1)
 		}
 		if err != nil {
@@ -144,9 +147,24 @@ func (d *DeadLetters) Discard(ctx context.Context, id int64) error {
 		}
 		slog.WarnContext(ctx, "a dead letter is discarded", "group", l.Group, "event", l.EventID, "type", l.Type, "subject", l.Subject,
 			"sequence", l.Sequence)
-		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = 'OLD', event = NULL, closed_at = NOW(3) WHERE id = ?`, id)
+		_, err = tx.ExecContext(ctx, discarded+"id = ?", id)
 		return err
 	})
+}
+
+const discarded = `UPDATE mq_inbox SET state = 'DROPPED', event = NULL, closed_at = NOW(3) WHERE `
+
+// DiscardUnreadable discards all letters of group that are no events of a service, and returns how many there were. They hold up nothing.
+func (d *DeadLetters) DiscardUnreadable(ctx context.Context, group string) (int64, error) {
+	res, err := d.db.ExecContext(ctx, discarded+"state = 'DEAD' AND grp = ? AND type = '?'", group)
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	if n > 0 {
+		slog.WarnContext(ctx, "dead letters that are no events are discarded", "group", group, "letters", n)
+	}
+	return n, err
 }
 
 // discard passes the letter's own number, unless it is over already or out of nowhere, and wakes the event after it.

@@ -297,3 +297,43 @@ func TestNumberUsedAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestRedriveAllPassesFew: one wrong number that was given up waiting does not take all others with it when a group is redriven. A person can pass
+// them for that letter.
+func TestRedriveAllPassesFew(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	sub := group(s.topic)
+	background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, sub, mqlaws.Effect("a")) })
+	for subject, numbers := range map[string][]int64{"far": {1, 500_000}, "near": {1, 11}} {
+		for _, n := range numbers {
+			require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New(subject, n)))
+		}
+	}
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'WAITING'")
+	_, err := s.db.ExecContext(t.Context(), "UPDATE mq_inbox SET created_at = created_at - INTERVAL 2 HOUR, next_at = NOW(3) WHERE state = 'WAITING'")
+	require.NoError(t, err)
+	mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
+	_, err = mq.NewDeadLetters(s.db, s.bus.Order).RedriveAll(t.Context(), sub.Group)
+	require.NoError(t, err)
+	for n := range int64(9) {
+		require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("far", n+2)))
+	}
+	mqlaws.AwaitCount(t, s.db, 1+9+2, "SELECT COUNT(*) FROM effect")
+	assert.Equal(t, "far 10\nnear 11\n--\n", mysqltest.Dump(t, s.db, "SELECT subject, seq FROM mq_position ORDER BY subject"))
+}
+
+// TestDiscardedStays: what a person gave up has no effect any more, also when it comes again after its position was moved back.
+func TestDiscardedStays(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t, errBroken)
+	require.NoError(t, q.dead.Discard(t.Context(), q.row(t, 1)))
+	mqlaws.AwaitCount(t, q.db, 1, "SELECT COUNT(*) FROM effect")
+	_, err := mq.MovePosition(t.Context(), q.db, mq.Position{Group: q.sub.Group, Source: "/laws", Subject: "a"}, 0)
+	require.ErrorIs(t, err, mq.ErrHadEffect)
+	q.mended.Store(true)
+	require.NoError(t, q.bus.Publish(t.Context(), q.topic, q.events[1]))
+	mqlaws.Settled(t, q.db)
+	assert.Equal(t, "1 DROPPED\n2 DONE\n--\n2\n--\n", mysqltest.Dump(t, q.db, "SELECT seq, state FROM mq_inbox ORDER BY seq",
+		"SELECT seq FROM effect"))
+}

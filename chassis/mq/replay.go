@@ -68,6 +68,10 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 		if d.Broken != nil { // the broker, which filters by tag, would not deliver it to a group that wants only some types
 			wanted = len(in.s.Types) == 0 && in.s.Filter == ""
 		}
+		if errors.Is(d.Broken, errForged) { // it may have been believed when it came, and had its effect
+			done.Offered, done.Dropped = done.Offered+1, done.Dropped+1
+			wanted = false
+		}
 		if err == nil && wanted {
 			// A handler under way is not interrupted, as in Consume.
 			err = done.count(in.deliver(context.WithoutCancel(ctx), d))
@@ -146,12 +150,13 @@ type Resent struct {
 	More bool
 }
 
-// SendAgain makes the relay send again the events of those ids that the transport took, and returns how many there are. Groups that had one do
-// nothing the second time.
-func (o *Outbox) SendAgain(ctx context.Context, ids []string) (n int64, err error) {
+// SendAgain makes the relay send again the events of those ids that the transport took at least settled ago, and returns how many there are.
+// Groups that had one do nothing the second time.
+func (o *Outbox) SendAgain(ctx context.Context, ids []string, settled time.Duration) (n int64, err error) {
 	in, args := database.In(ids)
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, again+"state = 'SENT' AND event_id IN ("+in+")", args...)
+		res, err := tx.ExecContext(ctx, again+"state = 'SENT' AND closed_at <= TIMESTAMPADD(MICROSECOND, -?, NOW(3)) AND event_id IN ("+in+")",
+			append([]any{settled.Microseconds()}, args...)...)
 		if err == nil {
 			n, err = res.RowsAffected()
 		}
@@ -161,7 +166,8 @@ func (o *Outbox) SendAgain(ctx context.Context, ids []string) (n int64, err erro
 }
 
 // again makes rows READY once more. closed_at is NULL in every row that is to be sent: only closed rows may be deleted.
-const again = `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, half_at = NULL, next_at = NOW(3), owner = '', tries = 0 WHERE `
+const again = `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, half_at = NULL, resent_at = NOW(3), next_at = NOW(3), owner = '',
+	tries = 0 WHERE `
 
 // Resend makes the relay send again up to limit events of topic, or of all topics when it is empty, that the transport took between since and
 // until, half messages whose end is not known included, in the order in which they were appended. A zero until means now. Events that are sent

@@ -13,6 +13,7 @@ import (
 
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
@@ -274,4 +275,28 @@ func TestResendHalves(t *testing.T) {
 	r, err = o.Resend(t.Context(), "", until.Add(-time.Hour), until, 10)
 	require.NoError(t, err)
 	assert.Zero(t, r.Events, "calls come to an end")
+}
+
+// TestReplayUnderNewKey: a replay of what was believed when it came leaves no dead letters when its key is not known any more.
+func TestReplayUnderNewKey(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	for _, key := range []string{"k1:00112233445566778899aabbccddeeff", "k2:ffeeddccbbaa99887766554433221100"} {
+		keys, err := mac.Parse(key)
+		require.NoError(t, err)
+		bus := mq.NewBus("svc", s.transport, mq.Config{Keys: keys})
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- bus.Consume(ctx, s.db, group(s.topic), mqlaws.Effect("a")) }()
+		require.NoError(t, bus.Publish(t.Context(), s.topic, mqlaws.New(key, 1)))
+		mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect WHERE subject = '"+key+"'")
+		if key[:2] == "k2" {
+			r, err := bus.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic, From: time.Now().Add(-time.Hour), To: time.Now()}, 10)
+			require.NoError(t, err)
+			assert.Equal(t, mq.Replayed{Offered: 2, Known: 1, Dropped: 1}, r)
+		}
+		stop()
+		require.NoError(t, <-done)
+	}
+	assert.Equal(t, "DONE 2\n--\n", mysqltest.Dump(t, s.db, "SELECT state, COUNT(*) FROM mq_inbox GROUP BY state"))
 }

@@ -589,6 +589,104 @@ func (*DiscardReply) Descriptor() ([]byte, []int) {
 	return file_mq_v1_mq_proto_rawDescGZIP(), []int{8}
 }
 
+type DiscardDeadLettersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDeadLettersRequest) Reset() {
+	*x = DiscardDeadLettersRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDeadLettersRequest) ProtoMessage() {}
+
+func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DiscardDeadLettersRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+type DiscardDeadLettersReply struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Discarded int64                  `protobuf:"varint,1,opt,name=discarded,proto3" json:"discarded,omitempty"`
+	// Services that did not answer: theirs are not discarded.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDeadLettersReply) Reset() {
+	*x = DiscardDeadLettersReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDeadLettersReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDeadLettersReply) ProtoMessage() {}
+
+func (x *DiscardDeadLettersReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDeadLettersReply.ProtoReflect.Descriptor instead.
+func (*DiscardDeadLettersReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DiscardDeadLettersReply) GetDiscarded() int64 {
+	if x != nil {
+		return x.Discarded
+	}
+	return 0
+}
+
+func (x *DiscardDeadLettersReply) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
 type TraceMessagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of the three.
@@ -602,7 +700,7 @@ type TraceMessagesRequest struct {
 
 func (x *TraceMessagesRequest) Reset() {
 	*x = TraceMessagesRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[9]
+	mi := &file_mq_v1_mq_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +712,7 @@ func (x *TraceMessagesRequest) String() string {
 func (*TraceMessagesRequest) ProtoMessage() {}
 
 func (x *TraceMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[9]
+	mi := &file_mq_v1_mq_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +725,7 @@ func (x *TraceMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceMessagesRequest.ProtoReflect.Descriptor instead.
 func (*TraceMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{9}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TraceMessagesRequest) GetOrderId() string {
@@ -662,7 +760,7 @@ type TraceMessagesReply struct {
 
 func (x *TraceMessagesReply) Reset() {
 	*x = TraceMessagesReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[10]
+	mi := &file_mq_v1_mq_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +772,7 @@ func (x *TraceMessagesReply) String() string {
 func (*TraceMessagesReply) ProtoMessage() {}
 
 func (x *TraceMessagesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[10]
+	mi := &file_mq_v1_mq_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +785,7 @@ func (x *TraceMessagesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceMessagesReply.ProtoReflect.Descriptor instead.
 func (*TraceMessagesReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{10}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TraceMessagesReply) GetMessages() []*Message {
@@ -739,7 +837,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_mq_v1_mq_proto_msgTypes[11]
+	mi := &file_mq_v1_mq_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +849,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[11]
+	mi := &file_mq_v1_mq_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +862,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{11}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Message) GetEventId() string {
@@ -891,7 +989,7 @@ type Consumption struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	Group   string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
-	// DONE: it had its effect. OLD: dropped, a newer one of its subject had been there, or somebody discarded it. WAITING: until
+	// DONE: it had its effect. OLD: dropped, a newer one of its subject had been there. DROPPED: somebody discarded it. WAITING: until
 	// next_at. DEAD: given up.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// Failures that count, and waits that do not.
@@ -899,7 +997,7 @@ type Consumption struct {
 	Waits   int32                  `protobuf:"varint,5,opt,name=waits,proto3" json:"waits,omitempty"`
 	FirstAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
 	NextAt  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
-	// Since when it is DONE or OLD; when it was delivered again hours after that, since then.
+	// Since when it is DONE, OLD or DROPPED; when it was delivered again hours after that, since then.
 	ClosedAt      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
 	LastError     string                 `protobuf:"bytes,9,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	History       []string               `protobuf:"bytes,10,rep,name=history,proto3" json:"history,omitempty"`
@@ -909,7 +1007,7 @@ type Consumption struct {
 
 func (x *Consumption) Reset() {
 	*x = Consumption{}
-	mi := &file_mq_v1_mq_proto_msgTypes[12]
+	mi := &file_mq_v1_mq_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1019,7 @@ func (x *Consumption) String() string {
 func (*Consumption) ProtoMessage() {}
 
 func (x *Consumption) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[12]
+	mi := &file_mq_v1_mq_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1032,7 @@ func (x *Consumption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consumption.ProtoReflect.Descriptor instead.
 func (*Consumption) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{12}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Consumption) GetService() string {
@@ -1025,7 +1123,7 @@ type ReplayMessagesRequest struct {
 
 func (x *ReplayMessagesRequest) Reset() {
 	*x = ReplayMessagesRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[13]
+	mi := &file_mq_v1_mq_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1135,7 @@ func (x *ReplayMessagesRequest) String() string {
 func (*ReplayMessagesRequest) ProtoMessage() {}
 
 func (x *ReplayMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[13]
+	mi := &file_mq_v1_mq_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1148,7 @@ func (x *ReplayMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ReplayMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{13}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReplayMessagesRequest) GetTopic() string {
@@ -1109,7 +1207,7 @@ type ReplayMessagesReply struct {
 
 func (x *ReplayMessagesReply) Reset() {
 	*x = ReplayMessagesReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[14]
+	mi := &file_mq_v1_mq_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1219,7 @@ func (x *ReplayMessagesReply) String() string {
 func (*ReplayMessagesReply) ProtoMessage() {}
 
 func (x *ReplayMessagesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[14]
+	mi := &file_mq_v1_mq_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1232,7 @@ func (x *ReplayMessagesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayMessagesReply.ProtoReflect.Descriptor instead.
 func (*ReplayMessagesReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{14}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReplayMessagesReply) GetService() string {
@@ -1209,7 +1307,7 @@ type ResendMessagesRequest struct {
 
 func (x *ResendMessagesRequest) Reset() {
 	*x = ResendMessagesRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[15]
+	mi := &file_mq_v1_mq_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1319,7 @@ func (x *ResendMessagesRequest) String() string {
 func (*ResendMessagesRequest) ProtoMessage() {}
 
 func (x *ResendMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[15]
+	mi := &file_mq_v1_mq_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1332,7 @@ func (x *ResendMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResendMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ResendMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{15}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResendMessagesRequest) GetService() string {
@@ -1279,7 +1377,7 @@ type ResendMessagesReply struct {
 
 func (x *ResendMessagesReply) Reset() {
 	*x = ResendMessagesReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[16]
+	mi := &file_mq_v1_mq_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1389,7 @@ func (x *ResendMessagesReply) String() string {
 func (*ResendMessagesReply) ProtoMessage() {}
 
 func (x *ResendMessagesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[16]
+	mi := &file_mq_v1_mq_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1402,7 @@ func (x *ResendMessagesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResendMessagesReply.ProtoReflect.Descriptor instead.
 func (*ResendMessagesReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{16}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResendMessagesReply) GetEvents() int64 {
@@ -1336,7 +1434,7 @@ type ListRefusedRequest struct {
 
 func (x *ListRefusedRequest) Reset() {
 	*x = ListRefusedRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[17]
+	mi := &file_mq_v1_mq_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1446,7 @@ func (x *ListRefusedRequest) String() string {
 func (*ListRefusedRequest) ProtoMessage() {}
 
 func (x *ListRefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[17]
+	mi := &file_mq_v1_mq_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1459,7 @@ func (x *ListRefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusedRequest.ProtoReflect.Descriptor instead.
 func (*ListRefusedRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{17}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{19}
 }
 
 type ListRefusedReply struct {
@@ -1376,7 +1474,7 @@ type ListRefusedReply struct {
 
 func (x *ListRefusedReply) Reset() {
 	*x = ListRefusedReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[18]
+	mi := &file_mq_v1_mq_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1486,7 @@ func (x *ListRefusedReply) String() string {
 func (*ListRefusedReply) ProtoMessage() {}
 
 func (x *ListRefusedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[18]
+	mi := &file_mq_v1_mq_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1499,7 @@ func (x *ListRefusedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusedReply.ProtoReflect.Descriptor instead.
 func (*ListRefusedReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{18}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListRefusedReply) GetMessages() []*Message {
@@ -1427,7 +1525,7 @@ type DiscardRefusedRequest struct {
 
 func (x *DiscardRefusedRequest) Reset() {
 	*x = DiscardRefusedRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[19]
+	mi := &file_mq_v1_mq_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1537,7 @@ func (x *DiscardRefusedRequest) String() string {
 func (*DiscardRefusedRequest) ProtoMessage() {}
 
 func (x *DiscardRefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[19]
+	mi := &file_mq_v1_mq_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1550,7 @@ func (x *DiscardRefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRefusedRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRefusedRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{19}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DiscardRefusedRequest) GetId() string {
@@ -1470,7 +1568,7 @@ type DiscardRefusedReply struct {
 
 func (x *DiscardRefusedReply) Reset() {
 	*x = DiscardRefusedReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[20]
+	mi := &file_mq_v1_mq_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1580,7 @@ func (x *DiscardRefusedReply) String() string {
 func (*DiscardRefusedReply) ProtoMessage() {}
 
 func (x *DiscardRefusedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[20]
+	mi := &file_mq_v1_mq_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1593,7 @@ func (x *DiscardRefusedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRefusedReply.ProtoReflect.Descriptor instead.
 func (*DiscardRefusedReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{20}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{22}
 }
 
 // Position is how far an ordered group is with a subject.
@@ -1519,7 +1617,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_mq_v1_mq_proto_msgTypes[21]
+	mi := &file_mq_v1_mq_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1629,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[21]
+	mi := &file_mq_v1_mq_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1642,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{21}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Position) GetService() string {
@@ -1614,7 +1712,7 @@ type ListPositionsRequest struct {
 
 func (x *ListPositionsRequest) Reset() {
 	*x = ListPositionsRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[22]
+	mi := &file_mq_v1_mq_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1724,7 @@ func (x *ListPositionsRequest) String() string {
 func (*ListPositionsRequest) ProtoMessage() {}
 
 func (x *ListPositionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[22]
+	mi := &file_mq_v1_mq_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1737,7 @@ func (x *ListPositionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPositionsRequest.ProtoReflect.Descriptor instead.
 func (*ListPositionsRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{22}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListPositionsRequest) GetSubject() string {
@@ -1667,7 +1765,7 @@ type ListPositionsReply struct {
 
 func (x *ListPositionsReply) Reset() {
 	*x = ListPositionsReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[23]
+	mi := &file_mq_v1_mq_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1777,7 @@ func (x *ListPositionsReply) String() string {
 func (*ListPositionsReply) ProtoMessage() {}
 
 func (x *ListPositionsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[23]
+	mi := &file_mq_v1_mq_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1790,7 @@ func (x *ListPositionsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPositionsReply.ProtoReflect.Descriptor instead.
 func (*ListPositionsReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{23}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListPositionsReply) GetPositions() []*Position {
@@ -1723,7 +1821,7 @@ type MovePositionRequest struct {
 
 func (x *MovePositionRequest) Reset() {
 	*x = MovePositionRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[24]
+	mi := &file_mq_v1_mq_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1833,7 @@ func (x *MovePositionRequest) String() string {
 func (*MovePositionRequest) ProtoMessage() {}
 
 func (x *MovePositionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[24]
+	mi := &file_mq_v1_mq_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1846,7 @@ func (x *MovePositionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MovePositionRequest.ProtoReflect.Descriptor instead.
 func (*MovePositionRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{24}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MovePositionRequest) GetGroup() string {
@@ -1797,7 +1895,7 @@ type MovePositionReply struct {
 
 func (x *MovePositionReply) Reset() {
 	*x = MovePositionReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[25]
+	mi := &file_mq_v1_mq_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +1907,7 @@ func (x *MovePositionReply) String() string {
 func (*MovePositionReply) ProtoMessage() {}
 
 func (x *MovePositionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[25]
+	mi := &file_mq_v1_mq_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +1920,7 @@ func (x *MovePositionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MovePositionReply.ProtoReflect.Descriptor instead.
 func (*MovePositionReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{25}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MovePositionReply) GetPosition() *Position {
@@ -1847,7 +1945,7 @@ type ListAuditsRequest struct {
 
 func (x *ListAuditsRequest) Reset() {
 	*x = ListAuditsRequest{}
-	mi := &file_mq_v1_mq_proto_msgTypes[26]
+	mi := &file_mq_v1_mq_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +1957,7 @@ func (x *ListAuditsRequest) String() string {
 func (*ListAuditsRequest) ProtoMessage() {}
 
 func (x *ListAuditsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[26]
+	mi := &file_mq_v1_mq_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +1970,7 @@ func (x *ListAuditsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditsRequest) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{26}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{28}
 }
 
 type ListAuditsReply struct {
@@ -1886,7 +1984,7 @@ type ListAuditsReply struct {
 
 func (x *ListAuditsReply) Reset() {
 	*x = ListAuditsReply{}
-	mi := &file_mq_v1_mq_proto_msgTypes[27]
+	mi := &file_mq_v1_mq_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +1996,7 @@ func (x *ListAuditsReply) String() string {
 func (*ListAuditsReply) ProtoMessage() {}
 
 func (x *ListAuditsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[27]
+	mi := &file_mq_v1_mq_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2009,7 @@ func (x *ListAuditsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditsReply.ProtoReflect.Descriptor instead.
 func (*ListAuditsReply) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{27}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListAuditsReply) GetAudits() []*Audit {
@@ -1951,7 +2049,7 @@ type Audit struct {
 
 func (x *Audit) Reset() {
 	*x = Audit{}
-	mi := &file_mq_v1_mq_proto_msgTypes[28]
+	mi := &file_mq_v1_mq_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2061,7 @@ func (x *Audit) String() string {
 func (*Audit) ProtoMessage() {}
 
 func (x *Audit) ProtoReflect() protoreflect.Message {
-	mi := &file_mq_v1_mq_proto_msgTypes[28]
+	mi := &file_mq_v1_mq_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2074,7 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audit.ProtoReflect.Descriptor instead.
 func (*Audit) Descriptor() ([]byte, []int) {
-	return file_mq_v1_mq_proto_rawDescGZIP(), []int{28}
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Audit) GetService() string {
@@ -2088,7 +2186,12 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x04over\x18\x03 \x01(\x03R\x04over\"5\n" +
 	"\x18DiscardDeadLetterRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x0e\n" +
-	"\fDiscardReply\"\x83\x01\n" +
+	"\fDiscardReply\"<\n" +
+	"\x19DiscardDeadLettersRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05group\"Y\n" +
+	"\x17DiscardDeadLettersReply\x12\x1c\n" +
+	"\tdiscarded\x18\x01 \x01(\x03R\tdiscarded\x12 \n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"\x83\x01\n" +
 	"\x14TraceMessagesRequest\x12#\n" +
 	"\border_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aorderId\x12\"\n" +
 	"\bevent_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\aeventId\x12\"\n" +
@@ -2208,13 +2311,14 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x06resent\x18\a \x01(\x03R\x06resent\x127\n" +
 	"\tresent_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bresentAt\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\t \x01(\tR\tlastError2\xc0\v\n" +
+	"last_error\x18\t \x01(\tR\tlastError2\xc9\f\n" +
 	"\bMessages\x12r\n" +
 	"\x0fListDeadLetters\x12\x1d.mq.v1.ListDeadLettersRequest\x1a\x1b.mq.v1.ListDeadLettersReply\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/dead-letters\x90\x02\x01\x12i\n" +
 	"\rGetDeadLetter\x12\x1b.mq.v1.GetDeadLetterRequest\x1a\x11.mq.v1.DeadLetter\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/ops/dead-letters/{id}\x90\x02\x01\x12~\n" +
 	"\x11RedriveDeadLetter\x12\x1f.mq.v1.RedriveDeadLetterRequest\x1a\x13.mq.v1.RedriveReply\"3\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/redrive\x90\x02\x02\x12{\n" +
 	"\x12RedriveDeadLetters\x12 .mq.v1.RedriveDeadLettersRequest\x1a\x13.mq.v1.RedriveReply\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/dead-letters/redrive\x90\x02\x02\x12~\n" +
-	"\x11DiscardDeadLetter\x12\x1f.mq.v1.DiscardDeadLetterRequest\x1a\x13.mq.v1.DiscardReply\"3\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/discard\x90\x02\x02\x12h\n" +
+	"\x11DiscardDeadLetter\x12\x1f.mq.v1.DiscardDeadLetterRequest\x1a\x13.mq.v1.DiscardReply\"3\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/ops/dead-letters/{id}/discard\x90\x02\x02\x12\x86\x01\n" +
+	"\x12DiscardDeadLetters\x12 .mq.v1.DiscardDeadLettersRequest\x1a\x1e.mq.v1.DiscardDeadLettersReply\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/ops/dead-letters/discard\x90\x02\x02\x12h\n" +
 	"\rTraceMessages\x12\x1b.mq.v1.TraceMessagesRequest\x1a\x19.mq.v1.TraceMessagesReply\"\x1f\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/ops/messages\x90\x02\x01\x12l\n" +
 	"\x0eReplayMessages\x12\x1c.mq.v1.ReplayMessagesRequest\x1a\x1a.mq.v1.ReplayMessagesReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/replay\x90\x02\x02\x12l\n" +
 	"\x0eResendMessages\x12\x1c.mq.v1.ResendMessagesRequest\x1a\x1a.mq.v1.ResendMessagesReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/ops/resend\x90\x02\x02\x12a\n" +
@@ -2237,7 +2341,7 @@ func file_mq_v1_mq_proto_rawDescGZIP() []byte {
 	return file_mq_v1_mq_proto_rawDescData
 }
 
-var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_mq_v1_mq_proto_goTypes = []any{
 	(*DeadLetter)(nil),                // 0: mq.v1.DeadLetter
 	(*ListDeadLettersRequest)(nil),    // 1: mq.v1.ListDeadLettersRequest
@@ -2248,80 +2352,84 @@ var file_mq_v1_mq_proto_goTypes = []any{
 	(*RedriveReply)(nil),              // 6: mq.v1.RedriveReply
 	(*DiscardDeadLetterRequest)(nil),  // 7: mq.v1.DiscardDeadLetterRequest
 	(*DiscardReply)(nil),              // 8: mq.v1.DiscardReply
-	(*TraceMessagesRequest)(nil),      // 9: mq.v1.TraceMessagesRequest
-	(*TraceMessagesReply)(nil),        // 10: mq.v1.TraceMessagesReply
-	(*Message)(nil),                   // 11: mq.v1.Message
-	(*Consumption)(nil),               // 12: mq.v1.Consumption
-	(*ReplayMessagesRequest)(nil),     // 13: mq.v1.ReplayMessagesRequest
-	(*ReplayMessagesReply)(nil),       // 14: mq.v1.ReplayMessagesReply
-	(*ResendMessagesRequest)(nil),     // 15: mq.v1.ResendMessagesRequest
-	(*ResendMessagesReply)(nil),       // 16: mq.v1.ResendMessagesReply
-	(*ListRefusedRequest)(nil),        // 17: mq.v1.ListRefusedRequest
-	(*ListRefusedReply)(nil),          // 18: mq.v1.ListRefusedReply
-	(*DiscardRefusedRequest)(nil),     // 19: mq.v1.DiscardRefusedRequest
-	(*DiscardRefusedReply)(nil),       // 20: mq.v1.DiscardRefusedReply
-	(*Position)(nil),                  // 21: mq.v1.Position
-	(*ListPositionsRequest)(nil),      // 22: mq.v1.ListPositionsRequest
-	(*ListPositionsReply)(nil),        // 23: mq.v1.ListPositionsReply
-	(*MovePositionRequest)(nil),       // 24: mq.v1.MovePositionRequest
-	(*MovePositionReply)(nil),         // 25: mq.v1.MovePositionReply
-	(*ListAuditsRequest)(nil),         // 26: mq.v1.ListAuditsRequest
-	(*ListAuditsReply)(nil),           // 27: mq.v1.ListAuditsReply
-	(*Audit)(nil),                     // 28: mq.v1.Audit
-	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
+	(*DiscardDeadLettersRequest)(nil), // 9: mq.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersReply)(nil),   // 10: mq.v1.DiscardDeadLettersReply
+	(*TraceMessagesRequest)(nil),      // 11: mq.v1.TraceMessagesRequest
+	(*TraceMessagesReply)(nil),        // 12: mq.v1.TraceMessagesReply
+	(*Message)(nil),                   // 13: mq.v1.Message
+	(*Consumption)(nil),               // 14: mq.v1.Consumption
+	(*ReplayMessagesRequest)(nil),     // 15: mq.v1.ReplayMessagesRequest
+	(*ReplayMessagesReply)(nil),       // 16: mq.v1.ReplayMessagesReply
+	(*ResendMessagesRequest)(nil),     // 17: mq.v1.ResendMessagesRequest
+	(*ResendMessagesReply)(nil),       // 18: mq.v1.ResendMessagesReply
+	(*ListRefusedRequest)(nil),        // 19: mq.v1.ListRefusedRequest
+	(*ListRefusedReply)(nil),          // 20: mq.v1.ListRefusedReply
+	(*DiscardRefusedRequest)(nil),     // 21: mq.v1.DiscardRefusedRequest
+	(*DiscardRefusedReply)(nil),       // 22: mq.v1.DiscardRefusedReply
+	(*Position)(nil),                  // 23: mq.v1.Position
+	(*ListPositionsRequest)(nil),      // 24: mq.v1.ListPositionsRequest
+	(*ListPositionsReply)(nil),        // 25: mq.v1.ListPositionsReply
+	(*MovePositionRequest)(nil),       // 26: mq.v1.MovePositionRequest
+	(*MovePositionReply)(nil),         // 27: mq.v1.MovePositionReply
+	(*ListAuditsRequest)(nil),         // 28: mq.v1.ListAuditsRequest
+	(*ListAuditsReply)(nil),           // 29: mq.v1.ListAuditsReply
+	(*Audit)(nil),                     // 30: mq.v1.Audit
+	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
 }
 var file_mq_v1_mq_proto_depIdxs = []int32{
-	29, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
+	31, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: mq.v1.ListDeadLettersReply.dead_letters:type_name -> mq.v1.DeadLetter
-	11, // 2: mq.v1.TraceMessagesReply.messages:type_name -> mq.v1.Message
-	29, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
-	29, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
-	29, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
-	12, // 6: mq.v1.Message.consumptions:type_name -> mq.v1.Consumption
-	29, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
-	29, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
-	29, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
-	29, // 10: mq.v1.ReplayMessagesRequest.from:type_name -> google.protobuf.Timestamp
-	29, // 11: mq.v1.ReplayMessagesRequest.to:type_name -> google.protobuf.Timestamp
-	29, // 12: mq.v1.ReplayMessagesReply.to:type_name -> google.protobuf.Timestamp
-	29, // 13: mq.v1.ResendMessagesRequest.since:type_name -> google.protobuf.Timestamp
-	29, // 14: mq.v1.ResendMessagesRequest.until:type_name -> google.protobuf.Timestamp
-	29, // 15: mq.v1.ResendMessagesReply.until:type_name -> google.protobuf.Timestamp
-	11, // 16: mq.v1.ListRefusedReply.messages:type_name -> mq.v1.Message
-	29, // 17: mq.v1.Position.at:type_name -> google.protobuf.Timestamp
-	21, // 18: mq.v1.ListPositionsReply.positions:type_name -> mq.v1.Position
-	21, // 19: mq.v1.MovePositionReply.position:type_name -> mq.v1.Position
-	28, // 20: mq.v1.ListAuditsReply.audits:type_name -> mq.v1.Audit
-	29, // 21: mq.v1.Audit.complete_at:type_name -> google.protobuf.Timestamp
-	29, // 22: mq.v1.Audit.resent_at:type_name -> google.protobuf.Timestamp
+	13, // 2: mq.v1.TraceMessagesReply.messages:type_name -> mq.v1.Message
+	31, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
+	31, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
+	31, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
+	14, // 6: mq.v1.Message.consumptions:type_name -> mq.v1.Consumption
+	31, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
+	31, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
+	31, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
+	31, // 10: mq.v1.ReplayMessagesRequest.from:type_name -> google.protobuf.Timestamp
+	31, // 11: mq.v1.ReplayMessagesRequest.to:type_name -> google.protobuf.Timestamp
+	31, // 12: mq.v1.ReplayMessagesReply.to:type_name -> google.protobuf.Timestamp
+	31, // 13: mq.v1.ResendMessagesRequest.since:type_name -> google.protobuf.Timestamp
+	31, // 14: mq.v1.ResendMessagesRequest.until:type_name -> google.protobuf.Timestamp
+	31, // 15: mq.v1.ResendMessagesReply.until:type_name -> google.protobuf.Timestamp
+	13, // 16: mq.v1.ListRefusedReply.messages:type_name -> mq.v1.Message
+	31, // 17: mq.v1.Position.at:type_name -> google.protobuf.Timestamp
+	23, // 18: mq.v1.ListPositionsReply.positions:type_name -> mq.v1.Position
+	23, // 19: mq.v1.MovePositionReply.position:type_name -> mq.v1.Position
+	30, // 20: mq.v1.ListAuditsReply.audits:type_name -> mq.v1.Audit
+	31, // 21: mq.v1.Audit.complete_at:type_name -> google.protobuf.Timestamp
+	31, // 22: mq.v1.Audit.resent_at:type_name -> google.protobuf.Timestamp
 	1,  // 23: mq.v1.Messages.ListDeadLetters:input_type -> mq.v1.ListDeadLettersRequest
 	3,  // 24: mq.v1.Messages.GetDeadLetter:input_type -> mq.v1.GetDeadLetterRequest
 	4,  // 25: mq.v1.Messages.RedriveDeadLetter:input_type -> mq.v1.RedriveDeadLetterRequest
 	5,  // 26: mq.v1.Messages.RedriveDeadLetters:input_type -> mq.v1.RedriveDeadLettersRequest
 	7,  // 27: mq.v1.Messages.DiscardDeadLetter:input_type -> mq.v1.DiscardDeadLetterRequest
-	9,  // 28: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
-	13, // 29: mq.v1.Messages.ReplayMessages:input_type -> mq.v1.ReplayMessagesRequest
-	15, // 30: mq.v1.Messages.ResendMessages:input_type -> mq.v1.ResendMessagesRequest
-	17, // 31: mq.v1.Messages.ListRefused:input_type -> mq.v1.ListRefusedRequest
-	19, // 32: mq.v1.Messages.DiscardRefused:input_type -> mq.v1.DiscardRefusedRequest
-	22, // 33: mq.v1.Messages.ListPositions:input_type -> mq.v1.ListPositionsRequest
-	24, // 34: mq.v1.Messages.MovePosition:input_type -> mq.v1.MovePositionRequest
-	26, // 35: mq.v1.Messages.ListAudits:input_type -> mq.v1.ListAuditsRequest
-	2,  // 36: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
-	0,  // 37: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
-	6,  // 38: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
-	6,  // 39: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
-	8,  // 40: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
-	10, // 41: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
-	14, // 42: mq.v1.Messages.ReplayMessages:output_type -> mq.v1.ReplayMessagesReply
-	16, // 43: mq.v1.Messages.ResendMessages:output_type -> mq.v1.ResendMessagesReply
-	18, // 44: mq.v1.Messages.ListRefused:output_type -> mq.v1.ListRefusedReply
-	20, // 45: mq.v1.Messages.DiscardRefused:output_type -> mq.v1.DiscardRefusedReply
-	23, // 46: mq.v1.Messages.ListPositions:output_type -> mq.v1.ListPositionsReply
-	25, // 47: mq.v1.Messages.MovePosition:output_type -> mq.v1.MovePositionReply
-	27, // 48: mq.v1.Messages.ListAudits:output_type -> mq.v1.ListAuditsReply
-	36, // [36:49] is the sub-list for method output_type
-	23, // [23:36] is the sub-list for method input_type
+	9,  // 28: mq.v1.Messages.DiscardDeadLetters:input_type -> mq.v1.DiscardDeadLettersRequest
+	11, // 29: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
+	15, // 30: mq.v1.Messages.ReplayMessages:input_type -> mq.v1.ReplayMessagesRequest
+	17, // 31: mq.v1.Messages.ResendMessages:input_type -> mq.v1.ResendMessagesRequest
+	19, // 32: mq.v1.Messages.ListRefused:input_type -> mq.v1.ListRefusedRequest
+	21, // 33: mq.v1.Messages.DiscardRefused:input_type -> mq.v1.DiscardRefusedRequest
+	24, // 34: mq.v1.Messages.ListPositions:input_type -> mq.v1.ListPositionsRequest
+	26, // 35: mq.v1.Messages.MovePosition:input_type -> mq.v1.MovePositionRequest
+	28, // 36: mq.v1.Messages.ListAudits:input_type -> mq.v1.ListAuditsRequest
+	2,  // 37: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
+	0,  // 38: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
+	6,  // 39: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
+	6,  // 40: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
+	8,  // 41: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
+	10, // 42: mq.v1.Messages.DiscardDeadLetters:output_type -> mq.v1.DiscardDeadLettersReply
+	12, // 43: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
+	16, // 44: mq.v1.Messages.ReplayMessages:output_type -> mq.v1.ReplayMessagesReply
+	18, // 45: mq.v1.Messages.ResendMessages:output_type -> mq.v1.ResendMessagesReply
+	20, // 46: mq.v1.Messages.ListRefused:output_type -> mq.v1.ListRefusedReply
+	22, // 47: mq.v1.Messages.DiscardRefused:output_type -> mq.v1.DiscardRefusedReply
+	25, // 48: mq.v1.Messages.ListPositions:output_type -> mq.v1.ListPositionsReply
+	27, // 49: mq.v1.Messages.MovePosition:output_type -> mq.v1.MovePositionReply
+	29, // 50: mq.v1.Messages.ListAudits:output_type -> mq.v1.ListAuditsReply
+	37, // [37:51] is the sub-list for method output_type
+	23, // [23:37] is the sub-list for method input_type
 	23, // [23:23] is the sub-list for extension type_name
 	23, // [23:23] is the sub-list for extension extendee
 	0,  // [0:23] is the sub-list for field type_name
@@ -2338,7 +2446,7 @@ func file_mq_v1_mq_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mq_v1_mq_proto_rawDesc), len(file_mq_v1_mq_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

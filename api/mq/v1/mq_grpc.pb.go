@@ -27,6 +27,7 @@ const (
 	Messages_RedriveDeadLetter_FullMethodName  = "/mq.v1.Messages/RedriveDeadLetter"
 	Messages_RedriveDeadLetters_FullMethodName = "/mq.v1.Messages/RedriveDeadLetters"
 	Messages_DiscardDeadLetter_FullMethodName  = "/mq.v1.Messages/DiscardDeadLetter"
+	Messages_DiscardDeadLetters_FullMethodName = "/mq.v1.Messages/DiscardDeadLetters"
 	Messages_TraceMessages_FullMethodName      = "/mq.v1.Messages/TraceMessages"
 	Messages_ReplayMessages_FullMethodName     = "/mq.v1.Messages/ReplayMessages"
 	Messages_ResendMessages_FullMethodName     = "/mq.v1.Messages/ResendMessages"
@@ -54,6 +55,8 @@ type MessagesClient interface {
 	// DiscardDeadLetter lets the consumer do without its effect, for good; what waits for it in strict order goes on. 404 when there
 	// is none of that id; 409 in strict order when an earlier event of its subject is here and not done.
 	DiscardDeadLetter(ctx context.Context, in *DiscardDeadLetterRequest, opts ...grpc.CallOption) (*DiscardReply, error)
+	// DiscardDeadLetters discards all of a group's letters that are no events of a service: those can only be discarded.
+	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
 	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
 	TraceMessages(ctx context.Context, in *TraceMessagesRequest, opts ...grpc.CallOption) (*TraceMessagesReply, error)
@@ -134,6 +137,16 @@ func (c *messagesClient) DiscardDeadLetter(ctx context.Context, in *DiscardDeadL
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DiscardReply)
 	err := c.cc.Invoke(ctx, Messages_DiscardDeadLetter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messagesClient) DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardDeadLettersReply)
+	err := c.cc.Invoke(ctx, Messages_DiscardDeadLetters_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +250,8 @@ type MessagesServer interface {
 	// DiscardDeadLetter lets the consumer do without its effect, for good; what waits for it in strict order goes on. 404 when there
 	// is none of that id; 409 in strict order when an earlier event of its subject is here and not done.
 	DiscardDeadLetter(context.Context, *DiscardDeadLetterRequest) (*DiscardReply, error)
+	// DiscardDeadLetters discards all of a group's letters that are no events of a service: those can only be discarded.
+	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
 	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
 	TraceMessages(context.Context, *TraceMessagesRequest) (*TraceMessagesReply, error)
@@ -287,6 +302,9 @@ func (UnimplementedMessagesServer) RedriveDeadLetters(context.Context, *RedriveD
 }
 func (UnimplementedMessagesServer) DiscardDeadLetter(context.Context, *DiscardDeadLetterRequest) (*DiscardReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetter not implemented")
+}
+func (UnimplementedMessagesServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
 }
 func (UnimplementedMessagesServer) TraceMessages(context.Context, *TraceMessagesRequest) (*TraceMessagesReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method TraceMessages not implemented")
@@ -419,6 +437,24 @@ func _Messages_DiscardDeadLetter_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MessagesServer).DiscardDeadLetter(ctx, req.(*DiscardDeadLetterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Messages_DiscardDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).DiscardDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_DiscardDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).DiscardDeadLetters(ctx, req.(*DiscardDeadLettersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -593,6 +629,10 @@ var Messages_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DiscardDeadLetter",
 			Handler:    _Messages_DiscardDeadLetter_Handler,
+		},
+		{
+			MethodName: "DiscardDeadLetters",
+			Handler:    _Messages_DiscardDeadLetters_Handler,
 		},
 		{
 			MethodName: "TraceMessages",

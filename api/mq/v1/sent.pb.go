@@ -35,8 +35,10 @@ type Wanted struct {
 	Filter string   `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// With ids from this one on.
 	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
-	// Sent, and due, for at least so long.
-	Settled       *durationpb.Duration `protobuf:"bytes,6,opt,name=settled,proto3" json:"settled,omitempty"`
+	// Sent, and due, for at least so long, or sent again since then.
+	Settled *durationpb.Duration `protobuf:"bytes,6,opt,name=settled,proto3" json:"settled,omitempty"`
+	// With ids before this one; all when empty.
+	To            string `protobuf:"bytes,7,opt,name=to,proto3" json:"to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,6 +113,13 @@ func (x *Wanted) GetSettled() *durationpb.Duration {
 		return x.Settled
 	}
 	return nil
+}
+
+func (x *Wanted) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
 }
 
 type SumSentRequest struct {
@@ -390,8 +399,10 @@ func (x *ListSentReply) GetNext() string {
 type SendAgainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// New for each call; signed.
-	CallId        string   `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	Ids           []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	CallId string   `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	Ids    []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Not those that were sent, or sent again, less long ago than this.
+	Settled       *durationpb.Duration `protobuf:"bytes,3,opt,name=settled,proto3" json:"settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -436,6 +447,13 @@ func (x *SendAgainRequest) GetCallId() string {
 func (x *SendAgainRequest) GetIds() []string {
 	if x != nil {
 		return x.Ids
+	}
+	return nil
+}
+
+func (x *SendAgainRequest) GetSettled() *durationpb.Duration {
+	if x != nil {
+		return x.Settled
 	}
 	return nil
 }
@@ -488,14 +506,15 @@ var File_mq_v1_sent_proto protoreflect.FileDescriptor
 
 const file_mq_v1_sent_proto_rawDesc = "" +
 	"\n" +
-	"\x10mq/v1/sent.proto\x12\x05mq.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xdf\x01\n" +
+	"\x10mq/v1/sent.proto\x12\x05mq.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf8\x01\n" +
 	"\x06Wanted\x12\"\n" +
 	"\acall_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06callId\x12\x1f\n" +
 	"\x05topic\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x7fR\x05topic\x12\x14\n" +
 	"\x05types\x18\x03 \x03(\tR\x05types\x12 \n" +
 	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xa0\x1fR\x06filter\x12\x1b\n" +
 	"\x04from\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04from\x12;\n" +
-	"\asettled\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\asettled\"?\n" +
+	"\asettled\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\asettled\x12\x17\n" +
+	"\x02to\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x02to\"?\n" +
 	"\x0eSumSentRequest\x12-\n" +
 	"\x06wanted\x18\x01 \x01(\v2\r.mq.v1.WantedB\x06\xbaH\x03\xc8\x01\x01R\x06wanted\".\n" +
 	"\fSumSentReply\x12\x1e\n" +
@@ -512,10 +531,11 @@ const file_mq_v1_sent_proto_rawDesc = "" +
 	"\rListSentReply\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\tR\x04next\"U\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"\x92\x01\n" +
 	"\x10SendAgainRequest\x12\"\n" +
 	"\acall_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06callId\x12\x1d\n" +
-	"\x03ids\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x03ids\"(\n" +
+	"\x03ids\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x03ids\x12;\n" +
+	"\asettled\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\asettled\"(\n" +
 	"\x0eSendAgainReply\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x03R\x06events2\xcf\x01\n" +
 	"\x04Sent\x12>\n" +
@@ -552,17 +572,18 @@ var file_mq_v1_sent_proto_depIdxs = []int32{
 	0, // 1: mq.v1.SumSentRequest.wanted:type_name -> mq.v1.Wanted
 	3, // 2: mq.v1.SumSentReply.sums:type_name -> mq.v1.Sum
 	0, // 3: mq.v1.ListSentRequest.wanted:type_name -> mq.v1.Wanted
-	1, // 4: mq.v1.Sent.SumSent:input_type -> mq.v1.SumSentRequest
-	4, // 5: mq.v1.Sent.ListSent:input_type -> mq.v1.ListSentRequest
-	6, // 6: mq.v1.Sent.SendAgain:input_type -> mq.v1.SendAgainRequest
-	2, // 7: mq.v1.Sent.SumSent:output_type -> mq.v1.SumSentReply
-	5, // 8: mq.v1.Sent.ListSent:output_type -> mq.v1.ListSentReply
-	7, // 9: mq.v1.Sent.SendAgain:output_type -> mq.v1.SendAgainReply
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 4: mq.v1.SendAgainRequest.settled:type_name -> google.protobuf.Duration
+	1, // 5: mq.v1.Sent.SumSent:input_type -> mq.v1.SumSentRequest
+	4, // 6: mq.v1.Sent.ListSent:input_type -> mq.v1.ListSentRequest
+	6, // 7: mq.v1.Sent.SendAgain:input_type -> mq.v1.SendAgainRequest
+	2, // 8: mq.v1.Sent.SumSent:output_type -> mq.v1.SumSentReply
+	5, // 9: mq.v1.Sent.ListSent:output_type -> mq.v1.ListSentReply
+	7, // 10: mq.v1.Sent.SendAgain:output_type -> mq.v1.SendAgainReply
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_mq_v1_sent_proto_init() }

@@ -2,12 +2,15 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,13 +32,14 @@ type Times struct {
 }
 
 const (
-	// whole is how often all that both sides keep is compared, and not only what was sent since the last time. It finds what a group lost that
-	// was restored from a backup.
-	whole = time.Hour
-	// reach is how far back that goes: a day less than the rows are kept, so that none is being deleted.
+	// reach is how far back is compared: a day less than the rows are kept, so that none is being deleted.
 	reach = mq.MinKeep - 24*time.Hour
 	// overlap is how far before the last comparison the next one begins.
 	overlap = 10 * time.Minute
+	// part is how much of all that is kept is compared once more at a time. That finds what a group lost that was restored from a backup.
+	part = time.Hour
+	// stale is how long a comparison may be due until operators are told that there is none.
+	stale = 15 * time.Minute
 )
 
 // Alerts tell operators; *alert.Alerts is one.
@@ -74,12 +78,13 @@ func (a *Auditor) Run(ctx context.Context) error {
 func (a *Auditor) look(ctx context.Context) error {
 	var failed error
 	for _, c := range a.bus.Consumed() {
-		if time.Since(c.Since) < a.times.After {
-			continue
-		}
 		for _, publisher := range slices.Sorted(maps.Keys(a.publishers)) {
 			l := ledger{a, c.Subscription, publisher}
-			if err := l.audit(ctx); err != nil {
+			err := l.open(ctx)
+			if err == nil && time.Since(c.Since) >= a.times.After {
+				err = l.audit(ctx)
+			}
+			if err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s of %s: %w", c.Group, publisher, err))
 			}
 		}
@@ -94,49 +99,78 @@ type ledger struct {
 	publisher string
 }
 
+// open makes the ledger's row. A group that wants something else than before begins anew: what it did not want then is not missing.
+func (l ledger) open(ctx context.Context) error {
+	sum := sha256.Sum256([]byte(strings.Join(append(slices.Sorted(slices.Values(l.of.Types)), l.of.Topic, l.of.Filter), "\x00")))
+	_, err := l.db.ExecContext(ctx, `INSERT INTO mq_audit (grp, publisher, topic, wanted) VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE
+		topic = VALUES(topic), wanted_at = IF(wanted = VALUES(wanted), wanted_at, NOW(3)), wanted = VALUES(wanted)`,
+		l.of.Group, l.publisher, l.of.Topic, hex.EncodeToString(sum[:]))
+	return err
+}
+
+// audit compares what was sent lately, and then an hour of all that is kept.
 func (l ledger) audit(ctx context.Context) error {
-	from, mine, err := l.turn(ctx)
-	if err != nil || !mine {
+	t, err := l.turn(ctx)
+	if err != nil || !t.mine {
 		return err
 	}
 	late, err := l.late(ctx)
 	if err != nil || late {
 		return err // the group works off what has waited for it
 	}
-	began := time.Now()
-	events, missing, err := l.compare(ctx, from)
-	if err == nil && len(missing) > 0 {
-		err = l.sendAgain(ctx, missing)
+	r := report{turn: t}
+	r.events, r.missing, err = l.compare(ctx, idAt(t.recent), "")
+	if r.complete = err == nil && r.missing == 0; r.complete {
+		var kept int
+		_, kept, err = l.compare(ctx, idAt(t.from), idAt(t.to))
+		r.missing, r.reviewed = kept, err == nil && kept == 0
 	}
-	return errors.Join(err, l.note(ctx, began, from, events, len(missing), err))
+	return errors.Join(err, l.note(ctx, r, err))
 }
 
-// turn takes the turn to compare, if no other instance has it, and returns from which id on.
-func (l ledger) turn(ctx context.Context) (from string, mine bool, err error) {
-	var since time.Time
+// turn is what an instance compares in its turn: what was sent since recent, and what was sent between from and to.
+type turn struct {
+	mine             bool
+	recent, from, to time.Time
+	now              time.Time
+}
+
+// turn takes the turn, if no other instance has it.
+func (l ledger) turn(ctx context.Context) (t turn, err error) {
 	err = database.InTx(ctx, l.db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO mq_audit (grp, publisher, topic) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE topic = topic`,
-			l.of.Group, l.publisher, l.of.Topic); err != nil {
+		var (
+			complete, reviewed sql.NullTime
+			wanted             time.Time
+		)
+		if err := tx.QueryRowContext(ctx, `SELECT next_at <= NOW(3), complete_at, reviewed_to, wanted_at, NOW(3) FROM mq_audit
+			WHERE grp = ? AND publisher = ? FOR UPDATE`, l.of.Group, l.publisher).Scan(&t.mine, &complete, &reviewed, &wanted, &t.now); err != nil ||
+			!t.mine {
 			return err
 		}
-		var complete sql.NullTime
-		var all bool
-		var now time.Time
-		if err := tx.QueryRowContext(ctx, `SELECT next_at <= NOW(3), complete_at, COALESCE(whole_at, '2000-01-01') < TIMESTAMPADD(SECOND, -?, NOW(3)),
-			NOW(3) FROM mq_audit WHERE grp = ? AND publisher = ? FOR UPDATE`, int(whole.Seconds()), l.of.Group, l.publisher).Scan(
-			&mine, &complete, &all, &now); err != nil || !mine {
-			return err
+		oldest := latest(t.now.Add(-reach), wanted)
+		t.recent = oldest
+		if complete.Valid {
+			t.recent = latest(oldest, complete.Time.Add(-l.times.After-overlap))
 		}
-		since = complete.Time.Add(-l.times.After - overlap)
-		if all || !complete.Valid || since.Before(now.Add(-reach)) {
-			since = now.Add(-reach)
+		if t.from = latest(oldest, reviewed.Time); t.now.Sub(t.from) < overlap {
+			t.from = oldest
+		}
+		if t.to = t.from.Add(part); t.to.After(t.now) {
+			t.to = t.now
 		}
 		// A little less than Every: the next look is not to find itself too early.
-		_, err := tx.ExecContext(ctx, `UPDATE mq_audit SET next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)), topic = ? WHERE grp = ? AND publisher = ?`,
-			l.times.Every.Microseconds()*9/10, l.of.Topic, l.of.Group, l.publisher)
+		_, err := tx.ExecContext(ctx, `UPDATE mq_audit SET next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)) WHERE grp = ? AND publisher = ?`,
+			l.times.Every.Microseconds()*9/10, l.of.Group, l.publisher)
 		return err
 	})
-	return idAt(since), mine, err
+	return t, err
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // late reports whether the group, in whichever process, has received within the last minute what was sent long before: then what is missing may
@@ -152,44 +186,56 @@ func (l ledger) late(ctx context.Context) (late bool, err error) {
 	return late, err
 }
 
-// compare returns how many events the publisher has sent, and the ids of those that are not here.
-func (l ledger) compare(ctx context.Context, from string) (events int64, missing []string, err error) {
+// compare returns how many events with ids from from on and before to (all when empty) the publisher has sent, and how many are not here. Those are
+// sent again, unless they are on their way.
+func (l ledger) compare(ctx context.Context, from, to string) (events int64, missing int, err error) {
 	sent := l.publishers[l.publisher]
-	wanted := &mqv1.Wanted{CallId: uuid.NewString(), Topic: l.of.Topic, Types: l.of.Types, Filter: l.of.Filter, From: from,
+	wanted := &mqv1.Wanted{CallId: uuid.NewString(), Topic: l.of.Topic, Types: l.of.Types, Filter: l.of.Filter, From: from, To: to,
 		Settled: durationpb.New(l.times.After)}
 	req := &mqv1.SumSentRequest{Wanted: wanted}
 	theirs, err := sent.SumSent(l.keys.Call(ctx, mqv1.Sent_SumSent_FullMethodName, req), req)
 	if err != nil {
-		return 0, nil, err
+		return 0, 0, err
 	}
 	// Read after theirs: what they count has had the time to come.
-	ours, err := sumsOf(ctx, l.db, "mq_inbox FORCE INDEX (event)", "event_id >= ? AND grp = ? AND (source = ? OR source LIKE ?)",
-		from, l.of.Group, "/"+l.publisher, "/"+l.publisher+"/%")
+	ours, err := sumsOf(ctx, l.db, "mq_inbox FORCE INDEX (event)", "event_id >= ? AND (? = '' OR event_id < ?) AND grp = ? AND (source = ? OR source LIKE ?)",
+		from, to, to, l.of.Group, "/"+l.publisher, "/"+l.publisher+"/%")
 	if err != nil {
-		return 0, nil, err
+		return 0, 0, err
 	}
 	for _, s := range theirs.GetSums() {
 		events += s.GetCount()
 		if ours[s.GetPrefix()] == (sum{s.GetCount(), s.GetHash()}) {
 			continue
 		}
-		list := &mqv1.ListSentRequest{Wanted: wanted, Prefix: s.GetPrefix()}
-		for more := true; more; {
-			page, err := sent.ListSent(l.keys.Call(ctx, mqv1.Sent_ListSent_FullMethodName, list), list)
-			if err != nil {
-				return 0, nil, err
-			}
-			absent, err := l.absent(ctx, page.GetIds())
-			if err != nil {
-				return 0, nil, err
-			}
-			if missing = append(missing, absent...); len(missing) >= mostIDs {
-				return events, missing[:mostIDs], nil // the others the next time
-			}
-			list.After, more = page.GetNext(), page.GetMore()
+		n, err := l.window(ctx, wanted, s.GetPrefix())
+		if err != nil {
+			return 0, 0, err
 		}
+		missing += n
 	}
 	return events, missing, nil
+}
+
+// window returns how many events of a window are not here, and has them sent again.
+func (l ledger) window(ctx context.Context, wanted *mqv1.Wanted, prefix string) (missing int, err error) {
+	req := &mqv1.ListSentRequest{Wanted: wanted, Prefix: prefix}
+	for more := true; more; {
+		page, err := l.publishers[l.publisher].ListSent(l.keys.Call(ctx, mqv1.Sent_ListSent_FullMethodName, req), req)
+		if err != nil {
+			return 0, err
+		}
+		absent, err := l.absent(ctx, page.GetIds())
+		if err == nil && len(absent) > 0 {
+			err = l.sendAgain(ctx, absent)
+		}
+		if err != nil {
+			return 0, err
+		}
+		missing += len(absent)
+		req.After, more = page.GetNext(), page.GetMore()
+	}
+	return missing, nil
 }
 
 // absent returns those of ids that have no row in the group's inbox.
@@ -212,37 +258,14 @@ func (l ledger) absent(ctx context.Context, ids []string) ([]string, error) {
 }
 
 func (l ledger) sendAgain(ctx context.Context, ids []string) error {
-	req := &mqv1.SendAgainRequest{CallId: uuid.NewString(), Ids: ids}
+	req := &mqv1.SendAgainRequest{CallId: uuid.NewString(), Ids: ids, Settled: durationpb.New(l.times.After)}
 	reply, err := l.publishers[l.publisher].SendAgain(l.keys.Call(ctx, mqv1.Sent_SendAgain_FullMethodName, req), req)
-	if err != nil {
+	if err != nil || reply.GetEvents() == 0 {
 		return err
 	}
 	slog.WarnContext(ctx, "events were sent and have not come; they are sent again", "group", l.of.Group, "publisher", l.publisher,
-		"missing", len(ids), "again", reply.GetEvents(), "first", ids[0])
-	return nil
-}
-
-// note records how the comparison ended, and tells operators of what was missing until nothing is.
-func (l ledger) note(ctx context.Context, began time.Time, from string, events int64, missing int, failed error) error {
-	reason := ""
-	if failed != nil {
-		missing, reason = 0, failed.Error()
-	}
-	_, err := l.db.ExecContext(ctx, `UPDATE mq_audit SET
-		complete_at = IF(?, TIMESTAMPADD(MICROSECOND, -?, NOW(3)), complete_at), whole_at = IF(?, NOW(3), whole_at), events = IF(?, ?, events),
-		resent = resent + ?, resent_at = IF(?, NOW(3), resent_at), last_error = LEFT(?, 500) WHERE grp = ? AND publisher = ?`,
-		failed == nil && missing == 0, time.Since(began).Microseconds(), failed == nil && missing == 0 && from <= idAt(began.Add(-reach+whole)),
-		failed == nil, events, missing, missing > 0, reason, l.of.Group, l.publisher)
-	if err != nil || failed != nil {
-		return err
-	}
-	key := "messages-lost/" + l.of.Group + "/" + l.publisher
-	if missing == 0 {
-		return l.alerts.Clear(ctx, key)
-	}
-	return l.alerts.Raise(ctx, key, fmt.Sprintf("%d event(s) of %s had not come to group %s and are sent again", missing, l.publisher, l.of.Group),
-		fmt.Sprintf(`%[2]s has sent %[1]d event(s) to topic %[4]s more than %[5]s ago, and group %[3]s has not received them. They are being sent again by
-themselves and have their effect once. The broker, or the group's place in it, has lost messages: find out why.
-How much and since when:  GET  /v1/ops/audits
-`, missing, l.publisher, l.of.Group, l.of.Topic, l.times.After))
+		"events", reply.GetEvents(), "first", ids[0])
+	_, err = l.db.ExecContext(ctx, "UPDATE mq_audit SET resent = resent + ?, resent_at = NOW(3) WHERE grp = ? AND publisher = ?",
+		reply.GetEvents(), l.of.Group, l.publisher)
+	return err
 }

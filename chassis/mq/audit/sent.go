@@ -34,7 +34,8 @@ func NewServer(keys mac.Keys, db *sql.DB, outbox *mq.Outbox) *Server {
 
 const (
 	mostIDs = 1000
-	// mostBehind is how old the oldest event that waits to be sent may be: a publisher that is further behind has no broker now.
+	// mostBehind is how long an event that is the first of its subject may wait to be sent: a publisher that is further behind has no broker
+	// now.
 	mostBehind = "10 SECOND"
 )
 
@@ -100,15 +101,18 @@ func (s *Server) SendAgain(ctx context.Context, req *mqv1.SendAgainRequest) (*mq
 	if err := s.keys.CheckCall(ctx, mqv1.Sent_SendAgain_FullMethodName, req); err != nil {
 		return nil, err
 	}
-	behind, err := database.IDs(ctx, s.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND refused_at IS NULL AND deliver_at IS NULL
-		AND next_at < NOW(3) - INTERVAL `+mostBehind+` LIMIT 1`)
+	in, args := database.In(req.GetIds())
+	behind, err := database.IDs(ctx, s.db, `SELECT o.id FROM mq_outbox o WHERE o.state = 'READY' AND o.refused_at IS NULL AND o.deliver_at IS NULL
+		AND o.next_at < NOW(3) - INTERVAL `+mostBehind+` AND (o.subject = '' OR NOT EXISTS (SELECT 1 FROM mq_outbox p
+			WHERE p.state = 'READY' AND p.topic = o.topic AND p.subject = o.subject AND p.id < o.id))
+		AND o.topic IN (SELECT topic FROM mq_outbox WHERE event_id IN (`+in+`)) LIMIT 1`, args...)
 	if err == nil && len(behind) > 0 {
 		err = kerrors.ServiceUnavailable("TRY_LATER", "the broker takes no events now")
 	}
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.outbox.SendAgain(ctx, req.GetIds())
+	n, err := s.outbox.SendAgain(ctx, req.GetIds(), req.GetSettled().AsDuration())
 	return &mqv1.SendAgainReply{Events: n}, err
 }
 
@@ -118,9 +122,11 @@ type wanted struct{ *mqv1.Wanted }
 // where returns the condition for them, but for the filter.
 func (w wanted) where() (string, []any) {
 	settled := w.GetSettled().AsDuration().Microseconds()
-	where := `state = 'SENT' AND topic = ? AND event_id >= ? AND closed_at <= TIMESTAMPADD(MICROSECOND, -?, NOW(3))
+	// What is being sent again counts until it has come: it is not here because it is on its way once more.
+	where := `(state = 'SENT' AND closed_at <= TIMESTAMPADD(MICROSECOND, -?, NOW(3)) OR state IN ('SENT', 'READY') AND resent_at IS NOT NULL)
+		AND topic = ? AND event_id >= ? AND (? = '' OR event_id < ?)
 		AND (deliver_at IS NULL OR deliver_at <= TIMESTAMPADD(MICROSECOND, -?, NOW(3)))`
-	args := []any{w.GetTopic(), w.GetFrom(), settled, settled}
+	args := []any{settled, w.GetTopic(), w.GetFrom(), w.GetTo(), w.GetTo(), settled}
 	if len(w.GetTypes()) > 0 {
 		in, types := database.In(w.GetTypes())
 		where, args = where+" AND type IN ("+in+")", append(args, types...)

@@ -76,7 +76,9 @@ func TestNotKnown(t *testing.T) {
 	}
 	wanted := &mqv1.Wanted{CallId: "1", Topic: group.Topic, Settled: durationpb.New(time.Second)}
 	signed := func(method string, req proto.Message) func(*testing.T) (proto.Message, map[string]string) {
-		return func(*testing.T) (proto.Message, map[string]string) { return req, mqtest.Keys().CallHeaders(method, req) }
+		return func(*testing.T) (proto.Message, map[string]string) {
+			return req, mqtest.Keys().CallHeaders(method, req)
+		}
 	}
 	silent := func(proto.Message) string { return "a reply" }
 	redrive := func(id string) proto.Message { return &mqv1.RedriveDeadLetterRequest{Id: id} }
@@ -93,6 +95,9 @@ func TestNotKnown(t *testing.T) {
 		})},
 		{Method: mqv1.Messages_DiscardDeadLetter_FullMethodName, Make: letter("member.registered", func(id string) proto.Message {
 			return &mqv1.DiscardDeadLetterRequest{Id: id}
+		})},
+		{Method: mqv1.Messages_DiscardDeadLetters_FullMethodName, Says: silent, Make: letter("?", func(string) proto.Message {
+			return &mqv1.DiscardDeadLettersRequest{Group: "notify-sms"}
 		})},
 		{Method: mqv1.Messages_TraceMessages_FullMethodName, Says: silent, Make: same(&mqv1.TraceMessagesRequest{Subject: "m-1"})},
 		{Method: mqv1.Messages_ReplayMessages_FullMethodName, Says: silent, Make: func(t *testing.T) (proto.Message, map[string]string) {
@@ -117,6 +122,6 @@ func TestNotKnown(t *testing.T) {
 		{Method: mqv1.Sent_SumSent_FullMethodName, Says: silent, Make: signed(mqv1.Sent_SumSent_FullMethodName, &mqv1.SumSentRequest{Wanted: wanted})},
 		{Method: mqv1.Sent_ListSent_FullMethodName, Says: silent, Make: signed(mqv1.Sent_ListSent_FullMethodName, &mqv1.ListSentRequest{Wanted: wanted})},
 		{Method: mqv1.Sent_SendAgain_FullMethodName, Says: silent,
-			Make: signed(mqv1.Sent_SendAgain_FullMethodName, &mqv1.SendAgainRequest{CallId: "1", Ids: []string{"none"}})},
+			Make: signed(mqv1.Sent_SendAgain_FullMethodName, &mqv1.SendAgainRequest{CallId: "1", Ids: []string{"none"}, Settled: durationpb.New(time.Second)})},
 	})
 }

@@ -104,6 +104,18 @@ func (s *Server) DiscardDeadLetter(ctx context.Context, req *mqv1.DiscardDeadLet
 	return &mqv1.DiscardReply{}, nil
 }
 
+// DiscardDeadLetters gives up the letters of a group that are no events of a service. A group of another service has none here.
+func (s *Server) DiscardDeadLetters(ctx context.Context, req *mqv1.DiscardDeadLettersRequest) (*mqv1.DiscardDeadLettersReply, error) {
+	if req.GetGroup() == "" {
+		return nil, mqv1.ErrorMessagesInvalid("group: say whose dead letters are to be discarded")
+	}
+	n, err := s.dead.DiscardUnreadable(ctx, req.GetGroup())
+	if err != nil {
+		return nil, err
+	}
+	return &mqv1.DiscardDeadLettersReply{Discarded: n}, nil
+}
+
 // row returns the row that id names, or an error when id is not of this service.
 func (s *Server) row(id string) (int64, error) {
 	if rest, ok := strings.CutPrefix(id, s.service+"-"); ok {

@@ -84,7 +84,7 @@ func TestDeadLetters(t *testing.T) {
 	assert.EqualValues(t, 2, reply.GetRedriven())
 	_, err = s.DiscardDeadLetter(t.Context(), &mqv1.DiscardDeadLetterRequest{Id: "notify-3"})
 	require.NoError(t, err)
-	assert.Equal(t, "1 WAITING 0\n2 WAITING 0\n3 OLD 10\n4 WAITING 0\n5 DEAD 10\n6 DEAD 10\n--\n",
+	assert.Equal(t, "1 WAITING 0\n2 WAITING 0\n3 DROPPED 10\n4 WAITING 0\n5 DEAD 10\n6 DEAD 10\n--\n",
 		mysqltest.Dump(t, db, "SELECT id, state, tries FROM mq_inbox ORDER BY id"))
 
 	_, err = s.RedriveDeadLetter(t.Context(), &mqv1.RedriveDeadLetterRequest{Id: "notify-6"})

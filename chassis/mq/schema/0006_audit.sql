@@ -6,9 +6,13 @@ CREATE TABLE mq_audit (
   topic       VARBINARY(127) NOT NULL,
   -- When an instance may compare next.
   next_at     DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-  -- When nothing was missing last, of what was sent lately and of all that is kept. NULL if never.
+  -- What the group wants, and since when: events from before are not missing.
+  wanted      VARBINARY(64)  NOT NULL,
+  wanted_at   DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  -- When nothing was missing last of what was sent lately. NULL if never.
   complete_at DATETIME(3)    NULL,
-  whole_at    DATETIME(3)    NULL,
+  -- Up to where all that is kept has been compared once more, an hour at a time. NULL to begin with the oldest.
+  reviewed_to DATETIME(3)    NULL,
   -- How many events were compared the last time.
   events      BIGINT         NOT NULL DEFAULT 0,
   -- How many events were missing and sent again, ever, and when the last ones.

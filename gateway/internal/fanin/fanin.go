@@ -115,6 +115,21 @@ func (c *Conn) RedriveDeadLetters(ctx context.Context, req *mqv1.RedriveDeadLett
 	return sum, nil
 }
 
+// DiscardDeadLetters asks all services and adds up their replies.
+func (c *Conn) DiscardDeadLetters(ctx context.Context, req *mqv1.DiscardDeadLettersRequest) (*mqv1.DiscardDeadLettersReply, error) {
+	replies, unreachable, err := all(ctx, c, func(ctx context.Context, p peer) (*mqv1.DiscardDeadLettersReply, error) {
+		return p.DiscardDeadLetters(ctx, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	sum := &mqv1.DiscardDeadLettersReply{Unreachable: unreachable}
+	for _, r := range replies {
+		sum.Discarded += r.GetDiscarded()
+	}
+	return sum, nil
+}
+
 // split returns the service and the number in a dead letter's id.
 func split(id string) (service string, n int64, ok bool) {
 	i := strings.LastIndexByte(id, '-')
