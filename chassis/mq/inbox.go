@@ -155,8 +155,10 @@ func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
 }
 
 const (
-	// earlyPause is when an early event is looked at again by itself: usually its predecessor wakes it, unless the process died in between.
-	earlyPause = 2 * time.Second // doubled each time, up to a minute
+	// earlyPause is when an early event is looked at again by itself, twice as late each time up to longestEarly: usually its predecessor wakes it,
+	// unless the process died in between.
+	earlyPause   = 2 * time.Second
+	longestEarly = 20 * time.Second
 	// longestGap is how long an early event waits for the events before it until it becomes a dead letter, so that people are told; after a
 	// redrive it waits as long again. It still goes on by itself when they come after all.
 	longestGap = time.Hour
@@ -171,8 +173,8 @@ func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 	_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET
 		state = IF(GREATEST(created_at, COALESCE(redriven_at, created_at)) < TIMESTAMPADD(MICROSECOND, -?, NOW(3)), 'DEAD', 'WAITING'),
 		event = ?, closed_at = NULL, waits = waits + 1,
-		next_at = TIMESTAMPADD(MICROSECOND, ? * LEAST(1 << LEAST(waits, 5), 30), NOW(3)), last_error = ?
-		WHERE `+byEvent, longestGap.Microseconds(), text, earlyPause.Microseconds(),
+		next_at = TIMESTAMPADD(MICROSECOND, LEAST(? << LEAST(waits - 1, 5), ?), NOW(3)), last_error = ?
+		WHERE `+byEvent, longestGap.Microseconds(), text, earlyPause.Microseconds(), longestEarly.Microseconds(),
 		fmt.Sprintf("number %d of its subject came before what is in front of it", e.Sequence), in.s.Group, e.Source, e.ID)
 	return err
 }
