@@ -3,7 +3,7 @@
 #   - a relative link: the file, and the heading after #;
 #   - a test or benchmark; in a row | `TestX` | `./folder` |, one of that folder;
 #   - `make x`: a target;
-#   - law `X`, laws `X`, `Y` and `Z`: of chassis/tcc/tcclaws;
+#   - law `X`, laws `X`, `Y` and `Z`: of chassis/tcc/tcclaws or chassis/mq/mqlaws;
 #   - mutant `x`, mutants `x`, `y` and `z-*`: of scripts/mutants. The page must also name the test that the mutant turns red.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,7 +85,7 @@ while read -r page; do
   text=$(tr '\n' ' ' <"$page" | tr -s ' ')
   while read -r name; do
     count[laws]=$((count[laws] + 1))
-    grep -qE "\"$name\"[:,]" chassis/tcc/tcclaws/*.go || wrong "$page" "there is no law $name"
+    grep -qE "\"$name\"[:,]" chassis/tcc/tcclaws/*.go chassis/mq/mqlaws/*.go || wrong "$page" "there is no law $name"
   done < <(listed law <<<"$text")
   while read -r name; do
     count[mutants]=$((count[mutants] + 1))
