@@ -31,7 +31,7 @@ func (a *Alerts) lookAtRefused(ctx context.Context) error {
 The oldest is %[2]s-%[3]d, to topic %[4]s about %[5]q:
   %[6]s
 Look at them:            GET  /v1/ops/refused
-When the cause is gone (a topic that was not there, a message that was too large for the broker) they are sent by themselves, within a minute.
+When the cause is gone (the broker's bound for a message, for example) they are sent by themselves, within 75 s.
 Do without sending it:   POST /v1/ops/refused/%[2]s-%[3]d/discard
 `, count, a.service, oldest, topic, subject, why))
 }

@@ -46,8 +46,8 @@ type Config struct {
 func Tables() []database.Part { return []database.Part{mq.Tables(), alert.Tables()} }
 
 // Open connects svc, whose database is db. From Run on, svc relays its outbox, raises an alert while one of its groups has dead letters, answers
-// its operators' questions about messages, compares what its groups received with what was sent, exposes metrics of all that, and deletes closed rows older than keep (at least mq.MinKeep, 0 for never).
-// The broker may be away. Open fails on settings that can never work.
+// its operators' questions about messages, compares what its groups received with what was sent, exposes metrics of all that, and deletes closed
+// rows older than keep (at least mq.MinKeep, 0 for never). The broker may be away. Open fails on settings that can never work.
 func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Messaging, error) {
 	old, err := mq.Retentions(keep)
 	if err != nil {

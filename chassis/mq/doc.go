@@ -23,11 +23,11 @@
 //	 WAITING --effect--> DONE          for its turn, or after a failure for its next try; pauses grow
 //	    |  ^
 //	    v  | Redrive
-//	  DEAD      failed as often as it may; Discard --> DROPPED
+//	  DEAD      failed as often as it may, or waited for an hour; Discard --> DROPPED
 //
 // The message is acknowledged when the row is committed. So the transport need only do what brokers are good at: store an event, and deliver it
 // at least once. Events that come twice, late or out of order are the inbox's business. transport.go says what a transport must promise; package
 // rocketmq is one, and a Bus is a service's end of it.
 //
-// schema/0001_mq.sql has the tables; README.md shows how a service uses the package.
+// schema has the tables; README.md shows how a service uses the package.
 package mq
