@@ -27,7 +27,8 @@ func (k Keys) Call(ctx context.Context, method string, req proto.Message) contex
 	return metadata.AppendToOutgoingContext(ctx, callHeader, k.Sign(callParts(method, req)...))
 }
 
-// CheckCall checks an incoming call of method with req. It returns ErrForged unless the call carries CallHeaders(method, req) of one of the keys.
+// CheckCall checks an incoming call of method with req. It returns ErrForged unless the call carries CallHeaders(method, req) of one of the
+// keys.
 func (k Keys) CheckCall(ctx context.Context, method string, req proto.Message) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	for _, m := range md.Get(callHeader) {

@@ -30,7 +30,7 @@ func GenerationCommand[C any](of func(C) database.Config, own fs.FS, numbered ..
 		if err := database.Migrate(ctx, db, own, Tables()...); err != nil {
 			return err
 		}
-		id := ""
+		var id string
 		if begin {
 			id, err = mq.BeginGeneration(ctx, db, numbered)
 		} else {

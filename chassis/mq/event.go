@@ -188,8 +188,8 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 	if known.SpecVersion != "1.0" {
 		return fmt.Errorf("specversion %q is not 1.0", known.SpecVersion)
 	}
-	*e = Event{ID: known.ID, Source: known.Source, Type: known.Type, Subject: known.Subject, Time: known.Time,
-		Generation: known.Generation, Signature: known.Signature, ContentType: known.ContentType, TraceParent: known.TraceParent, Data: known.Base64}
+	*e = Event{ID: known.ID, Source: known.Source, Type: known.Type, Subject: known.Subject, Time: known.Time, Generation: known.Generation,
+		Signature: known.Signature, ContentType: known.ContentType, TraceParent: known.TraceParent, Data: known.Base64}
 	if known.Data != nil {
 		e.Data = known.Data
 	}

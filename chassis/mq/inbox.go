@@ -155,8 +155,8 @@ func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
 }
 
 const (
-	// earlyPause is when an early event is looked at again by itself, twice as late each time up to longestEarly: usually its predecessor wakes it,
-	// unless the process died in between.
+	// earlyPause is when an early event is looked at again by itself, twice as late each time up to longestEarly: usually its predecessor wakes
+	// it, unless the process died in between.
 	earlyPause   = 2 * time.Second
 	longestEarly = 20 * time.Second
 	// longestGap is how long an early event waits for the events before it until it becomes a dead letter, so that people are told; after a

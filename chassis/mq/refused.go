@@ -13,8 +13,8 @@ import (
 // ErrNotRefused means that there is no event of that id which the broker refuses; it may have been sent.
 var ErrNotRefused = errors.New("no such refused event")
 
-// DiscardRefused gives up the sending of an event that the broker refuses for good, so that the later ones of its subject are sent. id is its row
-// in mq_outbox. It returns ErrNotRefused when the row is none of that kind.
+// DiscardRefused gives up the sending of an event that the broker refuses for good, so that the later ones of its subject are sent. id is its
+// row in mq_outbox. It returns ErrNotRefused when the row is none of that kind.
 func (o *Outbox) DiscardRefused(ctx context.Context, id int64) error {
 	err := o.InTx(ctx, func(tx *sql.Tx) error {
 		var event, topic, subject string

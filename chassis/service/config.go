@@ -65,8 +65,8 @@ func Load(path string, defaults []byte, cfg any) error {
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result: cfg, Metadata: &seen, TagName: "yaml", Squash: true,
 		MatchName: func(key, field string) bool { return key == field },
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(exact, mapstructure.TextUnmarshallerHookFunc(), mapstructure.StringToTimeDurationHookFunc(), decimal,
-			mapstructure.StringToBasicTypeHookFunc()),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(exact, mapstructure.TextUnmarshallerHookFunc(),
+			mapstructure.StringToTimeDurationHookFunc(), decimal, mapstructure.StringToBasicTypeHookFunc()),
 	})
 	if err != nil {
 		return err

@@ -109,8 +109,8 @@ func (t trace) consumed(ctx context.Context, db *sql.DB, where, value string) er
 			next, closed sql.NullTime
 			history      string
 		)
-		if err := rows.Scan(&m.EventId, &m.Source, &m.Type, &m.Subject, &m.Generation, &m.Sequence, &m.Topic, &c.Group, &c.State, &c.Tries, &c.Waits,
-			&first, &next, &closed, &c.LastError, &history); err != nil {
+		if err := rows.Scan(&m.EventId, &m.Source, &m.Type, &m.Subject, &m.Generation, &m.Sequence, &m.Topic, &c.Group, &c.State, &c.Tries,
+			&c.Waits, &first, &next, &closed, &c.LastError, &history); err != nil {
 			return err
 		}
 		c.FirstAt, c.NextAt, c.ClosedAt, c.History = timestamppb.New(first), stamp(next), stamp(closed), lines(history)

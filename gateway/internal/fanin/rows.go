@@ -12,7 +12,9 @@ import (
 
 // ListRefused asks all services and sorts what they have by time.
 func (c *Conn) ListRefused(ctx context.Context, req *mqv1.ListRefusedRequest) (*mqv1.ListRefusedReply, error) {
-	replies, unreachable, err := all(ctx, c, func(ctx context.Context, p peer) (*mqv1.ListRefusedReply, error) { return p.ListRefused(ctx, req) })
+	replies, unreachable, err := all(ctx, c, func(ctx context.Context, p peer) (*mqv1.ListRefusedReply, error) {
+		return p.ListRefused(ctx, req)
+	})
 	if err != nil {
 		return nil, err
 	}

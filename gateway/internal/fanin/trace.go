@@ -79,7 +79,8 @@ func sorted(known map[key]*mqv1.Message) []*mqv1.Message {
 	}
 	byNumber := func(a, b *mqv1.Message) int {
 		return cmp.Or(cmp.Compare(a.GetSource(), b.GetSource()), cmp.Compare(a.GetSubject(), b.GetSubject()),
-			cmp.Compare(a.GetGeneration(), b.GetGeneration()), cmp.Compare(a.GetSequence(), b.GetSequence()), begun(a).Compare(begun(b)), cmp.Compare(a.GetEventId(), b.GetEventId()))
+			cmp.Compare(a.GetGeneration(), b.GetGeneration()), cmp.Compare(a.GetSequence(), b.GetSequence()),
+			begun(a).Compare(begun(b)), cmp.Compare(a.GetEventId(), b.GetEventId()))
 	}
 	slices.SortFunc(all, byNumber)
 	// Within a line no event counts as younger than the next, so sorting by time alone keeps the order of the numbers.
