@@ -15,23 +15,27 @@ import (
 const reader = "reader"
 
 // everyService are the tables that each service has for its messages and alerts.
-var everyService = []string{"mq_outbox", "mq_inbox", "mq_position", "mq_timer", "alert"}
+var everyService = []string{"mq_outbox", "mq_inbox", "mq_position", "mq_timer", "mq_generation", "mq_audit", "alert"}
+
+// everyParticipant are those that each participant has for its branches.
+var everyParticipant = append([]string{"barrier", "branch_not_tried"}, everyService...)
 
 // readable are the tables that reader reads, by database; of one with a list of columns only those. A new table goes here or into hidden.
 var readable = map[string][]string{
-	"shop_order":     append([]string{"orders", "order_line", "payment_attempt", "order_event", "product", "conservation", "barrier"}, everyService...),
-	"shop_inventory": append([]string{"product", "stock", "stock_freeze", "barrier"}, everyService...),
-	"shop_credit":    append([]string{"credit_account", "credit_entry", "barrier"}, everyService...),
-	"shop_wms":       append([]string{"delivery_slip", "delivery_line", "warehouse", "barrier"}, everyService...),
+	"shop_order":     append([]string{"orders", "order_line", "payment_attempt", "order_event", "product", "conservation"}, everyParticipant...),
+	"shop_inventory": append([]string{"product", "stock", "stock_freeze"}, everyParticipant...),
+	"shop_credit":    append([]string{"credit_account", "credit_entry"}, everyParticipant...),
+	"shop_wms":       append([]string{"delivery_slip", "delivery_line", "warehouse"}, everyParticipant...),
 	"shop_member":    append([]string{"member (id, phone, email, name, role, created_at)"}, everyService...),
 	"shop_notify":    append([]string{"contact", "notification", "inbox"}, everyService...),
 }
 
 // hidden are the other tables, by database; under "" those of every database.
 var hidden = map[string][]string{
-	"":           {"goose_db_version", "mq_version", "alert_version"}, // which migrations were made
-	"shop_order": {"idempotency"},                                     // answers, by the key that repeats them
-	"shop_dtm":   {"trans_global", "trans_branch_op", "kv"},           // the MACs that confirm and cancel, and the requests
+	"":               {"goose_db_version", "mq_version", "alert_version", "tcc_version"}, // which migrations were made
+	"shop_order":     {"idempotency"},                                                    // answers, by the key that repeats them
+	"shop_inventory": {"idempotency"},
+	"shop_dtm":       {"trans_global", "trans_branch_op", "kv"}, // the MACs that confirm and cancel, and the requests
 }
 
 // grantReader lets reader read what is readable, and nothing that an earlier version granted. The tables must be there: MariaDB grants nothing
