@@ -17,8 +17,8 @@ import (
 	"example.com/fourfold/chassis/mq/mqlaws"
 )
 
-// TestUnreadableRows: rows whose events cannot be read, more of them than are looked at at a time, are dead letters and hold up no other: neither
-// waiting events nor overdue timers.
+// TestUnreadableRows: rows whose events cannot be read, more of them than are looked at at a time, are dead letters and hold up no other:
+// neither waiting events nor overdue timers.
 func TestUnreadableRows(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{"no event": `{}`, "no JSON": `{`} {

@@ -149,7 +149,8 @@ func TestRestoredPublisher(t *testing.T) {
 	}
 }
 
-// TestOlderGeneration: in a group that takes the newest only, an event of an earlier generation that comes late is older than all of a later one.
+// TestOlderGeneration: in a group that takes the newest only, an event of an earlier generation that comes late is older than all of a later
+// one.
 func TestOlderGeneration(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

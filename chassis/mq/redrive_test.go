@@ -152,7 +152,8 @@ func TestRedriveTwice(t *testing.T) {
 	q.inOrder(t, "1\n2\n")
 }
 
-// TestTurnOver: a letter whose turn has passed says so instead of having no effect in silence; it can be discarded, and that changes nothing else.
+// TestTurnOver: a letter whose turn has passed says so instead of having no effect in silence; it can be discarded, and that changes nothing
+// else.
 func TestTurnOver(t *testing.T) {
 	t.Parallel()
 	for name, order := range map[string]mq.Order{"strict": mq.Strict, "newest": mq.Newest} {

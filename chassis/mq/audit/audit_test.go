@@ -89,7 +89,8 @@ func newShop(t *testing.T, publishers ...string) *shop {
 	for _, name := range publishers {
 		db := mysqltest.Open(t, mqlaws.Migrations, mq.Tables())
 		s.publishers[name] = db
-		s.outboxes[name] = mq.NewOutbox(db, mq.NewBus(name, s.broker, mq.Config{Keys: mqtest.Keys()}), mq.OutboxConfig{Poll: 20 * time.Millisecond})
+		bus := mq.NewBus(name, s.broker, mq.Config{Keys: mqtest.Keys()})
+		s.outboxes[name] = mq.NewOutbox(db, bus, mq.OutboxConfig{Poll: 20 * time.Millisecond})
 		s.clients[name] = audit.NewServer(mqtest.Keys(), db, s.outboxes[name]).Local()
 		s.stopRelay[name] = background(t, s.outboxes[name].Relay)
 	}
@@ -165,8 +166,8 @@ func event(subject, kind string) mq.Event {
 	return mq.Event{Type: kind, Subject: subject, Data: []byte(`{}`), Attributes: map[string]string{"region": subject[:1]}}
 }
 
-// TestLost: what the broker took and lost is sent again by itself, of each publisher to each group that wants it, and only that. It has its effect
-// once, is counted, and operators are told until nothing is missing.
+// TestLost: what the broker took and lost is sent again by itself, of each publisher to each group that wants it, and only that. It has its
+// effect once, is counted, and operators are told until nothing is missing.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "one", "two")
@@ -206,8 +207,8 @@ func TestLost(t *testing.T) {
 	assert.Empty(t, s.alerts.last, "all has come")
 }
 
-// TestNothingLost: while all arrives, under traffic, nothing is sent again and nobody is told. An event that the outbox holds but has not sent, or
-// that is due later, is not missing.
+// TestNothingLost: while all arrives, under traffic, nothing is sent again and nobody is told. An event that the outbox holds but has not sent,
+// or that is due later, is not missing.
 func TestNothingLost(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "one")
