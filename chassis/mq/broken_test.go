@@ -87,7 +87,7 @@ func TestDiscardRefused(t *testing.T) {
 			outbox.Append(t.Context(), tx, s.topic, mqlaws.New("small", 1)))
 	}))
 	background(t, outbox.Relay)
-	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_outbox WHERE refused_at IS NOT NULL")
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_outbox WHERE id = 1 AND last_error LIKE '%too large%'")
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT'")
 	refused, err := mq.RefusedEvents(t.Context(), s.db, 10)
 	require.NoError(t, err)

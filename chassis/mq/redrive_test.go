@@ -114,6 +114,49 @@ func TestRedriveBehindAWait(t *testing.T) {
 	}
 }
 
+// TestRedriveAllBehindWhatIsHere: number 1 is late. Number 3 was given up waiting, and what stands before it is no letter of that kind: number 2
+// waits, or it failed. Redriving all does not pass number 1, which has its effect when it comes.
+func TestRedriveAllBehindWhatIsHere(t *testing.T) {
+	t.Parallel()
+	for _, second := range []string{"waits", "cannot be read"} {
+		t.Run(second, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			sub := group(s.topic)
+			background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, sub, mqlaws.Effect("a")) })
+			exec := func(stmt string, args ...any) {
+				t.Helper()
+				_, err := s.db.ExecContext(t.Context(), stmt, args...)
+				require.NoError(t, err)
+			}
+			publish := func(n int64) {
+				t.Helper()
+				require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("a", n)))
+			}
+			publish(3)
+			mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE seq = 3 AND state = 'WAITING'")
+			exec("UPDATE mq_inbox SET created_at = created_at - INTERVAL 2 HOUR, next_at = NOW(3)")
+			mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE seq = 3 AND state = 'DEAD' AND tries = 0")
+			publish(2)
+			mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE seq = 2 AND state = 'WAITING'")
+			var text string
+			require.NoError(t, s.db.QueryRowContext(t.Context(), "SELECT event FROM mq_inbox WHERE seq = 2").Scan(&text))
+			if second != "waits" {
+				exec("UPDATE mq_inbox SET event = '{', next_at = NOW(3) WHERE seq = 2")
+				mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE seq = 2 AND state = 'DEAD'")
+			}
+			dead := mq.NewDeadLetters(s.db, s.bus.Order)
+			_, err := dead.RedriveAll(t.Context(), sub.Group)
+			require.NoError(t, err)
+			require.Equal(t, "0\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM mq_position"), "nothing was passed")
+			exec("UPDATE mq_inbox SET state = 'WAITING', event = ?, next_at = NOW(3) WHERE seq = 2", text)
+			publish(1)
+			mqlaws.Settled(t, s.db)
+			assert.Equal(t, "1\n2\n3\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
+		})
+	}
+}
+
 // TestDiscardBehind: a letter cannot be discarded over an earlier one that is here, whether that waits or is a letter too. Discarding from the
 // front works.
 func TestDiscardBehind(t *testing.T) {

@@ -33,7 +33,14 @@ func changed(t *testing.T, sku string, seq int64, name string, cents int64) mq.E
 
 const products = "SELECT sku, name, price_cents, version FROM product ORDER BY sku"
 
-// TestKeepsTheNewest delivers changes as the inbox may once it has forgotten what it has seen: older ones after newer ones.
+// of returns e as of that generation of inventory's database.
+func of(generation string, e mq.Event) mq.Event {
+	e.Generation = generation
+	return e
+}
+
+// TestKeepsTheNewest delivers changes as the inbox may once it has forgotten what it has seen: older ones after newer ones, and of
+// earlier generations after later ones.
 func TestKeepsTheNewest(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
@@ -50,6 +57,9 @@ func TestKeepsTheNewest(t *testing.T) {
 		{changed(t, "a", 2, "the same again", 1), "a 阿 200 2\n"},
 		{changed(t, "a", 5, "乙", 500), "a 乙 500 5\n"},
 		{changed(t, "A", 1, "another", 1), "A another 1 1\na 乙 500 5\n"},
+		{of("g1", changed(t, "A", 1, "of a restored database", 2)), "A of a restored database 2 1\na 乙 500 5\n"},
+		{of("g1", changed(t, "A", 1, "the same again", 3)), "A of a restored database 2 1\na 乙 500 5\n"},
+		{changed(t, "A", 2, "of before the restore", 4), "A of a restored database 2 1\na 乙 500 5\n"},
 	} {
 		require.NoError(t, handle(step.e))
 		require.Equal(t, step.want+"--\n", mysqltest.Dump(t, db, products))
