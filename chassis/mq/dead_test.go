@@ -17,6 +17,7 @@ import (
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
 )
 
 // stage is a service that writes effects, with a transport of its own.
@@ -147,6 +148,27 @@ func TestDiscardTheFirst(t *testing.T) {
 	require.NoError(t, b.Publish(t.Context(), s.topic, mqlaws.New("a", 2)))
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect")
 	mqlaws.Settled(t, s.db)
+}
+
+// TestRedriveNoEvent: a message that no service sent is a letter that cannot be tried again, only discarded.
+func TestRedriveNoEvent(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	b := mq.NewBus("svc", s.transport, mq.Config{Keys: mqtest.Keys()})
+	sub := group(s.topic)
+	background(t, func(ctx context.Context) error { return b.Consume(ctx, s.db, sub, mqlaws.Effect("a")) })
+	require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("a", 1))) // without a key
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
+	dead := mq.NewDeadLetters(s.db, b.Order)
+	letters, err := dead.List(t.Context(), "", 0, 10)
+	require.NoError(t, err)
+	require.Len(t, letters, 1)
+	require.ErrorIs(t, dead.Redrive(t.Context(), letters[0].ID), mq.ErrUnreadable)
+	n, err := dead.RedriveAll(t.Context(), sub.Group)
+	require.NoError(t, err)
+	assert.Equal(t, mq.Redriven{}, n)
+	require.NoError(t, dead.Discard(t.Context(), letters[0].ID))
+	assert.Equal(t, "DROPPED\n--\n0\n--\n", mysqltest.Dump(t, s.db, "SELECT state FROM mq_inbox", "SELECT COUNT(*) FROM effect"))
 }
 
 // TestGap: an event that has waited long for the events before it is a dead letter, so that people are told. It goes on by itself when they come

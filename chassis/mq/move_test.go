@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
 )
@@ -48,6 +49,9 @@ func TestMovePosition(t *testing.T) {
 
 	publish(mqlaws.New("a", 6))
 	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'WAITING'")
+	_, err = s.db.ExecContext(t.Context(), "UPDATE mq_inbox SET created_at = created_at - INTERVAL 2 HOUR, next_at = NOW(3) WHERE seq = 6")
+	require.NoError(t, err)
+	mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
 	positions, err = mq.Positions(t.Context(), s.db, "a", sub.Group)
 	require.NoError(t, err)
 	assert.Equal(t, []int64{3, 6}, []int64{positions[0].Sequence, positions[0].Waiting})
@@ -56,6 +60,7 @@ func TestMovePosition(t *testing.T) {
 	require.ErrorAs(t, err, &front)
 	_, err = mq.MovePosition(t.Context(), s.db, at, 5) // numbers 4 and 5 were never published
 	require.NoError(t, err)
+	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, s.db, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'"), "number 6 goes on by itself")
 	mqlaws.AwaitCount(t, s.db, 4, "SELECT COUNT(*) FROM effect")
 	at.Subject = "b"
 	_, err = mq.MovePosition(t.Context(), s.db, at, 5)

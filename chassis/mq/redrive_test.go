@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,6 +176,16 @@ func TestDiscardBehind(t *testing.T) {
 	}
 }
 
+// TestDiscardWakes: when the event in front is discarded, the one that was given up waiting for it goes on by itself.
+func TestDiscardWakes(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t, errBroken)
+	require.NoError(t, q.dead.Discard(t.Context(), q.row(t, 1)))
+	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, q.db, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'"))
+	mqlaws.AwaitCount(t, q.db, 1, "SELECT COUNT(*) FROM effect WHERE seq = 2")
+	mqlaws.Settled(t, q.db)
+}
+
 // TestRedriveTwice: two clicks. The second one finds the first event being tried again, and the other is not given up again meanwhile.
 func TestRedriveTwice(t *testing.T) {
 	t.Parallel()
@@ -269,77 +278,6 @@ func TestNewestDiscard(t *testing.T) {
 	away.Store(false)
 	mqlaws.Settled(t, s.db)
 	assert.Equal(t, "3\n4\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
-}
-
-// TestLeap: a number far ahead of all others, forged or broken, is a dead letter at once in an ordered group. It neither hides the real events
-// that come after it nor can a person make it do so.
-func TestLeap(t *testing.T) {
-	t.Parallel()
-	for name, order := range map[string]mq.Order{"strict": mq.Strict, "newest": mq.Newest, "unordered": mq.Unordered} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStage(t)
-			sub := group(s.topic)
-			sub.Order = order
-			background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, sub, mqlaws.Effect("a")) })
-			for _, n := range []int64{1, 3_000_000, 1 << 62, 2} {
-				require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("a", n)))
-			}
-			if order == mq.Unordered {
-				mqlaws.AwaitCount(t, s.db, 4, "SELECT COUNT(*) FROM effect")
-				return
-			}
-			mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM effect")
-			dead := mq.NewDeadLetters(s.db, s.bus.Order)
-			letters, err := dead.List(t.Context(), "", 0, 10)
-			require.NoError(t, err)
-			require.Len(t, letters, 2)
-			for _, l := range letters {
-				assert.Contains(t, l.Reason, "leaps")
-				require.NoError(t, dead.Redrive(t.Context(), l.ID))
-			}
-			mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
-			_, err = dead.RedriveAll(t.Context(), sub.Group)
-			require.NoError(t, err)
-			mqlaws.AwaitCount(t, s.db, 2, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'DEAD'")
-			for _, l := range letters {
-				require.NoError(t, dead.Discard(t.Context(), l.ID))
-			}
-			require.NoError(t, s.bus.Publish(t.Context(), s.topic, mqlaws.New("a", 3)))
-			mqlaws.AwaitCount(t, s.db, 3, "SELECT COUNT(*) FROM effect")
-			assert.Equal(t, "1\n2\n3\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
-		})
-	}
-}
-
-// TestNumberUsedAgain: a publisher whose database was restored from a backup without a new generation numbers its events as it did before. They
-// are dead letters, not dropped in silence.
-func TestNumberUsedAgain(t *testing.T) {
-	t.Parallel()
-	for _, order := range []mq.Order{mq.Strict, mq.Newest} {
-		t.Run(fmt.Sprint(order), func(t *testing.T) {
-			t.Parallel()
-			s := newStage(t)
-			sub := group(s.topic)
-			sub.Order = order
-			background(t, func(ctx context.Context) error { return s.bus.Consume(ctx, s.db, sub, mqlaws.Effect("a")) })
-			late := mqlaws.New("a", 2)
-			for _, e := range []mq.Event{mqlaws.New("a", 1), mqlaws.New("a", 2), mqlaws.New("a", 3)} {
-				require.NoError(t, s.bus.Publish(t.Context(), s.topic, e))
-			}
-			mqlaws.AwaitCount(t, s.db, 3, "SELECT COUNT(*) FROM effect")
-			_, err := s.db.ExecContext(t.Context(), "UPDATE mq_position SET updated_at = NOW(3) - INTERVAL 2 MINUTE")
-			require.NoError(t, err)
-			late.Time = time.Now().Add(-10 * time.Minute)
-			again := mqlaws.New("a", 3)
-			for _, e := range []mq.Event{late, again} {
-				require.NoError(t, s.bus.Publish(t.Context(), s.topic, e))
-			}
-			mqlaws.AwaitCount(t, s.db, 5, "SELECT COUNT(*) FROM mq_inbox")
-			assert.Equal(t, "OLD\n--\nDEAD\n--\n", mysqltest.Dump(t, s.db, "SELECT state FROM mq_inbox WHERE event_id = '"+late.ID+"'",
-				"SELECT state FROM mq_inbox WHERE event_id = '"+again.ID+"'"))
-		})
-	}
 }
 
 // TestRedriveAllPassesFew: one wrong number that was given up waiting does not take all others with it when a group is redriven. A person can pass
