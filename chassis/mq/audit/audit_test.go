@@ -118,7 +118,8 @@ func TestBacklogIsNoLoss(t *testing.T) {
 	require.NoError(t, err)
 	time.Sleep(s.times.After) // the events are older than that
 	background(t, func(ctx context.Context) error {
-		return s.bus.Consume(ctx, s.db, mq.Subscription{Group: "slow", Topic: topic, Workers: 1}, func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+		sub := mq.Subscription{Group: "slow", Topic: topic, Workers: 1}
+		return s.bus.Consume(ctx, s.db, sub, func(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 			time.Sleep(100 * time.Millisecond)
 			return mqlaws.Effect("slow")(ctx, tx, e)
 		})
