@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -111,4 +115,58 @@ func TestNotBegunInTime(t *testing.T) {
 			assert.Equal(t, "ABANDONED\n--\nCREATED \n--\n", row)
 		})
 	}
+}
+
+// TestRefundedMeanwhile tests that a member whose refund could not be begun is told nothing that is not true when another one succeeds between any
+// two statements of the call: that it is refunded, that it is under way, or to try later; but not that it was refused.
+func TestRefundedMeanwhile(t *testing.T) {
+	t.Parallel()
+	faults := mysqltest.NewFaults()
+	var away atomic.Bool
+	s := serveOrder(t, func(cfg *config) { cfg.MySQL.Wrap = faults.Wrap }, func(*sql.DB) error {
+		if away.Load() {
+			return status.Error(codes.Unavailable, "no answer")
+		}
+		return nil
+	})
+	refund := func(ctx context.Context, id string) (string, error) {
+		var o orderv1.Order
+		err := s.conn.Invoke(metadata.NewOutgoingContext(ctx, metadata.New(s.headers(t))), orderv1.Orders_RefundOrder_FullMethodName,
+			&orderv1.RefundOrderRequest{Id: id}, &o)
+		return o.GetStatus().String(), err
+	}
+	answers := map[string]int{}
+	for n := 1; ; n++ {
+		id := s.order(t, "pay", "paid")
+		away.Store(true)
+		done := make(chan struct{})
+		plan := faults.Before(n, func() {
+			away.Store(false)
+			go func() {
+				defer close(done)
+				assert.Eventually(t, func() bool { got, err := refund(t.Context(), id); return err == nil && got == "REFUNDING" }, 20*time.Second,
+					time.Millisecond, "the other one is begun")
+				s.phase(t, orderv1.OrderRefund_Confirm_FullMethodName, id)
+			}()
+			select {
+			case <-done:
+			case <-time.After(300 * time.Millisecond): // it waits for what this call has locked
+			}
+		})
+		var o orderv1.Order
+		err := s.conn.Invoke(plan.Context(metadata.NewOutgoingContext(t.Context(), metadata.New(s.headers(t)))),
+			orderv1.Orders_RefundOrder_FullMethodName, &orderv1.RefundOrderRequest{Id: id}, &o)
+		if plan.Statements() < n {
+			break
+		}
+		<-done
+		said := o.GetStatus().String()
+		if err != nil {
+			said = kerrors.Reason(err)
+		}
+		answers[said]++
+		assert.Contains(t, []string{"REFUNDED", "REFUNDING", "TRY_LATER"}, said, "the other one before statement %d: %v", n, err)
+	}
+	assert.Positive(t, answers["REFUNDED"], "%v", answers)
+	assert.Positive(t, answers["TRY_LATER"], "%v", answers)
 }

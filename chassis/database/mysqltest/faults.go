@@ -43,9 +43,10 @@ const mark = "test-plan"
 
 // Plan is what is to happen to the statements of one call.
 type Plan struct {
-	id    string
-	fault Fault
-	n     int
+	id     string
+	fault  Fault
+	before func()
+	n      int
 
 	mu   sync.Mutex
 	seen int
@@ -53,7 +54,16 @@ type Plan struct {
 
 // Plan lets the nth statement of a call, counted from 1, meet fault. The call is the one that is made with the Context of the Plan.
 func (f *Faults) Plan(fault Fault, n int) *Plan {
-	p := &Plan{id: rand.Text(), fault: fault, n: n}
+	return f.add(&Plan{id: rand.Text(), fault: fault, n: n})
+}
+
+// Before calls happen before the nth statement of a call, counted from 1, which waits until happen returns. No statement fails. The call is the
+// one that is made with the Context of the Plan.
+func (f *Faults) Before(n int, happen func()) *Plan {
+	return f.add(&Plan{id: rand.Text(), before: happen, n: n})
+}
+
+func (f *Faults) add(p *Plan) *Plan {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.plans[p.id] = p
@@ -83,9 +93,13 @@ func (f *Faults) next(ctx context.Context) Fault {
 	p := f.plans[ids[0]]
 	f.mu.Unlock()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.seen++
-	if p.seen == p.n || p.fault == Late && p.seen > p.n {
+	seen := p.seen
+	p.mu.Unlock()
+	if seen == p.n && p.before != nil {
+		p.before()
+	}
+	if seen == p.n || p.fault == Late && seen > p.n {
 		return p.fault
 	}
 	return ""

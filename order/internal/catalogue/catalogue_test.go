@@ -73,6 +73,35 @@ func TestKeepsTheNewest(t *testing.T) {
 	require.Equal(t, before, mysqltest.Dump(t, db, products))
 }
 
+// TestGenerations delivers changes of several generations of inventory's database: numbers begin at 1 in each, and a later generation is later
+// whatever its numbers are.
+func TestGenerations(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, migrations.FS, mq.Tables())
+	copied := catalogue.New(mysql.NewStore(db, mqtest.Absent(t, db, "order")))
+	second, third := mq.NewID(), mq.NewID()
+	of := func(generation string, e mq.Event) mq.Event {
+		e.Generation = generation
+		return e
+	}
+	for _, step := range []struct {
+		e    mq.Event
+		want string
+	}{
+		{changed(t, "a", 7, "first", 700), "first 700 7 "},
+		{of(second, changed(t, "a", 1, "second", 100)), "second 100 1 " + second},
+		{changed(t, "a", 8, "late", 800), "second 100 1 " + second},
+		{of(second, changed(t, "a", 1, "the same again", 1)), "second 100 1 " + second},
+		{of(second, changed(t, "a", 3, "second", 300)), "second 300 3 " + second},
+		{of(third, changed(t, "a", 1, "third", 10)), "third 10 1 " + third},
+		{of(second, changed(t, "a", 4, "late", 400)), "third 10 1 " + third},
+		{changed(t, "a", 99, "late", 99), "third 10 1 " + third},
+	} {
+		require.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error { return copied.Handle(t.Context(), tx, step.e) }))
+		require.Equal(t, step.want+"\n--\n", mysqltest.Dump(t, db, "SELECT name, price_cents, version, generation FROM product"))
+	}
+}
+
 // TestFollows receives changes from the broker, out of order and twice, for many products at once.
 func TestFollows(t *testing.T) {
 	t.Parallel()

@@ -185,6 +185,11 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 	if err := s.checkout.Run(ctx, order.Refund, memberID, req.GetId()); err != nil {
 		return nil, answer.Error(err)
 	}
+	// The attempt before the order: of an order that is PAID afterwards it did not succeed, whatever other calls do meanwhile.
+	attempt, reason, err := s.store.LastAttempt(ctx, order.Refund, req.GetId())
+	if err != nil {
+		return nil, err
+	}
 	o, err := s.store.Order(ctx, memberID, req.GetId())
 	if err != nil {
 		return nil, answer.Error(err)
@@ -196,10 +201,6 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 		service.Code(ctx, http.StatusAccepted)
 		return protoOrder(o), nil
 	case order.Paid:
-		attempt, reason, err := s.store.LastAttempt(ctx, order.Refund, o.ID)
-		if err != nil {
-			return nil, err
-		}
 		if attempt == order.AttemptDone {
 			return nil, answer.NotRefunded(reason)
 		}
@@ -207,6 +208,7 @@ func (s *Orders) RefundOrder(ctx context.Context, req *orderv1.RefundOrderReques
 		if err != nil {
 			return nil, err
 		}
+		state.Busy = state.Busy || attempt == order.AttemptOpen // it ended since
 		return nil, notBegun(state, "the refund could not be begun; the order is paid as before")
 	}
 	return nil, orderv1.ErrorOrderState("the order is %s and cannot be refunded", o.Status).
