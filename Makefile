@@ -32,6 +32,13 @@ signup pay ship refund status down:
 logs:
 	$(local) logs $(if $(SERVICE),-service $(SERVICE))
 
+## make generation  in which generation SERVICE=inventory numbers its events; NEW=1 begins one, after its database was restored from a backup
+.PHONY: generation
+generation:
+	$(local) generation -data '$(data)' -service '$(SERVICE)' $(if $(filter command,$(origin NEW)),$(if $(NEW),-new))
+# DEMO is the file about another stack than the one in var/, whose data folder it is in.
+data = $(if $(DEMO),$(patsubst %/,%,$(dir $(DEMO))),var)
+
 ## make test        all tests: each part, the coordinator, end to end, and the mutants; may run beside the demo
 .PHONY: test
 test:
@@ -58,12 +65,17 @@ conserve:
 ## make replay      deliver a topic's past events to one group once more: TOPIC=member-events GROUP=notify-email FROM=2h, up to TO=1h or now
 ## make resend      send a service's past events again: SERVICE=order SINCE=2h, up to UNTIL=1h or now; TOPIC=order-events: only that topic's
 ## make settle      where the payment or refund of ORDER=… stands; AS=confirm, AS=cancel or AS=try ends one that the coordinator will not end
-.PHONY: replay resend settle
-replay resend settle:
+## make audits      what each consumer group has of what was sent, and how much had to be sent again
+## make refused     the events that the broker refuses for good; DISCARD=order-17 gives one up
+## make position    how far groups are with SUBJECT=…; GROUP=notify-orders SOURCE=/order TO=3 lets one go on after number 3, GENERATION=… of that one
+.PHONY: replay resend settle audits refused position
+replay resend settle audits refused position:
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/ops || exit 2
 	@bin/ops $@ $(demo-file) $(arguments-$@)
 arguments-replay = -topic='$(TOPIC)' -group='$(GROUP)' -from='$(FROM)' -to='$(TO)'
 arguments-resend = -service='$(SERVICE)' -topic='$(TOPIC)' -since='$(SINCE)' -until='$(UNTIL)'
+arguments-refused = -discard='$(DISCARD)'
+arguments-position = -subject='$(SUBJECT)' -group='$(GROUP)' -source='$(SOURCE)' -generation='$(GENERATION)' -to='$(TO)'
 arguments-settle = -order='$(ORDER)' -as='$(if $(filter command,$(origin AS)),$(AS))'
 # make has an AS of its own, the assembler, so only one of the command line counts. DEMO is the file about another stack than the one in var/.
 demo-file        = $(if $(DEMO),-demo='$(DEMO)')

@@ -126,6 +126,30 @@ func live(ctx context.Context, data, command string) error {
 	return nil
 }
 
+// generation shows in which generation a service numbers its events; with begin it begins a new one first.
+func generation(ctx context.Context, data, service string, begin bool) error {
+	s, err := stack.Open(data)
+	if err != nil {
+		return err
+	}
+	if err := s.Current(); err != nil {
+		return err
+	}
+	of := s.Generation
+	if begin {
+		of = s.NewGeneration
+	}
+	id, err := of(ctx, service)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		id = "the first; its database was never restored from a backup"
+	}
+	fmt.Printf("  %s numbers its events in generation  %s\n", service, id)
+	return nil
+}
+
 func down(ctx context.Context, data string) error {
 	step := progress.New(os.Stdout).Step("down")
 	ran, err := stack.Down(ctx, data)

@@ -17,16 +17,17 @@ import (
 
 const usage = `usage: local COMMAND [-data FOLDER]
 
-  demo      up, and a sign-up, a payment, a shipment and a refund, shown in numbers
-  up        bring everything up, with members and a catalogue
-  signup    sign one more shopper up, and show what follows
-  pay       pay one more order, shown in numbers
-  ship      pay and ship one more order, shown in numbers
-  refund    pay and refund one more order, shown in numbers
-  status    what runs, healthy or why not
-  logs      follow the log of -service, or of all
-  down      stop everything
-  install   install MariaDB, Redis, Java and Maven where they are missing, and fetch RocketMQ
+  demo        up, and a sign-up, a payment, a shipment and a refund, shown in numbers
+  up          bring everything up, with members and a catalogue
+  signup      sign one more shopper up, and show what follows
+  pay         pay one more order, shown in numbers
+  ship        pay and ship one more order, shown in numbers
+  refund      pay and refund one more order, shown in numbers
+  status      what runs, healthy or why not
+  logs        follow the log of -service, or of all
+  generation  in which generation -service numbers its events; -new begins one
+  down        stop everything
+  install     install MariaDB, Redis, Java and Maven where they are missing, and fetch RocketMQ
 `
 
 func main() {
@@ -44,7 +45,8 @@ func run(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
 	data := flags.String("data", "var", "data folder")
-	service := flags.String("service", "", "whose log")
+	service := flags.String("service", "", "whose log, or whose events")
+	begin := flags.Bool("new", false, "of generation: begin a new one")
 	replicas := flags.Int("replicas", 0, "how many of each process of ours, 1 or 2; 0 leaves it at what runs, or takes 1")
 	temporary := flags.Bool("temporary", false, "of watch: remove the data folder behind the stack")
 	_ = flags.Parse(args[1:]) // exits on an error
@@ -61,6 +63,8 @@ func run(ctx context.Context, args []string) error {
 		return status(ctx, *data)
 	case "logs":
 		return logs(*data, *service)
+	case "generation":
+		return generation(ctx, *data, *service, *begin)
 	case "down":
 		return down(ctx, *data)
 	case "install":

@@ -22,8 +22,8 @@ type secrets struct {
 	BranchKey string `json:"branch_key"`
 	// EventKey is 32 bytes in hex.
 	EventKey string `json:"event_key"`
-	Operator  string `json:"operator_password"`
-	Shopper   string `json:"shopper_password"`
+	Operator string `json:"operator_password"`
+	Shopper  string `json:"shopper_password"`
 }
 
 // loadSecrets reads dir's secrets and creates those that are missing.

@@ -67,6 +67,8 @@ func TestLife(t *testing.T) {
 		}
 	})
 
+	t.Run("generation", func(t *testing.T) { requireGenerations(t, s) })
+
 	t.Run("start while the database is down", func(t *testing.T) {
 		require.NoError(t, s.Stop(ctx, "mariadb"))
 		require.NoError(t, s.Stop(ctx, "order"))
@@ -225,6 +227,8 @@ func TestLife(t *testing.T) {
 	require.NoError(t, s.Down(ctx))
 	require.Empty(t, members(dir))
 	_, err = s.Status(ctx)
+	require.ErrorIs(t, err, ErrDown)
+	_, err = s.NewGeneration(ctx, "inventory")
 	require.ErrorIs(t, err, ErrDown)
 	require.NoError(t, s.Down(ctx), "down already")
 

@@ -1,8 +1,11 @@
-// Command ops makes a running stack deliver or send messages once more, part by part until all is done, and settles payments and refunds that
-// the coordinator will not end. What had its effect has none the second time, so each command may be repeated, even after it was interrupted.
+// Command ops makes a running stack deliver or send messages once more, part by part until all is done, shows and mends what holds messages up,
+// and settles payments and refunds that the coordinator will not end. What had its effect has none the second time, so each command may be repeated, even after it was interrupted.
 //
 //	ops replay -topic member-events -group notify-email -from 2h [-to 1h]
 //	ops resend -service order -since 2h [-until 1h] [-topic order-events]
+//	ops audits
+//	ops refused [-discard order-17]
+//	ops position -subject 01a203e4-… [-group notify-orders] [-source /order -generation … -to 3]
 //	ops settle -order 01a203e4-70dd-7b2b-a125-45961a4e32a2 [-as confirm, cancel or try]
 //
 // Times are RFC 3339, or durations before now. It exits with 0 when all is done, 1 when the stack refuses or is away, and 2 when the command
@@ -56,6 +59,9 @@ type job interface {
 const usage = `say what to do, such as
   make replay TOPIC=member-events GROUP=notify-email FROM=2h    offers a topic to a group once more; TO=1h ends it before now
   make resend SERVICE=order SINCE=2h                            sends again what order sent; TOPIC=order-events only that topic's
+  make audits                                                   lists what each group has of what was sent, and what was sent again
+  make refused                                                  lists the events that the broker refuses; DISCARD=order-17 gives one up
+  make position SUBJECT=01a203e4-…                              shows how far groups are with it; GROUP=… SOURCE=/order TO=3 moves one
   make settle ORDER=01a203e4-…                                  shows where its payment or refund stands; AS=confirm ends it, AS=cancel, AS=try
 Times are RFC 3339, such as 2026-01-31T08:00:00Z, or how long ago, such as 90m.`
 
@@ -88,6 +94,20 @@ func parse(args []string, now time.Time) (j job, demo string, err error) {
 		flags.StringVar(&r.Topic, "topic", "", "all when empty")
 		moment("since", "since when", &r.Since)
 		moment("until", "until when", &r.Until)
+	case "audits":
+		j = &audits{}
+	case "refused":
+		r := &refused{}
+		j = r
+		flags.StringVar(&r.discard, "discard", "", "which to give up; none when empty")
+	case "position":
+		p := &position{}
+		j = p
+		flags.StringVar(&p.Subject, "subject", "", "what the events are about")
+		flags.StringVar(&p.Group, "group", "", "whose; all when empty")
+		flags.StringVar(&p.Source, "source", "", "of which events; all when empty")
+		flags.StringVar(&p.Generation, "generation", "", "of which generation")
+		flags.Func("to", "the number to go on after; only shown when empty", p.to)
 	case "settle":
 		s := &settle{}
 		j = s

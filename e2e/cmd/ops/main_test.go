@@ -20,7 +20,7 @@ import (
 var now = time.Date(2026, 1, 31, 8, 0, 0, 0, time.UTC)
 
 // stackWith returns the file of a stack whose gateway answers calls of path with answers, one after another: a body for 200, or a code and a
-// body. It checks that the n-th request contains wants[n].
+// body. It checks that the n-th request's body is wants[n], of one without a body its query.
 func stackWith(t *testing.T, path string, wants, answers []string) string {
 	t.Helper()
 	var calls atomic.Int64
@@ -31,7 +31,10 @@ func stackWith(t *testing.T, path string, wants, answers []string) string {
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		n := int(calls.Add(1)) - 1
 		assert.Equal(t, "Bearer token", r.Header.Get("Authorization"))
-		var body map[string]any
+		var body any
+		if r.URL.RawQuery != "" {
+			body = r.URL.RawQuery
+		}
 		if r.Method == http.MethodPost {
 			assert.NoError(t, json.NewDecoder(r.Body).Decode(&body))
 		}
@@ -42,7 +45,7 @@ func stackWith(t *testing.T, path string, wants, answers []string) string {
 			answer := answers[n]
 			if code, rest, refused := strings.Cut(answer, " "); refused && len(code) == 3 {
 				w.Header().Set("Retry-After", "1")
-				w.WriteHeader(map[string]int{"503": 503, "400": 400, "401": 401, "409": 409}[code])
+				w.WriteHeader(map[string]int{"503": 503, "400": 400, "401": 401, "404": 404, "409": 409}[code])
 				answer = rest
 			}
 			_, _ = fmt.Fprint(w, answer)
@@ -163,6 +166,103 @@ func TestSettle(t *testing.T) {
 	assert.Contains(t, said, "the order reads PAID, and nothing is open")
 }
 
+// done runs a command line to its end and returns what it said.
+func done(t *testing.T, demo string, args ...string) (string, error) {
+	t.Helper()
+	j, _, err := parse(args, now)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	err = run(t.Context(), demo, j, &out)
+	return out.String(), err
+}
+
+// TestPosition: without a number the command shows, of all groups or those that are asked for; with one it moves, and says what is to be done.
+func TestPosition(t *testing.T) {
+	t.Parallel()
+	const all = `{"positions": [
+		{"service": "notify", "group": "notify-orders", "source": "/order", "subject": "o-1", "generation": "", "sequence": 3,
+			"at": "2026-01-31T07:00:00Z", "waiting": 5},
+		{"service": "order", "group": "order-deliveries", "source": "/wms", "subject": "o-1", "generation": "g2", "sequence": 1,
+			"at": "2026-01-31T07:30:00Z", "waiting": 0}], "unreachable": ["credit"]}`
+	demo := stackWith(t, "/v1/ops/positions",
+		[]string{`"group=&subject=o-1"`, `"group=order-deliveries&subject=o-1"`, `"group=&subject=o-2"`,
+			`{"subject": "o-1", "group": "notify-orders", "source": "/order", "sequence": 0}`,
+			`{"subject": "o-1", "group": "order-deliveries", "source": "/wms", "generation": "g2", "sequence": 4}`},
+		[]string{all, all, `{"positions": [], "unreachable": []}`,
+			`{"position": {"group": "notify-orders", "source": "/order", "sequence": 0, "at": "2026-01-31T08:00:00Z"}, "forgotten": 2}`,
+			`409 {"code": 409, "message": "sequence: number 2 is here"}`})
+	said, err := done(t, demo, "position", "-subject=o-1", "-group=", "-source=", "-generation=", "-to=")
+	require.NoError(t, err)
+	assert.Equal(t, `  How far groups are with o-1
+  notify-orders of /order: number 3 since 2026-01-31T07:00:00Z; number 5 waits
+  order-deliveries of /wms: number 1 since 2026-01-31T07:30:00Z, generation g2
+  not complete: no answer from credit
+  Done.
+`, said)
+	said, err = done(t, demo, "position", "-subject=o-1", "-group=order-deliveries", "-source=/wms")
+	require.NoError(t, err)
+	assert.NotContains(t, said, "notify-orders")
+	assert.Contains(t, said, "order-deliveries of /wms: number 1")
+	said, err = done(t, demo, "position", "-subject=o-2")
+	require.NoError(t, err)
+	assert.Contains(t, said, "no group has a position")
+	said, err = done(t, demo, "position", "-subject=o-1", "-group=notify-orders", "-source=/order", "-to=0")
+	require.NoError(t, err)
+	assert.Equal(t, `  Let notify-orders go on after number 0 of o-1
+  notify-orders of /order: number 0 since 2026-01-31T08:00:00Z
+  2 event(s) that were dropped as old are forgotten
+  Done.
+  What was dropped has its effect when it is sent again: make resend SERVICE=order SINCE=…
+`, said)
+	_, err = done(t, demo, "position", "-subject=o-1", "-group=order-deliveries", "-source=/wms", "-generation=g2", "-to=4")
+	require.EqualError(t, err, "409: sequence: number 2 is here")
+}
+
+// TestRefusedEvents: each is listed with the broker's answer, and one is given up by its id.
+func TestRefusedEvents(t *testing.T) {
+	t.Parallel()
+	demo := stackWith(t, "/v1/ops/refused", []string{`null`, `null`}, []string{
+		`{"messages": [{"id": "order-17", "topic": "no-events", "type": "order.paid", "subject": "o-1", "sequence": 2, "event_id": "e-1",
+			"born_at": "2026-01-31T07:00:00Z", "last_error": "TOPIC_NOT_EXIST"}], "unreachable": []}`,
+		`{"messages": [], "unreachable": ["order", "wms"]}`})
+	said, err := done(t, demo, "refused", "-discard=")
+	require.NoError(t, err)
+	assert.Equal(t, `  Events that the broker refuses
+  order-17  order.paid to no-events about o-1, number 2, since 2026-01-31T07:00:00Z, event e-1
+    TOPIC_NOT_EXIST
+  Done.
+`, said)
+	said, err = done(t, demo, "refused")
+	require.NoError(t, err)
+	assert.Equal(t, "  Events that the broker refuses\n  none\n  not complete: no answer from order, wms\n  Done.\n", said)
+
+	demo = stackWith(t, "/v1/ops/refused/order-17/discard", []string{`{}`, `{}`},
+		[]string{`{}`, `404 {"code": 404, "message": "there is no refused event order-17"}`})
+	said, err = done(t, demo, "refused", "-discard=order-17")
+	require.NoError(t, err)
+	assert.Contains(t, said, "  Discard order-17\n  it is not sent any more")
+	_, err = done(t, demo, "refused", "-discard=order-17")
+	require.EqualError(t, err, "404: there is no refused event order-17")
+}
+
+// TestAudits: each group's line says when nothing was missing last, what was sent again, and why it could not be found out.
+func TestAudits(t *testing.T) {
+	t.Parallel()
+	demo := stackWith(t, "/v1/ops/audits", []string{`null`}, []string{`{"audits": [
+		{"group": "notify-sms", "publisher": "member", "complete_at": "2026-01-31T07:00:00Z", "events": 12, "resent": 0, "last_error": ""},
+		{"group": "notify-orders", "publisher": "order", "complete_at": null, "events": 3, "resent": 2, "resent_at": "2026-01-31T07:30:00Z",
+			"last_error": "the broker takes no events now"}], "unreachable": ["credit"]}`})
+	said, err := done(t, demo, "audits")
+	require.NoError(t, err)
+	assert.Equal(t, `  What groups have of what was sent
+  notify-sms           of member     complete 2026-01-31T07:00:00Z, 12 compared
+  notify-orders        of order      complete never, 3 compared; 2 sent again, the last at 2026-01-31T07:30:00Z
+    the broker takes no events now
+  not complete: no answer from credit
+  Done.
+`, said)
+}
+
 // TestUsage: the error says what is wrong with a command line, and gives an example of a right one.
 func TestUsage(t *testing.T) {
 	t.Parallel()
@@ -178,6 +278,11 @@ func TestUsage(t *testing.T) {
 		"replay -service=order":                  "not defined: -service",
 		"resend -service= -since=1h":             "resend: SERVICE is missing",
 		"resend -service=order -since=":          "resend: SINCE is missing",
+		"position -subject= -to=1":               "position: SUBJECT is missing",
+		"position -subject=o -to=1":              "position: GROUP is missing",
+		"position -subject=o -group=g -to=0":     "position: SOURCE is missing",
+		"position -subject=o -to=-1":             "TO is the number after which the group goes on",
+		"position -subject=o -to=last":           "TO is the number after which the group goes on",
 		"settle -order= -as=confirm":             "settle: ORDER is missing",
 		"settle -order=o -as=paid":               "AS is confirm, cancel or try",
 	} {
