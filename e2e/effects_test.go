@@ -39,10 +39,10 @@ var effects = []check{
 			LEFT JOIN shop_notify.mq_inbox i ON i.grp = 'notify-orders' AND i.event_id = e.event_id AND i.state = 'DONE'
 			WHERE x.id IS NULL OR i.id IS NULL`},
 	{"an order's events had their effects in order", `SELECT a.event_id AS row_id FROM shop_notify.mq_inbox a JOIN shop_notify.mq_inbox b
-			ON b.grp = a.grp AND b.source = a.source AND b.subject = a.subject AND b.seq = a.seq + 1
+			ON b.grp = a.grp AND b.source = a.source AND b.subject = a.subject AND b.generation = a.generation AND b.seq = a.seq + 1
 			WHERE a.grp = 'notify-orders' AND b.closed_at < a.closed_at`},
 	{"deliveries had their effects in order", `SELECT a.event_id AS row_id FROM shop_order.mq_inbox a JOIN shop_order.mq_inbox b
-			ON b.grp = a.grp AND b.source = a.source AND b.subject = a.subject AND b.seq = a.seq + 1
+			ON b.grp = a.grp AND b.source = a.source AND b.subject = a.subject AND b.generation = a.generation AND b.seq = a.seq + 1
 			WHERE a.grp = 'order-deliveries' AND b.closed_at < a.closed_at`},
 	{"no timer is overdue", `SELECT id AS row_id FROM shop_order.mq_timer WHERE state = 'ARMED' AND due_at < NOW(3) - INTERVAL 10 SECOND`},
 	{"each paid order is one e-mail", `SELECT o.id AS row_id FROM shop_order.order_event e JOIN shop_order.orders o ON o.id = e.order_id
@@ -53,7 +53,8 @@ var effects = []check{
 			WHERE d.status = 'SHIPPED' AND o.status <> 'SHIPPED' OR d.status = 'DELIVERED' AND o.status <> 'COMPLETED'
 			OR o.status = 'SHIPPED' AND d.status <> 'SHIPPED' OR o.status = 'COMPLETED' AND d.status <> 'DELIVERED'`},
 	{"order has every product as inventory has it", `SELECT p.sku AS row_id FROM shop_inventory.product p
-			LEFT JOIN shop_order.product c ON c.sku = p.sku AND c.name = p.name AND c.price_cents = p.price_cents AND c.version = p.version
+			LEFT JOIN shop_order.product c ON c.sku = p.sku AND c.name = p.name AND c.price_cents = p.price_cents
+				AND c.version = p.version - IF(p.version > p.version_base, p.version_base, 0)
 			WHERE c.sku IS NULL`},
 }
 

@@ -30,9 +30,12 @@ import (
 // TestMessages kills the services that send and receive messages, and the broker between them, in a shop of its own. After each part it checks
 // in the databases that every committed fact had exactly one effect in each group that follows it.
 func TestMessages(t *testing.T) {
-	own(t, stack.Options{Env: map[string]string{"REGISTRATION_POINTS": "100", "MQ_TRIES": "3", "HALF_GRACE": halfGrace.String()}})
+	own(t, stack.Options{Env: map[string]string{"REGISTRATION_POINTS": "100", "MQ_TRIES": "3", "HALF_GRACE": halfGrace.String(),
+		"MQ_AUDIT_EVERY": "1s", "MQ_AUDIT_AFTER": "5s"}})
 	t.Run("sign-up", signUpIsFollowed)
 	t.Run("checks", effectsAreSeen)
+	t.Run("store deleted", storeDeleted)
+	pauseAudits(t)
 	t.Run("producer killed", producerKilled)
 	t.Run("consumer killed", consumerKilled)
 	t.Run("broker killed", brokerKilled)
@@ -40,6 +43,7 @@ func TestMessages(t *testing.T) {
 	t.Run("again", everythingAgain)
 	t.Run("replay", replayAndResend)
 	t.Run("without inventory", ordersWithoutInventory)
+	t.Run("restored", databaseRestored)
 	t.Run("latency", signUpLatency)
 }
 

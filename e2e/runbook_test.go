@@ -63,12 +63,7 @@ func (b *book) run(t *testing.T, section, line string, fills ...string) (string,
 	}
 	require.NotContains(t, line, "<", "a placeholder that the test does not fill")
 	if strings.HasPrefix(line, "make ") {
-		cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
-		cmd.Dir = ".."
-		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS") }),
-			"DEMO="+filepath.Join(shared.Dir(), "demo.json"))
-		said, err := cmd.CombinedOutput()
-		return string(said), err == nil
+		return makes(t, line)
 	}
 	method, rest, _ := strings.Cut(line, " ")
 	path, text, _ := strings.Cut(rest, " ")
@@ -79,6 +74,17 @@ func (b *book) run(t *testing.T, section, line string, fills ...string) (string,
 	a, err := operator.try(t.Context(), method, path, body)
 	require.NoError(t, err, line)
 	return a.raw, a.code == 200
+}
+
+// makes runs a line that begins with make on the stack, and returns what it said and whether it succeeded.
+func makes(t *testing.T, line string) (string, bool) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
+	cmd.Dir = ".."
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS") }),
+		"DEMO="+filepath.Join(shared.Dir(), "demo.json"))
+	said, err := cmd.CombinedOutput()
+	return string(said), err == nil
 }
 
 // works is run of a line that must succeed.
