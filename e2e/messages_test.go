@@ -399,6 +399,14 @@ func bus(t testing.TB) *rocketmq.Broker {
 	return b
 }
 
+// publish publishes an event as a service of the shop does, signed.
+func publish(t testing.TB, service, topic string, e mq.Event) {
+	t.Helper()
+	keys, err := mac.Parse(shared.EventKeys())
+	require.NoError(t, err)
+	require.NoError(t, mq.NewBus(service, bus(t), mq.Config{Keys: keys}).Publish(t.Context(), topic, e))
+}
+
 // everythingAgain sends every event that the topics hold twice more, in any order, and nothing may change.
 func everythingAgain(t *testing.T) {
 	b := bus(t)
@@ -456,11 +464,9 @@ func poison(t *testing.T) {
 		operator.must(t, 200, "POST", "/v1/ops/dead-letters/"+d.ID+"/discard", nil)
 	}
 
-	keys, err := mac.Parse(shared.EventKeys())
-	require.NoError(t, err)
 	bad := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(),
 		Data: []byte(`{"member_id":7}`)}
-	require.NoError(t, mq.NewBus("member", b, mq.Config{Keys: keys}).Publish(t.Context(), eventv1.TopicMembers, bad))
+	publish(t, "member", eventv1.TopicMembers, bad)
 	good := someone()
 	a, err := good.signUp(t.Context(), anonymous())
 	require.NoError(t, err)

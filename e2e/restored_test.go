@@ -20,11 +20,11 @@ func databaseRestored(t *testing.T) {
 	}
 	follows := func(want string) {
 		t.Helper()
-		var got string
+		got := []string{""}
 		require.Eventually(t, func() bool {
-			got = one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', price_cents, version, NULLIF(generation, '')) FROM product WHERE sku = ?", sku)
-			return got == want
-		}, 20*time.Second, 20*time.Millisecond, "order's copy: %s, not %s", &got, want)
+			got[0] = one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', price_cents, version, NULLIF(generation, '')) FROM product WHERE sku = ?", sku)
+			return got[0] == want
+		}, 20*time.Second, 20*time.Millisecond, "order's copy: %v, not %s", got, want)
 	}
 	follows("500 1")
 	restore := backUp(t, "inventory", "product", "mq_outbox")

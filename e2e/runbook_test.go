@@ -29,9 +29,12 @@ func TestRunbook(t *testing.T) {
 	// Meanwhile the payments grow as old as an alert about them waits for.
 	t.Run("dead-letters", b.deadLetters)
 	t.Run("messages", b.messages)
+	t.Run("outbox-refused", b.refused)
+	t.Run("position", b.position)
 	t.Run("payment", func(t *testing.T) { b.payment(t, lost) })
 	t.Run("branch-not-tried", func(t *testing.T) { b.notTried(t, lost) })
 	t.Run("books", b.books)
+	t.Run("restored", b.restored)
 	requireBooks(t)
 	for section, lines := range b.page.Commands {
 		for _, line := range lines {
@@ -242,7 +245,7 @@ func (b *book) notTried(t *testing.T, l lostOrders) {
 func (b *book) deadLetters(t *testing.T) {
 	bad := mq.Event{ID: mq.NewID(), Source: "/member", Type: eventv1.TypeMemberRegistered, Subject: "nobody", Time: time.Now(),
 		Data: []byte(`{"member_id":7}`)}
-	require.NoError(t, bus(t).Send(t.Context(), eventv1.TopicMembers, bad, time.Time{}))
+	publish(t, "member", eventv1.TopicMembers, bad)
 	groups := map[string]string{"credit-registration": "credit", "notify-sms": "notify", "notify-email": "notify"}
 	for group, service := range groups {
 		const list, look = "GET /v1/ops/dead-letters?group=<group>", "GET /v1/ops/dead-letters/<letter>"
@@ -288,15 +291,4 @@ func (b *book) books(t *testing.T) {
 	assert.Contains(t, b.works(t, "books", "GET /v1/ops/messages?order_id=<order>", "order", id), "order.paid")
 	points(-1)
 	b.works(t, "books", "make conserve")
-}
-
-// messages: what is sent and offered again has no second effect, and what could not be sent is listed.
-func (b *book) messages(t *testing.T) {
-	const at = "1m"
-	b.works(t, "messages-lost", "make resend SERVICE=<service> SINCE=<time>", "service", "member", "time", at)
-	said := b.works(t, "messages-lost", "make replay TOPIC=<topic> GROUP=<group> FROM=<time>", "topic", eventv1.TopicMembers,
-		"group", "notify-email", "time", at)
-	assert.Contains(t, said, ": 0 had their effect now, 0 wait")
-	b.works(t, "email-failing", "GET /v1/ops/notifications?state=FAILED")
-	b.works(t, "email-failing", "GET /v1/ops/notifications?state=PENDING")
 }
