@@ -151,7 +151,7 @@ func (s *Server) Kill() {
 
 // Freeze stops the server without closing its connections; thaw lets it go on.
 func (s *Server) Freeze() (thaw func(), err error) {
-	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := tied.Freeze(s.cmd.Process); err != nil {
 		return nil, err
 	}
 	return func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }, nil

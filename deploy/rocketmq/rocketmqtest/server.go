@@ -97,7 +97,7 @@ func (s *Server) Kill() {
 }
 
 // Freeze stops the broker without closing its connections, until Thaw.
-func (s *Server) Freeze() error { return s.broker.Process.Signal(syscall.SIGSTOP) }
+func (s *Server) Freeze() error { return tied.Freeze(s.broker.Process) }
 
 // Thaw lets a frozen broker go on.
 func (s *Server) Thaw() error { return s.broker.Process.Signal(syscall.SIGCONT) }
