@@ -73,7 +73,8 @@ func (b *book) refused(t *testing.T) {
 	over(t, service, "outbox-refused")
 }
 
-// position: a position that somebody has moved too far makes its group drop what comes. Moved back, the group has it when it is sent again, once.
+// position: a position that somebody has moved too far makes its group drop what comes. Moved back, the group has it when it is sent again,
+// once.
 func (b *book) position(t *testing.T) {
 	const section, group, source = "a-position-is-wrong", "notify-orders", "/order"
 	c, sku := shopper(t), product(t, 500, 100)

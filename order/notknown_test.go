@@ -117,8 +117,8 @@ func TestNotBegunInTime(t *testing.T) {
 	}
 }
 
-// TestRefundedMeanwhile tests that a member whose refund could not be begun is told nothing that is not true when another one succeeds between any
-// two statements of the call: that it is refunded, that it is under way, or to try later; but not that it was refused.
+// TestRefundedMeanwhile tests that a member whose refund could not be begun is told nothing that is not true when another one succeeds between
+// any two statements of the call: that it is refunded, that it is under way, or to try later; but not that it was refused.
 func TestRefundedMeanwhile(t *testing.T) {
 	t.Parallel()
 	faults := mysqltest.NewFaults()

@@ -280,8 +280,8 @@ func TestNewestDiscard(t *testing.T) {
 	assert.Equal(t, "3\n4\n--\n", mysqltest.Dump(t, s.db, "SELECT seq FROM effect ORDER BY id"))
 }
 
-// TestRedriveAllPassesFew: one wrong number that was given up waiting does not take all others with it when a group is redriven. A person can pass
-// them for that letter.
+// TestRedriveAllPassesFew: one wrong number that was given up waiting does not take all others with it when a group is redriven. A person can
+// pass them for that letter.
 func TestRedriveAllPassesFew(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -291,7 +291,8 @@ func TestReplayUnderNewKey(t *testing.T) {
 		require.NoError(t, bus.Publish(t.Context(), s.topic, mqlaws.New(key, 1)))
 		mqlaws.AwaitCount(t, s.db, 1, "SELECT COUNT(*) FROM effect WHERE subject = '"+key+"'")
 		if key[:2] == "k2" {
-			r, err := bus.Replay(t.Context(), mq.Span{Group: group(s.topic).Group, Topic: s.topic, From: time.Now().Add(-time.Hour), To: time.Now()}, 10)
+			span := mq.Span{Group: group(s.topic).Group, Topic: s.topic, From: time.Now().Add(-time.Hour), To: time.Now()}
+			r, err := bus.Replay(t.Context(), span, 10)
 			require.NoError(t, err)
 			assert.Equal(t, mq.Replayed{Offered: 2, Known: 1, Dropped: 1}, r)
 		}

@@ -186,8 +186,8 @@ func (l ledger) late(ctx context.Context) (late bool, err error) {
 	return late, err
 }
 
-// compare returns how many events with ids from from on and before to (all when empty) the publisher has sent, and how many are not here. Those are
-// sent again, unless they are on their way.
+// compare returns how many events with ids from from on and before to (all when empty) the publisher has sent, and how many are not here. Those
+// are sent again, unless they are on their way.
 func (l ledger) compare(ctx context.Context, from, to string) (events int64, missing int, err error) {
 	sent := l.publishers[l.publisher]
 	wanted := &mqv1.Wanted{CallId: uuid.NewString(), Topic: l.of.Topic, Types: l.of.Types, Filter: l.of.Filter, From: from, To: to,

@@ -119,8 +119,10 @@ func TestNotKnown(t *testing.T) {
 			return &mqv1.MovePositionRequest{Group: "g", Source: "/order", Subject: subject, Sequence: 5}, operator
 		}},
 		{Method: mqv1.Messages_ListAudits_FullMethodName, Says: silent, Make: same(&mqv1.ListAuditsRequest{})},
-		{Method: mqv1.Sent_SumSent_FullMethodName, Says: silent, Make: signed(mqv1.Sent_SumSent_FullMethodName, &mqv1.SumSentRequest{Wanted: wanted})},
-		{Method: mqv1.Sent_ListSent_FullMethodName, Says: silent, Make: signed(mqv1.Sent_ListSent_FullMethodName, &mqv1.ListSentRequest{Wanted: wanted})},
+		{Method: mqv1.Sent_SumSent_FullMethodName, Says: silent,
+			Make: signed(mqv1.Sent_SumSent_FullMethodName, &mqv1.SumSentRequest{Wanted: wanted})},
+		{Method: mqv1.Sent_ListSent_FullMethodName, Says: silent,
+			Make: signed(mqv1.Sent_ListSent_FullMethodName, &mqv1.ListSentRequest{Wanted: wanted})},
 		{Method: mqv1.Sent_SendAgain_FullMethodName, Says: silent,
 			Make: signed(mqv1.Sent_SendAgain_FullMethodName, &mqv1.SendAgainRequest{CallId: "1", Ids: []string{"none"}, Settled: durationpb.New(time.Second)})},
 	})

@@ -1,5 +1,6 @@
 // Command ops makes a running stack deliver or send messages once more, part by part until all is done, shows and mends what holds messages up,
-// and settles payments and refunds that the coordinator will not end. What had its effect has none the second time, so each command may be repeated, even after it was interrupted.
+// and settles payments and refunds that the coordinator will not end. What had its effect has none the second time, so each command may be
+// repeated, even after it was interrupted.
 //
 //	ops replay -topic member-events -group notify-email -from 2h [-to 1h]
 //	ops resend -service order -since 2h [-until 1h] [-topic order-events]
