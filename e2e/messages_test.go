@@ -423,6 +423,7 @@ func everythingAgain(t *testing.T) {
 		eventv1.TopicDeliveries: 1, alertv1.Topic: 1} {
 		all, err := mqtest.Events(t.Context(), b, topic, time.Now().Add(-time.Hour))
 		require.NoError(t, err)
+		all = slices.DeleteFunc(all, func(e mq.Event) bool { return e.Signature == "" }) // of the test before
 		require.NotEmpty(t, all, topic)
 		all = append(all, all...)
 		mrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

@@ -26,16 +26,19 @@ func replayAndResend(t *testing.T) {
 	} {
 		for _, group := range groups {
 			r := replayed(t, topic, group, from)
-			assert.Zero(t, r.Effects+r.Waiting+r.Dropped, "%s: %+v", group, r)
+			assert.Zero(t, r.Effects+r.Waiting, "%s: %+v", group, r)
 			if topic == eventv1.TopicMembers {
 				assert.Positive(t, r.Known, group)
+				assert.EqualValues(t, 1, r.Dropped, "%s: what no service signed", group)
+			} else {
+				assert.Zero(t, r.Dropped, group)
 			}
 		}
 	}
 	assert.Equal(t, before, state())
 
 	notify := open(t, shared.DSN("shop_notify"))
-	event := one(t, notify, "SELECT event_id FROM mq_inbox WHERE grp = 'notify-email' AND state = 'DONE' ORDER BY id LIMIT 1")
+	event := one(t, notify, "SELECT event_id FROM mq_inbox WHERE grp = 'notify-email' AND state = 'DONE' ORDER BY id DESC LIMIT 1") // the broker has lost the first ones
 	for _, stmt := range []string{
 		"DELETE i FROM inbox i JOIN notification n ON n.id = i.id WHERE n.channel = 'EMAIL' AND n.event_id = ?",
 		"DELETE FROM notification WHERE channel = 'EMAIL' AND event_id = ?",
