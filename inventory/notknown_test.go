@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"testing"
 
 	"github.com/google/uuid"
@@ -38,10 +39,15 @@ func TestNotKnown(t *testing.T) {
 	keys, err := mac.Parse(cfg.BranchKeys)
 	require.NoError(t, err)
 	operator := servicetest.Bearer(t, signer, identity.Caller{MemberID: "m-1", Role: accessv1.Operator})
+	keyed := func() map[string]string {
+		headers := maps.Clone(operator)
+		headers["idempotency-key"] = uuid.NewString()
+		return headers
+	}
 	catalogue := inventoryv1.NewCatalogueClient(conn)
 	product := func(t *testing.T) string {
 		sku := uuid.NewString()
-		ctx := metadata.NewOutgoingContext(t.Context(), metadata.New(operator))
+		ctx := metadata.NewOutgoingContext(t.Context(), metadata.New(keyed()))
 		_, err := catalogue.CreateProduct(ctx, &inventoryv1.CreateProductRequest{Sku: sku, Name: "tea", PriceCents: 500})
 		require.NoError(t, err)
 		_, err = catalogue.ReceiveStock(ctx, &inventoryv1.ReceiveStockRequest{Sku: sku, Quantity: 1000})
@@ -74,9 +80,9 @@ func TestNotKnown(t *testing.T) {
 		{Method: inventoryv1.Catalogue_ChangeProduct_FullMethodName, Make: about(func(sku string) proto.Message {
 			return &inventoryv1.ChangeProductRequest{Sku: sku, PriceCents: new(int64(600))}
 		})},
-		{Method: inventoryv1.Catalogue_ReceiveStock_FullMethodName, Make: about(func(sku string) proto.Message {
-			return &inventoryv1.ReceiveStockRequest{Sku: sku, Quantity: 5}
-		})},
+		{Method: inventoryv1.Catalogue_ReceiveStock_FullMethodName, Make: func(t *testing.T) (proto.Message, map[string]string) {
+			return &inventoryv1.ReceiveStockRequest{Sku: product(t), Quantity: 5}, keyed()
+		}},
 		{Method: inventoryv1.Catalogue_GetStock_FullMethodName, Make: about(func(sku string) proto.Message {
 			return &inventoryv1.GetStockRequest{Sku: sku}
 		})},

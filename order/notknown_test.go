@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	accessv1 "example.com/fourfold/api/access/v1"
+	branchv1 "example.com/fourfold/api/branch/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
@@ -37,6 +38,8 @@ func TestNotKnown(t *testing.T) {
 			return s.branch(t, method, s.order(t, steps...))
 		}
 	}
+	operator := servicetest.Bearer(t, s.signer, identity.Caller{MemberID: "operator", Role: accessv1.Operator})
+	branch := &branchv1.GetBranchRequest{Gid: "none", BranchId: "01"}
 	get := func(id string) proto.Message { return &orderv1.GetOrderRequest{Id: id} }
 	pay := func(id string) proto.Message { return &orderv1.PayOrderRequest{Id: id} }
 	cancel := func(id string) proto.Message { return &orderv1.CancelOrderRequest{Id: id} }
@@ -66,9 +69,17 @@ func TestNotKnown(t *testing.T) {
 			Make: phase(orderv1.OrderRefund_Confirm_FullMethodName, "pay", "paid", "refund")},
 		{Method: orderv1.OrderRefund_Cancel_FullMethodName,
 			Make: phase(orderv1.OrderRefund_Cancel_FullMethodName, "pay", "paid", "refund")},
+		{Method: branchv1.Barrier_GetBranch_FullMethodName, Make: func(*testing.T) (proto.Message, map[string]string) {
+			return branch, s.keys.CallHeaders(branchv1.Barrier_GetBranch_FullMethodName, branch)
+		}},
+		{Method: orderv1.Settlement_GetSettlement_FullMethodName, Make: func(t *testing.T) (proto.Message, map[string]string) {
+			return &orderv1.GetSettlementRequest{Id: s.order(t)}, operator
+		}},
+		{Method: orderv1.Settlement_Settle_FullMethodName, Make: func(t *testing.T) (proto.Message, map[string]string) {
+			return &orderv1.SettleRequest{Id: s.order(t), Decision: 1}, operator
+		}},
 		{Method: orderv1.Conservation_CheckConservation_FullMethodName, Make: func(t *testing.T) (proto.Message, map[string]string) {
-			return &orderv1.CheckConservationRequest{},
-				servicetest.Bearer(t, s.signer, identity.Caller{MemberID: "operator", Role: accessv1.Operator})
+			return &orderv1.CheckConservationRequest{}, operator
 		}, Says: func(proto.Message) string { return "a report" }},
 	}, "mq.v1.Messages", "mq.v1.Sent")
 }
