@@ -22,13 +22,14 @@ import (
 func TestEachPartDown(t *testing.T) {
 	all := routes(t)
 	for name, needed := range map[string][]string{ // the operations that need the part, by prefix, or by full name when it ends in $
-		"order":     {"Orders_", "Conservation_", "Messages_ResendMessages"}, // order is asked to, below
-		"inventory": {"Catalogue_", "Conservation_"},
-		"credit":    {"Credits_", "Conservation_"},
-		"wms":       {"Warehouse_", "Conservation_"},
-		"member":    {"Members_"},
-		"notify": {"Notifications_", "Messages_GetDeadLetter", "Messages_DiscardDeadLetter", "Messages_RedriveDeadLetter$",
-			"Messages_ReplayMessages"}, // events are offered to its group
+		// Each of the services may have the position that is to be moved.
+		"order":     {"Orders_", "Settlement_", "Conservation_", "Messages_MovePosition", "Messages_ResendMessages"}, // order is asked to, below
+		"inventory": {"Catalogue_", "Conservation_", "Messages_MovePosition"},
+		"credit":    {"Credits_", "Conservation_", "Messages_MovePosition"},
+		"wms":       {"Warehouse_", "Conservation_", "Messages_MovePosition"},
+		"member":    {"Members_", "Messages_MovePosition"},
+		"notify": {"Notifications_", "Messages_GetDeadLetter", "Messages_DiscardDeadLetter$", "Messages_RedriveDeadLetter$",
+			"Messages_DiscardRefused", "Messages_MovePosition", "Messages_ReplayMessages"}, // events are offered to its group
 		"namesrv": {},
 		"broker":  {"Messages_ReplayMessages"},
 		"dtm":     {"Orders_PayOrder", "Orders_RefundOrder"},
@@ -45,7 +46,7 @@ func TestEachPartDown(t *testing.T) {
 				c.must(t, 200, "POST", "/v1/orders/"+over+"/cancel", nil)
 				return map[string]string{"Orders_WatchOrder": over, "Orders_GetOrder": c.order(t, sku, 1),
 					"Orders_CancelOrder": c.order(t, sku, 1), "Orders_PayOrder": c.order(t, sku, 1),
-					"Orders_RefundOrder": paid(t, c, sku)}
+					"Orders_RefundOrder": paid(t, c, sku), "Settlement_GetSettlement": over, "Settlement_Settle": over}
 			}
 			ask := func(orders map[string]string) map[string]answer {
 				answers := map[string]answer{}
@@ -75,7 +76,7 @@ func TestEachPartDown(t *testing.T) {
 						body = map[string]any{"service": "order", "topic": "order-events", "since": time.Now().Add(-time.Second)}
 					}
 					path := r.at(v.of(r))
-					if r.OperationID == "Messages_TraceMessages" {
+					if r.OperationID == "Messages_TraceMessages" || r.OperationID == "Messages_ListPositions" {
 						path += "?subject=" + me
 					}
 					wg.Go(func() {

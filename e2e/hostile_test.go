@@ -42,7 +42,7 @@ func newVictim(t *testing.T) victim {
 func (v victim) of(r *route) string {
 	for prefix, id := range map[string]string{
 		"/v1/orders/": v.order, "/v1/ops/deliveries/": v.delivery, "/v1/ops/members/": v.id, "/v1/ops/orders/": v.order,
-		"/v1/products/": v.sku, "/v1/ops/products/": v.sku, "/v1/ops/dead-letters/": "notify-1",
+		"/v1/products/": v.sku, "/v1/ops/products/": v.sku, "/v1/ops/dead-letters/": "notify-1", "/v1/ops/refused/": "notify-1",
 	} {
 		if strings.HasPrefix(r.path, prefix) {
 			return id

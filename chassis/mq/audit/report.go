@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	kerrors "github.com/go-kratos/kratos/v2/errors"
 )
 
 // report is how a turn ended.
@@ -16,6 +18,17 @@ type report struct {
 	complete, reviewed bool
 }
 
+// why says to an operator why a comparison failed, without addresses and SQL: those are in the log.
+func why(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e := kerrors.FromError(err); e.Reason != "" {
+		return e.Reason + ": " + e.Message
+	}
+	return "the publisher or the database did not answer"
+}
+
 // noting bounds the writing of a report, also when the time of the comparison is over.
 const noting = 5 * time.Second
 
@@ -23,10 +36,7 @@ const noting = 5 * time.Second
 func (l ledger) note(ctx context.Context, r report, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noting)
 	defer cancel()
-	reason := ""
-	if failed != nil {
-		reason = failed.Error()
-	}
+	reason := why(failed)
 	_, err := l.db.ExecContext(ctx, `UPDATE mq_audit SET complete_at = IF(?, ?, complete_at), reviewed_to = IF(?, ?, reviewed_to),
 		events = IF(?, ?, events), last_error = LEFT(?, 500) WHERE grp = ? AND publisher = ?`,
 		r.complete, r.now, r.reviewed, r.to, r.complete, r.events, reason, l.of.Group, l.publisher)
