@@ -64,13 +64,13 @@ func (b *Bus) Replay(ctx context.Context, s Span, limit int) (Replayed, error) {
 			return errEnough
 		}
 		d = b.verified(s.Topic, d)
+		if errors.Is(d.Broken, errForged) { // it may have been believed when it came, and had its effect
+			read++
+			return done.count(outcomeDead, nil)
+		}
 		wanted, err := in.s.Wants(d.Event)
 		if d.Broken != nil { // the broker, which filters by tag, would not deliver it to a group that wants only some types
 			wanted = len(in.s.Types) == 0 && in.s.Filter == ""
-		}
-		if errors.Is(d.Broken, errForged) { // it may have been believed when it came, and had its effect
-			done.Offered, done.Dropped = done.Offered+1, done.Dropped+1
-			wanted = false
 		}
 		if err == nil && wanted {
 			// A handler under way is not interrupted, as in Consume.

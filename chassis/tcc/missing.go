@@ -48,8 +48,7 @@ const (
 	named = 10
 )
 
-// note remembers that phase c of participant found nothing tried. The phase has failed already, so what fails here is only
-// logged.
+// note remembers that phase c of participant found nothing tried. The phase has failed already, so what fails here is only logged.
 func (m *Missing) note(ctx context.Context, participant string, c Call) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

@@ -114,7 +114,7 @@ func (l ledger) audit(ctx context.Context) error {
 	if err != nil || !t.mine {
 		return err
 	}
-	late, err := l.late(ctx)
+	late, err := l.late(ctx, t.now)
 	if err != nil || late {
 		return err // the group works off what has waited for it
 	}
@@ -175,11 +175,7 @@ func latest(a, b time.Time) time.Time {
 
 // late reports whether the group, in whichever process, has received within the last minute what was sent long before: then what is missing may
 // lie in the same queue.
-func (l ledger) late(ctx context.Context) (late bool, err error) {
-	var now time.Time
-	if err := l.db.QueryRowContext(ctx, "SELECT NOW(3)").Scan(&now); err != nil {
-		return false, err
-	}
+func (l ledger) late(ctx context.Context, now time.Time) (late bool, err error) {
 	pause := min(time.Minute, l.times.After)
 	err = l.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM mq_inbox WHERE closed_at > ? AND created_at > ? AND grp = ? AND event_id < ?)`,
 		now.Add(-pause), now.Add(-pause), l.of.Group, idAt(now.Add(-l.times.After))).Scan(&late)
