@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	branchv1 "example.com/fourfold/api/branch/v1"
 	creditv1 "example.com/fourfold/api/credit/v1"
 	idempotencyv1 "example.com/fourfold/api/idempotency/v1"
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
@@ -39,9 +40,9 @@ func one(name, method string) map[string]grpc.ServiceInfo {
 func TestEveryRPCSaysWhatASecondCallDoes(t *testing.T) {
 	t.Parallel()
 	files := []protoreflect.FileDescriptor{
-		creditv1.File_credit_v1_credit_proto, inventoryv1.File_inventory_v1_inventory_proto, ledgerv1.File_ledger_v1_ledger_proto,
-		memberv1.File_member_v1_member_proto, mqv1.File_mq_v1_mq_proto, notifyv1.File_notify_v1_notify_proto,
-		orderv1.File_order_v1_order_proto, wmsv1.File_wms_v1_wms_proto,
+		branchv1.File_branch_v1_branch_proto, creditv1.File_credit_v1_credit_proto, inventoryv1.File_inventory_v1_inventory_proto,
+		ledgerv1.File_ledger_v1_ledger_proto, memberv1.File_member_v1_member_proto, mqv1.File_mq_v1_mq_proto, mqv1.File_mq_v1_sent_proto,
+		notifyv1.File_notify_v1_notify_proto, orderv1.File_order_v1_order_proto, wmsv1.File_wms_v1_wms_proto,
 	}
 	seen, keyed := 0, []string{}
 	for _, file := range files {

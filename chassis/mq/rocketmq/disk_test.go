@@ -16,6 +16,7 @@ import (
 
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 	"example.com/fourfold/chassis/mq/rocketmq/remoting/remotingtest"
@@ -34,7 +35,7 @@ func TestDiskFull(t *testing.T) {
 	t.Cleanup(server.Stop)
 	s := newStage(t, server)
 	broker := server.Broker(t, s.service)
-	b := mq.NewBus(s.service, broker, mq.Config{})
+	b := mq.NewBus(s.service, broker, mq.Config{Keys: mqtest.Keys()})
 	o := mq.NewOutbox(s.db, b, mq.OutboxConfig{Grace: 20 * time.Second, LongestTx: 2 * time.Minute, Poll: 50 * time.Millisecond})
 	background(t, o.Relay)
 	background(t, o.Answer(s.topic))

@@ -18,6 +18,7 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
@@ -174,7 +175,7 @@ func TestLateAnnouncement(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(broker.Close)
 	door.once() // ask whether the topic exists
-	background(t, mq.NewOutbox(s.db, mq.NewBus(s.service, broker, mq.Config{}), mq.OutboxConfig{}).Answer(s.topic))
+	background(t, mq.NewOutbox(s.db, mq.NewBus(s.service, broker, mq.Config{Keys: mqtest.Keys()}), mq.OutboxConfig{}).Answer(s.topic))
 	require.Eventually(t, door.used, 20*time.Second, time.Millisecond)
 	time.Sleep(2 * time.Second) // the first heartbeat goes nowhere
 	found := time.Now()

@@ -17,6 +17,7 @@ import (
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
@@ -61,7 +62,7 @@ func child() error {
 	if err != nil {
 		return err
 	}
-	b := mq.NewBus(service, broker, mq.Config{})
+	b := mq.NewBus(service, broker, mq.Config{Keys: mqtest.Keys()})
 	topic := os.Getenv("MQ_TOPIC")
 	grace, err := time.ParseDuration(os.Getenv("MQ_GRACE"))
 	if err != nil {

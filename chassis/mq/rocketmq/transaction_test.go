@@ -19,6 +19,7 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqlaws"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 )
 
@@ -44,7 +45,7 @@ func newStage(t *testing.T, s *rocketmqtest.Server) stage {
 }
 
 func (s stage) dial(t *testing.T) *mq.Bus {
-	return mq.NewBus(s.service, s.Broker(t, s.service), mq.Config{})
+	return mq.NewBus(s.service, s.Broker(t, s.service), mq.Config{Keys: mqtest.Keys()})
 }
 
 // background runs work until the test ends.
