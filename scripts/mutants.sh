@@ -72,4 +72,6 @@ if [ ${#names[@]} -eq 0 ]; then
 fi
 export copies
 export -f judge header
-printf '%s\n' "${names[@]}" | xargs -P "$workers" -I NAME --process-slot-var=SLOT bash -c 'judge "$copies/$SLOT" NAME'
+printf '%s\n' "${names[@]}" | xargs -P "$workers" -I NAME --process-slot-var=SLOT \
+  bash -c 'judge "$copies/$SLOT" NAME >"$copies/verdict.$SLOT" || { cp "$copies/verdict.$SLOT" "$copies/NAME.survived"; rc=1; }; cat "$copies/verdict.$SLOT"; exit "${rc:-0}"' ||
+  { echo "not killed:"; cat "$copies"/*.survived; exit 1; }
