@@ -110,6 +110,10 @@ func TestBrokerAwayIsNoLoss(t *testing.T) {
 func TestBacklogIsNoLoss(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "one")
+	stop, stopAudit := s.consume(t, mq.Subscription{Group: "slow"}), s.audit(t)
+	s.complete(t)
+	stopAudit()
+	stop() // what comes from now on waits for the group
 	for i := range 40 {
 		s.publish(t, "one", event(fmt.Sprint("x", i), "a"))
 	}
