@@ -19,8 +19,8 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/redistest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
-	"example.com/fourfold/gateway/internal/limit/redistest"
 )
 
 // row is an order of m1's at the shop.

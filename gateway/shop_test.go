@@ -31,11 +31,11 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/redistest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/gateway/internal/limit"
-	"example.com/fourfold/gateway/internal/limit/redistest"
 	"example.com/fourfold/gateway/internal/live"
 	"example.com/fourfold/gateway/internal/upstream"
 )

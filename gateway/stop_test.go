@@ -14,7 +14,7 @@ import (
 
 	accessv1 "example.com/fourfold/api/access/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
-	"example.com/fourfold/gateway/internal/limit/redistest"
+	"example.com/fourfold/chassis/redistest"
 )
 
 // TestStop tests that a gateway that is told to stop says so to the load balancer and goes on serving for a while, ending each connection; then

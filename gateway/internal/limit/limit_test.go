@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/redistest"
 	"example.com/fourfold/gateway/internal/limit"
-	"example.com/fourfold/gateway/internal/limit/redistest"
 )
 
 // record is a log to look into.
