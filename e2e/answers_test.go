@@ -35,6 +35,7 @@ func TestEachPartDown(t *testing.T) {
 		"dtm":     {"Orders_PayOrder", "Orders_RefundOrder"},
 		"mariadb": {""},
 		"redis":   {},
+		"queues":  {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, sku := shopper(t), product(t, 500, 1000)

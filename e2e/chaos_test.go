@@ -30,7 +30,7 @@ func TestKillEverything(t *testing.T) {
 		outage, err = time.ParseDuration(text)
 		require.NoError(t, err, "OUTAGE is a duration such as 60s")
 	}
-	for _, name := range slices.Concat(ours, []string{"namesrv", "broker", "mariadb", "redis"}) {
+	for _, name := range slices.Concat(ours, []string{"namesrv", "broker", "mariadb", "redis", "queues"}) {
 		t.Run(name, func(t *testing.T) {
 			sku := product(t, 500, 100000)
 			shoppers := []*client{shopper(t), shopper(t), shopper(t), shopper(t)}

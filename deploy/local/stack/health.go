@@ -42,6 +42,7 @@ var processes = []struct {
 	{"broker", registered},
 	{"mariadb", selectOne},
 	{"redis", ping},
+	{"queues", ping},
 }
 
 // Health asks a process itself whether it is healthy. The error says why it is not.
@@ -225,8 +226,9 @@ func selectOne(ctx context.Context, s *Stack, _ string) error {
 	return db.QueryRowContext(ctx, "SELECT 1").Scan(&one)
 }
 
-func ping(ctx context.Context, s *Stack, _ string) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.vars["REDIS_ADDR"])
+// ping asks a Redis server.
+func ping(ctx context.Context, s *Stack, name string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.vars[variable(name, "_ADDR")])
 	if err != nil {
 		return err
 	}

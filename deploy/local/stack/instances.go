@@ -33,7 +33,7 @@ func (s *Stack) Instances(name string) []string {
 }
 
 // single holds the processes of which there is always one.
-var single = map[string]bool{"namesrv": true, "broker": true, "mariadb": true, "redis": true}
+var single = map[string]bool{"namesrv": true, "broker": true, "mariadb": true, "redis": true, "queues": true}
 
 // programOf returns the process that an instance is one of: "order" for "order-2".
 func programOf(name string) string { return strings.TrimSuffix(name, second) }

@@ -40,7 +40,7 @@ func TestTwoInstances(t *testing.T) {
 	assert.Len(t, slices.Compact(taken), len(ports), "a port for each: %v", ports)
 
 	s := &Stack{vars: variables("/root", "/data", ports, secrets{}, o)}
-	assert.Equal(t, strings.Fields("gateway gateway-2 order order-2 inventory inventory-2 credit credit-2 wms wms-2 member member-2 notify notify-2 dtm dtm-2 namesrv broker mariadb redis"), s.Names())
+	assert.Equal(t, strings.Fields("gateway gateway-2 order order-2 inventory inventory-2 credit credit-2 wms wms-2 member member-2 notify notify-2 dtm dtm-2 namesrv broker mariadb redis queues"), s.Names())
 	assert.Equal(t, []string{"http://127.0.0.1:8180", "http://127.0.0.1:8190"}, s.Gateways())
 	assert.Equal(t, "http://127.0.0.1:8180", s.Gateway())
 	assert.Equal(t, "127.0.0.1:9101,127.0.0.1:9111", s.vars["ORDER_GRPC_ADDR"])
@@ -50,6 +50,7 @@ func TestTwoInstances(t *testing.T) {
 	assert.Equal(t, "http://127.0.0.1:16899", s.Admin("dtm-2"))
 	assert.Equal(t, "http://127.0.0.1:9211", s.Admin("order-2"))
 	assert.Equal(t, []string{"mariadb"}, s.Instances("mariadb"))
+	assert.Equal(t, "127.0.0.1:16480", s.vars["QUEUES_ADDR"])
 
 	_, err = Up(t.Context(), Options{Dir: t.TempDir(), Replicas: 3})
 	require.ErrorContains(t, err, "REPLICAS=3")

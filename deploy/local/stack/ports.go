@@ -24,7 +24,7 @@ var defaultPorts = map[string]int{
 	"GATEWAY_ADMIN": 9100, "ORDER_ADMIN": 9101, "INVENTORY_ADMIN": 9102, "CREDIT_ADMIN": 9103, "WMS_ADMIN": 9104, "MEMBER_ADMIN": 9105,
 	"NOTIFY_ADMIN": 9106,
 	"NAMESRV":      9876, "BROKER": 10911, "BROKER_METRICS": 5557,
-	"MARIADB": 13306, "REDIS": 16379, "DTM": 16789, "DTM_GRPC": 16790,
+	"MARIADB": 13306, "REDIS": 16379, "QUEUES": 16380, "DTM": 16789, "DTM_GRPC": 16790,
 }
 
 // secondPorts are the ports of the second instances: ten above the first.

@@ -35,7 +35,7 @@ type Options struct {
 	// SkipBuild starts the programs in bin/ as they are.
 	SkipBuild bool
 	// Replicas is how many instances of each service, of the gateway and of the coordinator run: 1 or 2. 0 means as many as run already, or 1.
-	// There is always one MariaDB, Redis, name server and broker.
+	// There is always one MariaDB, name server and broker, one Redis for limits and one for queues.
 	Replicas int
 	// Env adds to the services' environment, for example ORDER_TTL, and overrides what is in stack.env. PORT_<NAME> chooses a port, PORT_OFFSET
 	// shifts those that are not chosen.
@@ -175,7 +175,7 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 		if err := prepareMariaDB(ctx, s.dir, s.secrets); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(filepath.Join(s.dir, "redis"), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(s.dir, "queues"), 0o700); err != nil {
 			return err
 		}
 		if err := setup.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {

@@ -59,6 +59,7 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 		"MQ_KEYS":            "k1:" + sec.EventKey,
 		"REPLICAS":           strconv.Itoa(replicas),
 		"REDIS_ADDR":         at("redis", ""),
+		"QUEUES_ADDR":        at("queues", ""),
 		"MQ_NAME_SERVERS":    at("namesrv", ""),
 		"DTM_GRPC_ADDR":      all("dtm", "_GRPC", ""),
 		"DTM_ADMIN":          all("dtm", "", "http://"),
