@@ -46,8 +46,8 @@ func NewBus(service string, t Transport, cfg Config) *Bus {
 	return &Bus{service: service, tries: cfg.Tries, keys: cfg.Keys, transport: t, meter: newMeter(), consumers: map[string]*inbox{}}
 }
 
-// Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it; any error is ErrUnavailable or
-// ErrRefused. Publish does not retry: an event that must not be lost goes through the Outbox.
+// Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it; any error is ErrUnavailable,
+// ErrRefused or ErrHeld. Publish does not retry: an event that must not be lost goes through the Outbox.
 func (b *Bus) Publish(ctx context.Context, topic string, e Event) error {
 	return b.send(ctx, topic, b.complete(ctx, e), time.Time{})
 }
@@ -72,7 +72,7 @@ func (b *Bus) complete(ctx context.Context, e Event) Event {
 // send sends e, to be delivered at at, at once when that is zero.
 func (b *Bus) send(ctx context.Context, topic string, e Event, at time.Time) error {
 	err := b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return b.transport.Send(ctx, topic, e, at) })
-	if ctx.Err() == nil && !errors.Is(err, ErrRefused) {
+	if ctx.Err() == nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrHeld) {
 		b.breaker.told(topic, false, err)
 	}
 	return err
@@ -96,6 +96,8 @@ func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(cont
 	switch {
 	case errors.Is(err, ErrRefused):
 		result = "refused"
+	case errors.Is(err, ErrHeld):
+		result = "held"
 	case err != nil:
 		result = "unavailable"
 	}

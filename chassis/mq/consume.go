@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -36,7 +37,12 @@ func (b *Bus) inbox(db *sql.DB, s Subscription, handle Handler) (*inbox, error) 
 	if err := s.complete(b.tries); err != nil {
 		return nil, err
 	}
-	return &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1)}, nil
+	in := &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1),
+		undisturbed: func() time.Duration { return math.MaxInt64 }}
+	if d, ok := b.transport.(Detour); ok {
+		in.undisturbed = d.Undisturbed
+	}
+	return in, nil
 }
 
 func (b *Bus) consume(ctx context.Context, in *inbox) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,6 +61,9 @@ func (e Event) Properties() map[string]string {
 	}
 	return p
 }
+
+// OneOf reports whether e's type is one of types, or types is empty.
+func (e Event) OneOf(types []string) bool { return len(types) == 0 || slices.Contains(types, e.Type) }
 
 // NewID returns a new id for an event.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }

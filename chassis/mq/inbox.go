@@ -25,6 +25,8 @@ type inbox struct {
 	meter  *meter
 	woken  chan struct{}
 	since  time.Time // when it began to consume
+	// undisturbed is Detour's.
+	undisturbed func() time.Duration
 }
 
 const (
@@ -160,7 +162,8 @@ const (
 	earlyPause   = 2 * time.Second
 	longestEarly = 20 * time.Second
 	// longestGap is how long an early event waits for the events before it until it becomes a dead letter, so that people are told; after a
-	// redrive it waits as long again. It still goes on by itself when they come after all.
+	// redrive it waits as long again, and while the broker is away, and for as long after that, since what is missing may lie there. It still goes
+	// on by itself when they come after all.
 	longestGap = time.Hour
 )
 
@@ -171,10 +174,10 @@ func (in *inbox) hold(ctx context.Context, tx *sql.Tx, e Event) error {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET
-		state = IF(GREATEST(created_at, COALESCE(redriven_at, created_at)) < TIMESTAMPADD(MICROSECOND, -?, NOW(3)), 'DEAD', 'WAITING'),
+		state = IF(? AND GREATEST(created_at, COALESCE(redriven_at, created_at)) < TIMESTAMPADD(MICROSECOND, -?, NOW(3)), 'DEAD', 'WAITING'),
 		event = ?, closed_at = NULL, waits = waits + 1,
 		next_at = TIMESTAMPADD(MICROSECOND, LEAST(? << LEAST(waits - 1, 5), ?), NOW(3)), last_error = ?
-		WHERE `+byEvent, longestGap.Microseconds(), text, earlyPause.Microseconds(), longestEarly.Microseconds(),
+		WHERE `+byEvent, in.undisturbed() > longestGap, longestGap.Microseconds(), text, earlyPause.Microseconds(), longestEarly.Microseconds(),
 		fmt.Sprintf("number %d of its subject came before what is in front of it", e.Sequence), in.s.Group, e.Source, e.ID)
 	return err
 }

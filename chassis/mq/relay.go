@@ -114,7 +114,11 @@ func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func
 		if why := stop(r.topic); why != nil {
 			return sent, o.postpone(ctx, owner, r, backoff.Pause(r.tries, 100*time.Millisecond, 5*time.Second), why)
 		}
-		if err := o.send(ctx, owner, r); err != nil {
+		err := o.send(ctx, owner, r)
+		if errors.Is(err, ErrHeld) {
+			return sent, o.postpone(ctx, owner, r, r.held(), err)
+		}
+		if err != nil {
 			return sent, err
 		}
 		sent++
@@ -127,8 +131,19 @@ func (o *Outbox) sendSubject(ctx context.Context, owner string, r row, stop func
 	return sent, o.postpone(ctx, owner, r, 0, errors.New("other subjects' turn"))
 }
 
-// send hands one row to the broker. It returns ErrUnavailable when nothing more is to be tried now; an error of this row alone is recorded in
-// the row.
+// longestHeld is how long a row that the transport holds for later is not offered again.
+const longestHeld = 5 * time.Minute
+
+// held returns when to offer a row again that the transport does not take now: when it is due, or soon when it is due already.
+func (r row) held() time.Duration {
+	if wait := time.Until(r.deliverAt.Time); r.deliverAt.Valid && wait > 0 {
+		return min(wait, longestHeld)
+	}
+	return backoff.Pause(r.tries, 100*time.Millisecond, 5*time.Second)
+}
+
+// send hands one row to the broker. It returns ErrUnavailable when nothing more is to be tried now, and ErrHeld when only this row is not taken;
+// another error of this row alone is recorded in the row.
 func (o *Outbox) send(ctx context.Context, owner string, r row) error {
 	err := json.Unmarshal(r.text, &r.event)
 	if err != nil {
@@ -145,6 +160,8 @@ func (o *Outbox) send(ctx context.Context, owner string, r row) error {
 	case errors.Is(err, ErrRefused):
 		slog.ErrorContext(ctx, "relay: an event is refused and holds up its subject", "event", r.event.ID, "topic", r.topic, "err", err)
 		return o.postpone(ctx, owner, r, backoff.Pause(r.tries, time.Second, time.Minute), err)
+	case errors.Is(err, ErrHeld):
+		return err
 	default:
 		return errors.Join(err, o.postpone(ctx, owner, r, backoff.Pause(r.tries, 100*time.Millisecond, 5*time.Second), err))
 	}

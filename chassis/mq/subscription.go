@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -100,7 +99,7 @@ func (s *Subscription) complete(tries int) error {
 // Wants reports whether the subscription's types and filter select e, for transports that do not filter themselves. It fails when the filter is
 // not valid.
 func (s Subscription) Wants(e Event) (bool, error) {
-	if len(s.Types) > 0 && !slices.Contains(s.Types, e.Type) {
+	if !e.OneOf(s.Types) {
 		return false, nil
 	}
 	if s.Filter == "" {

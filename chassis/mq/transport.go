@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -13,6 +14,10 @@ var (
 	ErrUnavailable = errors.New("the broker is not available")
 	// ErrRefused means that the event or its topic is not valid: sending it again fails too.
 	ErrRefused = errors.New("the event is refused")
+	// ErrNoRoute is an ErrUnavailable: nobody tells where the topic is. It says nothing about the other topics, nor about the broker.
+	ErrNoRoute = fmt.Errorf("%w: no name server knows the topic", ErrUnavailable)
+	// ErrHeld means that the transport does not take this event now, because of its time or its subject, and takes others: the relay keeps it.
+	ErrHeld = errors.New("the event is not taken now")
 )
 
 // MaxAhead is how long a transport must be able to hold an event back; what is due later is not sent yet.
@@ -24,8 +29,8 @@ const MaxAhead = 72 * time.Hour
 // Its methods may be called by any number of goroutines.
 type Transport interface {
 	// Send hands e to the transport. e may be delivered from at on, at once when at is zero; at is at most MaxAhead from now. nil means that e
-	// is stored and will be delivered to every group of topic. Any error is ErrUnavailable or ErrRefused. Send does not retry. ctx bounds the
-	// call.
+	// is stored and will be delivered to every group of topic. Any error is ErrUnavailable, ErrRefused or ErrHeld; a transport that holds nothing
+	// back answers ErrHeld until at. Send does not retry. ctx bounds the call.
 	Send(ctx context.Context, topic string, e Event, at time.Time) error
 	// Listen calls take for each message to s.Group that s wants, until ctx ends; it returns after every take has returned. Up to s.Workers
 	// calls are under way at a time, those of a subject one after another. take reports whether the message is settled; one that is not is
@@ -87,6 +92,13 @@ type Disk interface {
 	Transport
 	// DiskUsed returns which part of that disk is used, from 0 to 1: of several, the fullest one's. Any error is ErrUnavailable.
 	DiskUsed(ctx context.Context) (float64, error)
+}
+
+// Detour is a Transport that has another way for events while its broker is away.
+type Detour interface {
+	Transport
+	// Undisturbed returns for how long events have not had to take it, 0 while they do: what was sent before may lie in the broker that was away.
+	Undisturbed() time.Duration
 }
 
 // Delivery is a message as it came.

@@ -151,7 +151,7 @@ func (t *Transport) Tail(ctx context.Context, name string, types []string, f fun
 		next = len(tp.log)
 		t.mu.Unlock()
 		for _, m := range come {
-			if m.Broken == nil && (len(types) == 0 || slices.Contains(types, m.Event.Type)) && ctx.Err() == nil {
+			if m.Broken == nil && m.Event.OneOf(types) && ctx.Err() == nil {
 				f(ctx, m.Event)
 			}
 		}

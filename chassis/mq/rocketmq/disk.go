@@ -27,6 +27,9 @@ func (b *Broker) DiskUsed(ctx context.Context) (float64, error) {
 	return most, nil
 }
 
+// errNoBroker means that a name server answered, and no broker has registered with it.
+var errNoBroker = errors.New("no broker has registered with the name server")
+
 // brokers returns the addresses of the brokers, at least one, by the first name server that answers.
 func (b *Broker) brokers(ctx context.Context) ([]string, error) {
 	errs := []error{fmt.Errorf("none of the %s knows a broker", b.names.Description())}
@@ -34,6 +37,9 @@ func (b *Broker) brokers(ctx context.Context) ([]string, error) {
 		brokers, err := remoting.Brokers(ctx, addr)
 		if err == nil && len(brokers) > 0 {
 			return brokers, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("%w %s", errNoBroker, addr)
 		}
 		errs = append(errs, err)
 	}

@@ -69,38 +69,11 @@ type listener struct {
 
 // takeAll takes the messages of each subject in order, and different subjects at the same time. It reports whether all are settled.
 func takeAll(ms []*primitive.MessageExt, slots chan struct{}, take func(mq.Delivery) bool) bool {
-	var subjects []string
-	bySubject := map[string][]mq.Delivery{}
-	for _, m := range ms {
-		d := mq.Received(m.MsgId, m.Body)
-		key := d.Event.Subject
-		if d.Broken != nil || key == "" {
-			key = "\x00" + m.MsgId
-		}
-		if _, seen := bySubject[key]; !seen {
-			subjects = append(subjects, key)
-		}
-		bySubject[key] = append(bySubject[key], d)
+	ds := make([]mq.Delivery, len(ms))
+	for i, m := range ms {
+		ds[i] = mq.Received(m.MsgId, m.Body)
 	}
-	settled := make(chan bool, len(subjects))
-	for _, subject := range subjects {
-		slots <- struct{}{}
-		go func() {
-			defer func() { <-slots }()
-			for _, d := range bySubject[subject] {
-				if !take(d) {
-					settled <- false
-					return
-				}
-			}
-			settled <- true
-		}()
-	}
-	all := true
-	for range subjects {
-		all = <-settled && all
-	}
-	return all
+	return mq.TakeAll(ds, slots, take)
 }
 
 // enter reports whether a delivery may begin; inside.Done ends it.

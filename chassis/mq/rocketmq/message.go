@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,13 +44,7 @@ type bySubject struct{}
 
 func (bySubject) Select(m *primitive.Message, queues []*primitive.MessageQueue, _ string) *primitive.MessageQueue {
 	sorted := inOrder(queues)
-	key := m.GetShardingKey()
-	if key == "" {
-		key = m.GetProperty("id")
-	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(key))
-	return sorted[h.Sum32()%uint32(len(sorted))]
+	return sorted[mq.Spread(m.GetShardingKey(), m.GetProperty("id"), len(sorted))]
 }
 
 // inOrder returns queues in an order that is the same in every process.

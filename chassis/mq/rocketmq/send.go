@@ -2,6 +2,7 @@ package rocketmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -27,7 +28,20 @@ func (b *Broker) Send(ctx context.Context, topic string, e mq.Event, at time.Tim
 		return err
 	}
 	result, err := p.SendSync(ctx, m)
+	if err != nil && strings.Contains(err.Error(), "route info not found") {
+		return b.noRoute(ctx, topic)
+	}
 	return outcome(result, err)
+}
+
+// noRoute returns why the client knows no broker for topic: an mq.ErrNoRoute, unless a name server says that there is no broker at all.
+func (b *Broker) noRoute(ctx context.Context, topic string) error {
+	if len(b.names.Resolve()) > 0 {
+		if _, err := b.brokers(ctx); errors.Is(err, errNoBroker) {
+			return fmt.Errorf("%w: %w", mq.ErrUnavailable, err)
+		}
+	}
+	return fmt.Errorf("%w: %s", mq.ErrNoRoute, topic)
 }
 
 // outcome returns the error of a send. For the client it is no error when the broker could not write the message to its disk in time.

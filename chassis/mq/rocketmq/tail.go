@@ -3,7 +3,6 @@ package rocketmq
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"example.com/fourfold/chassis/backoff"
@@ -61,7 +60,7 @@ func (r *reader) tail(ctx context.Context, i int, next *int64, types []string, f
 		*next = after
 		for _, m := range ms {
 			d := mq.Received(m.MsgId, m.Body)
-			if d.Broken == nil && (len(types) == 0 || slices.Contains(types, d.Event.Type)) && ctx.Err() == nil {
+			if d.Broken == nil && d.Event.OneOf(types) && ctx.Err() == nil {
 				f(ctx, d.Event)
 			}
 		}

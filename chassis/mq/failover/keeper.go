@@ -1,0 +1,199 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/redis"
+)
+
+const (
+	// suspicion is how often the broker is probed after a send has failed.
+	suspicion = 100 * time.Millisecond
+	// away is how often it is probed while it is away.
+	away = 500 * time.Millisecond
+	// few is how many entries the queues may hold when the hand-over begins.
+	few = 500
+	// shortestHandover is how long the queues may take to become empty in a hand-over.
+	shortestHandover = time.Second
+)
+
+// Run watches the switch and the broker until ctx ends, and moves the switch when it is this process' turn.
+func (t *Transport) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { t.queues.Watch(ctx, poll, func() { t.view.refresh(ctx) }) })
+	defer wg.Wait()
+	k := keeper{Transport: t}
+	for ctx.Err() == nil {
+		moved := t.view.movedOn()
+		s, fresh := t.view.known()
+		pause := poll
+		if fresh {
+			pause = k.step(ctx, s)
+		}
+		for _, since := range t.view.takeLost() {
+			if t.emptied != nil {
+				t.emptied(ctx, since)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-moved:
+		case <-t.sends.kick:
+		case <-time.After(pause):
+		}
+	}
+	return nil
+}
+
+// keeper moves the switch. Only Run's goroutine uses it.
+type keeper struct {
+	*Transport
+	probed time.Time // when the broker was last probed
+	steady time.Time // since when probes succeed, zero when the last one failed
+}
+
+// step does what is this process' turn in s, and returns when to look again.
+func (k *keeper) step(ctx context.Context, s redis.State) time.Duration {
+	if s.Mode == redis.Normal {
+		k.steady = time.Time{}
+		return k.normal(ctx, s)
+	}
+	k.sends.forget()
+	if s.Opener != k.instance {
+		// Ours is only the lease of one that is not heard of any more.
+		if left := time.Until(s.Lease) + time.Second; left > 0 { // clocks may differ; Redis compares once more
+			return min(left, time.Second)
+		}
+	}
+	switch s.Mode {
+	case redis.Handover:
+		return k.handOver(ctx, s)
+	case redis.Draining:
+		return k.drain(ctx, s)
+	}
+	return k.degraded(ctx, s)
+}
+
+// normal opens the switch when enough sends have failed, and finds out whether the broker works when nobody sends.
+func (k *keeper) normal(ctx context.Context, s redis.State) time.Duration {
+	failures, lasted, last, worked, topic := k.sends.look()
+	switch {
+	case s.Force == redis.Pinned || topic == "":
+		return time.Second
+	case failures >= k.cfg.Failures && lasted >= k.cfg.Within:
+		k.sends.forget()
+		k.change(ctx, s, redis.Change{To: redis.Degraded, Lease: k.cfg.Lease, Topic: &topic, Opened: true,
+			Why: fmt.Sprintf("%d sends in a row failed within %s, the last one: %v", failures, lasted.Round(time.Millisecond), last)})
+		return poll
+	case failures > 0:
+		if wait := suspicion - time.Since(k.probed); wait > 0 {
+			return wait
+		}
+		_ = k.probe(ctx, topic)
+		return suspicion
+	case time.Since(worked) > k.cfg.Idle:
+		_ = k.probe(ctx, topic)
+		return suspicion
+	}
+	return min(k.cfg.Idle, time.Second)
+}
+
+// degraded waits until probes have succeeded for long enough.
+func (k *keeper) degraded(ctx context.Context, s redis.State) time.Duration {
+	err := k.probe(ctx, s.Topic)
+	switch {
+	case err != nil:
+		k.steady = time.Time{}
+	case k.steady.IsZero():
+		k.steady = time.Now()
+	}
+	if err == nil && s.Force != redis.Held && time.Since(k.steady) >= k.steadyFor(s) {
+		k.change(ctx, s, redis.Change{To: redis.Draining, Leased: true, Lease: k.cfg.Lease, Why: "the broker takes events again"})
+		return 0
+	}
+	k.renew(ctx, s)
+	return away
+}
+
+// steadyFor returns for how long probes must succeed until the broker is trusted again: the longer, the more often it was away lately.
+func (k *keeper) steadyFor(s redis.State) time.Duration {
+	times := 0
+	for _, at := range s.Opened {
+		if s.Now.Sub(at) < k.cfg.Flapping {
+			times++
+		}
+	}
+	return k.cfg.Steady[min(max(times, 1), len(k.cfg.Steady))-1]
+}
+
+// drain begins the hand-over when little lies in the queues, and goes back when the broker fails again.
+func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
+	if s.Force == redis.Held {
+		k.change(ctx, s, redis.Change{To: redis.Degraded, Leased: true, Lease: k.cfg.Lease, Why: "an operator wants it"})
+		return 0
+	}
+	if err := k.probe(ctx, s.Topic); err != nil {
+		// It was back a moment ago: two failures in a row are enough.
+		if k.steady.IsZero() {
+			k.change(ctx, s, redis.Change{To: redis.Degraded, Leased: true, Lease: k.cfg.Lease, Opened: true,
+				Why: fmt.Sprintf("the broker fails again: %v", err)})
+			return 0
+		}
+		k.steady = time.Time{}
+		return suspicion
+	}
+	if k.steady.IsZero() {
+		k.steady = time.Now()
+	}
+	b, err := k.queues.Backlog(ctx)
+	if err == nil && b.Waiting() <= few {
+		k.change(ctx, s, redis.Change{To: redis.Handover, Leased: true, Lease: k.cfg.Lease, Why: fmt.Sprintf("%d events lie in the queues", b.Waiting())})
+		return 0
+	}
+	k.renew(ctx, s)
+	return 200 * time.Millisecond
+}
+
+// handOver returns to NORMAL when the queues are empty. Groups without an instance do not count: they take what is there before what comes.
+func (k *keeper) handOver(ctx context.Context, s redis.State) time.Duration {
+	b, err := k.queues.Backlog(ctx)
+	switch {
+	case err == nil && b.Waiting() == 0:
+		k.change(ctx, s, redis.Change{To: redis.Normal, Leased: true, Why: "the queues are empty"})
+	case time.Since(s.Since) > shortestHandover:
+		k.change(ctx, s, redis.Change{To: redis.Draining, Leased: true, Lease: k.cfg.Lease, Why: "the queues did not become empty"})
+	default:
+		return 20 * time.Millisecond
+	}
+	return 0
+}
+
+// renew says that the opener lives, or makes this process the opener when that does not.
+func (k *keeper) renew(ctx context.Context, s redis.State) {
+	if time.Until(s.Lease) < k.cfg.Lease/2 || s.Opener != k.instance {
+		k.change(ctx, s, redis.Change{Leased: true, Lease: k.cfg.Lease})
+	}
+}
+
+// change moves the switch, and looks at it.
+func (k *keeper) change(ctx context.Context, s redis.State, c redis.Change) {
+	c.By = k.instance
+	done, err := k.queues.Change(ctx, s, c)
+	if err != nil && ctx.Err() == nil {
+		slog.WarnContext(ctx, "messages: the switch in Redis cannot be moved", "to", c.To, "why", c.Why, "err", err)
+	}
+	if done || err == nil {
+		k.view.refresh(ctx)
+	}
+}
+
+// probe sends an event that no handler sees to a topic that events go to.
+func (k *keeper) probe(ctx context.Context, topic string) error {
+	k.probed = time.Now()
+	return k.direct(ctx, topic, mq.Event{ID: mq.NewID(), Source: "/" + k.instance, Type: typeProbe, Time: time.Now()}, time.Time{})
+}

@@ -1,0 +1,140 @@
+package failover
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/redis"
+)
+
+const (
+	// longestView is for how long the switch is believed to be as it was last seen. A process that slept for longer looks before it sends.
+	longestView = time.Second
+	// poll is how often the switch is looked at when nothing tells that it was moved.
+	poll = 400 * time.Millisecond
+)
+
+// view is what this process knows about the switch. While Redis does not answer, it is what was last known.
+type view struct {
+	queues *redis.Queues
+
+	asking sync.Mutex // held while Redis is asked
+
+	mu    sync.Mutex
+	s     redis.State
+	asOf  time.Time     // when Redis was asked that said so
+	tried time.Time     // when Redis was last asked
+	moved chan struct{} // closed when s is another epoch's
+	lost  []time.Time   // since when events went by a Redis that was found emptied, for who sends them again
+}
+
+// known returns what is known, and whether it is fresh.
+func (v *view) known() (s redis.State, fresh bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s = v.s
+	if s.Epoch == 0 {
+		s.Mode = redis.Normal
+	}
+	return s, !v.asOf.IsZero() && time.Since(v.asOf) < longestView
+}
+
+// now returns the switch as it was within the last second, or as it was last known when Redis does not answer.
+func (v *view) now(ctx context.Context) redis.State {
+	s, fresh := v.known()
+	if fresh {
+		return s
+	}
+	v.mu.Lock()
+	asked := time.Since(v.tried) < longestView && !v.tried.IsZero()
+	v.mu.Unlock()
+	if !asked {
+		v.refresh(ctx)
+		s, _ = v.known()
+	}
+	return s
+}
+
+// refresh asks Redis, unless somebody has done so since the call began.
+func (v *view) refresh(ctx context.Context) {
+	began := time.Now()
+	v.asking.Lock()
+	defer v.asking.Unlock()
+	v.mu.Lock()
+	if v.tried.After(began) {
+		v.mu.Unlock()
+		return
+	}
+	v.tried = time.Now()
+	asOf, last := v.tried, v.s
+	v.mu.Unlock()
+	s, err := v.queues.Look(ctx)
+	if err == nil && s.Epoch == 0 { // the first time, or Redis was emptied
+		if last.Epoch == 0 {
+			last.Mode, last.Why = redis.Normal, "the first start"
+		}
+		if _, err = v.queues.Create(ctx, last, mq.NewID()); err == nil {
+			s, err = v.queues.Look(ctx)
+		}
+	}
+	if err != nil || s.Epoch == 0 {
+		return
+	}
+	v.set(ctx, s, asOf)
+}
+
+func (v *view) set(ctx context.Context, s redis.State, asOf time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s.Store == v.s.Store && s.Epoch < v.s.Epoch {
+		return // an answer that was overtaken
+	}
+	if v.s.Store != "" && s.Store != v.s.Store {
+		slog.ErrorContext(ctx, "messages: Redis has lost what it held", "mode", v.s.Mode)
+		if v.s.Mode != redis.Normal {
+			v.lost = append(v.lost, v.s.Since)
+		}
+	}
+	if s.Epoch != v.s.Epoch || s.Store != v.s.Store {
+		if v.s.Epoch > 0 || s.Mode != redis.Normal {
+			slog.WarnContext(ctx, "messages: the mode is "+string(s.Mode), "epoch", s.Epoch, "why", s.Why, "by", s.By)
+		}
+		close(v.moved)
+		v.moved = make(chan struct{})
+	}
+	v.s, v.asOf = s, asOf
+}
+
+// await returns when the epoch is another one, or after longest.
+func (v *view) await(ctx context.Context, epoch int64, longest time.Duration) {
+	v.mu.Lock()
+	moved := v.moved
+	same := v.s.Epoch == epoch
+	v.mu.Unlock()
+	if !same {
+		return
+	}
+	select {
+	case <-moved:
+	case <-ctx.Done():
+	case <-time.After(longest):
+	}
+}
+
+// movedOn returns a channel that is closed when the epoch changes.
+func (v *view) movedOn() chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.moved
+}
+
+// takeLost returns since when events went by a Redis that was found emptied, once.
+func (v *view) takeLost() (lost []time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	lost, v.lost = v.lost, nil
+	return lost
+}
