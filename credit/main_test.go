@@ -78,6 +78,7 @@ func TestServes(t *testing.T) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.GRPC.Timeout = 10 * time.Second
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -178,6 +179,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	cfg.MQ.NameServers = "127.0.0.1:1"
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	db, err := database.Open(cfg.MySQL)
 	require.NoError(t, err)

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"time"
 
-	"example.com/fourfold/chassis/mq/rocketmq"
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/live"
@@ -27,10 +27,10 @@ type config struct {
 		// Timeout bounds each service's answer about its messages.
 		Timeout time.Duration `yaml:"timeout"`
 	} `yaml:"messages"`
-	MQ     rocketmq.Config `yaml:"mq"`
-	Live   live.Config     `yaml:"live"`
-	Redis  limit.Config    `yaml:"redis"`
-	Limits limits          `yaml:"limits"`
+	MQ     messaging.Ways `yaml:"mq"`
+	Live   live.Config    `yaml:"live"`
+	Redis  limit.Config   `yaml:"redis"`
+	Limits limits         `yaml:"limits"`
 }
 
 type limits struct {

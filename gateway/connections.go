@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/fanin"
 	"example.com/fourfold/gateway/internal/live"
@@ -78,15 +78,14 @@ func (c connections) upstreams(patience time.Duration, log *slog.Logger) []trans
 // streams returns the streams of order events. The broker's events, which svc follows, wake them, and they read their orders from the order
 // service.
 func (c config) streams(svc *service.Service, conns connections) (*live.Streams, error) {
-	broker, err := rocketmq.Dial(svc.Name(), c.MQ)
+	ways, err := messaging.Dial(svc, c.MQ)
 	if err != nil {
 		return nil, err
 	}
-	svc.OnClose(broker.Close)
 	if c.MQ.Keys.None() {
 		return nil, errors.New("mq.keys: the keys that events are signed with are missing")
 	}
-	events := mq.NewBus(svc.Name(), broker, c.MQ.Config)
+	events := mq.NewBus(svc.Name(), ways, c.MQ.Config.Config)
 	hub := live.NewHub(c.Live.PerMember, c.Live.Total)
 	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, events) })
 	return live.New(c.Live, hub, conns["order"], svc.Stopped(), prometheus.DefaultRegisterer)

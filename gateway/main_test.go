@@ -49,7 +49,7 @@ func startProcess(t *testing.T, env ...string) *process {
 		"GATEWAY_HTTP_ADDR="+p.front, "GATEWAY_ADMIN_ADDR="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
 		"ORDER_GRPC_ADDR="+shop.addr, "INVENTORY_GRPC_ADDR="+shop.addr, "CREDIT_GRPC_ADDR="+shop.addr,
 		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr, "NOTIFY_GRPC_ADDR="+servicetest.FreeAddr(t),
-		"MQ_NAME_SERVERS="+servicetest.FreeAddr(t), "MQ_KEYS="+mqtest.KeyText)
+		"MQ_NAME_SERVERS="+servicetest.FreeAddr(t), "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText)
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.log
 	require.NoError(t, p.cmd.Start())

@@ -42,6 +42,7 @@ func TestServes(t *testing.T) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	server.Create(t, eventv1.TopicProducts)
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })

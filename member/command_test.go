@@ -32,7 +32,7 @@ func environment(cfg config) []string {
 		"MEMBER_GRPC_ADDR="+cfg.GRPC.Addr, "MEMBER_ADMIN_ADDR="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "MEMBER_SIGNING_KEY="+cfg.SigningKey,
 		"MEMBER_DSN="+cfg.MySQL.DSN, "TOKEN_TTL=1h", "FAULTS=true",
-		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "MQ_KEYS="+mqtest.KeyText,
+		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText,
 	)
 }
 

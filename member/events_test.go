@@ -31,6 +31,7 @@ func TestSignUpIsPublished(t *testing.T) {
 
 	cfg := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	members := dial(t, cfg.GRPC.Addr)

@@ -67,6 +67,7 @@ func testConfig(t *testing.T) config {
 	cfg.SigningKey, cfg.IdentityKeys = keys(t)
 	cfg.MySQL.DSN = mysqltest.DSN(t)
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	return cfg
 }

@@ -62,6 +62,7 @@ func testConfig(t *testing.T) (config, *identity.Signer) {
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), servicetest.FreeAddr(t), "error", dir
 	cfg.MySQL.DSN = mysqltest.DSN(t)
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	return cfg, signer
 }
@@ -117,6 +118,7 @@ func TestFromEventToInbox(t *testing.T) {
 	}
 	cfg, signer := testConfig(t)
 	cfg.MQ.NameServers = server.NameServer
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	_, err := migrated(t, cfg).ExecContext(ctx,
 		`INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event, last_error)
@@ -172,7 +174,8 @@ func TestWatchesTheDisk(t *testing.T) {
 	require.NoError(t, os.WriteFile(conf, defaults, 0o600))
 	// A process of its own: the metrics of several services in one are mixed.
 	start(t, append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
-		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+tightBroker(t), "MQ_KEYS="+mqtest.KeyText), conf)
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN,
+		"MQ_NAME_SERVERS="+tightBroker(t), "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText), conf)
 	db := migrated(t, cfg)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, "1\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox WHERE subject = 'notify/broker-disk'"))
@@ -216,7 +219,8 @@ func TestKilledBetweenAnswerAndNote(t *testing.T) {
 	require.NoError(t,
 		os.WriteFile(conf, []byte(strings.NewReplacer("call: 10s", "call: 1s", "lease: 30s", "lease: 3s").Replace(string(defaults))), 0o600))
 	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
-		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "MQ_NAME_SERVERS="+cfg.MQ.NameServers, "MQ_KEYS="+mqtest.KeyText, "FAULTS=true",
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN,
+		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText, "FAULTS=true",
 		"SMS_PROVIDER=http", "SMS_URL="+provider.URL, "SMS_TOKEN=t")
 
 	first := start(t, env, conf)

@@ -73,6 +73,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 		require.NoError(t, err)
 	}
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -94,6 +95,7 @@ func TestTurnsAway(t *testing.T) {
 	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers = "127.0.0.1:1" // a broker that is away does not keep the service from starting
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -44,6 +44,7 @@ func TestServes(t *testing.T) {
 	require.NoError(t, err)
 	server, began := rocketmqtest.Shared(t), time.Now()
 	cfg.MQ.NameServers = server.NameServer
+	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
 	server.Create(t, eventv1.TopicDeliveries)
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })

@@ -11,11 +11,12 @@ import (
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/alert"
+	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/audit"
+	"example.com/fourfold/chassis/mq/failover"
 	"example.com/fourfold/chassis/mq/operators"
-	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 	"example.com/fourfold/chassis/service"
 )
@@ -27,15 +28,15 @@ type Messaging struct {
 	// Alerts tell the operators.
 	Alerts *alert.Alerts
 
-	svc    *service.Service
-	db     *sql.DB
-	bus    *mq.Bus
-	broker *rocketmq.Broker
+	svc  *service.Service
+	db   *sql.DB
+	bus  *mq.Bus
+	ways *failover.Transport
 }
 
 // Config is the part of a service's config.yaml about its messages.
 type Config struct {
-	rocketmq.Config
+	Ways
 	// Publishers are where the other services are reached whose events this one consumes, by name.
 	Publishers map[string]string `yaml:"publishers"`
 	// Audit says how often what they sent is compared with what came.
@@ -56,14 +57,14 @@ func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Me
 	if cfg.Keys.None() {
 		return nil, errors.New("mq.keys: the keys that events are signed with are missing: id:hex, the same in all services")
 	}
-	broker, err := rocketmq.Dial(svc.Name(), cfg.Config)
+	ways, err := Dial(svc, cfg.Ways)
 	if err != nil {
-		return nil, fmt.Errorf("mq: %w", err)
+		return nil, err
 	}
-	svc.OnClose(broker.Close)
-	bus := mq.NewBus(svc.Name(), broker, cfg.Config.Config)
+	bus := mq.NewBus(svc.Name(), ways, cfg.Config.Config)
 	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace})
-	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus, broker: broker}
+	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus, ways: ways}
+	ways.Backfill(m.sendAgain)
 	if err := mq.Observe(db); err != nil {
 		return nil, err
 	}
@@ -94,6 +95,29 @@ func (m *Messaging) audit(cfg Config) error {
 	return audit.Observe(m.db)
 }
 
+// slack is how much earlier than the change of mode an event may have been sent by Redis, by the database's clock.
+const slack = time.Minute
+
+// sendAgain has the relay send again what it sent since then. Groups that had an event do nothing the second time.
+func (m *Messaging) sendAgain(ctx context.Context, since time.Time) {
+	var until time.Time
+	for n := 0; ctx.Err() == nil; {
+		r, err := m.Outbox.Resend(ctx, "", since.Add(-slack), until, 500)
+		if until = r.Until; err != nil {
+			n++
+			m.svc.Log.Error("what went by Redis is not sent again yet", "since", since, "err", err)
+			backoff.Sleep(ctx, backoff.Pause(n, time.Second, 10*time.Second))
+			continue
+		}
+		if r.Events > 0 {
+			m.svc.Log.Info("what went by Redis is sent again", "since", since, "events", r.Events)
+		}
+		if !r.More {
+			return
+		}
+	}
+}
+
 // Consume calls handle for the events of s, from Run on.
 func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
 	m.svc.Go(func(ctx context.Context) error { return m.bus.Consume(ctx, m.db, s, handle) })
@@ -102,6 +126,6 @@ func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
 // WatchDisk raises an alert while the broker's disk is tight, from Run on, and exposes a metric of it. One service does that for all: the
 // one that mails the alerts.
 func (m *Messaging) WatchDisk() error {
-	m.svc.Go(m.Alerts.WatchDisk(m.broker, remoting.Tight, remoting.Full))
-	return mq.ObserveDisk(m.broker)
+	m.svc.Go(m.Alerts.WatchDisk(m.ways, remoting.Tight, remoting.Full))
+	return mq.ObserveDisk(m.ways)
 }

@@ -53,8 +53,8 @@ type Config struct {
 	Steady []time.Duration `yaml:"steady"`
 	// Flapping is how long a time at which the broker was away counts. Default 10 min.
 	Flapping time.Duration `yaml:"flapping"`
-	// Canary is the share of the queues that are used in NORMAL too, so that the way by Redis is known to work: one in so many. Default 100, less
-	// than 0 for none.
+	// Canary is the share of the queues whose events go both ways in NORMAL, so that the way by Redis is known to work: one in so many. Default
+	// 100, less than 0 for none.
 	Canary int `yaml:"canary"`
 }
 
@@ -80,8 +80,7 @@ type Transport struct {
 	view     view
 	sends    sends
 
-	mu      sync.Mutex
-	emptied func(context.Context, time.Time)
+	again func(context.Context, time.Time)
 }
 
 var (
@@ -98,8 +97,9 @@ func New(service string, primary Primary, queues *redis.Queues, cfg Config) *Tra
 		view: view{queues: queues, moved: make(chan struct{})}, sends: sends{kick: make(chan struct{}, 1)}}
 }
 
-// OnEmptied has f called when Redis has lost what it held while events went by it: since is from when on they did. Call it before Run.
-func (t *Transport) OnEmptied(f func(ctx context.Context, since time.Time)) { t.emptied = f }
+// Backfill has f called when everything that was sent since then is to be sent again: when the broker is back, whose history would lack it, and when
+// Redis has lost what it held. Call it before Run.
+func (t *Transport) Backfill(f func(ctx context.Context, since time.Time)) { t.again = f }
 
 // typeProbe is the type of the events that only find out whether the broker works. No handler sees one.
 const typeProbe = "mq.probe"
@@ -111,30 +111,33 @@ const longestHandover = 1500 * time.Millisecond
 func (t *Transport) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
 	for range 4 {
 		s := t.view.now(ctx)
-		switch {
-		case s.Mode == redis.Handover:
+		if s.Mode == redis.Handover {
 			if t.view.await(ctx, s.Epoch, longestHandover); ctx.Err() != nil {
 				return fmt.Errorf("%w: %w", mq.ErrUnavailable, ctx.Err())
 			}
 			continue
-		case s.Mode == redis.Normal && !t.byCanary(s, e, at):
-			return t.direct(ctx, topic, e, at)
 		}
-		err := t.queues.SendIn(ctx, s.Epoch, topic, e, at)
+		byRedis := mq.ErrUnavailable
+		if s.Mode != redis.Normal || t.byCanary(s, e, at) {
+			byRedis = t.queues.SendIn(ctx, s.Epoch, topic, e, at)
+		}
 		switch {
-		case errors.Is(err, redis.ErrStale):
+		case errors.Is(byRedis, redis.ErrStale):
 			t.view.refresh(ctx)
 			continue
-		case errors.Is(err, mq.ErrUnavailable), err != nil && s.Mode == redis.Normal:
-			// Redis is away, or full of what the canary must not wait for. What overtakes what lies there is asked for by who misses it.
-			return t.direct(ctx, topic, e, at)
+		case s.Mode != redis.Normal && !errors.Is(byRedis, mq.ErrUnavailable):
+			return byRedis
 		}
-		return err
+		// The usual way; or Redis is away, and what overtakes what lies there is asked for by who misses it.
+		if err := t.direct(ctx, topic, e, at); !errors.Is(err, mq.ErrUnavailable) || byRedis != nil {
+			return err
+		}
+		return nil // the canary has it
 	}
 	return fmt.Errorf("%w: the way of events is changing", mq.ErrHeld)
 }
 
-// byCanary reports whether e goes by Redis in NORMAL too. What is due later does not: the broker holds it.
+// byCanary reports whether e goes by Redis as well in NORMAL. What is due later does not: the broker holds it.
 func (t *Transport) byCanary(s redis.State, e mq.Event, at time.Time) bool {
 	return t.cfg.Canary > 0 && s.Force != redis.Pinned && s.Epoch > 0 && t.queues.ShardOf(e)%t.cfg.Canary == 0 && time.Until(at) <= 0
 }
@@ -226,7 +229,7 @@ func (t *Transport) Tail(ctx context.Context, topic string, types []string, f fu
 	return errors.Join(failed[:]...)
 }
 
-// Replay implements mq.History by the broker's: what went by Redis is not kept.
+// Replay implements mq.History by the broker's: see Backfill.
 func (t *Transport) Replay(ctx context.Context, topic string, from, to time.Time, position string, f func(mq.Delivery) error) (string, error) {
 	return t.primary.Replay(ctx, topic, from, to, position, func(d mq.Delivery) error {
 		if d.Broken == nil && d.Event.Type == typeProbe {

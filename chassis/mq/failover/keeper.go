@@ -35,9 +35,9 @@ func (t *Transport) Run(ctx context.Context) error {
 		if fresh {
 			pause = k.step(ctx, s)
 		}
-		for _, since := range t.view.takeLost() {
-			if t.emptied != nil {
-				t.emptied(ctx, since)
+		for _, since := range t.view.takeAgain() {
+			if t.again != nil {
+				wg.Go(func() { t.again(ctx, since) })
 			}
 		}
 		select {

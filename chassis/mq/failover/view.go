@@ -28,7 +28,8 @@ type view struct {
 	asOf  time.Time     // when Redis was asked that said so
 	tried time.Time     // when Redis was last asked
 	moved chan struct{} // closed when s is another epoch's
-	lost  []time.Time   // since when events went by a Redis that was found emptied, for who sends them again
+	away  time.Time     // since when events go by Redis, zero while they do not
+	again []time.Time   // since when what was sent is to be sent again, for who does that
 }
 
 // known returns what is known, and whether it is fresh.
@@ -95,8 +96,14 @@ func (v *view) set(ctx context.Context, s redis.State, asOf time.Time) {
 	if v.s.Store != "" && s.Store != v.s.Store {
 		slog.ErrorContext(ctx, "messages: Redis has lost what it held", "mode", v.s.Mode)
 		if v.s.Mode != redis.Normal {
-			v.lost = append(v.lost, v.s.Since)
+			v.again = append(v.again, v.away)
 		}
+	}
+	switch {
+	case s.Mode != redis.Normal && v.away.IsZero():
+		v.away = s.Since
+	case s.Mode == redis.Normal && !v.away.IsZero():
+		v.again, v.away = append(v.again, v.away), time.Time{}
 	}
 	if s.Epoch != v.s.Epoch || s.Store != v.s.Store {
 		if v.s.Epoch > 0 || s.Mode != redis.Normal {
@@ -131,10 +138,10 @@ func (v *view) movedOn() chan struct{} {
 	return v.moved
 }
 
-// takeLost returns since when events went by a Redis that was found emptied, once.
-func (v *view) takeLost() (lost []time.Time) {
+// takeAgain returns since when what was sent is to be sent again, each time once.
+func (v *view) takeAgain() (again []time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	lost, v.lost = v.lost, nil
-	return lost
+	again, v.again = v.again, nil
+	return again
 }

@@ -1,0 +1,216 @@
+package failover_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/failover"
+	"example.com/fourfold/chassis/mq/memory"
+	"example.com/fourfold/chassis/mq/redis"
+	"example.com/fourfold/chassis/redistest"
+)
+
+func TestMain(m *testing.M) { mysqltest.Main(m) }
+
+// link is a process' way to the broker.
+type link struct {
+	*memory.Transport
+	state atomic.Int32 // works, refuses, hangs, unknown, invalid
+	sends atomic.Int64
+}
+
+const (
+	works int32 = iota
+	refuses
+	hangs
+	noRoute
+	invalid
+)
+
+var _ failover.Primary = (*link)(nil)
+
+func (l *link) fault(ctx context.Context) error {
+	switch l.state.Load() {
+	case refuses:
+		return fmt.Errorf("%w: connection refused", mq.ErrUnavailable)
+	case hangs:
+		<-ctx.Done()
+		return fmt.Errorf("%w: %w", mq.ErrUnavailable, ctx.Err())
+	case noRoute:
+		return mq.ErrNoRoute
+	case invalid:
+		return mq.ErrRefused
+	}
+	return nil
+}
+
+func (l *link) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
+	if err := l.fault(ctx); err != nil {
+		return err
+	}
+	l.sends.Add(1)
+	return l.Transport.Send(ctx, topic, e, at)
+}
+
+func (l *link) Transactions(mq.Check) mq.Transactions { return halves{l} }
+
+func (l *link) DiskUsed(context.Context) (float64, error) { return 0.5, nil }
+
+// halves are half messages whose end is never lost.
+type halves struct{ *link }
+
+func (h halves) Half(ctx context.Context, topic string, e mq.Event, _ time.Time, local func() mq.Verdict) error {
+	if err := h.fault(ctx); err != nil {
+		return err
+	}
+	if local() == mq.Commit {
+		return h.Send(ctx, topic, e, time.Time{})
+	}
+	return nil
+}
+
+func (h halves) Answer(ctx context.Context, _ string) error { <-ctx.Done(); return nil }
+
+// house is a broker and a Redis that several processes use.
+type house struct {
+	broker *memory.Transport
+	redis  *redistest.Server
+	prefix string
+}
+
+func newHouse(t *testing.T) *house {
+	return &house{memory.New(), redistest.Start(t), mq.NewID()}
+}
+
+// process is one process of the house.
+type process struct {
+	*failover.Transport
+	link   *link
+	queues *redis.Queues
+	again  chan time.Time
+	stop   func()
+}
+
+// quick are times for tests.
+func quick() failover.Config {
+	return failover.Config{Deadline: 100 * time.Millisecond, Within: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Lease: time.Second,
+		Steady: []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second}, Canary: -1}
+}
+
+// process starts a process, until the test ends or it is stopped.
+func (h *house) process(t *testing.T, name string, change ...func(*failover.Config)) *process {
+	t.Helper()
+	cfg := quick()
+	for _, f := range change {
+		f(&cfg)
+	}
+	p := h.idle(t, name, cfg)
+	p.stop = background(t, p.Run)
+	return p
+}
+
+// idle returns a process that does not watch.
+func (h *house) idle(t *testing.T, name string, cfg failover.Config) *process {
+	t.Helper()
+	q, err := redis.Open(redis.Config{Addr: h.redis.Addr, Prefix: h.prefix, Lease: 2 * time.Second})
+	require.NoError(t, err)
+	t.Cleanup(q.Close)
+	l := &link{Transport: h.broker}
+	p := &process{Transport: failover.New(name, l, q, cfg), link: l, queues: q, again: make(chan time.Time, 10)}
+	p.Backfill(func(_ context.Context, since time.Time) { p.again <- since })
+	return p
+}
+
+func background(t *testing.T, work func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// state returns the switch.
+func (p *process) state(t *testing.T) redis.State {
+	t.Helper()
+	s, err := p.queues.Look(t.Context())
+	require.NoError(t, err)
+	return s
+}
+
+// await waits until the mode is want, and returns how long that took.
+func (p *process) await(t *testing.T, want redis.Mode, longest time.Duration) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for time.Since(start) < longest {
+		if s, err := p.queues.Look(t.Context()); err == nil && s.Epoch > 0 && s.Mode == want {
+			return time.Since(start)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("the mode is not %s after %s: %+v", want, longest, p.state(t))
+	return 0
+}
+
+// send sends an event and returns its error.
+func (p *process) send(t *testing.T, subject string, n int64) error {
+	t.Helper()
+	return p.Send(t.Context(), "things", event(subject, n), time.Time{})
+}
+
+func event(subject string, n int64) mq.Event {
+	return mq.Event{ID: mq.NewID(), Source: "/test", Type: "thing.happened", Subject: subject, Sequence: n, Time: time.Now(), Data: []byte(`{}`)}
+}
+
+// traffic sends events of many subjects until it is stopped, as a relay would: each until it is taken.
+func (p *process) traffic(t *testing.T) (stop func()) {
+	return background(t, func(ctx context.Context) error {
+		for n := int64(1); ctx.Err() == nil; n++ {
+			e := event(fmt.Sprint("s", n%40), 0)
+			for ctx.Err() == nil && p.Send(ctx, "things", e, time.Time{}) != nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return nil
+	})
+}
+
+// listen collects what group takes.
+func (p *process) listen(t *testing.T, group string) *taken {
+	got := &taken{bySubject: map[string][]int64{}}
+	got.stop = background(t, func(ctx context.Context) error {
+		return p.Listen(ctx, mq.Subscription{Group: group, Topic: "things", Workers: 8}, func(d mq.Delivery) bool {
+			got.mu.Lock()
+			defer got.mu.Unlock()
+			got.types = append(got.types, d.Event.Type)
+			got.bySubject[d.Event.Subject] = append(got.bySubject[d.Event.Subject], d.Event.Sequence)
+			return true
+		})
+	})
+	return got
+}
+
+type taken struct {
+	stop      func()
+	mu        sync.Mutex
+	bySubject map[string][]int64
+	types     []string
+}
+
+func (g *taken) of(subject string) []int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]int64(nil), g.bySubject[subject]...)
+}
