@@ -213,6 +213,19 @@ func TestCutOffAlone(t *testing.T) {
 	}
 }
 
+// TestQuietWhileAway: the broker is probed now and then while it is away, not as fast as that fails.
+func TestQuietWhileAway(t *testing.T) {
+	t.Parallel()
+	a := newHouse(t).process(t, "a")
+	require.NoError(t, a.send(t, "x", 1))
+	a.link.state.Store(refuses)
+	a.await(t, redis.Degraded, 5*time.Second)
+	before := a.link.tries.Load()
+	time.Sleep(2 * time.Second)
+	assert.Less(t, a.link.tries.Load()-before, int64(10))
+	assert.Greater(t, a.link.tries.Load(), before)
+}
+
 // TestFlapping: a broker that comes and goes is trusted later each time, so the mode changes seldom.
 func TestFlapping(t *testing.T) {
 	t.Parallel()

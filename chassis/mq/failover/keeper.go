@@ -105,6 +105,9 @@ func (k *keeper) normal(ctx context.Context, s redis.State) time.Duration {
 
 // degraded waits until probes have succeeded for long enough.
 func (k *keeper) degraded(ctx context.Context, s redis.State) time.Duration {
+	if wait := away - time.Since(k.probed); wait > 0 {
+		return wait
+	}
 	err := k.probe(ctx, s.Topic)
 	switch {
 	case err != nil:
@@ -136,6 +139,9 @@ func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
 	if s.Force == redis.Held {
 		k.change(ctx, s, redis.Change{To: redis.Degraded, Leased: true, Lease: k.cfg.Lease, Why: "an operator wants it"})
 		return 0
+	}
+	if wait := suspicion - time.Since(k.probed); wait > 0 {
+		return wait
 	}
 	if err := k.probe(ctx, s.Topic); err != nil {
 		// It was back a moment ago: two failures in a row are enough.

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 type link struct {
 	*memory.Transport
 	state atomic.Int32 // works, refuses, hangs, unknown, invalid
+	tries atomic.Int64
 	sends atomic.Int64
 }
 
@@ -53,6 +54,7 @@ func (l *link) fault(ctx context.Context) error {
 }
 
 func (l *link) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
+	l.tries.Add(1)
 	if err := l.fault(ctx); err != nil {
 		return err
 	}
