@@ -78,7 +78,7 @@ func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Me
 	return m, nil
 }
 
-// audit lets other services audit what svc sent, and audits what it receives.
+// audit lets other services audit what svc sent, and audits what it receives and asks for what it misses.
 func (m *Messaging) audit(cfg Config) error {
 	sent := audit.NewServer(cfg.Keys, m.db, m.Outbox)
 	mqv1.RegisterSentServer(m.svc.GRPC, sent)
@@ -91,7 +91,9 @@ func (m *Messaging) audit(cfg Config) error {
 		m.svc.OnClose(func() { _ = conn.Close() })
 		publishers[name] = mqv1.NewSentClient(conn)
 	}
-	m.svc.Go(audit.New(m.db, m.bus, cfg.Keys, publishers, m.Alerts, cfg.Audit).Run)
+	auditor := audit.New(m.db, m.bus, cfg.Keys, publishers, m.Alerts, cfg.Audit)
+	m.svc.Go(auditor.Run)
+	m.svc.Go(auditor.AskForGaps)
 	return audit.Observe(m.db)
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync"
 	"time"
 
@@ -37,12 +36,7 @@ func (b *Bus) inbox(db *sql.DB, s Subscription, handle Handler) (*inbox, error) 
 	if err := s.complete(b.tries); err != nil {
 		return nil, err
 	}
-	in := &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1),
-		undisturbed: func() time.Duration { return math.MaxInt64 }}
-	if d, ok := b.transport.(Detour); ok {
-		in.undisturbed = d.Undisturbed
-	}
-	return in, nil
+	return &inbox{db: db, s: s, handle: handle, meter: b.meter, woken: make(chan struct{}, 1), undisturbed: b.Undisturbed}, nil
 }
 
 func (b *Bus) consume(ctx context.Context, in *inbox) error {

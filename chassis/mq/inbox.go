@@ -25,7 +25,7 @@ type inbox struct {
 	meter  *meter
 	woken  chan struct{}
 	since  time.Time // when it began to consume
-	// undisturbed is Detour's.
+	// undisturbed is the Bus's.
 	undisturbed func() time.Duration
 }
 

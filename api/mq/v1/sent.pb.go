@@ -502,6 +502,100 @@ func (x *SendAgainReply) GetEvents() int64 {
 	return 0
 }
 
+type SendNumbersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// New for each call; signed.
+	CallId     string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	Topic      string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	Source     string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Subject    string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	Generation string `protobuf:"bytes,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	// From the first number to the last, at most 1000.
+	First         int64 `protobuf:"varint,6,opt,name=first,proto3" json:"first,omitempty"`
+	Last          int64 `protobuf:"varint,7,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendNumbersRequest) Reset() {
+	*x = SendNumbersRequest{}
+	mi := &file_mq_v1_sent_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendNumbersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendNumbersRequest) ProtoMessage() {}
+
+func (x *SendNumbersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_sent_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendNumbersRequest.ProtoReflect.Descriptor instead.
+func (*SendNumbersRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_sent_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SendNumbersRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *SendNumbersRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *SendNumbersRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *SendNumbersRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *SendNumbersRequest) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *SendNumbersRequest) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *SendNumbersRequest) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 var File_mq_v1_sent_proto protoreflect.FileDescriptor
 
 const file_mq_v1_sent_proto_rawDesc = "" +
@@ -537,11 +631,24 @@ const file_mq_v1_sent_proto_rawDesc = "" +
 	"\x03ids\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x03ids\x12;\n" +
 	"\asettled\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\asettled\"(\n" +
 	"\x0eSendAgainReply\x12\x16\n" +
-	"\x06events\x18\x01 \x01(\x03R\x06events2\xcf\x01\n" +
+	"\x06events\x18\x01 \x01(\x03R\x06events\"\x88\x02\n" +
+	"\x12SendNumbersRequest\x12\"\n" +
+	"\acall_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06callId\x12\x1f\n" +
+	"\x05topic\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x7fR\x05topic\x12\"\n" +
+	"\x06source\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06source\x12$\n" +
+	"\asubject\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\asubject\x12'\n" +
+	"\n" +
+	"generation\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18$R\n" +
+	"generation\x12\x1d\n" +
+	"\x05first\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x05first\x12\x1b\n" +
+	"\x04last\x18\a \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x04last2\x99\x02\n" +
 	"\x04Sent\x12>\n" +
 	"\aSumSent\x12\x15.mq.v1.SumSentRequest\x1a\x13.mq.v1.SumSentReply\"\a\xa0\xbb\x18\x04\x90\x02\x01\x12A\n" +
 	"\bListSent\x12\x16.mq.v1.ListSentRequest\x1a\x14.mq.v1.ListSentReply\"\a\xa0\xbb\x18\x04\x90\x02\x01\x12D\n" +
-	"\tSendAgain\x12\x17.mq.v1.SendAgainRequest\x1a\x15.mq.v1.SendAgainReply\"\a\xa0\xbb\x18\x04\x90\x02\x02B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"\tSendAgain\x12\x17.mq.v1.SendAgainRequest\x1a\x15.mq.v1.SendAgainReply\"\a\xa0\xbb\x18\x04\x90\x02\x02\x12H\n" +
+	"\vSendNumbers\x12\x19.mq.v1.SendNumbersRequest\x1a\x15.mq.v1.SendAgainReply\"\a\xa0\xbb\x18\x04\x90\x02\x02B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_sent_proto_rawDescOnce sync.Once
@@ -555,7 +662,7 @@ func file_mq_v1_sent_proto_rawDescGZIP() []byte {
 	return file_mq_v1_sent_proto_rawDescData
 }
 
-var file_mq_v1_sent_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_mq_v1_sent_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_mq_v1_sent_proto_goTypes = []any{
 	(*Wanted)(nil),              // 0: mq.v1.Wanted
 	(*SumSentRequest)(nil),      // 1: mq.v1.SumSentRequest
@@ -565,22 +672,25 @@ var file_mq_v1_sent_proto_goTypes = []any{
 	(*ListSentReply)(nil),       // 5: mq.v1.ListSentReply
 	(*SendAgainRequest)(nil),    // 6: mq.v1.SendAgainRequest
 	(*SendAgainReply)(nil),      // 7: mq.v1.SendAgainReply
-	(*durationpb.Duration)(nil), // 8: google.protobuf.Duration
+	(*SendNumbersRequest)(nil),  // 8: mq.v1.SendNumbersRequest
+	(*durationpb.Duration)(nil), // 9: google.protobuf.Duration
 }
 var file_mq_v1_sent_proto_depIdxs = []int32{
-	8, // 0: mq.v1.Wanted.settled:type_name -> google.protobuf.Duration
+	9, // 0: mq.v1.Wanted.settled:type_name -> google.protobuf.Duration
 	0, // 1: mq.v1.SumSentRequest.wanted:type_name -> mq.v1.Wanted
 	3, // 2: mq.v1.SumSentReply.sums:type_name -> mq.v1.Sum
 	0, // 3: mq.v1.ListSentRequest.wanted:type_name -> mq.v1.Wanted
-	8, // 4: mq.v1.SendAgainRequest.settled:type_name -> google.protobuf.Duration
+	9, // 4: mq.v1.SendAgainRequest.settled:type_name -> google.protobuf.Duration
 	1, // 5: mq.v1.Sent.SumSent:input_type -> mq.v1.SumSentRequest
 	4, // 6: mq.v1.Sent.ListSent:input_type -> mq.v1.ListSentRequest
 	6, // 7: mq.v1.Sent.SendAgain:input_type -> mq.v1.SendAgainRequest
-	2, // 8: mq.v1.Sent.SumSent:output_type -> mq.v1.SumSentReply
-	5, // 9: mq.v1.Sent.ListSent:output_type -> mq.v1.ListSentReply
-	7, // 10: mq.v1.Sent.SendAgain:output_type -> mq.v1.SendAgainReply
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
+	8, // 8: mq.v1.Sent.SendNumbers:input_type -> mq.v1.SendNumbersRequest
+	2, // 9: mq.v1.Sent.SumSent:output_type -> mq.v1.SumSentReply
+	5, // 10: mq.v1.Sent.ListSent:output_type -> mq.v1.ListSentReply
+	7, // 11: mq.v1.Sent.SendAgain:output_type -> mq.v1.SendAgainReply
+	7, // 12: mq.v1.Sent.SendNumbers:output_type -> mq.v1.SendAgainReply
+	9, // [9:13] is the sub-list for method output_type
+	5, // [5:9] is the sub-list for method input_type
 	5, // [5:5] is the sub-list for extension type_name
 	5, // [5:5] is the sub-list for extension extendee
 	0, // [0:5] is the sub-list for field type_name
@@ -597,7 +707,7 @@ func file_mq_v1_sent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mq_v1_sent_proto_rawDesc), len(file_mq_v1_sent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

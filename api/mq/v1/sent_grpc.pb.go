@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Sent_SumSent_FullMethodName   = "/mq.v1.Sent/SumSent"
-	Sent_ListSent_FullMethodName  = "/mq.v1.Sent/ListSent"
-	Sent_SendAgain_FullMethodName = "/mq.v1.Sent/SendAgain"
+	Sent_SumSent_FullMethodName     = "/mq.v1.Sent/SumSent"
+	Sent_ListSent_FullMethodName    = "/mq.v1.Sent/ListSent"
+	Sent_SendAgain_FullMethodName   = "/mq.v1.Sent/SendAgain"
+	Sent_SendNumbers_FullMethodName = "/mq.v1.Sent/SendNumbers"
 )
 
 // SentClient is the client API for Sent service.
@@ -36,6 +37,9 @@ type SentClient interface {
 	ListSent(ctx context.Context, in *ListSentRequest, opts ...grpc.CallOption) (*ListSentReply, error)
 	// SendAgain lets the relay send events once more. 503 while the broker takes nothing.
 	SendAgain(ctx context.Context, in *SendAgainRequest, opts ...grpc.CallOption) (*SendAgainReply, error)
+	// SendNumbers lets the relay send those of a subject's events once more that a group misses in front of a later one: they may lie in a broker that
+	// is away. Not those that were sent less than a second ago: a call that is repeated at once does nothing.
+	SendNumbers(ctx context.Context, in *SendNumbersRequest, opts ...grpc.CallOption) (*SendAgainReply, error)
 }
 
 type sentClient struct {
@@ -76,6 +80,16 @@ func (c *sentClient) SendAgain(ctx context.Context, in *SendAgainRequest, opts .
 	return out, nil
 }
 
+func (c *sentClient) SendNumbers(ctx context.Context, in *SendNumbersRequest, opts ...grpc.CallOption) (*SendAgainReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendAgainReply)
+	err := c.cc.Invoke(ctx, Sent_SendNumbers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SentServer is the server API for Sent service.
 // All implementations must embed UnimplementedSentServer
 // for forward compatibility.
@@ -88,6 +102,9 @@ type SentServer interface {
 	ListSent(context.Context, *ListSentRequest) (*ListSentReply, error)
 	// SendAgain lets the relay send events once more. 503 while the broker takes nothing.
 	SendAgain(context.Context, *SendAgainRequest) (*SendAgainReply, error)
+	// SendNumbers lets the relay send those of a subject's events once more that a group misses in front of a later one: they may lie in a broker that
+	// is away. Not those that were sent less than a second ago: a call that is repeated at once does nothing.
+	SendNumbers(context.Context, *SendNumbersRequest) (*SendAgainReply, error)
 	mustEmbedUnimplementedSentServer()
 }
 
@@ -106,6 +123,9 @@ func (UnimplementedSentServer) ListSent(context.Context, *ListSentRequest) (*Lis
 }
 func (UnimplementedSentServer) SendAgain(context.Context, *SendAgainRequest) (*SendAgainReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method SendAgain not implemented")
+}
+func (UnimplementedSentServer) SendNumbers(context.Context, *SendNumbersRequest) (*SendAgainReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendNumbers not implemented")
 }
 func (UnimplementedSentServer) mustEmbedUnimplementedSentServer() {}
 func (UnimplementedSentServer) testEmbeddedByValue()              {}
@@ -182,6 +202,24 @@ func _Sent_SendAgain_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sent_SendNumbers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendNumbersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SentServer).SendNumbers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sent_SendNumbers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SentServer).SendNumbers(ctx, req.(*SendNumbersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Sent_ServiceDesc is the grpc.ServiceDesc for Sent service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -200,6 +238,10 @@ var Sent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SendAgain",
 			Handler:    _Sent_SendAgain_Handler,
+		},
+		{
+			MethodName: "SendNumbers",
+			Handler:    _Sent_SendNumbers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

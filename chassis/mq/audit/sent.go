@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
@@ -116,6 +117,18 @@ func (s *Server) SendAgain(ctx context.Context, req *mqv1.SendAgainRequest) (*mq
 	return &mqv1.SendAgainReply{Events: n}, err
 }
 
+// SendNumbers makes the relay send events of a subject once more, whatever the broker does: a group misses them.
+func (s *Server) SendNumbers(ctx context.Context, req *mqv1.SendNumbersRequest) (*mqv1.SendAgainReply, error) {
+	if err := s.keys.CheckCall(ctx, mqv1.Sent_SendNumbers_FullMethodName, req); err != nil {
+		return nil, err
+	}
+	n, err := s.outbox.SendNumbers(ctx, req.GetTopic(), req.GetSource(), req.GetSubject(), req.GetGeneration(), req.GetFirst(), req.GetLast(), justSent)
+	if errors.Is(err, mq.ErrRefused) {
+		err = kerrors.BadRequest("INVALID", err.Error())
+	}
+	return &mqv1.SendAgainReply{Events: n}, err
+}
+
 // wanted are the sent events that a group wants.
 type wanted struct{ *mqv1.Wanted }
 
@@ -196,6 +209,10 @@ func (l local) ListSent(ctx context.Context, req *mqv1.ListSentRequest, _ ...grp
 
 func (l local) SendAgain(ctx context.Context, req *mqv1.SendAgainRequest, _ ...grpc.CallOption) (*mqv1.SendAgainReply, error) {
 	return l.s.SendAgain(arrived(ctx), req)
+}
+
+func (l local) SendNumbers(ctx context.Context, req *mqv1.SendNumbersRequest, _ ...grpc.CallOption) (*mqv1.SendAgainReply, error) {
+	return l.s.SendNumbers(arrived(ctx), req)
 }
 
 // arrived returns the context of a call that arrives as it was sent.

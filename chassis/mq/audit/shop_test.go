@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,6 +29,14 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 type broker struct {
 	*memory.Transport
 	loses atomic.Bool
+	away  atomic.Bool // events go another way
+}
+
+func (b *broker) Undisturbed() time.Duration {
+	if b.away.Load() {
+		return 0
+	}
+	return math.MaxInt64
 }
 
 func (b *broker) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
