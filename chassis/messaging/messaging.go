@@ -98,23 +98,27 @@ func (m *Messaging) audit(cfg Config) error {
 }
 
 // slack is how much earlier than the change of mode an event may have been sent by Redis, by the database's clock.
-const slack = time.Minute
+const slack = 5 * time.Second
 
-// sendAgain has the relay send again what it sent since then. Groups that had an event do nothing the second time.
+// sendAgain has the relay send again what it sent since then, and what was held meanwhile. Groups that had an event do nothing the second time.
 func (m *Messaging) sendAgain(ctx context.Context, since time.Time) {
-	var until time.Time
+	var (
+		until  time.Time
+		events int64
+	)
 	for n := 0; ctx.Err() == nil; {
 		r, err := m.Outbox.Resend(ctx, "", since.Add(-slack), until, 500)
-		if until = r.Until; err != nil {
+		if err == nil && !r.More {
+			err = m.Outbox.OfferHeld(ctx)
+		}
+		until, events = r.Until, events+r.Events
+		switch {
+		case err != nil:
 			n++
-			m.svc.Log.Error("what went by Redis is not sent again yet", "since", since, "err", err)
+			m.svc.Log.Warn("what went by Redis is not sent again yet", "since", since, "err", err)
 			backoff.Sleep(ctx, backoff.Pause(n, time.Second, 10*time.Second))
-			continue
-		}
-		if r.Events > 0 {
-			m.svc.Log.Info("what went by Redis is sent again", "since", since, "events", r.Events)
-		}
-		if !r.More {
+		case !r.More:
+			m.svc.Log.Info("what went by Redis is sent again", "since", since, "events", events)
 			return
 		}
 	}
