@@ -28,6 +28,7 @@ func TestGoneWhenAllHaveSettled(t *testing.T) {
 	listen(t, q, subscription("b"), func(d mq.Delivery) bool { <-let; return b.take(d) })
 	listen(t, q, others, other.take)
 	w.grouped(t, "a", "b", "other")
+	w.old(t)
 	sendAll(t, q, 20, 10)
 	for n := range 50 { // in the same queues
 		e := mqlaws.New(strconv.Itoa(n%20), int64(n/20+1))

@@ -131,6 +131,12 @@ func (w *world) grouped(t *testing.T, groups ...string) {
 	})
 }
 
+// old waits until what all groups have settled is deleted at once.
+func (w *world) old(t *testing.T) {
+	t.Helper()
+	await(t, "the queues are not young any more", func() bool { return w.raw.Exists(context.Background(), w.prefix+":young").Val() == 0 })
+}
+
 // away makes a group that has no instance.
 func (w *world) away(t *testing.T, q *redis.Queues, s mq.Subscription) {
 	t.Helper()
