@@ -73,8 +73,9 @@ func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err err
 	}
 	waiting := map[string]int64{}
 	for shard, length := range lengths {
-		if slices.Contains(except, shard) || length.Val() == 0 && shard != 0 {
-			continue // an empty queue still has all groups, and is looked at for them
+		counts := !slices.Contains(except, shard)
+		if shard != 0 && (!counts || length.Val() == 0) {
+			continue
 		}
 		var (
 			first  *goredis.XMessageSliceCmd
@@ -87,7 +88,7 @@ func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err err
 		if err != nil && !strings.Contains(err.Error(), "no such key") {
 			return b, errAway(err)
 		}
-		if entries := first.Val(); len(entries) > 0 {
+		if entries := first.Val(); counts && len(entries) > 0 {
 			one := ShardBacklog{shard, length.Val(), sentAt(entries[0].ID)}
 			b.Shards = append(b.Shards, one)
 			if b.Entries += one.Entries; b.Oldest.IsZero() || one.Oldest.Before(b.Oldest) {
@@ -95,6 +96,10 @@ func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err err
 			}
 		}
 		for _, g := range groups.Val() {
+			if !counts {
+				waiting[g.Name] += 0 // every queue has all groups: this one is looked at for them
+				continue
+			}
 			n, err := q.unsettled(ctx, shard, g)
 			if err != nil {
 				return b, err

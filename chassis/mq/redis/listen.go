@@ -1,9 +1,11 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -22,6 +24,11 @@ const (
 	longestBlock = time.Second
 	// busyBlock is that wait while some queues are being worked on, and cannot be waited at.
 	busyBlock = 30 * time.Millisecond
+	// answer is how long the entries themselves may take to come.
+	answer = time.Second
+	// firstPause and longestPause are those before what failed is tried again.
+	firstPause   = 50 * time.Millisecond
+	longestPause = time.Second
 )
 
 // Listen implements mq.Transport. A queue is read by the instance of the group that has it; a failure stops that queue for that group only.
@@ -29,8 +36,9 @@ func (q *Queues) Listen(ctx context.Context, s mq.Subscription, take func(mq.Del
 	if _, err := s.Wants(mq.Event{}); err != nil {
 		return fmt.Errorf("mq: group %s: %w", s.Group, err)
 	}
-	l := &listener{Queues: q, s: s, take: take, instance: mq.NewID(), slots: make(chan struct{}, max(s.Workers, 1)),
-		ended: make(chan worked, q.cfg.Shards), busy: map[int]bool{}, fresh: map[int]bool{}}
+	l := &listener{Queues: q, s: s, instance: mq.NewID(), slots: make(chan struct{}, max(s.Workers, 1)), ended: make(chan worked, q.cfg.Shards),
+		busy: map[int]bool{}, fresh: map[int]bool{}, late: map[int]bool{}, failed: map[int]int{}}
+	l.take = func(d mq.Delivery) bool { return ctx.Err() == nil && take(d) } // what is not begun is left to the others
 	for n := 0; ctx.Err() == nil; {
 		err := l.step(ctx)
 		if err == nil {
@@ -40,12 +48,9 @@ func (q *Queues) Listen(ctx context.Context, s mq.Subscription, take func(mq.Del
 		if n++; n == 1 {
 			slog.DebugContext(ctx, "consume: the queues in Redis cannot be read", "group", s.Group, "err", err)
 		}
-		backoff.Sleep(ctx, backoff.Pause(n, 50*time.Millisecond, time.Second))
+		backoff.Sleep(ctx, backoff.Pause(n, firstPause, longestPause))
 	}
-	for len(l.busy) > 0 {
-		l.end(<-l.ended)
-	}
-	l.leave()
+	l.leave(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -58,36 +63,54 @@ type listener struct {
 	slots    chan struct{}
 
 	grouped bool // the group is one of every queue
+	leaving bool
 	renew   time.Time
 	mine    []int
 	fresh   map[int]bool // queues in which there may be entries that were read and not settled
 	busy    map[int]bool // queues that are being worked on
+	late    map[int]bool // queues in which there may be entries that all have settled
+	failed  map[int]int  // how often the work on a queue has failed, since it last did not
+	halved  int          // how often the batch is halved, because answers did not come in time
 	ended   chan worked
 }
 
-// worked is a queue on which the work has ended, and whether all was settled.
+// worked is a queue on which the work has ended, whether all was settled, and whether it could not be deleted yet.
 type worked struct {
-	shard   int
-	settled bool
+	shard         int
+	settled, late bool
 }
 
 func (l *listener) end(w worked) {
 	delete(l.busy, w.shard)
-	if !w.settled {
+	if w.settled {
+		delete(l.failed, w.shard)
+	} else {
 		l.fresh[w.shard] = true
+		l.failed[w.shard]++
+	}
+	if w.late {
+		l.late[w.shard] = true
+	}
+	if !slices.Contains(l.mine, w.shard) {
+		l.renew = time.Time{} // another instance waits for it
+	}
+}
+
+// collect takes note of all work that has ended.
+func (l *listener) collect() {
+	for {
+		select {
+		case w := <-l.ended:
+			l.end(w)
+		default:
+			return
+		}
 	}
 }
 
 // step reads once from the queues that are this instance's and not being worked on.
 func (l *listener) step(ctx context.Context) error {
-	for more := true; more; {
-		select {
-		case w := <-l.ended:
-			l.end(w)
-		default:
-			more = false
-		}
-	}
+	l.collect()
 	if !l.grouped {
 		if err := l.makeGroups(ctx); err != nil {
 			return err
@@ -116,18 +139,23 @@ func (l *listener) makeGroups(ctx context.Context) error {
 	for shard := range keys {
 		keys[shard] = l.stream(shard)
 	}
-	err := groupsScript.Run(ctx, l.rdb, keys, l.s.Group).Err()
+	err := groupsScript.Run(ctx, l.rdb, append(keys, l.key("young")), l.s.Group, (l.cfg.Lease + longestPause + longestBlock).Milliseconds()).Err()
 	l.grouped = err == nil
 	return errAway(err)
 }
 
 // share renews the lease, and finds out which queues are this instance's.
 func (l *listener) share(ctx context.Context) error {
-	args := []any{l.instance, l.cfg.Lease.Milliseconds(), l.cfg.Shards}
-	for shard := range l.busy {
+	args := []any{l.instance, l.cfg.Lease.Milliseconds(), l.cfg.Shards, l.leaving}
+	busy := slices.Sorted(maps.Keys(l.busy))
+	slices.SortStableFunc(busy, func(a, b int) int { // those that it is to leave stay the same
+		return cmp.Compare(slices.Index(l.mine, b), slices.Index(l.mine, a))
+	})
+	for _, shard := range busy {
 		args = append(args, shard)
 	}
-	reply, err := shareScript.Run(ctx, l.rdb, []string{l.members(l.s.Group), l.owners(l.s.Group)}, args...).StringSlice()
+	keys := []string{l.members(l.s.Group), l.owners(l.s.Group), l.key("leaving:" + l.s.Group)}
+	reply, err := shareScript.Run(ctx, l.rdb, keys, args...).StringSlice()
 	if err != nil {
 		return errAway(err)
 	}
@@ -140,9 +168,26 @@ func (l *listener) share(ctx context.Context) error {
 			return fmt.Errorf("redis: %q is no queue", text)
 		}
 		l.mine = append(l.mine, shard)
+		// Its owner before may have read what it did not settle, also later, and this one what was not answered.
+		l.fresh[shard] = true
 		if !slices.Contains(had, shard) {
-			l.fresh[shard] = true // its owner before may have read what it did not settle
+			l.late[shard] = true
 		}
+	}
+	return l.deleteLate(ctx)
+}
+
+// deleteLate deletes what all groups have settled and could not be deleted before.
+func (l *listener) deleteLate(ctx context.Context) error {
+	for shard := range l.late {
+		late, err := l.settle(ctx, shard, []any{l.s.Group})
+		if err != nil {
+			return err
+		}
+		if late {
+			return nil // it holds for all of them
+		}
+		delete(l.late, shard)
 	}
 	return nil
 }
@@ -162,8 +207,11 @@ func (l *listener) read(ctx context.Context, shards []int) error {
 			ids[i] = "0" // what was read before; such a call does not wait
 		}
 	}
-	reply, err := l.rdb.XReadGroup(ctx, &goredis.XReadGroupArgs{Group: l.s.Group, Consumer: consumer, Streams: append(keys, ids...),
-		Count: batch, Block: min(wait, max(time.Until(l.renew), time.Millisecond))}).Result()
+	wait = min(wait, max(time.Until(l.renew), time.Millisecond))
+	bounded, cancel := context.WithTimeout(ctx, wait+answer) // the client would wait for ten seconds more
+	defer cancel()
+	reply, err := l.rdb.XReadGroup(bounded, &goredis.XReadGroupArgs{Group: l.s.Group, Consumer: consumer, Streams: append(keys, ids...),
+		Count: int64(max(batch>>l.halved, 1)), Block: wait}).Result()
 	switch {
 	case err == goredis.Nil:
 		return nil
@@ -175,14 +223,23 @@ func (l *listener) read(ctx context.Context, shards []int) error {
 			l.grouped, l.renew = false, time.Time{}
 			return nil
 		}
+		l.halved = min(l.halved+1, 5)
 		return errAway(err)
 	}
+	l.halved = max(l.halved-1, 0)
 	came := map[int]bool{}
 	for _, queue := range reply {
 		if shard := byKey[queue.Stream]; len(queue.Messages) > 0 {
 			came[shard] = true
 			l.busy[shard] = true
-			go func() { l.ended <- worked{shard, l.work(context.WithoutCancel(ctx), shard, queue.Messages)} }()
+			failed := l.failed[shard]
+			go func() {
+				w := l.work(context.WithoutCancel(ctx), shard, queue.Messages)
+				if !w.settled {
+					backoff.Sleep(ctx, backoff.Pause(failed+1, firstPause, longestPause))
+				}
+				l.ended <- w
+			}()
 		}
 	}
 	for _, shard := range shards {
@@ -194,7 +251,7 @@ func (l *listener) read(ctx context.Context, shards []int) error {
 }
 
 // work takes the entries of one queue, and settles them if all are done.
-func (l *listener) work(ctx context.Context, shard int, entries []goredis.XMessage) bool {
+func (l *listener) work(ctx context.Context, shard int, entries []goredis.XMessage) worked {
 	var (
 		ours []mq.Delivery
 		args = []any{l.s.Group}
@@ -212,18 +269,43 @@ func (l *listener) work(ctx context.Context, shard int, entries []goredis.XMessa
 		}
 	}
 	if !mq.TakeAll(ours, l.slots, l.take) {
-		return false
+		return worked{shard: shard}
 	}
-	err := settleScript.Run(ctx, l.rdb, []string{l.stream(shard)}, args...).Err()
+	late, err := l.settle(ctx, shard, args)
 	if err != nil {
 		slog.DebugContext(ctx, "consume: entries were not settled and come again", "group", l.s.Group, "queue", shard, "err", err)
 	}
-	return err == nil
+	return worked{shard, err == nil, late}
 }
 
-// leave ends this instance's lease: others take its queues at once.
-func (l *listener) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.Timeout)
+// settle runs settle.lua. It reports whether what all groups have settled was not deleted yet.
+func (l *listener) settle(ctx context.Context, shard int, args []any) (late bool, err error) {
+	n, err := settleScript.Run(ctx, l.rdb, []string{l.stream(shard), l.key("young")}, args...).Int()
+	return n == 1, errAway(err)
+}
+
+// leave waits for the work that is under way, while others take the queues without any at once. It keeps its lease for that time.
+func (l *listener) leave(ctx context.Context) {
+	l.leaving, l.renew = true, time.Time{}
+	for len(l.busy) > 0 {
+		l.collect()
+		if time.Now().After(l.renew) {
+			l.renew = time.Now().Add(l.cfg.Lease / 3)
+			_ = l.share(ctx) // it is tried again
+		}
+		if len(l.busy) > 0 {
+			select {
+			case w := <-l.ended:
+				l.end(w)
+			case <-time.After(time.Until(l.renew)):
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
 	defer cancel()
-	_ = l.rdb.ZRem(ctx, l.members(l.s.Group), l.instance).Err() // without it the lease runs out
+	_, _ = l.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error { // without it the lease runs out
+		p.ZRem(ctx, l.members(l.s.Group), l.instance)
+		p.ZRem(ctx, l.key("leaving:"+l.s.Group), l.instance)
+		return nil
+	})
 }

@@ -1,10 +1,12 @@
 // Package redis is the transport by Redis streams: a fixed number of queues for all topics, spread by subject, for the time in which the broker
 // is away. An entry stays until the last consumer group has settled it. What must hold:
 //
-//   - A subject's events lie in one queue, in the order in which they were sent. In each group one instance at a time has a queue.
+//   - A subject's events lie in one queue, in the order in which they were sent. In each group one instance at a time has a queue: the next one
+//     has it when the work on it has ended, or the lease of an instance that is not heard of.
 //   - Every group of every topic is a group of every queue; it settles what is not its own by looking at it.
 //   - What reads, settles and deletes works when Redis is full: it is what makes room.
-//   - A group that Redis has lost is made anew, and sees whatever is there.
+//   - A group that Redis has lost is made anew, and sees whatever is there; for a while nothing is deleted, so that the others see it too.
+//   - What was read for nobody, because an answer was lost or came to one who was taken for dead, is read again with the next renewal.
 //
 // Redis must write every command to its disk (appendfsync always) and evict nothing (noeviction). What it loses all the same, publishers send
 // again: see package failover, which also decides when this transport is used.

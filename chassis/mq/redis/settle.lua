@@ -1,8 +1,17 @@
 #!lua flags=allow-oom
--- settle.lua acknowledges entries of a queue for a group, and deletes what the last group has settled: all before the first entry that some group
--- has not read or not acknowledged. XACK alone deletes nothing.
--- KEYS: the queue. ARGV: group, entries.
-redis.call('XACK', KEYS[1], unpack(ARGV))
+-- settle.lua acknowledges entries of a queue for a group, and deletes what the last group has settled: all before the first entry that some
+-- group has not read or not acknowledged. XACK alone deletes nothing. It returns 1 when nothing was deleted because the queues are young, else
+-- 0.
+-- KEYS: the queue, the mark of young queues. ARGV: group, entries, if any.
+if #ARGV > 1 then
+  redis.call('XACK', KEYS[1], unpack(ARGV))
+end
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  return 1
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return 0
+end
 
 local function split(id)
   local ms, n = string.match(id, '^(%d+)-(%d+)$')
@@ -26,4 +35,4 @@ end
 if low_ms then
   redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f-%.0f', low_ms, low_n))
 end
-return redis.status_reply('OK')
+return 0

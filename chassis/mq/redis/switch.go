@@ -88,6 +88,14 @@ func (q *Queues) Look(ctx context.Context) (State, error) {
 	return s, nil
 }
 
+func openedText(opened []time.Time) string {
+	texts := make([]string, len(opened))
+	for i, at := range opened {
+		texts[i] = strconv.FormatInt(at.UnixMilli(), 10)
+	}
+	return strings.Join(texts, " ")
+}
+
 func millis(text string) time.Time {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
@@ -139,11 +147,7 @@ func (q *Queues) Change(ctx context.Context, s State, c Change) (bool, error) {
 	}
 	if c.Opened {
 		opened := slices.Concat(s.Opened, []time.Time{s.Now})
-		texts := make([]string, 0, openedKept)
-		for _, at := range opened[max(0, len(opened)-openedKept):] {
-			texts = append(texts, strconv.FormatInt(at.UnixMilli(), 10))
-		}
-		fields = append(fields, "opened", strings.Join(texts, " "))
+		fields = append(fields, "opened", openedText(opened[max(0, len(opened)-openedKept):]))
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
@@ -168,7 +172,8 @@ func (q *Queues) Create(ctx context.Context, s State, store string) (bool, error
 				since = time.Now()
 			}
 			p.HSet(ctx, q.key("switch"), "epoch", s.Epoch+1, "mode", string(s.Mode), "since", since.UnixMilli(), "why", s.Why, "by", s.By,
-				"opener", s.Opener, "lease", max(s.Lease.UnixMilli(), 0), "topic", s.Topic, "force", string(s.Force), "store", store)
+				"opener", s.Opener, "lease", max(s.Lease.UnixMilli(), 0), "topic", s.Topic, "force", string(s.Force), "opened", openedText(s.Opened),
+				"store", store)
 			p.Publish(ctx, q.key("switched"), s.Epoch+1)
 			return nil
 		})
