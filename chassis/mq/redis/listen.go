@@ -22,7 +22,7 @@ const (
 	batch    = 32
 	// longestBlock bounds one wait for entries, so that Listen ends in time and the lease is renewed.
 	longestBlock = time.Second
-	// busyBlock is that wait while some queues are being worked on, and cannot be waited at.
+	// busyBlock is that wait while some queues are being worked on, and cannot be waited at. Redis ends waits ten times a second.
 	busyBlock = 30 * time.Millisecond
 	// answer is how long the entries themselves may take to come.
 	answer = time.Second
@@ -232,9 +232,12 @@ func (l *listener) read(ctx context.Context, shards []int) error {
 		if shard := byKey[queue.Stream]; len(queue.Messages) > 0 {
 			came[shard] = true
 			l.busy[shard] = true
-			failed := l.failed[shard]
+			failed, goOn, until := l.failed[shard], !l.fresh[shard], l.renew
 			go func() {
 				w := l.work(context.WithoutCancel(ctx), shard, queue.Messages)
+				for n := len(queue.Messages); goOn && n >= batch && w.settled && ctx.Err() == nil && time.Now().Before(until); {
+					n, w = l.workOn(context.WithoutCancel(ctx), w)
+				}
 				if !w.settled {
 					backoff.Sleep(ctx, backoff.Pause(failed+1, firstPause, longestPause))
 				}
@@ -248,6 +251,22 @@ func (l *listener) read(ctx context.Context, shards []int) error {
 		}
 	}
 	return nil
+}
+
+// workOn reads the next batch of a queue of which the last was settled, and works on it, while Listen waits at other queues. It returns how many
+// entries came.
+func (l *listener) workOn(ctx context.Context, last worked) (int, worked) {
+	reply, err := l.rdb.XReadGroup(ctx, &goredis.XReadGroupArgs{Group: l.s.Group, Consumer: consumer, Streams: []string{l.stream(last.shard), ">"},
+		Count: batch, Block: -1}).Result()
+	switch {
+	case err == goredis.Nil:
+		return 0, last
+	case err != nil:
+		return 0, worked{shard: last.shard, late: last.late} // as if it had failed: the answer may have been lost
+	}
+	w := l.work(ctx, last.shard, reply[0].Messages)
+	w.late = w.late || last.late
+	return len(reply[0].Messages), w
 }
 
 // work takes the entries of one queue, and settles them if all are done.

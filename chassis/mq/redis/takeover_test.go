@@ -211,3 +211,19 @@ func TestRates(t *testing.T) {
 		require.NoError(t, w.raw.FlushAll(t.Context()).Err())
 	}
 }
+
+// TestOneQueue: when much lies in one queue, it is read on as soon as a batch of it is done, without a wait for the others.
+func TestOneQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	q := w.open(t)
+	w.away(t, q, subscription("a"))
+	sendAll(t, q, 1, 3200)
+	var r record
+	began := time.Now()
+	listen(t, q, subscription("a"), r.take)
+	r.awaitAll(t, 3200)
+	t.Logf("of one subject: %.0f events a second", 3200/time.Since(began).Seconds())
+	assert.Less(t, time.Since(began), 5*time.Second)
+	assert.Zero(t, r.again)
+}
