@@ -23,6 +23,7 @@ import (
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mq/redis"
 	"example.com/fourfold/chassis/mq/rocketmq"
 	"example.com/fourfold/deploy/local/stack"
 )
@@ -212,6 +213,7 @@ func messages(t testing.TB, query string) []tracedMessage {
 // producerKilled kills member between the half message and its local transaction, and between the local transaction and the end message; the
 // second time no process can be asked for longer than the broker waits before it asks.
 func producerKilled(t *testing.T) {
+	awaitMode(t, openQueues(t), redis.Normal, time.Minute) // there are half messages only then
 	for _, c := range []struct {
 		name, point string
 		happened    bool

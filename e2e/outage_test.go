@@ -101,6 +101,16 @@ func look(t *testing.T, q *redis.Queues) redis.State {
 	return s
 }
 
+// force makes the mode what an operator wants.
+func force(t *testing.T, f redis.Force) {
+	t.Helper()
+	q := openQueues(t)
+	require.Eventually(t, func() bool {
+		done, err := q.Change(t.Context(), look(t, q), redis.Change{By: "e2e", Why: t.Name(), Force: &f})
+		return err == nil && done
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
 // awaitMode waits until the mode is want, and returns since when it is.
 func awaitMode(t *testing.T, q *redis.Queues, want redis.Mode, longest time.Duration) time.Time {
 	t.Helper()

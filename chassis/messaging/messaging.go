@@ -11,7 +11,6 @@ import (
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/alert"
-	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/audit"
@@ -64,7 +63,7 @@ func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Me
 	bus := mq.NewBus(svc.Name(), ways, cfg.Config.Config)
 	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Grace: cfg.HalfGrace})
 	m := &Messaging{Outbox: outbox, Alerts: alert.New(outbox, db, svc.Name()), svc: svc, db: db, bus: bus, ways: ways}
-	ways.Backfill(m.sendAgain)
+	ways.Backfill(outbox.Backfill)
 	if err := mq.Observe(db); err != nil {
 		return nil, err
 	}
@@ -95,33 +94,6 @@ func (m *Messaging) audit(cfg Config) error {
 	m.svc.Go(auditor.Run)
 	m.svc.Go(auditor.AskForGaps)
 	return audit.Observe(m.db)
-}
-
-// slack is how much earlier than the change of mode an event may have been sent by Redis, by the database's clock.
-const slack = 5 * time.Second
-
-// sendAgain has the relay send again what it sent since then, and what was held meanwhile. Groups that had an event do nothing the second time.
-func (m *Messaging) sendAgain(ctx context.Context, since time.Time) {
-	var (
-		until  time.Time
-		events int64
-	)
-	for n := 0; ctx.Err() == nil; {
-		r, err := m.Outbox.Resend(ctx, "", since.Add(-slack), until, 500)
-		if err == nil && !r.More {
-			err = m.Outbox.OfferHeld(ctx)
-		}
-		until, events = r.Until, events+r.Events
-		switch {
-		case err != nil:
-			n++
-			m.svc.Log.Warn("what went by Redis is not sent again yet", "since", since, "err", err)
-			backoff.Sleep(ctx, backoff.Pause(n, time.Second, 10*time.Second))
-		case !r.More:
-			m.svc.Log.Info("what went by Redis is sent again", "since", since, "events", events)
-			return
-		}
-	}
 }
 
 // Consume calls handle for the events of s, from Run on.

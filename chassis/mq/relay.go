@@ -142,8 +142,8 @@ func (r row) held() time.Duration {
 	return backoff.Pause(r.tries, 100*time.Millisecond, 5*time.Second)
 }
 
-// OfferHeld makes the relay offer at once what the transport held for later: it may take that now.
-func (o *Outbox) OfferHeld(ctx context.Context) error {
+// offerHeld makes the relay offer at once what the transport held for later: it may take that now.
+func (o *Outbox) offerHeld(ctx context.Context) error {
 	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET next_at = NOW(3) WHERE state = 'READY' AND deliver_at IS NOT NULL AND last_error <> ''
 		AND next_at > NOW(3)`)
 	o.soon()

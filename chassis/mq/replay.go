@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
+	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/database"
 )
 
@@ -200,4 +202,35 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 		return err
 	})
 	return r, err
+}
+
+const (
+	// backfillSlack is how much earlier than the change of mode an event may have gone the other way, by the database's clock.
+	backfillSlack = 5 * time.Second
+	backfillPart  = 500
+)
+
+// Backfill makes the relay send again all that it sent since then, and offer at once what the transport held for later. It goes on until it has, or
+// ctx ends. Groups that had an event do nothing the second time.
+func (o *Outbox) Backfill(ctx context.Context, since time.Time) {
+	var (
+		until  time.Time
+		events int64
+	)
+	for n := 0; ctx.Err() == nil; {
+		r, err := o.Resend(ctx, "", since.Add(-backfillSlack), until, backfillPart)
+		if err == nil && !r.More {
+			err = o.offerHeld(ctx)
+		}
+		until, events = r.Until, events+r.Events
+		switch {
+		case err != nil:
+			n++
+			slog.WarnContext(ctx, "what went another way is not sent again yet", "since", since, "err", err)
+			backoff.Sleep(ctx, backoff.Pause(n, time.Second, 10*time.Second))
+		case !r.More:
+			slog.InfoContext(ctx, "what went another way is sent again", "since", since, "events", events)
+			return
+		}
+	}
 }

@@ -129,9 +129,9 @@ func TestOnlyServices(t *testing.T) {
 	numbers := &mqv1.SendNumbersRequest{CallId: "1", Topic: topic, Source: "/one", Subject: "x", First: 1, Last: 1}
 	for method, call := range map[string]func(context.Context) error{
 		mqv1.Sent_SendNumbers_FullMethodName: func(ctx context.Context) error { _, err := sent.SendNumbers(ctx, numbers); return err },
-		mqv1.Sent_SumSent_FullMethodName:   func(ctx context.Context) error { _, err := sent.SumSent(ctx, sum); return err },
-		mqv1.Sent_ListSent_FullMethodName:  func(ctx context.Context) error { _, err := sent.ListSent(ctx, list); return err },
-		mqv1.Sent_SendAgain_FullMethodName: func(ctx context.Context) error { _, err := sent.SendAgain(ctx, again); return err },
+		mqv1.Sent_SumSent_FullMethodName:     func(ctx context.Context) error { _, err := sent.SumSent(ctx, sum); return err },
+		mqv1.Sent_ListSent_FullMethodName:    func(ctx context.Context) error { _, err := sent.ListSent(ctx, list); return err },
+		mqv1.Sent_SendAgain_FullMethodName:   func(ctx context.Context) error { _, err := sent.SendAgain(ctx, again); return err },
 	} {
 		req := map[string]proto.Message{mqv1.Sent_SumSent_FullMethodName: sum, mqv1.Sent_ListSent_FullMethodName: list,
 			mqv1.Sent_SendAgain_FullMethodName: again, mqv1.Sent_SendNumbers_FullMethodName: numbers}[method]

@@ -56,6 +56,9 @@ type Config struct {
 	// Canary is the share of the queues whose events go both ways in NORMAL, so that the way by Redis is known to work: one in so many. Default
 	// 100, less than 0 for none.
 	Canary int `yaml:"canary"`
+	// Overlap is for how long after the return to NORMAL all events go both ways: consumers take that long to find a broker that was away. Default
+	// 45 s, less than 0 for not at all.
+	Overlap time.Duration `yaml:"overlap"`
 }
 
 func (c *Config) complete() {
@@ -66,6 +69,7 @@ func (c *Config) complete() {
 	c.Lease = cmp.Or(c.Lease, 5*time.Second)
 	c.Flapping = cmp.Or(c.Flapping, 10*time.Minute)
 	c.Canary = cmp.Or(c.Canary, 100)
+	c.Overlap = cmp.Or(c.Overlap, 45*time.Second)
 	if len(c.Steady) == 0 {
 		c.Steady = []time.Duration{2 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute}
 	}
@@ -118,7 +122,7 @@ func (t *Transport) Send(ctx context.Context, topic string, e mq.Event, at time.
 			continue
 		}
 		byRedis := mq.ErrUnavailable
-		if s.Mode != redis.Normal || t.byCanary(s, e, at) {
+		if s.Mode != redis.Normal || t.bothWays(s, e, at) {
 			byRedis = t.queues.SendIn(ctx, s.Epoch, topic, e, at)
 		}
 		switch {
@@ -132,14 +136,17 @@ func (t *Transport) Send(ctx context.Context, topic string, e mq.Event, at time.
 		if err := t.direct(ctx, topic, e, at); !errors.Is(err, mq.ErrUnavailable) || byRedis != nil {
 			return err
 		}
-		return nil // the canary has it
+		return nil // Redis has it
 	}
 	return fmt.Errorf("%w: the way of events is changing", mq.ErrHeld)
 }
 
-// byCanary reports whether e goes by Redis as well in NORMAL. What is due later does not: the broker holds it.
-func (t *Transport) byCanary(s redis.State, e mq.Event, at time.Time) bool {
-	return t.cfg.Canary > 0 && s.Force != redis.Pinned && s.Epoch > 0 && t.queues.ShardOf(e)%t.cfg.Canary == 0 && time.Until(at) <= 0
+// bothWays reports whether e goes by Redis as well in NORMAL. What is due later does not: the broker holds it.
+func (t *Transport) bothWays(s redis.State, e mq.Event, at time.Time) bool {
+	if s.Force == redis.Pinned || s.Epoch == 0 || time.Until(at) > 0 {
+		return false
+	}
+	return t.cfg.Canary > 0 && t.queues.ShardOf(e)%t.cfg.Canary == 0 || len(s.Opened) > 0 && time.Since(s.Since) < t.cfg.Overlap
 }
 
 // canaries are the queues that are used in NORMAL.

@@ -16,10 +16,10 @@ const (
 	suspicion = 100 * time.Millisecond
 	// away is how often it is probed while it is away.
 	away = 500 * time.Millisecond
-	// few is how many entries the queues may hold when the hand-over begins.
-	few = 500
-	// shortestHandover is how long the queues may take to become empty in a hand-over.
-	shortestHandover = time.Second
+	// few is how many entries the queues may hold when the hand-over begins, and young how long they may have lain there: groups keep up.
+	few, young = 500, time.Second
+	// shortestHandover is how long the queues may take to become empty in a hand-over, and again how long after it there is no other.
+	shortestHandover, again = time.Second, 5 * time.Second
 )
 
 // Run watches the switch and the broker until ctx ends, and moves the switch when it is this process' turn.
@@ -55,6 +55,7 @@ type keeper struct {
 	*Transport
 	probed time.Time // when the broker was last probed
 	steady time.Time // since when probes succeed, zero when the last one failed
+	failed time.Time // when the last hand-over failed
 }
 
 // step does what is this process' turn in s, and returns when to look again.
@@ -157,8 +158,9 @@ func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
 		k.steady = time.Now()
 	}
 	b, err := k.queues.Backlog(ctx)
-	if err == nil && b.Waiting() <= few {
-		k.change(ctx, s, redis.Change{To: redis.Handover, Leased: true, Lease: k.cfg.Lease, Why: fmt.Sprintf("%d events lie in the queues", b.Waiting())})
+	n, oldest := b.Waiting()
+	if err == nil && n <= few && (n == 0 || time.Since(oldest) < young) && time.Since(k.failed) > again {
+		k.change(ctx, s, redis.Change{To: redis.Handover, Leased: true, Lease: k.cfg.Lease, Why: fmt.Sprintf("%d events lie in the queues", n)})
 		return 0
 	}
 	k.renew(ctx, s)
@@ -168,10 +170,12 @@ func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
 // handOver returns to NORMAL when the queues are empty. Groups without an instance do not count: they take what is there before what comes.
 func (k *keeper) handOver(ctx context.Context, s redis.State) time.Duration {
 	b, err := k.queues.Backlog(ctx)
+	n, _ := b.Waiting()
 	switch {
-	case err == nil && b.Waiting() == 0:
+	case err == nil && n == 0:
 		k.change(ctx, s, redis.Change{To: redis.Normal, Leased: true, Why: "the queues are empty"})
 	case time.Since(s.Since) > shortestHandover:
+		k.failed = time.Now()
 		k.change(ctx, s, redis.Change{To: redis.Draining, Leased: true, Lease: k.cfg.Lease, Why: "the queues did not become empty"})
 	default:
 		return 20 * time.Millisecond

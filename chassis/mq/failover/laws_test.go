@@ -25,7 +25,7 @@ func TestLaws(t *testing.T) {
 				q, err := redis.Open(redis.Config{Addr: r.Addr, Prefix: mq.NewID()})
 				require.NoError(t, err)
 				t.Cleanup(q.Close)
-				f := failover.New("laws", s.Broker(t, "laws"), q, failover.Config{Canary: 2})
+				f := failover.New("laws", s.Broker(t, "laws"), q, failover.Config{Canary: 2, Deadline: 3 * time.Second}) // laws send once
 				background(t, f.Run)
 				require.Eventually(t, func() bool {
 					s, err := f.Look(t.Context())

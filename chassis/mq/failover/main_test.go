@@ -104,7 +104,7 @@ type process struct {
 // quick are times for tests.
 func quick() failover.Config {
 	return failover.Config{Deadline: 100 * time.Millisecond, Within: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Lease: time.Second,
-		Steady: []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second}, Canary: -1}
+		Steady: []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second}, Canary: -1, Overlap: -1}
 }
 
 // process starts a process, until the test ends or it is stopped.
@@ -163,6 +163,15 @@ func (p *process) await(t *testing.T, want redis.Mode, longest time.Duration) ti
 	}
 	t.Fatalf("the mode is not %s after %s: %+v", want, longest, p.state(t))
 	return 0
+}
+
+// awaitEmpty waits until nothing is in the queues. What every group has settled is deleted a little later when groups are new.
+func (p *process) awaitEmpty(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		b, err := p.queues.Backlog(t.Context())
+		return err == nil && b.Entries == 0
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // send sends an event and returns its error.

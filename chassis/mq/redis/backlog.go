@@ -1,8 +1,8 @@
 package redis
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,18 +33,28 @@ type ShardBacklog struct {
 type GroupBacklog struct {
 	Group   string
 	Entries int64
+	// Oldest is when the first of them was sent, zero when there is none.
+	Oldest time.Time
 	// Instances is how many of the group's instances are heard of.
 	Instances int64
 }
 
-// Waiting returns how many entries groups that have an instance have not settled.
-func (b Backlog) Waiting() (n int64) {
+// Waiting returns how many entries groups that have an instance have not settled, and when the first of these was sent.
+func (b Backlog) Waiting() (n int64, oldest time.Time) {
 	for _, g := range b.Groups {
-		if g.Instances > 0 {
-			n += g.Entries
+		if g.Instances > 0 && g.Entries > 0 {
+			n, oldest = n+g.Entries, earlier(oldest, g.Oldest)
 		}
 	}
-	return n
+	return n, oldest
+}
+
+// earlier returns the earlier of two times; zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Of returns how many entries group has not settled.
@@ -56,6 +66,9 @@ func (b Backlog) Of(group string) int64 {
 	return b.Groups[i].Entries
 }
 
+// unknownLag is how many entries are counted at most where Redis does not know how many a group has not read.
+const unknownLag = 100
+
 // Backlog counts what lies in the queues but those of except. It does not look at all at the same moment. Any error is an mq.ErrUnavailable.
 func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err error) {
 	now, err := q.now(ctx)
@@ -63,66 +76,106 @@ func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err err
 		return b, err
 	}
 	lengths := make([]*goredis.IntCmd, q.cfg.Shards)
-	if _, err := q.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
+	err = q.pipelined(ctx, func(p goredis.Pipeliner) {
 		for shard := range lengths {
 			lengths[shard] = p.XLen(ctx, q.stream(shard))
 		}
-		return nil
-	}); err != nil {
-		return b, errAway(err)
+	})
+	if err != nil {
+		return b, err
 	}
-	waiting := map[string]int64{}
-	for shard, length := range lengths {
-		counts := !slices.Contains(except, shard)
-		if shard != 0 && (!counts || length.Val() == 0) {
-			continue
-		}
-		var (
-			first  *goredis.XMessageSliceCmd
-			groups *goredis.XInfoGroupsCmd
-		)
-		_, err := q.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			first, groups = p.XRangeN(ctx, q.stream(shard), "-", "+", 1), p.XInfoGroups(ctx, q.stream(shard))
-			return nil
-		})
-		if err != nil && !strings.Contains(err.Error(), "no such key") {
-			return b, errAway(err)
-		}
-		if entries := first.Val(); counts && len(entries) > 0 {
-			one := ShardBacklog{shard, length.Val(), sentAt(entries[0].ID)}
-			b.Shards = append(b.Shards, one)
-			if b.Entries += one.Entries; b.Oldest.IsZero() || one.Oldest.Before(b.Oldest) {
-				b.Oldest = one.Oldest
+	lines := map[int]*shardLine{}
+	err = q.pipelined(ctx, func(p goredis.Pipeliner) {
+		for shard, length := range lengths {
+			counts := !slices.Contains(except, shard)
+			if shard == 0 || counts && length.Val() > 0 { // every queue has all groups: the first one is looked at for them
+				lines[shard] = &shardLine{counts, p.XRangeN(ctx, q.stream(shard), "-", "+", 1), p.XInfoGroups(ctx, q.stream(shard))}
 			}
 		}
-		for _, g := range groups.Val() {
-			if !counts {
-				waiting[g.Name] += 0 // every queue has all groups: this one is looked at for them
-				continue
-			}
-			n, err := q.unsettled(ctx, shard, g)
-			if err != nil {
-				return b, err
-			}
-			waiting[g.Name] += n
-		}
+	})
+	if err != nil {
+		return b, err
 	}
-	for group, n := range waiting {
-		instances, err := q.rdb.ZCount(ctx, q.members(group), "("+strconv.FormatInt(now.UnixMilli(), 10), "+inf").Result()
-		if err != nil {
-			return b, errAway(err)
+	groups := map[string]*GroupBacklog{}
+	var look []func() // at the answers of the next pipeline
+	err = q.pipelined(ctx, func(p goredis.Pipeliner) {
+		for _, shard := range slices.Sorted(maps.Keys(lines)) {
+			l := lines[shard]
+			if entries := l.first.Val(); l.counts && len(entries) > 0 {
+				one := ShardBacklog{shard, lengths[shard].Val(), sentAt(entries[0].ID)}
+				b.Shards = append(b.Shards, one)
+				b.Entries, b.Oldest = b.Entries+one.Entries, earlier(b.Oldest, one.Oldest)
+			}
+			for _, g := range l.groups.Val() {
+				if groups[g.Name] == nil {
+					groups[g.Name] = &GroupBacklog{Group: g.Name}
+				}
+				if l.counts {
+					look = append(look, unsettled(ctx, p, q.stream(shard), g, groups[g.Name])...)
+				}
+			}
 		}
-		b.Groups = append(b.Groups, GroupBacklog{group, n, instances})
+		for name, g := range groups {
+			n := p.ZCount(ctx, q.members(name), "("+strconv.FormatInt(now.UnixMilli(), 10), "+inf")
+			look = append(look, func() { g.Instances = n.Val() })
+		}
+	})
+	if err != nil {
+		return b, err
 	}
-	slices.SortFunc(b.Groups, func(a, b GroupBacklog) int { return cmp.Compare(a.Group, b.Group) })
+	for _, f := range look {
+		f()
+	}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		b.Groups = append(b.Groups, *groups[name])
+	}
 	return b, nil
 }
 
-// unsettled returns how many entries of a queue g has not read, up to a thousand, or not acknowledged. What Redis calls the lag is not known after
-// entries were deleted.
-func (q *Queues) unsettled(ctx context.Context, shard int, g goredis.XInfoGroup) (int64, error) {
-	unread, err := q.rdb.XRangeN(ctx, q.stream(shard), "("+g.LastDeliveredID, "+", 1000).Result()
-	return g.Pending + int64(len(unread)), errAway(err)
+// shardLine is what a queue answered.
+type shardLine struct {
+	counts bool
+	first  *goredis.XMessageSliceCmd
+	groups *goredis.XInfoGroupsCmd
+}
+
+// unsettled asks p for what g has not read or not acknowledged of a queue, and returns what adds the answers to sum.
+func unsettled(ctx context.Context, p goredis.Pipeliner, queue string, g goredis.XInfoGroup, sum *GroupBacklog) (look []func()) {
+	sum.Entries += g.Pending + max(g.Lag, 0)
+	if g.Pending > 0 {
+		pending := p.XPending(ctx, queue, g.Name)
+		look = append(look, func() {
+			if first := pending.Val(); first != nil && first.Count > 0 {
+				sum.Oldest = earlier(sum.Oldest, sentAt(first.Lower))
+			}
+		})
+	}
+	if g.Lag == 0 {
+		return look
+	}
+	count := int64(1)
+	if g.Lag < 0 {
+		count = unknownLag
+	}
+	unread := p.XRangeN(ctx, queue, "("+g.LastDeliveredID, "+", count)
+	return append(look, func() {
+		entries := unread.Val()
+		if g.Lag < 0 {
+			sum.Entries += int64(len(entries))
+		}
+		if len(entries) > 0 {
+			sum.Oldest = earlier(sum.Oldest, sentAt(entries[0].ID))
+		}
+	})
+}
+
+// pipelined sends what ask asks for in one go. A queue that is not there is no error.
+func (q *Queues) pipelined(ctx context.Context, ask func(goredis.Pipeliner)) error {
+	_, err := q.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error { ask(p); return nil })
+	if err != nil && (strings.Contains(err.Error(), "no such key") || strings.Contains(err.Error(), "NOGROUP")) {
+		err = nil
+	}
+	return errAway(err)
 }
 
 // sentAt returns when the entry id was sent.

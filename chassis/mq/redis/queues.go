@@ -42,7 +42,7 @@ type Config struct {
 	ShardBytes int `yaml:"shard_bytes"`
 	// Timeout bounds one call. Default 250 ms.
 	Timeout time.Duration `yaml:"timeout"`
-	// Lease is for how long a group's instance keeps its queues after it was last heard of. Default 6 s.
+	// Lease is for how long a group's instance keeps its queues after it was last heard of. Default 4 s.
 	Lease time.Duration `yaml:"lease"`
 }
 
@@ -63,7 +63,7 @@ func Open(cfg Config) (*Queues, error) {
 	cfg.Shards = cmp.Or(cfg.Shards, 100)
 	cfg.ShardBytes = cmp.Or(cfg.ShardBytes, 4<<20)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
-	cfg.Lease = cmp.Or(cfg.Lease, 6*time.Second)
+	cfg.Lease = cmp.Or(cfg.Lease, 4*time.Second)
 	switch {
 	case !strings.Contains(cfg.Addr, ":"):
 		return nil, fmt.Errorf("mq.queues.addr is host:port of the Redis for queues, not %q", cfg.Addr)

@@ -130,7 +130,9 @@ func (q *Queues) Change(ctx context.Context, s State, c Change) (bool, error) {
 	}
 	var fields []any
 	if c.To != "" {
-		keep, line = "0", fmt.Sprintf("%s -> %s by %s: %s", s.Mode, c.To, c.By, c.Why)
+		if keep = "0"; c.To != Handover && (s.Mode != Handover || c.To != Draining) { // a try to end the draining is part of it
+			line = fmt.Sprintf("%s -> %s by %s: %s", s.Mode, c.To, c.By, c.Why)
+		}
 		fields = append(fields, "mode", string(c.To), "why", c.Why, "by", c.By)
 	}
 	if c.Topic != nil {
