@@ -104,6 +104,20 @@ func TestNoFalseAlarm(t *testing.T) {
 	}
 }
 
+// TestSlowIsNotAway: a broker that takes longer than a send may, but takes events, is not away.
+func TestSlowIsNotAway(t *testing.T) {
+	t.Parallel()
+	p := newHouse(t).process(t, "a")
+	require.NoError(t, p.send(t, "x", 1))
+	p.await(t, redis.Normal, 5*time.Second)
+	p.link.state.Store(slow)
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		_ = p.send(t, "x", 1)
+	}
+	assert.Greater(t, p.link.tries.Load(), int64(20))
+	assert.EqualValues(t, 1, p.state(t).Epoch)
+}
+
 // TestThereAndBack: while the broker is away events go by Redis, and when it is back they go by it again, by themselves; nothing is lost, and each
 // subject's events come in their order.
 func TestThereAndBack(t *testing.T) {

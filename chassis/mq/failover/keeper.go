@@ -16,6 +16,8 @@ const (
 	suspicion = 100 * time.Millisecond
 	// away is how often it is probed while it is away.
 	away = 500 * time.Millisecond
+	// lastChance is how long the broker has to take one more event before it counts as away: one that is only slow does.
+	lastChance = time.Second
 	// few is how many entries the queues may hold when the hand-over begins, and young how long they may have lain there: groups keep up.
 	few, young = 500, time.Second
 	// shortestHandover is how long the queues may take to become empty in a hand-over, and again how long after it there is no other.
@@ -88,6 +90,9 @@ func (k *keeper) normal(ctx context.Context, s redis.State) time.Duration {
 		return time.Second
 	case failures >= k.cfg.Failures && lasted >= k.cfg.Within:
 		k.sends.forget()
+		if k.try(ctx, topic, lastChance) == nil {
+			return suspicion
+		}
 		k.change(ctx, s, redis.Change{To: redis.Degraded, Lease: k.cfg.Lease, Topic: &topic, Opened: true,
 			Why: fmt.Sprintf("%d sends in a row failed within %s, the last one: %v", failures, lasted.Round(time.Millisecond), last)})
 		return poll
@@ -144,18 +149,13 @@ func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
 	if wait := suspicion - time.Since(k.probed); wait > 0 {
 		return wait
 	}
-	if err := k.probe(ctx, s.Topic); err != nil {
-		// It was back a moment ago: two failures in a row are enough.
-		if k.steady.IsZero() {
+	if k.probe(ctx, s.Topic) != nil {
+		if err := k.try(ctx, s.Topic, lastChance); err != nil {
+			k.steady = time.Time{}
 			k.change(ctx, s, redis.Change{To: redis.Degraded, Leased: true, Lease: k.cfg.Lease, Opened: true,
 				Why: fmt.Sprintf("the broker fails again: %v", err)})
 			return 0
 		}
-		k.steady = time.Time{}
-		return suspicion
-	}
-	if k.steady.IsZero() {
-		k.steady = time.Now()
 	}
 	b, err := k.queues.Backlog(ctx)
 	n, oldest := b.Waiting()
@@ -202,8 +202,19 @@ func (k *keeper) change(ctx context.Context, s redis.State, c redis.Change) {
 	}
 }
 
-// probe sends an event that no handler sees to a topic that events go to.
+// probe sends an event that no handler sees to a topic that events go to, as events are sent.
 func (k *keeper) probe(ctx context.Context, topic string) error {
 	k.probed = time.Now()
-	return k.direct(ctx, topic, mq.Event{ID: mq.NewID(), Source: "/" + k.instance, Type: typeProbe, Time: time.Now()}, time.Time{})
+	return k.direct(ctx, topic, k.event(), time.Time{})
+}
+
+// try is a probe that may take longer, and does not count.
+func (k *keeper) try(ctx context.Context, topic string, longest time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	return k.primary.Send(ctx, topic, k.event(), time.Time{})
+}
+
+func (k *keeper) event() mq.Event {
+	return mq.Event{ID: mq.NewID(), Source: "/" + k.instance, Type: typeProbe, Time: time.Now()}
 }

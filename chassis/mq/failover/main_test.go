@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 // link is a process' way to the broker.
 type link struct {
 	*memory.Transport
-	state atomic.Int32 // works, refuses, hangs, unknown, invalid
+	state atomic.Int32 // works, or one of the others
 	tries atomic.Int64
 	sends atomic.Int64
 }
@@ -34,6 +34,7 @@ const (
 	hangs
 	noRoute
 	invalid
+	slow
 )
 
 var _ failover.Primary = (*link)(nil)
@@ -45,6 +46,12 @@ func (l *link) fault(ctx context.Context) error {
 	case hangs:
 		<-ctx.Done()
 		return fmt.Errorf("%w: %w", mq.ErrUnavailable, ctx.Err())
+	case slow:
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", mq.ErrUnavailable, ctx.Err())
+		case <-time.After(300 * time.Millisecond): // longer than a send may take
+		}
 	case noRoute:
 		return mq.ErrNoRoute
 	case invalid:
