@@ -57,7 +57,7 @@ func TestBrokerAway(t *testing.T) {
 			back := time.Now()
 			acked, usualAcked := acknowledged(t, noticed.Add(time.Second), back), acknowledged(t, taken.Add(-10*time.Second), taken)
 			let()
-			normal := awaitMode(t, queues, redis.Normal, 60*time.Second)
+			normal := awaitMode(t, queues, redis.Normal, 100*time.Second)
 			crowd.more(t, 20)
 			crowd.stop()
 			requireSettles(t, shared)

@@ -34,7 +34,7 @@ func (o *Outbox) Relay(ctx context.Context) error {
 		case errors.Is(err, ErrUnavailable):
 			away++
 			slog.WarnContext(ctx, "relay: the broker does not take events", "err", err, "rounds", away)
-			backoff.Sleep(ctx, backoff.Pause(away, 100*time.Millisecond, 2*time.Second))
+			o.pause(ctx, backoff.Pause(away, 100*time.Millisecond, 2*time.Second))
 			continue
 		case err != nil && ctx.Err() == nil:
 			slog.WarnContext(ctx, "relay", "err", err)
@@ -47,6 +47,19 @@ func (o *Outbox) Relay(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// pause waits for d, or until events go another way.
+func (o *Outbox) pause(ctx context.Context, d time.Duration) {
+	var moved <-chan struct{}
+	if way, ok := o.bus.transport.(Detour); ok {
+		moved = way.Moved()
+	}
+	select {
+	case <-ctx.Done():
+	case <-moved:
+	case <-time.After(d):
+	}
 }
 
 // idle waits for the next look. Append nudges before its transaction is committed, so the first looks are close together.

@@ -99,6 +99,8 @@ type Detour interface {
 	Transport
 	// Undisturbed returns for how long events have not had to take it, 0 while they do: what was sent before may lie in the broker that was away.
 	Undisturbed() time.Duration
+	// Moved returns a channel that is closed when events begin to go another way than now.
+	Moved() <-chan struct{}
 }
 
 // Delivery is a message as it came.

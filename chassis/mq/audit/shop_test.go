@@ -46,6 +46,8 @@ func (b *broker) Send(ctx context.Context, topic string, e mq.Event, at time.Tim
 	return b.Transport.Send(ctx, topic, e, at)
 }
 
+func (b *broker) Moved() <-chan struct{} { return nil }
+
 // told are the alerts that last.
 type told struct {
 	mu   sync.Mutex

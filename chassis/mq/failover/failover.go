@@ -261,6 +261,9 @@ func (t *Transport) Undisturbed() time.Duration {
 	return time.Since(s.Since)
 }
 
+// Moved implements mq.Detour.
+func (t *Transport) Moved() <-chan struct{} { return t.view.movedOn() }
+
 // Transactions implements mq.Halves: there are half messages in NORMAL only.
 func (t *Transport) Transactions(check mq.Check) mq.Transactions {
 	return transactions{t, t.primary.Transactions(check)}

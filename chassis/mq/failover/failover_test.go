@@ -104,7 +104,7 @@ func TestNoFalseAlarm(t *testing.T) {
 	}
 }
 
-// TestSlowIsNotAway: a broker that takes longer than a send may, but takes events, is not away.
+// TestSlowIsNotAway: a broker that takes longer than a send may, but takes events, is not away at once; but when it stays so slow, it is.
 func TestSlowIsNotAway(t *testing.T) {
 	t.Parallel()
 	p := newHouse(t).process(t, "a")
@@ -116,6 +116,8 @@ func TestSlowIsNotAway(t *testing.T) {
 	}
 	assert.Greater(t, p.link.tries.Load(), int64(20))
 	assert.EqualValues(t, 1, p.state(t).Epoch)
+	p.traffic(t)
+	p.await(t, redis.Degraded, 8*time.Second)
 }
 
 // TestThereAndBack: while the broker is away events go by Redis, and when it is back they go by it again, by themselves; nothing is lost, and each

@@ -16,8 +16,9 @@ const (
 	suspicion = 100 * time.Millisecond
 	// away is how often it is probed while it is away.
 	away = 500 * time.Millisecond
-	// lastChance is how long the broker has to take one more event before it counts as away: one that is only slow does.
-	lastChance = time.Second
+	// lastChance is how long the broker has to take one more event before it counts as away. One that is only slow does, and has patience long to
+	// become quicker.
+	lastChance, patience = time.Second, 5 * time.Second
 	// few is how many entries the queues may hold when the hand-over begins, and young how long they may have lain there: groups keep up.
 	few, young = 500, time.Second
 	// shortestHandover is how long the queues may take to become empty in a hand-over, and again how long after it there is no other.
@@ -89,10 +90,10 @@ func (k *keeper) normal(ctx context.Context, s redis.State) time.Duration {
 	case s.Force == redis.Pinned || topic == "":
 		return time.Second
 	case failures >= k.cfg.Failures && lasted >= k.cfg.Within:
-		k.sends.forget()
-		if k.try(ctx, topic, lastChance) == nil {
+		if lasted < patience && k.try(ctx, topic, lastChance) == nil {
 			return suspicion
 		}
+		k.sends.forget()
 		k.change(ctx, s, redis.Change{To: redis.Degraded, Lease: k.cfg.Lease, Topic: &topic, Opened: true,
 			Why: fmt.Sprintf("%d sends in a row failed within %s, the last one: %v", failures, lasted.Round(time.Millisecond), last)})
 		return poll
@@ -116,10 +117,10 @@ func (k *keeper) degraded(ctx context.Context, s redis.State) time.Duration {
 	}
 	err := k.probe(ctx, s.Topic)
 	switch {
-	case err != nil:
-		k.steady = time.Time{}
-	case k.steady.IsZero():
+	case err == nil && k.steady.IsZero():
 		k.steady = time.Now()
+	case err != nil && k.try(ctx, s.Topic, lastChance) != nil:
+		k.steady = time.Time{}
 	}
 	if err == nil && s.Force != redis.Held && time.Since(k.steady) >= k.steadyFor(s) {
 		k.change(ctx, s, redis.Change{To: redis.Draining, Leased: true, Lease: k.cfg.Lease, Why: "the broker takes events again"})
