@@ -298,5 +298,8 @@ func Names() []string {
 // NameServers returns the addresses of the name servers: host:port, separated by commas.
 func (s *Stack) NameServers() string { return s.vars["MQ_NAME_SERVERS"] }
 
+// Queues returns the address of the Redis by which events go while the broker is away: host:port.
+func (s *Stack) Queues() string { return s.vars["QUEUES_ADDR"] }
+
 // EventKeys returns the keys that events are signed with: id:hex, separated by commas.
 func (s *Stack) EventKeys() string { return s.vars["MQ_KEYS"] }
