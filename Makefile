@@ -10,9 +10,12 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make demo        everything up; sign-up, payment, shipment and refund shown in numbers; a second time in seconds, and nothing doubles
+##                  OUTAGE=1 instead kills the broker in the middle of shopping: how events go on, and that each takes effect once
 .PHONY: demo
 demo:
-	$(local) demo $(replicas)
+	$(local) demo $(replicas) $(outage)
+# OUTAGE is a duration for chaos, which may be in the environment: only the command line's counts here.
+outage = $(if $(filter command,$(origin OUTAGE)),$(if $(filter-out 0,$(OUTAGE)),-outage))
 
 ## make up          everything up, with members and a catalogue; REPLICAS=2 runs two of each service (of demo too)
 ## make signup      sign up one more shopper: points, SMS and e-mail by message, timed

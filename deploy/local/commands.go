@@ -52,8 +52,8 @@ func chosen(environ []string) map[string]string {
 	return env
 }
 
-// runDemo brings the stack up and shows the demo, up to the books.
-func runDemo(ctx context.Context, data string, replicas int) error {
+// runDemo brings the stack up and shows the demo, or an outage of the broker, up to the books.
+func runDemo(ctx context.Context, data string, replicas int, outage bool) error {
 	s, seeded, err := up(ctx, data, replicas)
 	if err != nil {
 		return err
@@ -63,8 +63,12 @@ func runDemo(ctx context.Context, data string, replicas int) error {
 		return err
 	}
 	defer func() { _ = d.Close() }()
-	wrong := d.Tell(ctx, os.Stdout, progress.Color(os.Stdout))
-	if wrong != nil && !errors.Is(wrong, demo.ErrBooks) {
+	tell := d.Tell
+	if outage {
+		tell = d.Outage
+	}
+	wrong := tell(ctx, os.Stdout, progress.Color(os.Stdout))
+	if wrong != nil && !errors.Is(wrong, demo.ErrBooks) && !errors.Is(wrong, demo.ErrOnce) {
 		return wrong
 	}
 	if err := writeStatus(ctx, s); err != nil {

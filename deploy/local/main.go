@@ -17,7 +17,8 @@ import (
 
 const usage = `usage: local COMMAND [-data FOLDER]
 
-  demo        up, and a sign-up, a payment, a shipment and a refund, shown in numbers
+  demo        up, and a sign-up, a payment, a shipment and a refund, shown in numbers; with -outage
+              the broker is killed in the middle of shopping instead
   up          bring everything up, with members and a catalogue
   signup      sign one more shopper up, and show what follows
   pay         pay one more order, shown in numbers
@@ -48,12 +49,13 @@ func run(ctx context.Context, args []string) error {
 	service := flags.String("service", "", "whose log, or whose events")
 	begin := flags.Bool("new", false, "of generation: begin a new one")
 	replicas := flags.Int("replicas", 0, "how many of each process of ours, 1 or 2; 0 leaves it at what runs, or takes 1")
+	outage := flags.Bool("outage", false, "of demo: show an outage of the broker instead")
 	temporary := flags.Bool("temporary", false, "of watch: remove the data folder behind the stack")
 	_ = flags.Parse(args[1:]) // exits on an error
 
 	switch args[0] {
 	case "demo":
-		return runDemo(ctx, *data, *replicas)
+		return runDemo(ctx, *data, *replicas, *outage)
 	case "up":
 		_, _, err := up(ctx, *data, *replicas)
 		return err

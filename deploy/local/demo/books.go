@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// ErrBooks is returned by Tell when the books of the four services do not add up.
+// ErrBooks is returned by Tell and Outage when the books of the four services do not add up.
 var ErrBooks = errors.New("the books do not add up: `make conserve` shows all checks")
 
 // report is the answer of GET /v1/ops/conservation.
@@ -28,11 +28,16 @@ func (d *Demo) close(ctx context.Context, p page) error {
 	if err := d.balances(ctx, &now); err != nil {
 		return err
 	}
+	_, _ = fmt.Fprintf(p.w, "\n  %s    %s\n", p.in(bold, "Now"), now)
+	return d.books(ctx, p)
+}
+
+// books shows whether the books add up.
+func (d *Demo) books(ctx context.Context, p page) error {
 	var r report
 	if err := d.operator.do(ctx, http.MethodGet, "/v1/ops/conservation", nil, &r); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(p.w, "\n  %s    %s\n", p.in(bold, "Now"), now)
 	return r.write(p)
 }
 

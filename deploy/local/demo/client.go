@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"example.com/fourfold/deploy/local/stack"
 )
@@ -96,4 +97,37 @@ func (c client) send(ctx context.Context, method, path, key string, body, reply 
 func answered(err error, code int) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.Code == code
+}
+
+// pay pays an order of the member and waits until it is decided. It fails when the order does not become PAID.
+func (c client) pay(ctx context.Context, id string) (o order, err error) {
+	if err = c.do(ctx, http.MethodPost, "/v1/orders/"+id+"/pay", map[string]any{}, nil); err == nil {
+		o, err = c.settled(ctx, id)
+	}
+	if err == nil {
+		err = expect(o, "PAID")
+	}
+	return o, err
+}
+
+// settled waits until no transaction of the member's order is open.
+func (c client) settled(ctx context.Context, id string) (order, error) {
+	return c.await(ctx, id, func(status string) bool { return status != "UPDATING" && status != "REFUNDING" })
+}
+
+// await waits until the status of the member's order is one that done wants.
+func (c client) await(ctx context.Context, id string, done func(status string) bool) (order, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		var o order
+		if err := c.do(ctx, http.MethodGet, "/v1/orders/"+id, nil, &o); err != nil || done(o.Status) {
+			return o, err
+		}
+		select {
+		case <-ctx.Done():
+			return o, fmt.Errorf("order %s is still %s: %w", id, o.Status, ctx.Err())
+		case <-time.After(30 * time.Millisecond):
+		}
+	}
 }

@@ -77,20 +77,25 @@ func lock(ctx context.Context, s *stack.Stack) (*os.File, error) {
 // quantity is how many pieces the demo buys.
 const quantity = 2
 
-// order creates an unpaid order; the same key returns the same order. When the product is sold out, order adds stock first.
+// order creates an unpaid order of the demo's shopper; the same key returns the same order.
 func (d *Demo) order(ctx context.Context, key string) (order, error) {
+	return d.orderBy(ctx, d.shopper, catalogue[0], quantity, key)
+}
+
+// orderBy creates an unpaid order of the member c; the same key returns the same order. When the product is sold out, it adds stock first.
+func (d *Demo) orderBy(ctx context.Context, c client, p product, pieces int64, key string) (order, error) {
 	var (
 		now stock
 		o   order
 	)
-	path := "/v1/ops/products/" + sku + "/stock"
+	path := "/v1/ops/products/" + p.SKU + "/stock"
 	err := d.operator.do(ctx, http.MethodGet, path, nil, &now)
-	if err == nil && now.Sellable < quantity {
-		err = d.operator.do(ctx, http.MethodPost, path, map[string]int64{"quantity": catalogue[0].stock}, nil)
+	if err == nil && now.Sellable < pieces {
+		err = d.operator.do(ctx, http.MethodPost, path, map[string]int64{"quantity": p.stock}, nil)
 	}
 	if err == nil {
-		err = d.shopper.send(ctx, http.MethodPost, "/v1/orders", key, map[string]any{
-			"lines":   []map[string]any{{"sku": sku, "quantity": quantity}},
+		err = c.send(ctx, http.MethodPost, "/v1/orders", key, map[string]any{
+			"lines":   []map[string]any{{"sku": p.SKU, "quantity": pieces}},
 			"address": "1 Example Street, Hangzhou · 杭州市示例街1号",
 		}, &o)
 	}
@@ -103,18 +108,7 @@ func (d *Demo) paid(ctx context.Context) (order, error) {
 	if err != nil {
 		return o, err
 	}
-	return d.payNow(ctx, o.ID)
-}
-
-// payNow pays an order and waits until it is decided. It fails when the order does not become PAID.
-func (d *Demo) payNow(ctx context.Context, id string) (o order, err error) {
-	if err = d.shopper.do(ctx, http.MethodPost, "/v1/orders/"+id+"/pay", map[string]any{}, nil); err == nil {
-		o, err = d.settled(ctx, id)
-	}
-	if err == nil {
-		err = expect(o, "PAID")
-	}
-	return o, err
+	return d.shopper.pay(ctx, o.ID)
 }
 
 // expect returns an error unless the order has the status.
@@ -142,26 +136,4 @@ func (d *Demo) Reset(ctx context.Context) error {
 		err = errors.Join(err, d.freeze(ctx, false))
 	}
 	return err
-}
-
-// settled waits until no transaction of the order is open.
-func (d *Demo) settled(ctx context.Context, id string) (order, error) {
-	return d.await(ctx, id, func(status string) bool { return status != "UPDATING" && status != "REFUNDING" })
-}
-
-// await waits until the order's status is one that done wants.
-func (d *Demo) await(ctx context.Context, id string, done func(status string) bool) (order, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		var o order
-		if err := d.shopper.do(ctx, http.MethodGet, "/v1/orders/"+id, nil, &o); err != nil || done(o.Status) {
-			return o, err
-		}
-		select {
-		case <-ctx.Done():
-			return o, fmt.Errorf("order %s is still %s: %w", id, o.Status, ctx.Err())
-		case <-time.After(30 * time.Millisecond):
-		}
-	}
 }

@@ -145,6 +145,7 @@ func TestDemo(t *testing.T) {
 		require.NoError(t, err)
 		tell(t, d)
 	})
+	t.Run("an outage of the broker", func(t *testing.T) { outageCase(t, d) })
 	t.Run("the coordinator is down", func(t *testing.T) {
 		require.NoError(t, d.stack.Stop(ctx, "dtm"))
 		_, err := d.Pay(ctx)

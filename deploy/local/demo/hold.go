@@ -72,7 +72,7 @@ func (d *Demo) hold(ctx context.Context, orderID, path string, points []string) 
 	} else if errors.As(callErr, &refused) {
 		m.Reason = refused.Reason
 	}
-	if o, err = d.settled(ctx, orderID); err != nil {
+	if o, err = d.shopper.settled(ctx, orderID); err != nil {
 		return m, o, err
 	}
 	m.Took, m.Held = held.Sub(start)+time.Since(released), released.Sub(held)

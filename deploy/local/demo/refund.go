@@ -35,7 +35,7 @@ func (d *Demo) refund(ctx context.Context, o order) (r Refund, err error) {
 	if r.Before, err = d.numbers(ctx, o.ID); err != nil {
 		return r, err
 	}
-	if _, err = d.payNow(ctx, o.ID); err != nil {
+	if _, err = d.shopper.pay(ctx, o.ID); err != nil {
 		return r, err
 	}
 	if r.Paid, err = d.numbers(ctx, o.ID); err != nil {

@@ -74,7 +74,7 @@ func (d *Demo) ship(ctx context.Context, s *Shipment, save func() error) error {
 				return err
 			}
 		}
-		_, err := d.await(ctx, s.Order, func(status string) bool {
+		_, err := d.shopper.await(ctx, s.Order, func(status string) bool {
 			return status != step.from && status != "REFUNDING"
 		})
 		if err != nil {
@@ -123,7 +123,7 @@ func (d *Demo) refundRefused(ctx context.Context, s *Shipment) error {
 		return fmt.Errorf("order %s is picked and its refund was not refused: %s %w", s.Order, reply.Status, err)
 	}
 	s.Refused = refused.Reason
-	if _, err := d.settled(ctx, s.Order); err != nil {
+	if _, err := d.shopper.settled(ctx, s.Order); err != nil {
 		return err
 	}
 	now, err := d.numbers(ctx, s.Order)

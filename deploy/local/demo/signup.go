@@ -67,9 +67,16 @@ func (d *Demo) SignUp(ctx context.Context) (SignUp, error) {
 	if err := d.stack.AwaitConsumers(ctx, followers...); err != nil {
 		return SignUp{}, err
 	}
+	s, _, err := d.signUp(ctx)
+	return s, err
+}
+
+// signUp is SignUp without a broker too. It returns a client for the new member as well.
+func (d *Demo) signUp(ctx context.Context) (SignUp, client, error) {
+	member := client{base: d.shopper.base}
 	digits, err := rand.Int(rand.Reader, big.NewInt(1e9))
 	if err != nil {
-		return SignUp{}, err
+		return SignUp{}, member, err
 	}
 	s := SignUp{Email: strings.ToLower(rand.Text()[:10]) + "@example.com", Phone: fmt.Sprintf("+8613%09d", digits)}
 	password := rand.Text()
@@ -77,33 +84,32 @@ func (d *Demo) SignUp(ctx context.Context) (SignUp, error) {
 		MemberID string `json:"member_id"`
 	}
 	start := time.Now()
-	err = client{base: d.shopper.base}.do(ctx, http.MethodPost, "/v1/members",
+	err = member.do(ctx, http.MethodPost, "/v1/members",
 		map[string]string{"phone": s.Phone, "email": s.Email, "name": "Nora New · 新用户", "password": password}, &answer)
 	s.Member, s.At, s.Took = answer.MemberID, time.Now(), time.Since(start)
 	if err != nil {
-		return s, err
+		return s, member, err
 	}
-	member := client{base: d.shopper.base}
 	var session struct {
 		AccessToken string `json:"access_token"`
 	}
 	if err := member.do(ctx, http.MethodPost, "/v1/sessions", map[string]string{"login": s.Email, "password": password}, &session); err != nil {
-		return s, err
+		return s, member, err
 	}
 	member.token = session.AccessToken
 	for {
 		missing, err := d.followed(ctx, member, &s)
 		if err == nil && missing == "" {
-			return s, nil
+			return s, member, nil
 		}
 		select {
 		case <-ctx.Done():
-			return s, fmt.Errorf("member %s signed up, and this did not follow: %s: %w (`make logs SERVICE=broker` shows the broker's)",
+			return s, member, fmt.Errorf("member %s signed up, and this did not follow: %s: %w (`make logs SERVICE=broker` shows the broker's)",
 				s.Member, missing, ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 		if err != nil {
-			return s, err
+			return s, member, err
 		}
 	}
 }
@@ -119,13 +125,11 @@ func (d *Demo) followed(ctx context.Context, member client, s *SignUp) (missing 
 	}
 	s.Points, s.Inbox = account.Credit, nil
 	for _, to := range []string{s.Phone, s.Email} {
-		var inbox struct {
-			Messages []mail `json:"messages"`
-		}
-		if err := d.operator.do(ctx, http.MethodGet, "/v1/ops/inbox?to="+url.QueryEscape(to), nil, &inbox); err != nil {
+		inbox, err := d.inbox(ctx, to)
+		if err != nil {
 			return "the inbox", err
 		}
-		s.Inbox = append(s.Inbox, inbox.Messages...)
+		s.Inbox = append(s.Inbox, inbox...)
 	}
 	messages, err := d.messages(ctx, "subject", s.Member)
 	if err != nil || len(messages) == 0 {
@@ -146,6 +150,15 @@ func (d *Demo) followed(ctx context.Context, member client, s *SignUp) (missing 
 	return "", nil
 }
 
+// inbox returns what was sent to a number or an address.
+func (d *Demo) inbox(ctx context.Context, to string) ([]mail, error) {
+	var inbox struct {
+		Messages []mail `json:"messages"`
+	}
+	err := d.operator.do(ctx, http.MethodGet, "/v1/ops/inbox?to="+url.QueryEscape(to), nil, &inbox)
+	return inbox.Messages, err
+}
+
 // messages returns the traces of the events about a subject or an order.
 func (d *Demo) messages(ctx context.Context, by, id string) ([]message, error) {
 	var reply struct {
@@ -157,7 +170,7 @@ func (d *Demo) messages(ctx context.Context, by, id string) ([]message, error) {
 
 // after says how long after the sign-up's answer t was; what happened while the answer was under way counts as 0.
 func (s SignUp) after(t time.Time) string {
-	return fmt.Sprintf("%d ms", max(0, t.Sub(s.At).Milliseconds()))
+	return millis(t.Sub(s.At))
 }
 
 // done says when a group was done.
@@ -175,17 +188,8 @@ func (s SignUp) Write(w io.Writer, title string, color bool) {
 	page := page{w, color}
 	_, _ = fmt.Fprintf(w, "\n  %s\n  %s\n  %s\n\n", page.in(bold, title), "Member writes one row; what follows goes by message, once each.",
 		page.in(dim, "member "+s.Member))
-	page.line("%-34s%-26s%s", "what followed", "consumer group", "after the answer")
-	page.line("%s", page.in(dim, strings.Repeat("─", participantWidth+whatWidth+columnsWidth)))
-	page.line("%-11s%-23s%-26s%s", "credit", fmt.Sprintf("points 0 → %d", s.Points), "credit-registration", s.done("credit-registration"))
-	for _, m := range s.Inbox {
-		name, group, text := "SMS", "notify-sms", m.Text
-		if m.Channel == "EMAIL" {
-			name, group, text = "e-mail", "notify-email", m.Subject
-		}
-		page.line("%-11s%-23s%-26s%s", "notify", name, group, s.after(m.ReceivedAt))
-		page.line("%-11s%s", "", page.in(dim, text))
-	}
+	page.columns("what followed", "consumer group", "after the answer")
+	s.rows(page)
 	m := s.Message
 	half := "a half message, committed with the row"
 	if m.HalfAt.IsZero() {
@@ -193,6 +197,19 @@ func (s SignUp) Write(w io.Writer, title string, color bool) {
 	}
 	_, _ = fmt.Fprintf(w, "\n  %s: %s; %d groups had it.\n", m.Type, half, len(m.Consumptions))
 	_, _ = fmt.Fprintf(w, "  %s in %d ms, and all of it had followed %s later.\n", page.in(green, "SIGNED UP"), s.Took.Milliseconds(), s.last())
+}
+
+// rows writes what followed, a line each.
+func (s SignUp) rows(page page) {
+	page.entry("credit", fmt.Sprintf("points 0 → %d", s.Points), "credit-registration", s.done("credit-registration"))
+	for _, m := range s.Inbox {
+		name, group, text := "SMS", "notify-sms", m.Text
+		if m.Channel == "EMAIL" {
+			name, group, text = "e-mail", "notify-email", m.Subject
+		}
+		page.entry("notify", name, group, s.after(m.ReceivedAt))
+		page.note(text)
+	}
 }
 
 // last says when the last of what followed was there.

@@ -162,7 +162,7 @@ func (d *Demo) shipFirst(ctx context.Context, s *Story) error {
 	}
 	if err := d.chapter(ctx, s, func(o order) error {
 		s.Shipment = &Shipment{Order: o.ID}
-		_, err := d.payNow(ctx, o.ID)
+		_, err := d.shopper.pay(ctx, o.ID)
 		return err
 	}); err != nil {
 		return err
@@ -176,7 +176,7 @@ func (d *Demo) fresh(ctx context.Context, s *Story) (order, error) {
 	if s.Begun != "" {
 		o, err := d.order(ctx, s.Begun)
 		if err == nil {
-			o, err = d.settled(ctx, o.ID)
+			o, err = d.shopper.settled(ctx, o.ID)
 		}
 		if err == nil && o.Status == "PAID" {
 			o, err = d.undo(ctx, o.ID)
@@ -198,5 +198,5 @@ func (d *Demo) undo(ctx context.Context, id string) (order, error) {
 	if err != nil && !answered(err, http.StatusConflict) {
 		return order{}, err
 	}
-	return d.settled(ctx, id)
+	return d.shopper.settled(ctx, id)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -72,6 +73,18 @@ func (p page) line(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.w, "  "+format+"\n", args...)
 }
 
+// columns opens a list of what happened: what, by whom and when.
+func (p page) columns(what, by, when string) {
+	p.line("%-34s%-26s%s", what, by, when)
+	p.line("%s", p.in(dim, strings.Repeat("─", participantWidth+whatWidth+columnsWidth)))
+}
+
+// entry writes one line of such a list, and note what belongs to the line above it.
+func (p page) entry(who, what, by, when string) {
+	p.line("%s", strings.TrimRight(fmt.Sprintf("%-11s%-23s%-26s%s", who, what, by, when), " "))
+}
+func (p page) note(text string) { p.line("%-11s%s", "", p.in(dim, text)) }
+
 // heading opens a section about one order.
 func (p page) heading(title, note, order string) {
 	_, _ = fmt.Fprintf(p.w, "\n  %s\n  %s\n  %s\n\n", p.in(bold, title), note, p.in(dim, "order "+order))
@@ -135,3 +148,6 @@ func (p page) table(rows []row, columns ...column) {
 func (p page) pad(text string, width int) string { return fmt.Sprintf("%-*s", width, text) }
 
 func money(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
+
+// millis says how long after an answer something was; what happened while the answer was under way counts as 0.
+func millis(d time.Duration) string { return fmt.Sprintf("%d ms", max(0, d.Milliseconds())) }
