@@ -28,13 +28,14 @@ func (o *Outbox) Relay(ctx context.Context) error {
 	owner := NewID()
 	away := 0 // rounds in a row in which the transport took nothing
 	for ctx.Err() == nil {
+		moved := o.moved()
 		n, err := o.round(ctx, owner)
 		o.confirm(ctx) // whatever came of the round
 		switch {
 		case errors.Is(err, ErrUnavailable):
 			away++
 			slog.WarnContext(ctx, "relay: the broker does not take events", "err", err, "rounds", away)
-			o.pause(ctx, backoff.Pause(away, 100*time.Millisecond, 2*time.Second))
+			pause(ctx, backoff.Pause(away, 100*time.Millisecond, 2*time.Second), moved)
 			continue
 		case err != nil && ctx.Err() == nil:
 			slog.WarnContext(ctx, "relay", "err", err)
@@ -49,12 +50,16 @@ func (o *Outbox) Relay(ctx context.Context) error {
 	return nil
 }
 
-// pause waits for d, or until events go another way.
-func (o *Outbox) pause(ctx context.Context, d time.Duration) {
-	var moved <-chan struct{}
+// moved returns a channel that is closed when events begin to go another way than now.
+func (o *Outbox) moved() <-chan struct{} {
 	if way, ok := o.bus.transport.(Detour); ok {
-		moved = way.Moved()
+		return way.Moved()
 	}
+	return nil
+}
+
+// pause waits for d, or until moved is closed.
+func pause(ctx context.Context, d time.Duration, moved <-chan struct{}) {
 	select {
 	case <-ctx.Done():
 	case <-moved:
