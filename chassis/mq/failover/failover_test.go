@@ -13,6 +13,7 @@ import (
 
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/failover"
+	"example.com/fourfold/chassis/mq/failover/failovertest"
 	"example.com/fourfold/chassis/mq/redis"
 )
 
@@ -25,14 +26,15 @@ func TestNotice(t *testing.T) {
 		sends   bool
 		longest time.Duration
 	}{
-		"killed": {refuses, true, 3 * time.Second}, "frozen": {hangs, true, 3 * time.Second}, "frozen and idle": {hangs, false, 10 * time.Second},
+		"killed": {failovertest.Refuses, true, 3 * time.Second}, "frozen": {failovertest.Hangs, true, 3 * time.Second},
+		"frozen and idle": {failovertest.Hangs, false, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newHouse(t).process(t, "a", func(cfg *failover.Config) { *cfg = failover.Config{} })
 			require.NoError(t, p.send(t, "x", 1))
 			p.await(t, redis.Normal, 5*time.Second)
-			p.link.state.Store(c.state)
+			p.Link.State.Store(c.state)
 			if c.sends {
 				p.traffic(t)
 			}
@@ -51,14 +53,14 @@ func TestNoFalseAlarm(t *testing.T) {
 	t.Parallel()
 	for name, fails := range map[string]func(t *testing.T, p *process){
 		"events that are refused": func(t *testing.T, p *process) {
-			p.link.state.Store(invalid)
+			p.Link.State.Store(failovertest.Invalid)
 			for range 50 {
 				require.ErrorIs(t, p.send(t, "x", 1), mq.ErrRefused)
 				time.Sleep(10 * time.Millisecond)
 			}
 		},
 		"a topic that no name server knows": func(t *testing.T, p *process) {
-			p.link.state.Store(noRoute)
+			p.Link.State.Store(failovertest.NoRoute)
 			for range 50 {
 				require.ErrorIs(t, p.send(t, "x", 1), mq.ErrUnavailable)
 				time.Sleep(10 * time.Millisecond)
@@ -66,30 +68,30 @@ func TestNoFalseAlarm(t *testing.T) {
 		},
 		"nine in a row, again and again": func(t *testing.T, p *process) {
 			for range 10 {
-				p.link.state.Store(refuses)
+				p.Link.State.Store(failovertest.Refuses)
 				for range 9 {
 					require.ErrorIs(t, p.send(t, "x", 1), mq.ErrUnavailable)
 				}
-				p.link.state.Store(works)
+				p.Link.State.Store(failovertest.Works)
 				require.NoError(t, p.send(t, "x", 1))
 			}
 		},
 		"a burst": func(t *testing.T, p *process) {
-			p.link.state.Store(refuses)
+			p.Link.State.Store(failovertest.Refuses)
 			for range 100 {
 				require.ErrorIs(t, p.send(t, "x", 1), mq.ErrUnavailable)
 			}
-			p.link.state.Store(works)
+			p.Link.State.Store(failovertest.Works)
 			time.Sleep(500 * time.Millisecond)
 		},
 		"callers that give up": func(t *testing.T, p *process) {
-			p.link.state.Store(hangs)
+			p.Link.State.Store(failovertest.Hangs)
 			for range 20 {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 				require.ErrorIs(t, p.Send(ctx, "things", event("x", 1), time.Time{}), mq.ErrUnavailable)
 				cancel()
 			}
-			p.link.state.Store(works)
+			p.Link.State.Store(failovertest.Works)
 			time.Sleep(500 * time.Millisecond)
 		},
 	} {
@@ -129,25 +131,25 @@ func TestThereAndBack(t *testing.T) {
 	}
 	send(after(300 * time.Millisecond))
 	a.await(t, redis.Normal, time.Second)
-	a.link.state.Store(refuses)
-	b.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
+	b.Link.State.Store(failovertest.Refuses)
 	send(func() bool { return a.state(t).Mode == redis.Degraded })
 	send(after(300 * time.Millisecond))
-	byBroker := a.link.sends.Load()
+	byBroker := a.Link.Sends.Load()
 	send(after(300 * time.Millisecond))
-	assert.Equal(t, byBroker, a.link.sends.Load(), "everything goes by Redis")
-	a.link.state.Store(works)
-	b.link.state.Store(works)
+	assert.Equal(t, byBroker, a.Link.Sends.Load(), "everything goes by Redis")
+	a.Link.State.Store(failovertest.Works)
+	b.Link.State.Store(failovertest.Works)
 	send(func() bool { return a.state(t).Mode == redis.Normal })
-	byBroker = a.link.sends.Load()
+	byBroker = a.Link.Sends.Load()
 	send(after(300 * time.Millisecond))
-	assert.Greater(t, a.link.sends.Load(), byBroker)
+	assert.Greater(t, a.Link.Sends.Load(), byBroker)
 	require.Eventually(t, func() bool { return len(got.of("x")) >= len(want) }, 20*time.Second, 10*time.Millisecond)
 	assert.Equal(t, want, got.of("x"), "in order, across both changes")
-	backlog, err := a.queues.Backlog(t.Context())
+	backlog, err := a.Queues.Backlog(t.Context())
 	require.NoError(t, err)
 	assert.Zero(t, backlog.Entries)
-	lines, err := a.queues.History(t.Context())
+	lines, err := a.Queues.History(t.Context())
 	require.NoError(t, err)
 	assert.Len(t, lines, 4, "%v", lines)
 	for _, p := range []*process{a, b} {
@@ -170,17 +172,17 @@ func TestSleeper(t *testing.T) {
 	a := h.process(t, "a")
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
-	s := h.idle(t, "sleeper", quick())
+	s := h.idle(t, "sleeper", failovertest.Quick())
 	require.NoError(t, s.send(t, "x", 2))
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	a.listen(t, "readers")
 	a.await(t, redis.Normal, 10*time.Second)
 	// The sleeper's view is younger than a second or not: either way, Redis decides.
 	require.NoError(t, s.send(t, "x", 3))
-	assert.EqualValues(t, 1, s.link.sends.Load())
-	b, err := a.queues.Backlog(t.Context())
+	assert.EqualValues(t, 1, s.Link.Sends.Load())
+	b, err := a.Queues.Backlog(t.Context())
 	require.NoError(t, err)
 	assert.Zero(t, b.Entries)
 }
@@ -190,7 +192,7 @@ func TestSleeper(t *testing.T) {
 func TestCutOffAlone(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(a *process){
-		"heals": func(a *process) { a.link.state.Store(works) },
+		"heals": func(a *process) { a.Link.State.Store(failovertest.Works) },
 		"dies":  func(a *process) { a.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,7 +203,7 @@ func TestCutOffAlone(t *testing.T) {
 			b.traffic(t)
 			require.NoError(t, a.send(t, "x", 1))
 			a.await(t, redis.Normal, 5*time.Second)
-			a.link.state.Store(hangs)
+			a.Link.State.Store(failovertest.Hangs)
 			a.await(t, redis.Degraded, 5*time.Second)
 			opened := a.state(t)
 			time.Sleep(4 * time.Second) // several leases
@@ -222,12 +224,12 @@ func TestFlapping(t *testing.T) {
 	a.traffic(t)
 	a.await(t, redis.Normal, 5*time.Second)
 	for range 8 {
-		a.link.state.Store(refuses)
+		a.Link.State.Store(failovertest.Refuses)
 		time.Sleep(time.Second)
-		a.link.state.Store(works)
+		a.Link.State.Store(failovertest.Works)
 		time.Sleep(time.Second)
 	}
-	lines, err := a.queues.History(t.Context())
+	lines, err := a.Queues.History(t.Context())
 	require.NoError(t, err)
 	opened := 0
 	for _, line := range lines {
@@ -249,12 +251,12 @@ func TestRedisAway(t *testing.T) {
 	a := h.process(t, "a", func(cfg *failover.Config) { cfg.Canary = 1 }) // everything goes by Redis too
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	require.NoError(t, a.send(t, "x", 2), "it goes both ways")
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	h.redis.Stop()
 	require.NoError(t, a.send(t, "x", 3))
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	for range 30 {
 		require.ErrorIs(t, a.send(t, "x", 4), mq.ErrUnavailable)
 	}
@@ -262,7 +264,7 @@ func TestRedisAway(t *testing.T) {
 	a.await(t, redis.Degraded, 10*time.Second)
 	require.Eventually(t, func() bool { return a.send(t, "x", 5) == nil }, 5*time.Second, 20*time.Millisecond)
 	h.redis.Stop()
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	require.Eventually(t, func() bool { return a.send(t, "x", 6) == nil }, 5*time.Second, 20*time.Millisecond, "by the broker, which has come back first")
 }
 
@@ -273,7 +275,7 @@ func TestEmptied(t *testing.T) {
 	a, b := h.process(t, "a"), h.process(t, "b")
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.NoError(t, b.send(t, "x", 2)) // by now it knows
 	before := a.state(t)
@@ -300,10 +302,10 @@ func TestHalves(t *testing.T) {
 	h := a.Transactions(nil)
 	local := func() mq.Verdict { return mq.Commit }
 	require.NoError(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), local))
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	require.ErrorIs(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), local), mq.ErrUnavailable)
 	a.await(t, redis.Degraded, 5*time.Second)
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	require.ErrorIs(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), func() mq.Verdict {
 		t.Error("there was a half message")
 		return mq.Rollback
@@ -315,7 +317,7 @@ func TestLater(t *testing.T) {
 	t.Parallel()
 	a := newHouse(t).process(t, "a")
 	require.NoError(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(time.Hour)))
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.ErrorIs(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(time.Hour)), mq.ErrHeld)
 	require.NoError(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(-time.Second)))
@@ -335,7 +337,7 @@ func TestForced(t *testing.T) {
 	assert.Equal(t, redis.Degraded, a.state(t).Mode)
 	require.NoError(t, a.Force(t.Context(), redis.Pinned, "ann", "Redis is to be replaced"))
 	a.await(t, redis.Normal, 10*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	for range 30 {
 		require.ErrorIs(t, a.send(t, "x", 2), mq.ErrUnavailable)
 		time.Sleep(30 * time.Millisecond)
@@ -354,7 +356,7 @@ func TestUndisturbed(t *testing.T) {
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
 	require.Eventually(t, func() bool { return a.Undisturbed() < time.Minute }, 2*time.Second, 10*time.Millisecond)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.Eventually(t, func() bool { return a.Undisturbed() == 0 }, 2*time.Second, 10*time.Millisecond)
 }
@@ -386,7 +388,7 @@ func TestTail(t *testing.T) {
 		}, 10*time.Second, time.Millisecond)
 	}
 	awaitSeen("by the broker")
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	awaitSeen("by Redis")
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,8 +89,9 @@ func (k *keeper) normal(ctx context.Context, s redis.State) time.Duration {
 		return time.Second
 	case failures >= k.cfg.Failures && lasted >= k.cfg.Within:
 		k.sends.forget()
+		slog.WarnContext(ctx, "messages: the broker is away", "err", last)
 		k.change(ctx, s, redis.Change{To: redis.Degraded, Lease: k.cfg.Lease, Topic: &topic, Opened: true,
-			Why: fmt.Sprintf("%d sends in a row failed within %s, the last one: %v", failures, lasted.Round(time.Millisecond), last)})
+			Why: fmt.Sprintf("%d sends in a row failed within %s, the last one: %s", failures, lasted.Round(time.Millisecond), plain(last))})
 		return poll
 	case failures > 0:
 		if wait := suspicion - time.Since(k.probed); wait > 0 {
@@ -140,8 +143,9 @@ func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
 	if err := k.probe(ctx, s.Topic); err != nil {
 		// It was back a moment ago: two failures in a row are enough.
 		if k.steady.IsZero() {
+			slog.WarnContext(ctx, "messages: the broker is away again", "err", err)
 			k.change(ctx, s, redis.Change{To: redis.Degraded, Leased: true, Lease: k.cfg.Lease, Opened: true,
-				Why: fmt.Sprintf("the broker fails again: %v", err)})
+				Why: "the broker fails again: " + plain(err)})
 			return 0
 		}
 		k.steady = time.Time{}
@@ -190,6 +194,15 @@ func (k *keeper) change(ctx context.Context, s redis.State, c redis.Change) {
 	if done || err == nil {
 		k.view.refresh(ctx)
 	}
+}
+
+// addresses match what an error says about the network.
+var addresses = regexp.MustCompile(`\b(dial|read|write) (tcp|udp)\d?\b|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?|\blocalhost(:\d+)?`)
+
+// plain returns why a send failed without addresses, which are in the log: it is shown and mailed to operators.
+func plain(err error) string {
+	why := strings.TrimPrefix(err.Error(), mq.ErrUnavailable.Error()+": ")
+	return strings.TrimLeft(strings.Join(strings.Fields(addresses.ReplaceAllString(why, "")), " "), ": ")
 }
 
 // probe sends an event that no handler sees to a topic that events go to.

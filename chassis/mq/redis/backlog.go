@@ -20,6 +20,8 @@ type Backlog struct {
 	Shards []ShardBacklog
 	// Groups are all consumer groups, by name.
 	Groups []GroupBacklog
+
+	oldest map[string]time.Time // that a group has not settled
 }
 
 // ShardBacklog is what lies in one queue.
@@ -55,6 +57,9 @@ func (b Backlog) Of(group string) int64 {
 	}
 	return b.Groups[i].Entries
 }
+
+// OldestOf returns when the first of the entries was sent that group has not settled, zero when there is none.
+func (b Backlog) OldestOf(group string) time.Time { return b.oldest[group] }
 
 // Backlog counts what lies in the queues but those of except. It does not look at all at the same moment. Any error is an mq.ErrUnavailable.
 func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err error) {
@@ -95,11 +100,12 @@ func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err err
 			}
 		}
 		for _, g := range groups.Val() {
-			n, err := q.unsettled(ctx, shard, g)
+			n, since, err := q.unsettled(ctx, shard, g)
 			if err != nil {
 				return b, err
 			}
 			waiting[g.Name] += n
+			b.reach(g.Name, since)
 		}
 	}
 	for group, n := range waiting {
@@ -113,11 +119,38 @@ func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err err
 	return b, nil
 }
 
-// unsettled returns how many entries of a queue g has not read, up to a thousand, or not acknowledged. What Redis calls the lag is not known after
-// entries were deleted.
-func (q *Queues) unsettled(ctx context.Context, shard int, g goredis.XInfoGroup) (int64, error) {
-	unread, err := q.rdb.XRangeN(ctx, q.stream(shard), "("+g.LastDeliveredID, "+", 1000).Result()
-	return g.Pending + int64(len(unread)), errAway(err)
+// reach notes that group has not settled what was sent then, zero for nothing.
+func (b *Backlog) reach(group string, sent time.Time) {
+	if was := b.oldest[group]; sent.IsZero() || !was.IsZero() && was.Before(sent) {
+		return
+	}
+	if b.oldest == nil {
+		b.oldest = map[string]time.Time{}
+	}
+	b.oldest[group] = sent
+}
+
+// unsettled returns how many entries of a queue g has not read, up to a thousand, or not acknowledged, and when the first of them was sent. What
+// Redis calls the lag is not known after entries were deleted.
+func (q *Queues) unsettled(ctx context.Context, shard int, g goredis.XInfoGroup) (n int64, since time.Time, err error) {
+	var (
+		unread  *goredis.XMessageSliceCmd
+		pending *goredis.XPendingCmd
+	)
+	if _, err := q.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		unread = p.XRangeN(ctx, q.stream(shard), "("+g.LastDeliveredID, "+", 1000)
+		pending = p.XPending(ctx, q.stream(shard), g.Name)
+		return nil
+	}); err != nil {
+		return 0, since, errAway(err)
+	}
+	if entries := unread.Val(); len(entries) > 0 {
+		since = sentAt(entries[0].ID)
+	}
+	if pending.Val().Count > 0 {
+		since = sentAt(pending.Val().Lower) // read, so it was sent before what is not
+	}
+	return pending.Val().Count + int64(len(unread.Val())), since, nil
 }
 
 // sentAt returns when the entry id was sent.
