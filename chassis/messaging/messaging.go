@@ -71,7 +71,7 @@ func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Me
 	if err := m.audit(cfg); err != nil {
 		return nil, err
 	}
-	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer(svc.Name(), db, bus, outbox, keep))
+	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer(svc.Name(), db, bus, outbox, ways, keep))
 	svc.Go(outbox.Relay)
 	svc.Go(m.Alerts.Watch)
 	svc.Go(database.Retain(db, slices.Concat(old, alert.Retentions(keep))...))
