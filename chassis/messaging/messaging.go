@@ -123,9 +123,10 @@ func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
 	m.svc.Go(func(ctx context.Context) error { return m.bus.Consume(ctx, m.db, s, handle) })
 }
 
-// WatchDisk raises an alert while the broker's disk is tight, from Run on, and exposes a metric of it. One service does that for all: the
-// one that mails the alerts.
-func (m *Messaging) WatchDisk() error {
+// WatchWays raises alerts while the broker's disk is tight, while events go by Redis because it is away, and while Redis could not take them, from Run
+// on, and exposes metrics of disk and queues. One service does that for all: the one that mails the alerts.
+func (m *Messaging) WatchWays() error {
 	m.svc.Go(m.Alerts.WatchDisk(m.ways, remoting.Tight, remoting.Full))
-	return mq.ObserveDisk(m.ways)
+	m.svc.Go(m.Alerts.WatchMode(m.ways))
+	return errors.Join(mq.ObserveDisk(m.ways), failover.ObserveQueues(m.ways))
 }
