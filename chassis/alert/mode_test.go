@@ -48,6 +48,7 @@ func watch(t *testing.T, canary int) *watched {
 	go func() { done <- w.Run(ctx) }()
 	t.Cleanup(func() { cancel(); assert.NoError(t, <-done) })
 	w.await(t, redis.Normal)
+	require.NoError(t, w.Send(t.Context(), "things", mq.Event{ID: mq.NewID(), Source: "/a", Type: "t", Time: time.Now()}, time.Time{}))
 	w.restart()
 	return w
 }

@@ -72,6 +72,11 @@ func (k *keeper) step(ctx context.Context, s redis.State) time.Duration {
 			return min(left, time.Second)
 		}
 	}
+	if s.Topic == "" { // an operator forced it
+		if _, _, _, _, s.Topic = k.sends.look(); s.Topic == "" {
+			return time.Second // this process cannot find out whether the broker works: another one leads
+		}
+	}
 	switch s.Mode {
 	case redis.Handover:
 		return k.handOver(ctx, s)
@@ -197,7 +202,8 @@ func (k *keeper) change(ctx context.Context, s redis.State, c redis.Change) {
 }
 
 // addresses match what an error says about the network.
-var addresses = regexp.MustCompile(`\b(dial|read|write) (tcp|udp)\d?\b|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?|\blocalhost(:\d+)?`)
+var addresses = regexp.MustCompile(`\b(dial|read|write) (tcp|udp)\d?\b|` +
+	`\b\d{1,3}(\.\d{1,3}){3}(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?|\blocalhost(:\d+)?`)
 
 // plain returns why a send failed without addresses, which are in the log: it is shown and mailed to operators.
 func plain(err error) string {

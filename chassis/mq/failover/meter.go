@@ -52,7 +52,8 @@ func ObserveQueues(t *Transport) error {
 	if err != nil {
 		return err
 	}
-	groups, err := m.Int64ObservableGauge("mq_queue_groups", metric.WithDescription("Events in the queues in Redis that the group has not settled."))
+	groups, err := m.Int64ObservableGauge("mq_queue_groups",
+		metric.WithDescription("Events in the queues in Redis that the group has not settled."))
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,8 @@ func (t *Transport) Changes(ctx context.Context) (all []Change, err error) {
 		if m := changed.FindStringSubmatch(line); m != nil {
 			all = append(all, Change{At: millis(m[1]), From: redis.Mode(m[2]), To: redis.Mode(m[3]), By: m[4], Why: m[5]})
 		} else if m := forced.FindStringSubmatch(line); m != nil {
-			all = append(all, Change{At: millis(m[1]), From: redis.Mode(m[2]), To: redis.Mode(m[2]), Force: redis.Force(m[3]), By: m[4], Why: m[5]})
+			mode := redis.Mode(m[2])
+			all = append(all, Change{At: millis(m[1]), From: mode, To: mode, Force: redis.Force(m[3]), By: m[4], Why: m[5]})
 		}
 	}
 	return all, err

@@ -24,7 +24,10 @@ import (
 func (p *process) leave(t *testing.T, group string) {
 	t.Helper()
 	l := p.listen(t, group)
-	require.Eventually(t, func() bool { b, err := p.Backlog(t.Context()); return err == nil && len(b.Groups) == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		b, err := p.Backlog(t.Context())
+		return err == nil && len(b.Groups) == 1
+	}, 10*time.Second, 10*time.Millisecond)
 	l.stop()
 }
 
@@ -122,4 +125,19 @@ func TestAddresses(t *testing.T) {
 	p.Link.State.Store(failovertest.Refuses)
 	p.await(t, redis.Degraded, 10*time.Second)
 	assert.Regexp(t, `^\d+ sends in a row failed within [0-9.]+m?s, the last one: connect: connection refused$`, p.state(t).Why)
+}
+
+// TestForcedBeforeAnySend: what was forced ends although nobody had sent anything that says where probes go; a process that sends leads back,
+// not one that never does.
+func TestForcedBeforeAnySend(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	silent, p := h.process(t, "silent"), h.process(t, "a")
+	silent.await(t, redis.Normal, 5*time.Second)
+	require.NoError(t, silent.Force(t.Context(), redis.Held, "ann", "a test"))
+	time.Sleep(time.Second)
+	require.NoError(t, silent.Force(t.Context(), redis.Automatic, "ann", "done"))
+	p.listen(t, "there")
+	require.NoError(t, p.send(t, "x", 1))
+	p.await(t, redis.Normal, 10*time.Second)
 }

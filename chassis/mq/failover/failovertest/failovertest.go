@@ -52,6 +52,9 @@ func (l *Link) Send(ctx context.Context, topic string, e mq.Event, at time.Time)
 	if err := l.fault(ctx); err != nil {
 		return err
 	}
+	if topic == "" {
+		return mq.ErrRefused // as a real one says
+	}
 	l.Sends.Add(1)
 	return l.Transport.Send(ctx, topic, e, at)
 }
