@@ -132,7 +132,8 @@ func (a *Alerts) raise(ctx context.Context, key string, occurrence int64, summar
 			return err
 		}
 		told = times
-		return a.append(ctx, tx, now, &alertv1.Raised{Key: key, Summary: summary, Detail: detail, Times: int32(times), Since: timestamppb.New(since)})
+		return a.append(ctx, tx, now, &alertv1.Raised{Key: key, Summary: summary, Detail: detail, Times: int32(times),
+			Since: timestamppb.New(since)})
 	})
 	if err == nil && told > 0 {
 		slog.ErrorContext(ctx, "ALARM: "+summary, "alert", key, "times", told, "detail", detail)

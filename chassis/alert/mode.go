@@ -20,9 +20,9 @@ const (
 	missedFor = 24 * time.Hour
 )
 
-// WatchMode returns background work that looks at the way of events by t: it raises mq-mode while they go by Redis, and tells when they do not any
-// more, also when both lie between two looks; mq-canary while the queue that is used in NORMAL stands still; and mq-queues-redis while Redis does
-// not answer. Any number of processes of one service may run it.
+// WatchMode returns background work that looks at the way of events by t: it raises mq-mode while they go by Redis, and tells when they do
+// not any more, also when both lie between two looks; mq-canary while the queue that is used in NORMAL stands still; and mq-queues-redis
+// while Redis does not answer. Any number of processes of one service may run it.
 func (a *Alerts) WatchMode(t *failover.Transport) func(context.Context) error {
 	return loop.Every(modeEvery, time.Minute, "look at the way of events", newModeWatch(a, t).look)
 }
@@ -31,8 +31,8 @@ func (a *Alerts) WatchMode(t *failover.Transport) func(context.Context) error {
 type modeWatch struct {
 	alerts *Alerts
 	t      *failover.Transport
-	// long is for how long Redis may be away, and an entry lie in the queue that is used in NORMAL; settle for how long it is then looked at until
-	// it is told: a group whose instances were all away begins with what is old.
+	// long is for how long Redis may be away, and an entry lie in the queue that is used in NORMAL; settle for how long it is then looked
+	// at until it is told: a group whose instances were all away begins with what is old.
 	long, settle time.Duration
 
 	away    time.Time // since when Redis does not answer
@@ -61,8 +61,8 @@ func (w *modeWatch) look(ctx context.Context) error {
 	return w.lookAtCanary(ctx, s)
 }
 
-// silent raises mq-queues-redis when Redis has not answered for long. Each process has an occurrence of its own, so that one that Redis answers does
-// not make another one tell anew by clearing.
+// silent raises mq-queues-redis when Redis has not answered for long. Each process has an occurrence of its own, so that one that Redis
+// answers does not make another one tell anew by clearing.
 func (w *modeWatch) silent(ctx context.Context) error {
 	if w.away.IsZero() {
 		w.away = time.Now()
@@ -74,8 +74,8 @@ func (w *modeWatch) silent(ctx context.Context) error {
 	known, _ := w.t.Known()
 	now := "Events go by the broker, and nothing is delayed. If the broker fails too, events wait in the outboxes."
 	if known.Mode != redis.Normal && known.Epoch > 0 {
-		now = "The broker was away when Redis last answered: what lies in its queues waits for Redis, and what is sent now goes by the broker if that\n" +
-			"is back, and waits in the outboxes until then. What Redis should lose is sent again."
+		now = "The broker was away when Redis last answered: what lies in its queues waits for Redis, and what is sent now goes by the\n" +
+			"broker if that is back, and waits in the outboxes until then. What Redis should lose is sent again."
 	}
 	return w.alerts.Of(w.away.UnixMilli()).Raise(ctx, queuesRedis,
 		fmt.Sprintf("the Redis for queues has not answered for %s", rounded(lasts)),
@@ -107,7 +107,8 @@ func (w *modeWatch) lookAtMode(ctx context.Context, s redis.State) error {
 		o.n = s.Since.UnixMilli()
 	}
 	if lasts && told != o.n {
-		err := w.alerts.Of(told).Over(ctx, mode, "events went by the broker again", "In between events went by the message broker again, as far as is known.\n")
+		err := w.alerts.Of(told).Over(ctx, mode, "events went by the broker again",
+			"In between events went by the message broker again, as far as is known.\n")
 		if err != nil {
 			return err
 		}
@@ -160,8 +161,8 @@ func (w *modeWatch) lookAtCanary(ctx context.Context, s redis.State) error {
 		return nil
 	}
 	return w.alerts.Raise(ctx, canary, fmt.Sprintf("events that go by Redis do not come: %s", slow[0]),
-		fmt.Sprintf(`One queue in a hundred takes its events in Redis as well as by the message broker, all the time, so that it is known whether that works.
-It does not, for these groups, although their instances are heard of:
+		fmt.Sprintf(`One queue in a hundred takes its events in Redis as well as by the message broker, all the time, so that it is known
+whether that works. It does not, for these groups, although their instances are heard of:
   %s
 Nothing is delayed now: the same events come by the broker. But if the broker were away, they would not come at all.
 What lies in the queues: GET  /v1/ops/mq

@@ -115,8 +115,8 @@ func (w *watched) last(t *testing.T) *alertv1.Raised {
 	return all[len(all)-1].Data
 }
 
-// TestWatchMode: operators are told when events go by Redis, and why, again at growing pauses for how long, and once that it is over; and anew the
-// next time.
+// TestWatchMode: operators are told when events go by Redis, and why, again at growing pauses for how long, and once that it is over; and
+// anew the next time.
 func TestWatchMode(t *testing.T) {
 	t.Parallel()
 	w := watch(t, -1)
@@ -229,7 +229,8 @@ func TestModeRedisEmptied(t *testing.T) {
 	assert.Equal(t, []string{"mq-mode 1", "mq-mode 1 over"}, w.tellings(t))
 }
 
-// TestQueuesRedisAway: operators are told when Redis has not answered for long, whatever the mode; once, also when it answers one of two instances.
+// TestQueuesRedisAway: operators are told when Redis has not answered for long, whatever the mode; once, also when it answers one of two
+// instances.
 func TestQueuesRedisAway(t *testing.T) {
 	t.Parallel()
 	w := watch(t, -1)
@@ -260,8 +261,8 @@ func TestQueuesRedisAway(t *testing.T) {
 	assert.Len(t, w.tellings(t), 2, "it is told anew")
 }
 
-// TestCanaryStands: operators are told when a group that is there does not settle what comes by Redis in NORMAL; not of a group that is away, nor in
-// an outage.
+// TestCanaryStands: operators are told when a group that is there does not settle what comes by Redis in NORMAL; not of a group that is
+// away, nor in an outage.
 func TestCanaryStands(t *testing.T) {
 	t.Parallel()
 	w := watch(t, 1) // every queue
@@ -278,7 +279,10 @@ func TestCanaryStands(t *testing.T) {
 	}
 	gone := listens("gone", func() bool { return true })
 	listens("here", func() bool { held.Lock(); defer held.Unlock(); return true })
-	require.Eventually(t, func() bool { b, err := w.CanaryBacklog(t.Context()); return err == nil && len(b.Groups) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		b, err := w.CanaryBacklog(t.Context())
+		return err == nil && len(b.Groups) == 2
+	}, 20*time.Second, 10*time.Millisecond)
 	gone()
 	send := func() {
 		require.NoError(t, w.Send(t.Context(), "things", mq.Event{ID: mq.NewID(), Source: "/a", Type: "t", Time: time.Now()}, time.Time{}))

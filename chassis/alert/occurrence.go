@@ -27,7 +27,8 @@ func (o Occurrence) Raise(ctx context.Context, key, summary, detail string) erro
 	return o.alerts.raise(ctx, key, o.n, summary, detail)
 }
 
-// Over ends the alert key if o is what it was raised for, and tells operators so. Otherwise it does nothing. Any error means that nobody was told.
+// Over ends the alert key if o is what it was raised for, and tells operators so. Otherwise it does nothing. Any error means that nobody
+// was told.
 func (o Occurrence) Over(ctx context.Context, key, summary, detail string) error {
 	over := false
 	err := o.alerts.outbox.InTx(ctx, func(tx *sql.Tx) error {
@@ -36,7 +37,8 @@ func (o Occurrence) Over(ctx context.Context, key, summary, detail string) error
 			times      int32
 			since, now time.Time
 		)
-		err := tx.QueryRowContext(ctx, `SELECT times, since, NOW(3) FROM alert WHERE name = ? AND occurrence = ? AND cleared_at IS NULL FOR UPDATE`,
+		err := tx.QueryRowContext(ctx, `SELECT times, since, NOW(3) FROM alert
+			WHERE name = ? AND occurrence = ? AND cleared_at IS NULL FOR UPDATE`,
 			short(key), o.n).Scan(&times, &since, &now)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
@@ -48,8 +50,8 @@ func (o Occurrence) Over(ctx context.Context, key, summary, detail string) error
 			return err
 		}
 		over = true
-		return o.alerts.append(ctx, tx, now, &alertv1.Raised{Key: key, Summary: summary, Detail: detail, Times: times, Since: timestamppb.New(since),
-			Over: true})
+		return o.alerts.append(ctx, tx, now, &alertv1.Raised{Key: key, Summary: summary, Detail: detail, Times: times,
+			Since: timestamppb.New(since), Over: true})
 	})
 	if err == nil && over {
 		slog.WarnContext(ctx, "ALARM over: "+summary, "alert", key)

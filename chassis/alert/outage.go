@@ -43,7 +43,8 @@ func (o outage) lasts(s redis.State) (summary, detail string) {
 		what, ends = "the message broker is back, and the queues are not empty yet", "It ends by itself when they are."
 	}
 	took := rounded(s.Now.Sub(o.began))
-	return fmt.Sprintf("events have gone by Redis for %s: %s", took, what), fmt.Sprintf(`Events have gone by the queues in Redis for %[1]s, since %[2]s: %[3]s.
+	summary = fmt.Sprintf("events have gone by Redis for %s: %s", took, what)
+	return summary, fmt.Sprintf(`Events have gone by the queues in Redis for %[1]s, since %[2]s: %[3]s.
   began     %[4]s
             by %[5]s
   now       %[6]s since %[7]s: %[8]s

@@ -123,8 +123,8 @@ func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
 	m.svc.Go(func(ctx context.Context) error { return m.bus.Consume(ctx, m.db, s, handle) })
 }
 
-// WatchWays raises alerts while the broker's disk is tight, while events go by Redis because it is away, and while Redis could not take them, from Run
-// on, and exposes metrics of disk and queues. One service does that for all: the one that mails the alerts.
+// WatchWays raises alerts while the broker's disk is tight, while events go by Redis because it is away, and while Redis could not take
+// them, from Run on, and exposes metrics of disk and queues. One service does that for all: the one that mails the alerts.
 func (m *Messaging) WatchWays() error {
 	m.svc.Go(m.Alerts.WatchDisk(m.ways, remoting.Tight, remoting.Full))
 	m.svc.Go(m.Alerts.WatchMode(m.ways))

@@ -58,8 +58,8 @@ func TestGetMode(t *testing.T) {
 		return m
 	}
 	m := get()
-	assert.Equal(t, "NORMAL 1 the first start AUTOMATIC true notify 0", fmt.Sprint(m.GetMode(), " ", m.GetEpoch(), " ", m.GetWhy(), " ", m.GetForce(), " ",
-		m.GetRedisAnswered(), " ", m.GetService(), " ", m.GetEntries()))
+	assert.Equal(t, "NORMAL 1 the first start AUTOMATIC true notify 0", fmt.Sprint(m.GetMode(), " ", m.GetEpoch(), " ", m.GetWhy(), " ",
+		m.GetForce(), " ", m.GetRedisAnswered(), " ", m.GetService(), " ", m.GetEntries()))
 	assert.WithinDuration(t, time.Now(), m.GetSince().AsTime(), 10*time.Second)
 	assert.WithinDuration(t, time.Now(), m.GetAsOf().AsTime(), 10*time.Second)
 	assert.Nil(t, m.GetOldestAt())
@@ -78,16 +78,17 @@ func TestGetMode(t *testing.T) {
 	t.Cleanup(func() { cancel(); assert.NoError(t, <-done) })
 	require.Eventually(t, func() bool { return len(get().GetGroups()) == 1 }, 20*time.Second, 10*time.Millisecond)
 	topic := "things"
-	move(t, p, redis.Change{By: "order-1-abc", To: redis.Degraded, Why: "10 sends in a row failed: by time-out", Lease: time.Minute, Topic: &topic})
+	move(t, p, redis.Change{By: "order-1-abc", To: redis.Degraded, Why: "10 sends in a row failed: by time-out",
+		Lease: time.Minute, Topic: &topic})
 	state, err := p.Look(t.Context())
 	require.NoError(t, err)
 	for n, subject := range []string{"a", "a", "b"} {
-		require.NoError(t, p.Queues.SendIn(t.Context(), state.Epoch, topic, mq.Event{ID: fmt.Sprint("e", n), Source: "/order", Type: "t", Subject: subject,
-			Time: time.Now()}, time.Time{}))
+		require.NoError(t, p.Queues.SendIn(t.Context(), state.Epoch, topic, mq.Event{ID: fmt.Sprint("e", n), Source: "/order", Type: "t",
+			Subject: subject, Time: time.Now()}, time.Time{}))
 	}
 	m = get()
-	assert.Equal(t, "DEGRADED 2 10 sends in a row failed: by time-out|order-1-abc|order-1-abc", fmt.Sprint(m.GetMode(), " ", m.GetEpoch(), " ", m.GetWhy(), "|",
-		m.GetBy(), "|", m.GetOpener()))
+	assert.Equal(t, "DEGRADED 2 10 sends in a row failed: by time-out|order-1-abc|order-1-abc",
+		fmt.Sprint(m.GetMode(), " ", m.GetEpoch(), " ", m.GetWhy(), "|", m.GetBy(), "|", m.GetOpener()))
 	assert.WithinDuration(t, time.Now().Add(time.Minute), m.GetLeaseUntil().AsTime(), 10*time.Second)
 	assert.EqualValues(t, 3, m.GetEntries())
 	assert.WithinDuration(t, time.Now(), m.GetOldestAt().AsTime(), 10*time.Second)
@@ -134,11 +135,12 @@ func TestGetModeRedisAway(t *testing.T) {
 	m, err = s.GetMode(t.Context(), &mqv1.GetModeRequest{})
 	require.NoError(t, err)
 	assert.Less(t, time.Since(began), 2*time.Second, "the gateway waits no longer")
-	assert.Equal(t, "DEGRADED DEGRADED m-ann the rack moves false", fmt.Sprint(m.GetMode(), " ", m.GetForce(), " ", m.GetBy(), " ", m.GetWhy(), " ",
-		m.GetRedisAnswered()))
+	assert.Equal(t, "DEGRADED DEGRADED m-ann the rack moves false",
+		fmt.Sprint(m.GetMode(), " ", m.GetForce(), " ", m.GetBy(), " ", m.GetWhy(), " ", m.GetRedisAnswered()))
 	assert.WithinDuration(t, time.Now(), m.GetAsOf().AsTime(), 20*time.Second)
 	_, err = s.ForceMode(ann(t), &mqv1.ForceModeRequest{Mode: mqv1.Force_AUTOMATIC, Reason: "it is over"})
-	assert.Equal(t, "503 TRY_LATER 2", fmt.Sprint(kerrors.Code(err), " ", kerrors.Reason(err), " ", kerrors.FromError(err).Metadata["retry_after"]))
+	assert.Equal(t, "503 TRY_LATER 2",
+		fmt.Sprint(kerrors.Code(err), " ", kerrors.Reason(err), " ", kerrors.FromError(err).Metadata["retry_after"]))
 	assert.NotContains(t, kerrors.FromError(err).Message, "127.0.0.1")
 }
 
@@ -161,7 +163,8 @@ func TestForceMode(t *testing.T) {
 	m := force(mqv1.Force_AUTOMATIC, "done")
 	assert.Equal(t, "DEGRADED AUTOMATIC 2", fmt.Sprint(m.GetMode(), " ", m.GetForce(), " ", m.GetEpoch()), "the services lead back")
 	c := m.GetChanges()[0]
-	assert.Equal(t, "DEGRADED DEGRADED AUTOMATIC m-ann done", fmt.Sprint(c.GetFrom(), " ", c.GetTo(), " ", c.GetForce(), " ", c.GetBy(), " ", c.GetWhy()))
+	assert.Equal(t, "DEGRADED DEGRADED AUTOMATIC m-ann done",
+		fmt.Sprint(c.GetFrom(), " ", c.GetTo(), " ", c.GetForce(), " ", c.GetBy(), " ", c.GetWhy()))
 	m = force(mqv1.Force_NORMAL, strings.Repeat("é", 500))
 	assert.Equal(t, "NORMAL", m.GetForce().String())
 	state, err := p.Look(t.Context())

@@ -33,10 +33,10 @@ type Call struct {
 	Says func(reply proto.Message) string
 }
 
-// NotKnown lets each statement of each call meet each fault. A fault says nothing about what was asked, so the answer must be 503 TRY_LATER, or
-// the same as without it: no other refusal, which would be final, and no 500. calls must have one of every RPC that is served at conn, except
-// those of the services in elsewhere, and the RPCs in it: those are tested there, or ask no database. faults are in the service's connections to its
-// database.
+// NotKnown lets each statement of each call meet each fault. A fault says nothing about what was asked, so the answer must be 503
+// TRY_LATER, or the same as without it: no other refusal, which would be final, and no 500. calls must have one of every RPC that is served
+// at conn, except those of the services in elsewhere, and the RPCs in it: those are tested there, or ask no database. faults are in the
+// service's connections to its database.
 func NotKnown(t *testing.T, conn *grpc.ClientConn, faults *mysqltest.Faults, calls []Call, elsewhere ...string) {
 	t.Helper()
 	var called []string

@@ -8,8 +8,8 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 )
 
-// GetMode asks all services, as there is one switch for all, and takes the first answer of one that Redis answers. When Redis answers none, it is
-// the latest that any of them knows.
+// GetMode asks all services, as there is one switch for all, and takes the first answer of one that Redis answers. When Redis answers none,
+// it is the latest that any of them knows.
 func (c *Conn) GetMode(ctx context.Context, req *mqv1.GetModeRequest) (*mqv1.ModeReply, error) {
 	asking, found := context.WithCancel(ctx)
 	defer found()
@@ -57,5 +57,6 @@ func (c *Conn) ForceMode(ctx context.Context, req *mqv1.ForceModeRequest) (*mqv1
 		failed = append(failed, err)
 		said = append(said, p.name)
 	}
-	return nil, tryLater("none of "+strings.Join(said, ", ")+" could move the switch, which is in Redis: try again, which is harmless", errors.Join(failed...))
+	return nil, tryLater("none of "+strings.Join(said, ", ")+" could move the switch, which is in Redis: try again, which is harmless",
+		errors.Join(failed...))
 }
