@@ -69,14 +69,16 @@ conserve:
 ## make resend      send a service's past events again: SERVICE=order SINCE=2h, up to UNTIL=1h or now; TOPIC=order-events: only that topic's
 ## make settle      where the payment or refund of ORDER=… stands; AS=confirm, AS=cancel or AS=try ends one that the coordinator will not end
 ## make audits      what each consumer group has of what was sent, and how much had to be sent again
+## make mq          which way events go, and what lies in the queues; MODE=DEGRADED WHY="the broker moves" decides, also NORMAL, AUTOMATIC
 ## make refused     the events that the broker refuses for good; DISCARD=order-17 gives one up
 ## make position    how far groups are with SUBJECT=…; GROUP=notify-orders SOURCE=/order TO=3 lets one go on after number 3, GENERATION=… of that one
-.PHONY: replay resend settle audits refused position
-replay resend settle audits refused position:
+.PHONY: replay resend settle audits mq refused position
+replay resend settle audits mq refused position:
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/ops || exit 2
 	@bin/ops $@ $(demo-file) $(arguments-$@)
 arguments-replay = -topic='$(TOPIC)' -group='$(GROUP)' -from='$(FROM)' -to='$(TO)'
 arguments-resend = -service='$(SERVICE)' -topic='$(TOPIC)' -since='$(SINCE)' -until='$(UNTIL)'
+arguments-mq = -mode='$(if $(filter command,$(origin MODE)),$(MODE))' -why='$(WHY)'
 arguments-refused = -discard='$(DISCARD)'
 arguments-position = -subject='$(SUBJECT)' -group='$(GROUP)' -source='$(SOURCE)' -generation='$(GENERATION)' -to='$(TO)'
 arguments-settle = -order='$(ORDER)' -as='$(if $(filter command,$(origin AS)),$(AS))'

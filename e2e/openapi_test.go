@@ -16,10 +16,11 @@ import (
 // TestSchemathesis checks the gateway against its own description: schemathesis generates good and bad requests from it, and looks for a 5xx and
 // for an answer whose code, type or body is not described. SCHEMATHESIS_SEED repeats or varies what it generates.
 //
-// It is sequential: it closes the warehouse on the way.
+// It is sequential: it closes the warehouse, and forces the way of events, on the way.
 func TestSchemathesis(t *testing.T) {
 	defer func() {
 		operator.must(t, 200, "PUT", "/v1/ops/warehouse", map[string]any{"open": true})
+		operator.must(t, 200, "POST", "/v1/ops/mq", map[string]any{"mode": "AUTOMATIC", "reason": "the test is over"})
 		requireBooks(t)
 	}()
 	someone := shopper(t)

@@ -73,6 +73,42 @@ func (b *book) refused(t *testing.T) {
 	over(t, service, "outbox-refused")
 }
 
+// mode: an operator keeps events away from the broker, by either command, is told of it and of its end; without Redis the commands say so.
+func (b *book) mode(t *testing.T) {
+	const section, show = "mq-mode", "GET /v1/ops/mq"
+	normal := func() bool {
+		a, err := operator.try(t.Context(), "GET", "/v1/ops/mq", nil)
+		return err == nil && a.code == 200 && strings.Contains(a.raw, `"mode":"NORMAL"`) && strings.Contains(a.raw, `"redis_answered":true`)
+	}
+	require.Eventually(t, normal, 60*time.Second, 100*time.Millisecond)
+	for n, lines := range [][2]string{{"make mq MODE=DEGRADED WHY=<reason>", "make mq MODE=AUTOMATIC WHY=<reason>"},
+		{`POST /v1/ops/mq {"mode": "DEGRADED", "reason": "<reason>"}`, `POST /v1/ops/mq {"mode": "AUTOMATIC", "reason": "<reason>"}`}} {
+		b.works(t, section, lines[0], "reason", fmt.Sprint("moves-", n))
+		assert.Contains(t, b.works(t, section, "make mq"), fmt.Sprint("moves-", n))
+		assert.Contains(t, b.works(t, section, show), `"mode":"DEGRADED"`)
+		alerted(t, "notify", section)
+		require.Eventually(t, func() bool {
+			const told = "SELECT COUNT(*) FROM notification WHERE subject = '[Fourfold] notify mq-mode' AND body LIKE CONCAT('%', ?, '%')"
+			return one(t, db(t, "shop_notify"), told, fmt.Sprint("moves-", n)) == "1"
+		}, 60*time.Second, 100*time.Millisecond, "it is told, once")
+		b.works(t, section, lines[1], "reason", "it-works")
+		require.Eventually(t, normal, 60*time.Second, 100*time.Millisecond)
+		over(t, "notify", section)
+		require.Eventually(t, func() bool {
+			const told = "SELECT COUNT(*) FROM notification WHERE subject LIKE '[Fourfold] notify mq-mode%over'"
+			return one(t, db(t, "shop_notify"), told) == fmt.Sprint(n+1)
+		}, 60*time.Second, 100*time.Millisecond, "its end is told, once")
+	}
+	b.works(t, "mq-canary", "make mq")
+	b.works(t, "mq-canary", show)
+	require.NoError(t, shared.Stop(t.Context(), "queues"))
+	assert.Contains(t, b.works(t, "mq-queues-redis", "make mq"), "REDIS DOES NOT ANSWER")
+	assert.Contains(t, b.works(t, "mq-queues-redis", show), `"redis_answered":false`)
+	require.NoError(t, shared.Start(t.Context(), "queues"))
+	require.NoError(t, shared.WaitHealthy(t.Context()))
+	require.Eventually(t, normal, 60*time.Second, 100*time.Millisecond)
+}
+
 // position: a position that somebody has moved too far makes its group drop what comes. Moved back, the group has it when it is sent again,
 // once.
 func (b *book) position(t *testing.T) {

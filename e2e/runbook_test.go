@@ -31,6 +31,7 @@ func TestRunbook(t *testing.T) {
 	t.Run("messages", b.messages)
 	t.Run("outbox-refused", b.refused)
 	t.Run("position", b.position)
+	t.Run("mq-mode", b.mode)
 	t.Run("payment", func(t *testing.T) { b.payment(t, lost) })
 	t.Run("branch-not-tried", func(t *testing.T) { b.notTried(t, lost) })
 	t.Run("books", b.books)

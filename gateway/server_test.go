@@ -103,8 +103,14 @@ func TestMessagesOfAllServices(t *testing.T) {
 		assert.Equal(t, 400, a.code)
 		assert.Contains(t, a.body, `must be a Timestamp as protobuf writes it in JSON: \"2026-01-31T08:00:00Z\"`)
 	}
+	assert.Equal(t, "OPERATOR_ONLY", s.call(t, "GET", "/v1/ops/mq", s.token(t, "m1", accessv1.Shopper), "").Reason)
+	for _, body := range []string{`{"mode":"DEGRADED"}`, `{"reason":"r"}`, `{"mode":"DRAINING","reason":"r"}`,
+		`{"mode":"FORCE_UNSPECIFIED","reason":"r"}`} {
+		assert.Equal(t, "OPERATOR_ONLY", s.call(t, "POST", "/v1/ops/mq", s.token(t, "m1", accessv1.Shopper), body).Reason)
+		assert.Equal(t, 400, s.call(t, "POST", "/v1/ops/mq", operator, body).code, body)
+	}
 	s.shop.stop()
-	for _, path := range []string{"/v1/ops/dead-letters", "/v1/ops/dead-letters/notify-1", "/v1/ops/messages?order_id=o1"} {
+	for _, path := range []string{"/v1/ops/dead-letters", "/v1/ops/dead-letters/notify-1", "/v1/ops/messages?order_id=o1", "/v1/ops/mq"} {
 		a = s.call(t, "GET", path, operator, "")
 		assert.Equal(t, 503, a.code)
 		assert.Equal(t, "TRY_LATER", a.Reason)

@@ -45,7 +45,7 @@ func serve(ctx context.Context, cfg config) error {
 	svc.Go(sender.New(notifications, notification.Email, s.email, cfg.Sender).Run)
 	svc.Go(sender.New(notifications, notification.SMS, s.sms, cfg.Sender).Run)
 	svc.Go(sender.Watch(notifications, msgs.Alerts))
-	if err := msgs.WatchDisk(); err != nil {
+	if err := msgs.WatchWays(); err != nil {
 		return err
 	}
 	svc.Go(database.Retain(db, cfg.retention()...))

@@ -5,6 +5,8 @@
 //	   ^                    |                                        |
 //	   +------- Clear ------+------------------- Clear --------------+
 //
+// Nobody is told of a Clear. What is there and gone in turns is told both ways: Of.
+//
 // Each telling is an event in alert-events, appended in the transaction that records it, so several instances that raise the same alert make one
 // event in all; and a log line ALARM of the instance that made it.
 package alert
@@ -83,6 +85,11 @@ func section(key string) string {
 //
 // Raise is cheap while the pause lasts, so a periodic check may call it every time. Any error means that nobody was told this time.
 func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
+	return a.raise(ctx, key, 0, summary, detail)
+}
+
+// raise is Raise about one occurrence, 0 for whichever: one that is over is not raised again.
+func (a *Alerts) raise(ctx context.Context, key string, occurrence int64, summary, detail string) error {
 	name := short(key)
 	var due bool
 	// Most calls end after this query.
@@ -103,13 +110,16 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 			times            int
 			since, now       time.Time
 			cleared, waiting bool
+			last             int64
 		)
 		if err := tx.QueryRowContext(ctx,
-			`SELECT times, since, NOW(3), cleared_at IS NOT NULL, next_at > NOW(3) FROM alert WHERE name = ? FOR UPDATE`,
-			name).Scan(&times, &since, &now, &cleared, &waiting); err != nil {
+			`SELECT times, since, NOW(3), cleared_at IS NOT NULL, next_at > NOW(3), occurrence FROM alert WHERE name = ? FOR UPDATE`,
+			name).Scan(&times, &since, &now, &cleared, &waiting, &last); err != nil {
 			return err
 		}
 		switch {
+		case cleared && occurrence != 0 && occurrence == last:
+			return nil // another instance has told of it and of its end
 		case cleared:
 			times, since = 0, now
 		case waiting:
@@ -117,23 +127,30 @@ func (a *Alerts) Raise(ctx context.Context, key, summary, detail string) error {
 		}
 		times++
 		if _, err := tx.ExecContext(ctx,
-			`UPDATE alert SET times = ?, since = ?, cleared_at = NULL, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3))
-			WHERE name = ?`, times, since, a.pause(times).Microseconds(), name); err != nil {
-			return err
-		}
-		data, err := mq.Data(&alertv1.Raised{Service: a.service, Key: cut(key, maxText), Summary: cut(summary, maxText),
-			Detail: cut(detail, maxDetail) + "What to do:  " + section(key) + "\n", Times: int32(times), Since: timestamppb.New(since)})
-		if err != nil {
+			`UPDATE alert SET times = ?, since = ?, cleared_at = NULL, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)), occurrence = ?
+			WHERE name = ?`, times, since, a.pause(times).Microseconds(), occurrence, name); err != nil {
 			return err
 		}
 		told = times
-		return a.outbox.Append(ctx, tx, alertv1.Topic, mq.Event{Type: alertv1.TypeRaised,
-			Subject: a.service + "/" + name, Time: now, Data: data})
+		return a.append(ctx, tx, now, &alertv1.Raised{Key: key, Summary: summary, Detail: detail, Times: int32(times),
+			Since: timestamppb.New(since)})
 	})
 	if err == nil && told > 0 {
 		slog.ErrorContext(ctx, "ALARM: "+summary, "alert", key, "times", told, "detail", detail)
 	}
 	return err
+}
+
+// append appends the event that tells r. Its texts are cut to their lengths.
+func (a *Alerts) append(ctx context.Context, tx *sql.Tx, now time.Time, r *alertv1.Raised) error {
+	name := short(r.GetKey())
+	r.Service, r.Key, r.Summary = a.service, cut(r.GetKey(), maxText), cut(r.GetSummary(), maxText)
+	r.Detail = cut(r.GetDetail(), maxDetail) + "What to do:  " + section(r.GetKey()) + "\n"
+	data, err := mq.Data(r)
+	if err != nil {
+		return err
+	}
+	return a.outbox.Append(ctx, tx, alertv1.Topic, mq.Event{Type: alertv1.TypeRaised, Subject: a.service + "/" + name, Time: now, Data: data})
 }
 
 // Clear ends the alert key: the next Raise tells again at once. It may be called at any time, also when key was never raised.

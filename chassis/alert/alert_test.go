@@ -220,3 +220,37 @@ func TestWatchRefused(t *testing.T) {
 	require.Eventually(t, func() bool { return mysqltest.Dump(t, db, "SELECT name FROM alert WHERE cleared_at IS NULL") == "--\n" },
 		15*time.Second, 20*time.Millisecond)
 }
+
+// lasting reports whether the alert key lasts.
+func lasting(t *testing.T, db *sql.DB, key string) bool {
+	t.Helper()
+	var n int
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM alert WHERE name = ? AND cleared_at IS NULL", key).Scan(&n))
+	return n == 1
+}
+
+// TestOccurrence: of many that see the same occurrence and its end, early or late, one tells each.
+func TestOccurrence(t *testing.T) {
+	t.Parallel()
+	db, of := open(t)
+	for n := range int64(10) {
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range 16 {
+			wg.Go(func() {
+				<-start
+				o := of[i%2].Of(n + 1)
+				assert.NoError(t, o.Raise(t.Context(), "k", "it is so", "d"))
+				assert.NoError(t, o.Over(t.Context(), "k", "it was so", "d"))
+			})
+		}
+		close(start)
+		wg.Wait()
+		require.Len(t, told(t, db), 2*int(n+1))
+	}
+	require.NoError(t, of[0].Of(11).Over(t.Context(), "k", "it was not so", "d"))
+	require.NoError(t, of[0].Of(11).Raise(t.Context(), "k", "it is so", "d"))
+	require.NoError(t, of[0].Of(10).Over(t.Context(), "k", "it is late", "d"))
+	assert.Equal(t, []string{"k 1 it was so", "k 1 it is so"}, told(t, db)[19:])
+	assert.True(t, lasting(t, db, "k"))
+}

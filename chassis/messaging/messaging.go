@@ -70,7 +70,7 @@ func Open(svc *service.Service, db *sql.DB, cfg Config, keep time.Duration) (*Me
 	if err := m.audit(cfg); err != nil {
 		return nil, err
 	}
-	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer(svc.Name(), db, bus, outbox, keep))
+	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer(svc.Name(), db, bus, outbox, ways, keep))
 	svc.Go(outbox.Relay)
 	svc.Go(m.Alerts.Watch)
 	svc.Go(database.Retain(db, slices.Concat(old, alert.Retentions(keep))...))
@@ -101,9 +101,10 @@ func (m *Messaging) Consume(s mq.Subscription, handle mq.Handler) {
 	m.svc.Go(func(ctx context.Context) error { return m.bus.Consume(ctx, m.db, s, handle) })
 }
 
-// WatchDisk raises an alert while the broker's disk is tight, from Run on, and exposes a metric of it. One service does that for all: the
-// one that mails the alerts.
-func (m *Messaging) WatchDisk() error {
+// WatchWays raises alerts while the broker's disk is tight, while events go by Redis because it is away, and while Redis could not take
+// them, from Run on, and exposes metrics of disk and queues. One service does that for all: the one that mails the alerts.
+func (m *Messaging) WatchWays() error {
 	m.svc.Go(m.Alerts.WatchDisk(m.ways, remoting.Tight, remoting.Full))
-	return mq.ObserveDisk(m.ways)
+	m.svc.Go(m.Alerts.WatchMode(m.ways))
+	return errors.Join(mq.ObserveDisk(m.ways), failover.ObserveQueues(m.ways))
 }

@@ -34,8 +34,10 @@ type Raised struct {
 	Summary string `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
 	Detail  string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
 	// How often it was raised, this time too, and since when it lasts.
-	Times         int32                  `protobuf:"varint,5,opt,name=times,proto3" json:"times,omitempty"`
-	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	Times int32                  `protobuf:"varint,5,opt,name=times,proto3" json:"times,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// It is over; told of some alerts only.
+	Over          bool `protobuf:"varint,7,opt,name=over,proto3" json:"over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -112,18 +114,26 @@ func (x *Raised) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Raised) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
 var File_alert_v1_alert_proto protoreflect.FileDescriptor
 
 const file_alert_v1_alert_proto_rawDesc = "" +
 	"\n" +
-	"\x14alert/v1/alert.proto\x12\balert.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
+	"\x14alert/v1/alert.proto\x12\balert.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x01\n" +
 	"\x06Raised\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x14\n" +
 	"\x05times\x18\x05 \x01(\x05R\x05times\x120\n" +
-	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05sinceB+Z)example.com/fourfold/api/alert/v1;alertv1b\x06proto3"
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04over\x18\a \x01(\bR\x04overB+Z)example.com/fourfold/api/alert/v1;alertv1b\x06proto3"
 
 var (
 	file_alert_v1_alert_proto_rawDescOnce sync.Once

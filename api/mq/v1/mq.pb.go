@@ -28,6 +28,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Force is what an operator wants the mode to be.
+type Force int32
+
+const (
+	Force_FORCE_UNSPECIFIED Force = 0
+	// Events go by Redis, whatever the broker does.
+	Force_DEGRADED Force = 1
+	// Events go by the broker, and wait in the outboxes while it is away.
+	Force_NORMAL Force = 2
+	// The services find out.
+	Force_AUTOMATIC Force = 3
+)
+
+// Enum value maps for Force.
+var (
+	Force_name = map[int32]string{
+		0: "FORCE_UNSPECIFIED",
+		1: "DEGRADED",
+		2: "NORMAL",
+		3: "AUTOMATIC",
+	}
+	Force_value = map[string]int32{
+		"FORCE_UNSPECIFIED": 0,
+		"DEGRADED":          1,
+		"NORMAL":            2,
+		"AUTOMATIC":         3,
+	}
+)
+
+func (x Force) Enum() *Force {
+	p := new(Force)
+	*p = x
+	return p
+}
+
+func (x Force) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Force) Descriptor() protoreflect.EnumDescriptor {
+	return file_mq_v1_mq_proto_enumTypes[0].Descriptor()
+}
+
+func (Force) Type() protoreflect.EnumType {
+	return &file_mq_v1_mq_proto_enumTypes[0]
+}
+
+func (x Force) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Force.Descriptor instead.
+func (Force) EnumDescriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{0}
+}
+
 type DeadLetter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service it lies in and its number there: notify-17.
@@ -2140,6 +2196,484 @@ func (x *Audit) GetLastError() string {
 	return ""
 }
 
+type GetModeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetModeRequest) Reset() {
+	*x = GetModeRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetModeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetModeRequest) ProtoMessage() {}
+
+func (x *GetModeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetModeRequest.ProtoReflect.Descriptor instead.
+func (*GetModeRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{31}
+}
+
+type ForceModeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the mode is to be.
+	Mode Force `protobuf:"varint,1,opt,name=mode,proto3,enum=mq.v1.Force" json:"mode,omitempty"`
+	// Why, for who looks later.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForceModeRequest) Reset() {
+	*x = ForceModeRequest{}
+	mi := &file_mq_v1_mq_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForceModeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForceModeRequest) ProtoMessage() {}
+
+func (x *ForceModeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForceModeRequest.ProtoReflect.Descriptor instead.
+func (*ForceModeRequest) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ForceModeRequest) GetMode() Force {
+	if x != nil {
+		return x.Mode
+	}
+	return Force_FORCE_UNSPECIFIED
+}
+
+func (x *ForceModeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ModeReply is which way events go. There is one switch for all services.
+type ModeReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// NORMAL: by the broker. DEGRADED: by Redis, the broker is away. DRAINING: still by Redis, the broker is back and the queues become empty.
+	// Empty when the service that answered has never heard of Redis: then events go by the broker, as far as it knows.
+	Mode string `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Grows with each change.
+	Epoch int64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Since when, why, and who changed it: an instance, or an operator's id.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Why   string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	By    string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	// The instance that found the broker away. Until lease_until only it may lead back.
+	Opener     string                 `protobuf:"bytes,6,opt,name=opener,proto3" json:"opener,omitempty"`
+	LeaseUntil *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=lease_until,json=leaseUntil,proto3" json:"lease_until,omitempty"`
+	// AUTOMATIC unless an operator decided.
+	Force Force `protobuf:"varint,8,opt,name=force,proto3,enum=mq.v1.Force" json:"force,omitempty"`
+	// Whether Redis answered. If not, the fields above are what the service last knew, as_of then, and those below are empty because nobody
+	// knows: it does not mean that the queues are.
+	RedisAnswered bool                   `protobuf:"varint,9,opt,name=redis_answered,json=redisAnswered,proto3" json:"redis_answered,omitempty"`
+	AsOf          *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// The service that answered.
+	Service string `protobuf:"bytes,11,opt,name=service,proto3" json:"service,omitempty"`
+	// Events in all queues, and when the oldest was sent. In NORMAL a few: one queue in a hundred is used to find out whether it works.
+	Entries  int64                  `protobuf:"varint,12,opt,name=entries,proto3" json:"entries,omitempty"`
+	OldestAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=oldest_at,json=oldestAt,proto3" json:"oldest_at,omitempty"`
+	// The queues that are not empty.
+	Queues []*ModeReply_Queue `protobuf:"bytes,14,rep,name=queues,proto3" json:"queues,omitempty"`
+	// All groups.
+	Groups []*ModeReply_Group `protobuf:"bytes,15,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The last 100, newest first.
+	Changes       []*ModeReply_Change `protobuf:"bytes,16,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModeReply) Reset() {
+	*x = ModeReply{}
+	mi := &file_mq_v1_mq_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModeReply) ProtoMessage() {}
+
+func (x *ModeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModeReply.ProtoReflect.Descriptor instead.
+func (*ModeReply) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ModeReply) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *ModeReply) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ModeReply) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ModeReply) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ModeReply) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ModeReply) GetOpener() string {
+	if x != nil {
+		return x.Opener
+	}
+	return ""
+}
+
+func (x *ModeReply) GetLeaseUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeaseUntil
+	}
+	return nil
+}
+
+func (x *ModeReply) GetForce() Force {
+	if x != nil {
+		return x.Force
+	}
+	return Force_FORCE_UNSPECIFIED
+}
+
+func (x *ModeReply) GetRedisAnswered() bool {
+	if x != nil {
+		return x.RedisAnswered
+	}
+	return false
+}
+
+func (x *ModeReply) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ModeReply) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ModeReply) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *ModeReply) GetOldestAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestAt
+	}
+	return nil
+}
+
+func (x *ModeReply) GetQueues() []*ModeReply_Queue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+func (x *ModeReply) GetGroups() []*ModeReply_Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ModeReply) GetChanges() []*ModeReply_Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// What lies in one queue.
+type ModeReply_Queue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         int32                  `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Entries       int64                  `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	OldestAt      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=oldest_at,json=oldestAt,proto3" json:"oldest_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModeReply_Queue) Reset() {
+	*x = ModeReply_Queue{}
+	mi := &file_mq_v1_mq_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModeReply_Queue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModeReply_Queue) ProtoMessage() {}
+
+func (x *ModeReply_Queue) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModeReply_Queue.ProtoReflect.Descriptor instead.
+func (*ModeReply_Queue) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{33, 0}
+}
+
+func (x *ModeReply_Queue) GetShard() int32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *ModeReply_Queue) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *ModeReply_Queue) GetOldestAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestAt
+	}
+	return nil
+}
+
+// What one consumer group has not settled, and how many of its instances are heard of: without one, it does not settle anything.
+type ModeReply_Group struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Entries       int64                  `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	Instances     int64                  `protobuf:"varint,3,opt,name=instances,proto3" json:"instances,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModeReply_Group) Reset() {
+	*x = ModeReply_Group{}
+	mi := &file_mq_v1_mq_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModeReply_Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModeReply_Group) ProtoMessage() {}
+
+func (x *ModeReply_Group) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModeReply_Group.ProtoReflect.Descriptor instead.
+func (*ModeReply_Group) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{33, 1}
+}
+
+func (x *ModeReply_Group) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ModeReply_Group) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *ModeReply_Group) GetInstances() int64 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+// One change of the switch.
+type ModeReply_Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// The mode before and after; the same when an operator forced it, or let go, and the mode stayed for the time being.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// An instance, or an operator's id.
+	By  string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Why string `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
+	// What the operator wanted, if the mode stayed.
+	Force         Force `protobuf:"varint,6,opt,name=force,proto3,enum=mq.v1.Force" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModeReply_Change) Reset() {
+	*x = ModeReply_Change{}
+	mi := &file_mq_v1_mq_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModeReply_Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModeReply_Change) ProtoMessage() {}
+
+func (x *ModeReply_Change) ProtoReflect() protoreflect.Message {
+	mi := &file_mq_v1_mq_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModeReply_Change.ProtoReflect.Descriptor instead.
+func (*ModeReply_Change) Descriptor() ([]byte, []int) {
+	return file_mq_v1_mq_proto_rawDescGZIP(), []int{33, 2}
+}
+
+func (x *ModeReply_Change) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *ModeReply_Change) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ModeReply_Change) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *ModeReply_Change) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ModeReply_Change) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ModeReply_Change) GetForce() Force {
+	if x != nil {
+		return x.Force
+	}
+	return Force_FORCE_UNSPECIFIED
+}
+
 var File_mq_v1_mq_proto protoreflect.FileDescriptor
 
 const file_mq_v1_mq_proto_rawDesc = "" +
@@ -2311,7 +2845,53 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x06resent\x18\a \x01(\x03R\x06resent\x127\n" +
 	"\tresent_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bresentAt\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\t \x01(\tR\tlastError2\xc9\f\n" +
+	"last_error\x18\t \x01(\tR\tlastError\"\x10\n" +
+	"\x0eGetModeRequest\"d\n" +
+	"\x10ForceModeRequest\x12,\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\f.mq.v1.ForceB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04mode\x12\"\n" +
+	"\x06reason\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"\xc4\a\n" +
+	"\tModeReply\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06opener\x18\x06 \x01(\tR\x06opener\x12;\n" +
+	"\vlease_until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"leaseUntil\x12\"\n" +
+	"\x05force\x18\b \x01(\x0e2\f.mq.v1.ForceR\x05force\x12%\n" +
+	"\x0eredis_answered\x18\t \x01(\bR\rredisAnswered\x12/\n" +
+	"\x05as_of\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x18\n" +
+	"\aservice\x18\v \x01(\tR\aservice\x12\x18\n" +
+	"\aentries\x18\f \x01(\x03R\aentries\x127\n" +
+	"\toldest_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\boldestAt\x12.\n" +
+	"\x06queues\x18\x0e \x03(\v2\x16.mq.v1.ModeReply.QueueR\x06queues\x12.\n" +
+	"\x06groups\x18\x0f \x03(\v2\x16.mq.v1.ModeReply.GroupR\x06groups\x121\n" +
+	"\achanges\x18\x10 \x03(\v2\x17.mq.v1.ModeReply.ChangeR\achanges\x1ap\n" +
+	"\x05Queue\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\x05R\x05shard\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\x03R\aentries\x127\n" +
+	"\toldest_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\boldestAt\x1aU\n" +
+	"\x05Group\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\x03R\aentries\x12\x1c\n" +
+	"\tinstances\x18\x03 \x01(\x03R\tinstances\x1a\x9e\x01\n" +
+	"\x06Change\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\"\n" +
+	"\x05force\x18\x06 \x01(\x0e2\f.mq.v1.ForceR\x05force*G\n" +
+	"\x05Force\x12\x15\n" +
+	"\x11FORCE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bDEGRADED\x10\x01\x12\n" +
+	"\n" +
+	"\x06NORMAL\x10\x02\x12\r\n" +
+	"\tAUTOMATIC\x10\x032\xee\r\n" +
 	"\bMessages\x12r\n" +
 	"\x0fListDeadLetters\x12\x1d.mq.v1.ListDeadLettersRequest\x1a\x1b.mq.v1.ListDeadLettersReply\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/ops/dead-letters\x90\x02\x01\x12i\n" +
 	"\rGetDeadLetter\x12\x1b.mq.v1.GetDeadLetterRequest\x1a\x11.mq.v1.DeadLetter\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/ops/dead-letters/{id}\x90\x02\x01\x12~\n" +
@@ -2327,7 +2907,11 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\rListPositions\x12\x1b.mq.v1.ListPositionsRequest\x1a\x19.mq.v1.ListPositionsReply\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/ops/positions\x90\x02\x01\x12i\n" +
 	"\fMovePosition\x12\x1a.mq.v1.MovePositionRequest\x1a\x18.mq.v1.MovePositionReply\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/ops/positions\x90\x02\x02\x12]\n" +
 	"\n" +
-	"ListAudits\x12\x18.mq.v1.ListAuditsRequest\x1a\x16.mq.v1.ListAuditsReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/ops/audits\x90\x02\x01B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
+	"ListAudits\x12\x18.mq.v1.ListAuditsRequest\x1a\x16.mq.v1.ListAuditsReply\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/ops/audits\x90\x02\x01\x12M\n" +
+	"\aGetMode\x12\x15.mq.v1.GetModeRequest\x1a\x10.mq.v1.ModeReply\"\x19\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/ops/mq\x90\x02\x01\x12T\n" +
+	"\tForceMode\x12\x17.mq.v1.ForceModeRequest\x1a\x10.mq.v1.ModeReply\"\x1c\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
+	"/v1/ops/mq\x90\x02\x02B%Z#example.com/fourfold/api/mq/v1;mqv1b\x06proto3"
 
 var (
 	file_mq_v1_mq_proto_rawDescOnce sync.Once
@@ -2341,98 +2925,122 @@ func file_mq_v1_mq_proto_rawDescGZIP() []byte {
 	return file_mq_v1_mq_proto_rawDescData
 }
 
-var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_mq_v1_mq_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_mq_v1_mq_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_mq_v1_mq_proto_goTypes = []any{
-	(*DeadLetter)(nil),                // 0: mq.v1.DeadLetter
-	(*ListDeadLettersRequest)(nil),    // 1: mq.v1.ListDeadLettersRequest
-	(*ListDeadLettersReply)(nil),      // 2: mq.v1.ListDeadLettersReply
-	(*GetDeadLetterRequest)(nil),      // 3: mq.v1.GetDeadLetterRequest
-	(*RedriveDeadLetterRequest)(nil),  // 4: mq.v1.RedriveDeadLetterRequest
-	(*RedriveDeadLettersRequest)(nil), // 5: mq.v1.RedriveDeadLettersRequest
-	(*RedriveReply)(nil),              // 6: mq.v1.RedriveReply
-	(*DiscardDeadLetterRequest)(nil),  // 7: mq.v1.DiscardDeadLetterRequest
-	(*DiscardReply)(nil),              // 8: mq.v1.DiscardReply
-	(*DiscardDeadLettersRequest)(nil), // 9: mq.v1.DiscardDeadLettersRequest
-	(*DiscardDeadLettersReply)(nil),   // 10: mq.v1.DiscardDeadLettersReply
-	(*TraceMessagesRequest)(nil),      // 11: mq.v1.TraceMessagesRequest
-	(*TraceMessagesReply)(nil),        // 12: mq.v1.TraceMessagesReply
-	(*Message)(nil),                   // 13: mq.v1.Message
-	(*Consumption)(nil),               // 14: mq.v1.Consumption
-	(*ReplayMessagesRequest)(nil),     // 15: mq.v1.ReplayMessagesRequest
-	(*ReplayMessagesReply)(nil),       // 16: mq.v1.ReplayMessagesReply
-	(*ResendMessagesRequest)(nil),     // 17: mq.v1.ResendMessagesRequest
-	(*ResendMessagesReply)(nil),       // 18: mq.v1.ResendMessagesReply
-	(*ListRefusedRequest)(nil),        // 19: mq.v1.ListRefusedRequest
-	(*ListRefusedReply)(nil),          // 20: mq.v1.ListRefusedReply
-	(*DiscardRefusedRequest)(nil),     // 21: mq.v1.DiscardRefusedRequest
-	(*DiscardRefusedReply)(nil),       // 22: mq.v1.DiscardRefusedReply
-	(*Position)(nil),                  // 23: mq.v1.Position
-	(*ListPositionsRequest)(nil),      // 24: mq.v1.ListPositionsRequest
-	(*ListPositionsReply)(nil),        // 25: mq.v1.ListPositionsReply
-	(*MovePositionRequest)(nil),       // 26: mq.v1.MovePositionRequest
-	(*MovePositionReply)(nil),         // 27: mq.v1.MovePositionReply
-	(*ListAuditsRequest)(nil),         // 28: mq.v1.ListAuditsRequest
-	(*ListAuditsReply)(nil),           // 29: mq.v1.ListAuditsReply
-	(*Audit)(nil),                     // 30: mq.v1.Audit
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
+	(Force)(0),                        // 0: mq.v1.Force
+	(*DeadLetter)(nil),                // 1: mq.v1.DeadLetter
+	(*ListDeadLettersRequest)(nil),    // 2: mq.v1.ListDeadLettersRequest
+	(*ListDeadLettersReply)(nil),      // 3: mq.v1.ListDeadLettersReply
+	(*GetDeadLetterRequest)(nil),      // 4: mq.v1.GetDeadLetterRequest
+	(*RedriveDeadLetterRequest)(nil),  // 5: mq.v1.RedriveDeadLetterRequest
+	(*RedriveDeadLettersRequest)(nil), // 6: mq.v1.RedriveDeadLettersRequest
+	(*RedriveReply)(nil),              // 7: mq.v1.RedriveReply
+	(*DiscardDeadLetterRequest)(nil),  // 8: mq.v1.DiscardDeadLetterRequest
+	(*DiscardReply)(nil),              // 9: mq.v1.DiscardReply
+	(*DiscardDeadLettersRequest)(nil), // 10: mq.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersReply)(nil),   // 11: mq.v1.DiscardDeadLettersReply
+	(*TraceMessagesRequest)(nil),      // 12: mq.v1.TraceMessagesRequest
+	(*TraceMessagesReply)(nil),        // 13: mq.v1.TraceMessagesReply
+	(*Message)(nil),                   // 14: mq.v1.Message
+	(*Consumption)(nil),               // 15: mq.v1.Consumption
+	(*ReplayMessagesRequest)(nil),     // 16: mq.v1.ReplayMessagesRequest
+	(*ReplayMessagesReply)(nil),       // 17: mq.v1.ReplayMessagesReply
+	(*ResendMessagesRequest)(nil),     // 18: mq.v1.ResendMessagesRequest
+	(*ResendMessagesReply)(nil),       // 19: mq.v1.ResendMessagesReply
+	(*ListRefusedRequest)(nil),        // 20: mq.v1.ListRefusedRequest
+	(*ListRefusedReply)(nil),          // 21: mq.v1.ListRefusedReply
+	(*DiscardRefusedRequest)(nil),     // 22: mq.v1.DiscardRefusedRequest
+	(*DiscardRefusedReply)(nil),       // 23: mq.v1.DiscardRefusedReply
+	(*Position)(nil),                  // 24: mq.v1.Position
+	(*ListPositionsRequest)(nil),      // 25: mq.v1.ListPositionsRequest
+	(*ListPositionsReply)(nil),        // 26: mq.v1.ListPositionsReply
+	(*MovePositionRequest)(nil),       // 27: mq.v1.MovePositionRequest
+	(*MovePositionReply)(nil),         // 28: mq.v1.MovePositionReply
+	(*ListAuditsRequest)(nil),         // 29: mq.v1.ListAuditsRequest
+	(*ListAuditsReply)(nil),           // 30: mq.v1.ListAuditsReply
+	(*Audit)(nil),                     // 31: mq.v1.Audit
+	(*GetModeRequest)(nil),            // 32: mq.v1.GetModeRequest
+	(*ForceModeRequest)(nil),          // 33: mq.v1.ForceModeRequest
+	(*ModeReply)(nil),                 // 34: mq.v1.ModeReply
+	(*ModeReply_Queue)(nil),           // 35: mq.v1.ModeReply.Queue
+	(*ModeReply_Group)(nil),           // 36: mq.v1.ModeReply.Group
+	(*ModeReply_Change)(nil),          // 37: mq.v1.ModeReply.Change
+	(*timestamppb.Timestamp)(nil),     // 38: google.protobuf.Timestamp
 }
 var file_mq_v1_mq_proto_depIdxs = []int32{
-	31, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
-	0,  // 1: mq.v1.ListDeadLettersReply.dead_letters:type_name -> mq.v1.DeadLetter
-	13, // 2: mq.v1.TraceMessagesReply.messages:type_name -> mq.v1.Message
-	31, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
-	31, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
-	31, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
-	14, // 6: mq.v1.Message.consumptions:type_name -> mq.v1.Consumption
-	31, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
-	31, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
-	31, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
-	31, // 10: mq.v1.ReplayMessagesRequest.from:type_name -> google.protobuf.Timestamp
-	31, // 11: mq.v1.ReplayMessagesRequest.to:type_name -> google.protobuf.Timestamp
-	31, // 12: mq.v1.ReplayMessagesReply.to:type_name -> google.protobuf.Timestamp
-	31, // 13: mq.v1.ResendMessagesRequest.since:type_name -> google.protobuf.Timestamp
-	31, // 14: mq.v1.ResendMessagesRequest.until:type_name -> google.protobuf.Timestamp
-	31, // 15: mq.v1.ResendMessagesReply.until:type_name -> google.protobuf.Timestamp
-	13, // 16: mq.v1.ListRefusedReply.messages:type_name -> mq.v1.Message
-	31, // 17: mq.v1.Position.at:type_name -> google.protobuf.Timestamp
-	23, // 18: mq.v1.ListPositionsReply.positions:type_name -> mq.v1.Position
-	23, // 19: mq.v1.MovePositionReply.position:type_name -> mq.v1.Position
-	30, // 20: mq.v1.ListAuditsReply.audits:type_name -> mq.v1.Audit
-	31, // 21: mq.v1.Audit.complete_at:type_name -> google.protobuf.Timestamp
-	31, // 22: mq.v1.Audit.resent_at:type_name -> google.protobuf.Timestamp
-	1,  // 23: mq.v1.Messages.ListDeadLetters:input_type -> mq.v1.ListDeadLettersRequest
-	3,  // 24: mq.v1.Messages.GetDeadLetter:input_type -> mq.v1.GetDeadLetterRequest
-	4,  // 25: mq.v1.Messages.RedriveDeadLetter:input_type -> mq.v1.RedriveDeadLetterRequest
-	5,  // 26: mq.v1.Messages.RedriveDeadLetters:input_type -> mq.v1.RedriveDeadLettersRequest
-	7,  // 27: mq.v1.Messages.DiscardDeadLetter:input_type -> mq.v1.DiscardDeadLetterRequest
-	9,  // 28: mq.v1.Messages.DiscardDeadLetters:input_type -> mq.v1.DiscardDeadLettersRequest
-	11, // 29: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
-	15, // 30: mq.v1.Messages.ReplayMessages:input_type -> mq.v1.ReplayMessagesRequest
-	17, // 31: mq.v1.Messages.ResendMessages:input_type -> mq.v1.ResendMessagesRequest
-	19, // 32: mq.v1.Messages.ListRefused:input_type -> mq.v1.ListRefusedRequest
-	21, // 33: mq.v1.Messages.DiscardRefused:input_type -> mq.v1.DiscardRefusedRequest
-	24, // 34: mq.v1.Messages.ListPositions:input_type -> mq.v1.ListPositionsRequest
-	26, // 35: mq.v1.Messages.MovePosition:input_type -> mq.v1.MovePositionRequest
-	28, // 36: mq.v1.Messages.ListAudits:input_type -> mq.v1.ListAuditsRequest
-	2,  // 37: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
-	0,  // 38: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
-	6,  // 39: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
-	6,  // 40: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
-	8,  // 41: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
-	10, // 42: mq.v1.Messages.DiscardDeadLetters:output_type -> mq.v1.DiscardDeadLettersReply
-	12, // 43: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
-	16, // 44: mq.v1.Messages.ReplayMessages:output_type -> mq.v1.ReplayMessagesReply
-	18, // 45: mq.v1.Messages.ResendMessages:output_type -> mq.v1.ResendMessagesReply
-	20, // 46: mq.v1.Messages.ListRefused:output_type -> mq.v1.ListRefusedReply
-	22, // 47: mq.v1.Messages.DiscardRefused:output_type -> mq.v1.DiscardRefusedReply
-	25, // 48: mq.v1.Messages.ListPositions:output_type -> mq.v1.ListPositionsReply
-	27, // 49: mq.v1.Messages.MovePosition:output_type -> mq.v1.MovePositionReply
-	29, // 50: mq.v1.Messages.ListAudits:output_type -> mq.v1.ListAuditsReply
-	37, // [37:51] is the sub-list for method output_type
-	23, // [23:37] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	38, // 0: mq.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
+	1,  // 1: mq.v1.ListDeadLettersReply.dead_letters:type_name -> mq.v1.DeadLetter
+	14, // 2: mq.v1.TraceMessagesReply.messages:type_name -> mq.v1.Message
+	38, // 3: mq.v1.Message.born_at:type_name -> google.protobuf.Timestamp
+	38, // 4: mq.v1.Message.half_at:type_name -> google.protobuf.Timestamp
+	38, // 5: mq.v1.Message.closed_at:type_name -> google.protobuf.Timestamp
+	15, // 6: mq.v1.Message.consumptions:type_name -> mq.v1.Consumption
+	38, // 7: mq.v1.Consumption.first_at:type_name -> google.protobuf.Timestamp
+	38, // 8: mq.v1.Consumption.next_at:type_name -> google.protobuf.Timestamp
+	38, // 9: mq.v1.Consumption.closed_at:type_name -> google.protobuf.Timestamp
+	38, // 10: mq.v1.ReplayMessagesRequest.from:type_name -> google.protobuf.Timestamp
+	38, // 11: mq.v1.ReplayMessagesRequest.to:type_name -> google.protobuf.Timestamp
+	38, // 12: mq.v1.ReplayMessagesReply.to:type_name -> google.protobuf.Timestamp
+	38, // 13: mq.v1.ResendMessagesRequest.since:type_name -> google.protobuf.Timestamp
+	38, // 14: mq.v1.ResendMessagesRequest.until:type_name -> google.protobuf.Timestamp
+	38, // 15: mq.v1.ResendMessagesReply.until:type_name -> google.protobuf.Timestamp
+	14, // 16: mq.v1.ListRefusedReply.messages:type_name -> mq.v1.Message
+	38, // 17: mq.v1.Position.at:type_name -> google.protobuf.Timestamp
+	24, // 18: mq.v1.ListPositionsReply.positions:type_name -> mq.v1.Position
+	24, // 19: mq.v1.MovePositionReply.position:type_name -> mq.v1.Position
+	31, // 20: mq.v1.ListAuditsReply.audits:type_name -> mq.v1.Audit
+	38, // 21: mq.v1.Audit.complete_at:type_name -> google.protobuf.Timestamp
+	38, // 22: mq.v1.Audit.resent_at:type_name -> google.protobuf.Timestamp
+	0,  // 23: mq.v1.ForceModeRequest.mode:type_name -> mq.v1.Force
+	38, // 24: mq.v1.ModeReply.since:type_name -> google.protobuf.Timestamp
+	38, // 25: mq.v1.ModeReply.lease_until:type_name -> google.protobuf.Timestamp
+	0,  // 26: mq.v1.ModeReply.force:type_name -> mq.v1.Force
+	38, // 27: mq.v1.ModeReply.as_of:type_name -> google.protobuf.Timestamp
+	38, // 28: mq.v1.ModeReply.oldest_at:type_name -> google.protobuf.Timestamp
+	35, // 29: mq.v1.ModeReply.queues:type_name -> mq.v1.ModeReply.Queue
+	36, // 30: mq.v1.ModeReply.groups:type_name -> mq.v1.ModeReply.Group
+	37, // 31: mq.v1.ModeReply.changes:type_name -> mq.v1.ModeReply.Change
+	38, // 32: mq.v1.ModeReply.Queue.oldest_at:type_name -> google.protobuf.Timestamp
+	38, // 33: mq.v1.ModeReply.Change.at:type_name -> google.protobuf.Timestamp
+	0,  // 34: mq.v1.ModeReply.Change.force:type_name -> mq.v1.Force
+	2,  // 35: mq.v1.Messages.ListDeadLetters:input_type -> mq.v1.ListDeadLettersRequest
+	4,  // 36: mq.v1.Messages.GetDeadLetter:input_type -> mq.v1.GetDeadLetterRequest
+	5,  // 37: mq.v1.Messages.RedriveDeadLetter:input_type -> mq.v1.RedriveDeadLetterRequest
+	6,  // 38: mq.v1.Messages.RedriveDeadLetters:input_type -> mq.v1.RedriveDeadLettersRequest
+	8,  // 39: mq.v1.Messages.DiscardDeadLetter:input_type -> mq.v1.DiscardDeadLetterRequest
+	10, // 40: mq.v1.Messages.DiscardDeadLetters:input_type -> mq.v1.DiscardDeadLettersRequest
+	12, // 41: mq.v1.Messages.TraceMessages:input_type -> mq.v1.TraceMessagesRequest
+	16, // 42: mq.v1.Messages.ReplayMessages:input_type -> mq.v1.ReplayMessagesRequest
+	18, // 43: mq.v1.Messages.ResendMessages:input_type -> mq.v1.ResendMessagesRequest
+	20, // 44: mq.v1.Messages.ListRefused:input_type -> mq.v1.ListRefusedRequest
+	22, // 45: mq.v1.Messages.DiscardRefused:input_type -> mq.v1.DiscardRefusedRequest
+	25, // 46: mq.v1.Messages.ListPositions:input_type -> mq.v1.ListPositionsRequest
+	27, // 47: mq.v1.Messages.MovePosition:input_type -> mq.v1.MovePositionRequest
+	29, // 48: mq.v1.Messages.ListAudits:input_type -> mq.v1.ListAuditsRequest
+	32, // 49: mq.v1.Messages.GetMode:input_type -> mq.v1.GetModeRequest
+	33, // 50: mq.v1.Messages.ForceMode:input_type -> mq.v1.ForceModeRequest
+	3,  // 51: mq.v1.Messages.ListDeadLetters:output_type -> mq.v1.ListDeadLettersReply
+	1,  // 52: mq.v1.Messages.GetDeadLetter:output_type -> mq.v1.DeadLetter
+	7,  // 53: mq.v1.Messages.RedriveDeadLetter:output_type -> mq.v1.RedriveReply
+	7,  // 54: mq.v1.Messages.RedriveDeadLetters:output_type -> mq.v1.RedriveReply
+	9,  // 55: mq.v1.Messages.DiscardDeadLetter:output_type -> mq.v1.DiscardReply
+	11, // 56: mq.v1.Messages.DiscardDeadLetters:output_type -> mq.v1.DiscardDeadLettersReply
+	13, // 57: mq.v1.Messages.TraceMessages:output_type -> mq.v1.TraceMessagesReply
+	17, // 58: mq.v1.Messages.ReplayMessages:output_type -> mq.v1.ReplayMessagesReply
+	19, // 59: mq.v1.Messages.ResendMessages:output_type -> mq.v1.ResendMessagesReply
+	21, // 60: mq.v1.Messages.ListRefused:output_type -> mq.v1.ListRefusedReply
+	23, // 61: mq.v1.Messages.DiscardRefused:output_type -> mq.v1.DiscardRefusedReply
+	26, // 62: mq.v1.Messages.ListPositions:output_type -> mq.v1.ListPositionsReply
+	28, // 63: mq.v1.Messages.MovePosition:output_type -> mq.v1.MovePositionReply
+	30, // 64: mq.v1.Messages.ListAudits:output_type -> mq.v1.ListAuditsReply
+	34, // 65: mq.v1.Messages.GetMode:output_type -> mq.v1.ModeReply
+	34, // 66: mq.v1.Messages.ForceMode:output_type -> mq.v1.ModeReply
+	51, // [51:67] is the sub-list for method output_type
+	35, // [35:51] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_mq_v1_mq_proto_init() }
@@ -2445,13 +3053,14 @@ func file_mq_v1_mq_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mq_v1_mq_proto_rawDesc), len(file_mq_v1_mq_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   31,
+			NumEnums:      1,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_mq_v1_mq_proto_goTypes,
 		DependencyIndexes: file_mq_v1_mq_proto_depIdxs,
+		EnumInfos:         file_mq_v1_mq_proto_enumTypes,
 		MessageInfos:      file_mq_v1_mq_proto_msgTypes,
 	}.Build()
 	File_mq_v1_mq_proto = out.File

@@ -36,6 +36,8 @@ const (
 	Messages_ListPositions_FullMethodName      = "/mq.v1.Messages/ListPositions"
 	Messages_MovePosition_FullMethodName       = "/mq.v1.Messages/MovePosition"
 	Messages_ListAudits_FullMethodName         = "/mq.v1.Messages/ListAudits"
+	Messages_GetMode_FullMethodName            = "/mq.v1.Messages/GetMode"
+	Messages_ForceMode_FullMethodName          = "/mq.v1.Messages/ForceMode"
 )
 
 // MessagesClient is the client API for Messages service.
@@ -83,6 +85,13 @@ type MessagesClient interface {
 	// ListAudits gives, for each group and each publisher of its topic, when all that was sent had last been found to have arrived, and
 	// how much had to be sent again.
 	ListAudits(ctx context.Context, in *ListAuditsRequest, opts ...grpc.CallOption) (*ListAuditsReply, error)
+	// GetMode gives which way events go: by the broker (NORMAL), or by queues in Redis while it is away; since when and why, and what lies in
+	// the queues. 200 also while Redis is away: then redis_answered is false, and the reply has what was last known.
+	GetMode(ctx context.Context, in *GetModeRequest, opts ...grpc.CallOption) (*ModeReply, error)
+	// ForceMode keeps events away from the broker (DEGRADED) or from Redis (NORMAL), or leaves the mode to the services again (AUTOMATIC).
+	// DEGRADED has its effect at once. The way back from it, for NORMAL as well, is that from an outage: once the broker takes events, and
+	// the queues are empty. A second call changes nothing, and is remembered with its reason. 503 while Redis is away, which holds the switch.
+	ForceMode(ctx context.Context, in *ForceModeRequest, opts ...grpc.CallOption) (*ModeReply, error)
 }
 
 type messagesClient struct {
@@ -233,6 +242,26 @@ func (c *messagesClient) ListAudits(ctx context.Context, in *ListAuditsRequest, 
 	return out, nil
 }
 
+func (c *messagesClient) GetMode(ctx context.Context, in *GetModeRequest, opts ...grpc.CallOption) (*ModeReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModeReply)
+	err := c.cc.Invoke(ctx, Messages_GetMode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messagesClient) ForceMode(ctx context.Context, in *ForceModeRequest, opts ...grpc.CallOption) (*ModeReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModeReply)
+	err := c.cc.Invoke(ctx, Messages_ForceMode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MessagesServer is the server API for Messages service.
 // All implementations must embed UnimplementedMessagesServer
 // for forward compatibility.
@@ -278,6 +307,13 @@ type MessagesServer interface {
 	// ListAudits gives, for each group and each publisher of its topic, when all that was sent had last been found to have arrived, and
 	// how much had to be sent again.
 	ListAudits(context.Context, *ListAuditsRequest) (*ListAuditsReply, error)
+	// GetMode gives which way events go: by the broker (NORMAL), or by queues in Redis while it is away; since when and why, and what lies in
+	// the queues. 200 also while Redis is away: then redis_answered is false, and the reply has what was last known.
+	GetMode(context.Context, *GetModeRequest) (*ModeReply, error)
+	// ForceMode keeps events away from the broker (DEGRADED) or from Redis (NORMAL), or leaves the mode to the services again (AUTOMATIC).
+	// DEGRADED has its effect at once. The way back from it, for NORMAL as well, is that from an outage: once the broker takes events, and
+	// the queues are empty. A second call changes nothing, and is remembered with its reason. 503 while Redis is away, which holds the switch.
+	ForceMode(context.Context, *ForceModeRequest) (*ModeReply, error)
 	mustEmbedUnimplementedMessagesServer()
 }
 
@@ -329,6 +365,12 @@ func (UnimplementedMessagesServer) MovePosition(context.Context, *MovePositionRe
 }
 func (UnimplementedMessagesServer) ListAudits(context.Context, *ListAuditsRequest) (*ListAuditsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAudits not implemented")
+}
+func (UnimplementedMessagesServer) GetMode(context.Context, *GetModeRequest) (*ModeReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMode not implemented")
+}
+func (UnimplementedMessagesServer) ForceMode(context.Context, *ForceModeRequest) (*ModeReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForceMode not implemented")
 }
 func (UnimplementedMessagesServer) mustEmbedUnimplementedMessagesServer() {}
 func (UnimplementedMessagesServer) testEmbeddedByValue()                  {}
@@ -603,6 +645,42 @@ func _Messages_ListAudits_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Messages_GetMode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetModeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).GetMode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_GetMode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).GetMode(ctx, req.(*GetModeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Messages_ForceMode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForceModeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessagesServer).ForceMode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Messages_ForceMode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessagesServer).ForceMode(ctx, req.(*ForceModeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Messages_ServiceDesc is the grpc.ServiceDesc for Messages service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -665,6 +743,14 @@ var Messages_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListAudits",
 			Handler:    _Messages_ListAudits_Handler,
+		},
+		{
+			MethodName: "GetMode",
+			Handler:    _Messages_GetMode_Handler,
+		},
+		{
+			MethodName: "ForceMode",
+			Handler:    _Messages_ForceMode_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

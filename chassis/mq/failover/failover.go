@@ -130,6 +130,7 @@ func (t *Transport) Send(ctx context.Context, topic string, e mq.Event, at time.
 			t.view.refresh(ctx)
 			continue
 		case s.Mode != redis.Normal && !errors.Is(byRedis, mq.ErrUnavailable):
+			t.sends.goesTo(topic)
 			return byRedis
 		}
 		// The usual way; or Redis is away, and what overtakes what lies there is asked for by who misses it.

@@ -13,6 +13,7 @@ import (
 
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/failover"
+	"example.com/fourfold/chassis/mq/failover/failovertest"
 	"example.com/fourfold/chassis/mq/redis"
 )
 
@@ -25,14 +26,15 @@ func TestNotice(t *testing.T) {
 		sends   bool
 		longest time.Duration
 	}{
-		"killed": {refuses, true, 3 * time.Second}, "frozen": {hangs, true, 3 * time.Second}, "frozen and idle": {hangs, false, 10 * time.Second},
+		"killed": {failovertest.Refuses, true, 3 * time.Second}, "frozen": {failovertest.Hangs, true, 3 * time.Second},
+		"frozen and idle": {failovertest.Hangs, false, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newHouse(t).process(t, "a", func(cfg *failover.Config) { *cfg = failover.Config{} })
 			require.NoError(t, p.send(t, "x", 1))
 			p.await(t, redis.Normal, 5*time.Second)
-			p.link.state.Store(c.state)
+			p.Link.State.Store(c.state)
 			if c.sends {
 				p.traffic(t)
 			}
@@ -51,14 +53,14 @@ func TestNoFalseAlarm(t *testing.T) {
 	t.Parallel()
 	for name, fails := range map[string]func(t *testing.T, p *process){
 		"events that are refused": func(t *testing.T, p *process) {
-			p.link.state.Store(invalid)
+			p.Link.State.Store(failovertest.Invalid)
 			for range 50 {
 				require.ErrorIs(t, p.send(t, "x", 1), mq.ErrRefused)
 				time.Sleep(10 * time.Millisecond)
 			}
 		},
 		"a topic that no name server knows": func(t *testing.T, p *process) {
-			p.link.state.Store(noRoute)
+			p.Link.State.Store(failovertest.NoRoute)
 			for range 50 {
 				require.ErrorIs(t, p.send(t, "x", 1), mq.ErrUnavailable)
 				time.Sleep(10 * time.Millisecond)
@@ -66,30 +68,30 @@ func TestNoFalseAlarm(t *testing.T) {
 		},
 		"nine in a row, again and again": func(t *testing.T, p *process) {
 			for range 10 {
-				p.link.state.Store(refuses)
+				p.Link.State.Store(failovertest.Refuses)
 				for range 9 {
 					require.ErrorIs(t, p.send(t, "x", 1), mq.ErrUnavailable)
 				}
-				p.link.state.Store(works)
+				p.Link.State.Store(failovertest.Works)
 				require.NoError(t, p.send(t, "x", 1))
 			}
 		},
 		"a burst": func(t *testing.T, p *process) {
-			p.link.state.Store(refuses)
+			p.Link.State.Store(failovertest.Refuses)
 			for range 100 {
 				require.ErrorIs(t, p.send(t, "x", 1), mq.ErrUnavailable)
 			}
-			p.link.state.Store(works)
+			p.Link.State.Store(failovertest.Works)
 			time.Sleep(500 * time.Millisecond)
 		},
 		"callers that give up": func(t *testing.T, p *process) {
-			p.link.state.Store(hangs)
+			p.Link.State.Store(failovertest.Hangs)
 			for range 20 {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 				require.ErrorIs(t, p.Send(ctx, "things", event("x", 1), time.Time{}), mq.ErrUnavailable)
 				cancel()
 			}
-			p.link.state.Store(works)
+			p.Link.State.Store(failovertest.Works)
 			time.Sleep(500 * time.Millisecond)
 		},
 	} {
@@ -110,11 +112,11 @@ func TestSlowIsNotAway(t *testing.T) {
 	p := newHouse(t).process(t, "a")
 	require.NoError(t, p.send(t, "x", 1))
 	p.await(t, redis.Normal, 5*time.Second)
-	p.link.state.Store(slow)
+	p.Link.State.Store(failovertest.Slow)
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
 		_ = p.send(t, "x", 1)
 	}
-	assert.Greater(t, p.link.tries.Load(), int64(20))
+	assert.Greater(t, p.Link.Tries.Load(), int64(20))
 	assert.EqualValues(t, 1, p.state(t).Epoch)
 	p.traffic(t)
 	p.await(t, redis.Degraded, 8*time.Second)
@@ -145,23 +147,23 @@ func TestThereAndBack(t *testing.T) {
 	}
 	send(after(300 * time.Millisecond))
 	a.await(t, redis.Normal, time.Second)
-	a.link.state.Store(refuses)
-	b.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
+	b.Link.State.Store(failovertest.Refuses)
 	send(func() bool { return a.state(t).Mode == redis.Degraded })
 	send(after(300 * time.Millisecond))
-	byBroker := a.link.sends.Load()
+	byBroker := a.Link.Sends.Load()
 	send(after(300 * time.Millisecond))
-	assert.Equal(t, byBroker, a.link.sends.Load(), "everything goes by Redis")
-	a.link.state.Store(works)
-	b.link.state.Store(works)
+	assert.Equal(t, byBroker, a.Link.Sends.Load(), "everything goes by Redis")
+	a.Link.State.Store(failovertest.Works)
+	b.Link.State.Store(failovertest.Works)
 	send(func() bool { return a.state(t).Mode == redis.Normal })
-	byBroker = a.link.sends.Load()
+	byBroker = a.Link.Sends.Load()
 	send(after(300 * time.Millisecond))
-	assert.Greater(t, a.link.sends.Load(), byBroker)
+	assert.Greater(t, a.Link.Sends.Load(), byBroker)
 	require.Eventually(t, func() bool { return len(got.of("x")) >= len(want) }, 20*time.Second, 10*time.Millisecond)
 	assert.Equal(t, want, got.of("x"), "in order, across both changes")
 	a.awaitEmpty(t)
-	lines, err := a.queues.History(t.Context())
+	lines, err := a.Queues.History(t.Context())
 	require.NoError(t, err)
 	assert.Len(t, lines, 3, "%v", lines)
 	for _, p := range []*process{a, b} {
@@ -184,16 +186,16 @@ func TestSleeper(t *testing.T) {
 	a := h.process(t, "a")
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
-	s := h.idle(t, "sleeper", quick())
+	s := h.idle(t, "sleeper", failovertest.Quick())
 	require.NoError(t, s.send(t, "x", 2))
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	a.listen(t, "readers")
 	a.await(t, redis.Normal, 10*time.Second)
 	// The sleeper's view is younger than a second or not: either way, Redis decides.
 	require.NoError(t, s.send(t, "x", 3))
-	assert.EqualValues(t, 1, s.link.sends.Load())
+	assert.EqualValues(t, 1, s.Link.Sends.Load())
 	a.awaitEmpty(t)
 }
 
@@ -202,7 +204,7 @@ func TestSleeper(t *testing.T) {
 func TestCutOffAlone(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(a *process){
-		"heals": func(a *process) { a.link.state.Store(works) },
+		"heals": func(a *process) { a.Link.State.Store(failovertest.Works) },
 		"dies":  func(a *process) { a.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,7 +215,7 @@ func TestCutOffAlone(t *testing.T) {
 			b.traffic(t)
 			require.NoError(t, a.send(t, "x", 1))
 			a.await(t, redis.Normal, 5*time.Second)
-			a.link.state.Store(hangs)
+			a.Link.State.Store(failovertest.Hangs)
 			a.await(t, redis.Degraded, 5*time.Second)
 			opened := a.state(t)
 			time.Sleep(4 * time.Second) // several leases
@@ -230,12 +232,12 @@ func TestQuietWhileAway(t *testing.T) {
 	t.Parallel()
 	a := newHouse(t).process(t, "a")
 	require.NoError(t, a.send(t, "x", 1))
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
-	before := a.link.tries.Load()
+	before := a.Link.Tries.Load()
 	time.Sleep(2 * time.Second)
-	assert.Less(t, a.link.tries.Load()-before, int64(10))
-	assert.Greater(t, a.link.tries.Load(), before)
+	assert.Less(t, a.Link.Tries.Load()-before, int64(10))
+	assert.Greater(t, a.Link.Tries.Load(), before)
 }
 
 // TestFlapping: a broker that comes and goes is trusted later each time, so the mode changes seldom.
@@ -247,12 +249,12 @@ func TestFlapping(t *testing.T) {
 	a.traffic(t)
 	a.await(t, redis.Normal, 5*time.Second)
 	for range 8 {
-		a.link.state.Store(refuses)
+		a.Link.State.Store(failovertest.Refuses)
 		time.Sleep(time.Second)
-		a.link.state.Store(works)
+		a.Link.State.Store(failovertest.Works)
 		time.Sleep(time.Second)
 	}
-	lines, err := a.queues.History(t.Context())
+	lines, err := a.Queues.History(t.Context())
 	require.NoError(t, err)
 	opened := 0
 	for _, line := range lines {
@@ -274,12 +276,12 @@ func TestRedisAway(t *testing.T) {
 	a := h.process(t, "a", func(cfg *failover.Config) { cfg.Canary = 1 }) // everything goes by Redis too
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	require.NoError(t, a.send(t, "x", 2), "it goes both ways")
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	h.redis.Stop()
 	require.NoError(t, a.send(t, "x", 3))
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	for range 30 {
 		require.ErrorIs(t, a.send(t, "x", 4), mq.ErrUnavailable)
 	}
@@ -287,7 +289,7 @@ func TestRedisAway(t *testing.T) {
 	a.await(t, redis.Degraded, 10*time.Second)
 	require.Eventually(t, func() bool { return a.send(t, "x", 5) == nil }, 5*time.Second, 20*time.Millisecond)
 	h.redis.Stop()
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	require.Eventually(t, func() bool { return a.send(t, "x", 6) == nil }, 5*time.Second, 20*time.Millisecond, "by the broker, which has come back first")
 }
 
@@ -298,7 +300,7 @@ func TestEmptied(t *testing.T) {
 	a, b := h.process(t, "a"), h.process(t, "b")
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.NoError(t, b.send(t, "x", 2)) // by now it knows
 	before := a.state(t)
@@ -325,11 +327,11 @@ func TestHalves(t *testing.T) {
 	h := a.Transactions(nil)
 	local := func() mq.Verdict { return mq.Commit }
 	require.NoError(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), local))
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	require.ErrorIs(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), local), mq.ErrUnavailable)
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.Eventually(t, func() bool { return a.Undisturbed() == 0 }, time.Second, time.Millisecond, "it knows")
-	a.link.state.Store(works)
+	a.Link.State.Store(failovertest.Works)
 	require.ErrorIs(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), func() mq.Verdict {
 		t.Error("there was a half message")
 		return mq.Rollback
@@ -341,7 +343,7 @@ func TestLater(t *testing.T) {
 	t.Parallel()
 	a := newHouse(t).process(t, "a")
 	require.NoError(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(time.Hour)))
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.Eventually(t, func() bool { return a.Undisturbed() == 0 }, time.Second, time.Millisecond, "it knows")
 	require.ErrorIs(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(time.Hour)), mq.ErrHeld)
@@ -362,7 +364,7 @@ func TestForced(t *testing.T) {
 	assert.Equal(t, redis.Degraded, a.state(t).Mode)
 	require.NoError(t, a.Force(t.Context(), redis.Pinned, "ann", "Redis is to be replaced"))
 	a.await(t, redis.Normal, 10*time.Second)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	for range 30 {
 		require.ErrorIs(t, a.send(t, "x", 2), mq.ErrUnavailable)
 		time.Sleep(30 * time.Millisecond)
@@ -381,7 +383,7 @@ func TestUndisturbed(t *testing.T) {
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
 	require.Eventually(t, func() bool { return a.Undisturbed() < time.Minute }, 2*time.Second, 10*time.Millisecond)
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.Eventually(t, func() bool { return a.Undisturbed() == 0 }, 2*time.Second, 10*time.Millisecond)
 }
@@ -413,7 +415,7 @@ func TestTail(t *testing.T) {
 		}, 10*time.Second, time.Millisecond)
 	}
 	awaitSeen("by the broker")
-	a.link.state.Store(refuses)
+	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
 	awaitSeen("by Redis")
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,6 +76,11 @@ func (k *keeper) step(ctx context.Context, s redis.State) time.Duration {
 			return min(left, time.Second)
 		}
 	}
+	if s.Topic == "" { // an operator forced it
+		if _, _, _, _, s.Topic = k.sends.look(); s.Topic == "" {
+			return time.Second // this process cannot find out whether the broker works: another one leads
+		}
+	}
 	switch s.Mode {
 	case redis.Handover:
 		return k.handOver(ctx, s)
@@ -94,8 +101,9 @@ func (k *keeper) normal(ctx context.Context, s redis.State) time.Duration {
 			return suspicion
 		}
 		k.sends.forget()
+		slog.WarnContext(ctx, "messages: the broker is away", "err", last)
 		k.change(ctx, s, redis.Change{To: redis.Degraded, Lease: k.cfg.Lease, Topic: &topic, Opened: true,
-			Why: fmt.Sprintf("%d sends in a row failed within %s, the last one: %v", failures, lasted.Round(time.Millisecond), last)})
+			Why: fmt.Sprintf("%d sends in a row failed within %s, the last one: %s", failures, lasted.Round(time.Millisecond), plain(last))})
 		return poll
 	case failures > 0:
 		if wait := suspicion - time.Since(k.probed); wait > 0 {
@@ -153,8 +161,9 @@ func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
 	if k.probe(ctx, s.Topic) != nil {
 		if err := k.try(ctx, s.Topic, lastChance); err != nil {
 			k.steady = time.Time{}
+			slog.WarnContext(ctx, "messages: the broker is away again", "err", err)
 			k.change(ctx, s, redis.Change{To: redis.Degraded, Leased: true, Lease: k.cfg.Lease, Opened: true,
-				Why: fmt.Sprintf("the broker fails again: %v", err)})
+				Why: "the broker fails again: " + plain(err)})
 			return 0
 		}
 	}
@@ -201,6 +210,16 @@ func (k *keeper) change(ctx context.Context, s redis.State, c redis.Change) {
 	if done || err == nil {
 		k.view.refresh(ctx)
 	}
+}
+
+// addresses match what an error says about the network.
+var addresses = regexp.MustCompile(`\b(dial|read|write) (tcp|udp)\d?\b|` +
+	`\b\d{1,3}(\.\d{1,3}){3}(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?|\blocalhost(:\d+)?`)
+
+// plain returns why a send failed without addresses, which are in the log: it is shown and mailed to operators.
+func plain(err error) string {
+	why := strings.TrimPrefix(err.Error(), mq.ErrUnavailable.Error()+": ")
+	return strings.TrimLeft(strings.Join(strings.Fields(addresses.ReplaceAllString(why, "")), " "), ": ")
 }
 
 // probe sends an event that no handler sees to a topic that events go to, as events are sent.

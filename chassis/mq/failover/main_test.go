@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,80 +12,13 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/failover"
+	"example.com/fourfold/chassis/mq/failover/failovertest"
 	"example.com/fourfold/chassis/mq/memory"
 	"example.com/fourfold/chassis/mq/redis"
 	"example.com/fourfold/chassis/redistest"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
-
-// link is a process' way to the broker.
-type link struct {
-	*memory.Transport
-	state atomic.Int32 // works, or one of the others
-	tries atomic.Int64
-	sends atomic.Int64
-}
-
-const (
-	works int32 = iota
-	refuses
-	hangs
-	noRoute
-	invalid
-	slow
-)
-
-var _ failover.Primary = (*link)(nil)
-
-func (l *link) fault(ctx context.Context) error {
-	switch l.state.Load() {
-	case refuses:
-		return fmt.Errorf("%w: connection refused", mq.ErrUnavailable)
-	case hangs:
-		<-ctx.Done()
-		return fmt.Errorf("%w: %w", mq.ErrUnavailable, ctx.Err())
-	case slow:
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", mq.ErrUnavailable, ctx.Err())
-		case <-time.After(300 * time.Millisecond): // longer than a send may take
-		}
-	case noRoute:
-		return mq.ErrNoRoute
-	case invalid:
-		return mq.ErrRefused
-	}
-	return nil
-}
-
-func (l *link) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
-	l.tries.Add(1)
-	if err := l.fault(ctx); err != nil {
-		return err
-	}
-	l.sends.Add(1)
-	return l.Transport.Send(ctx, topic, e, at)
-}
-
-func (l *link) Transactions(mq.Check) mq.Transactions { return halves{l} }
-
-func (l *link) DiskUsed(context.Context) (float64, error) { return 0.5, nil }
-
-// halves are half messages whose end is never lost.
-type halves struct{ *link }
-
-func (h halves) Half(ctx context.Context, topic string, e mq.Event, _ time.Time, local func() mq.Verdict) error {
-	if err := h.fault(ctx); err != nil {
-		return err
-	}
-	if local() == mq.Commit {
-		return h.Send(ctx, topic, e, time.Time{})
-	}
-	return nil
-}
-
-func (h halves) Answer(ctx context.Context, _ string) error { <-ctx.Done(); return nil }
 
 // house is a broker and a Redis that several processes use.
 type house struct {
@@ -101,23 +33,15 @@ func newHouse(t *testing.T) *house {
 
 // process is one process of the house.
 type process struct {
-	*failover.Transport
-	link   *link
-	queues *redis.Queues
-	again  chan time.Time
-	stop   func()
-}
-
-// quick are times for tests.
-func quick() failover.Config {
-	return failover.Config{Deadline: 100 * time.Millisecond, Within: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Lease: time.Second,
-		Steady: []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second}, Canary: -1, Overlap: -1}
+	*failovertest.Process
+	again chan time.Time
+	stop  func()
 }
 
 // process starts a process, until the test ends or it is stopped.
 func (h *house) process(t *testing.T, name string, change ...func(*failover.Config)) *process {
 	t.Helper()
-	cfg := quick()
+	cfg := failovertest.Quick()
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -129,11 +53,7 @@ func (h *house) process(t *testing.T, name string, change ...func(*failover.Conf
 // idle returns a process that does not watch.
 func (h *house) idle(t *testing.T, name string, cfg failover.Config) *process {
 	t.Helper()
-	q, err := redis.Open(redis.Config{Addr: h.redis.Addr, Prefix: h.prefix, Lease: 2 * time.Second})
-	require.NoError(t, err)
-	t.Cleanup(q.Close)
-	l := &link{Transport: h.broker}
-	p := &process{Transport: failover.New(name, l, q, cfg), link: l, queues: q, again: make(chan time.Time, 10)}
+	p := &process{Process: failovertest.New(t, name, h.broker, h.redis.Addr, h.prefix, cfg), again: make(chan time.Time, 10)}
 	p.Backfill(func(_ context.Context, since time.Time) { p.again <- since })
 	return p
 }
@@ -153,7 +73,7 @@ func background(t *testing.T, work func(context.Context) error) (stop func()) {
 // state returns the switch.
 func (p *process) state(t *testing.T) redis.State {
 	t.Helper()
-	s, err := p.queues.Look(t.Context())
+	s, err := p.Queues.Look(t.Context())
 	require.NoError(t, err)
 	return s
 }
@@ -163,7 +83,7 @@ func (p *process) await(t *testing.T, want redis.Mode, longest time.Duration) ti
 	t.Helper()
 	start := time.Now()
 	for time.Since(start) < longest {
-		if s, err := p.queues.Look(t.Context()); err == nil && s.Epoch > 0 && s.Mode == want {
+		if s, err := p.Queues.Look(t.Context()); err == nil && s.Epoch > 0 && s.Mode == want {
 			return time.Since(start)
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -176,7 +96,7 @@ func (p *process) await(t *testing.T, want redis.Mode, longest time.Duration) ti
 func (p *process) awaitEmpty(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		b, err := p.queues.Backlog(t.Context())
+		b, err := p.Queues.Backlog(t.Context())
 		return err == nil && b.Entries == 0
 	}, 20*time.Second, 50*time.Millisecond)
 }

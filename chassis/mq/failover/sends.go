@@ -47,6 +47,13 @@ func (s *sends) told(topic string, err error, slow bool) {
 	s.wake()
 }
 
+// goesTo notes that an event to topic went by Redis: should nobody know of one that the broker took, probes go there.
+func (s *sends) goesTo(topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.topic = topic
+}
+
 // suspect has the broker probed at once.
 func (s *sends) suspect(topic string) {
 	s.mu.Lock()

@@ -50,7 +50,7 @@ func TestNotKnown(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(svc.Close)
 	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{})
-	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer("notify", db, bus, outbox, mq.MinKeep))
+	mqv1.RegisterMessagesServer(svc.GRPC, operators.NewServer("notify", db, bus, outbox, nil, mq.MinKeep))
 	mqv1.RegisterSentServer(svc.GRPC, audit.NewServer(mqtest.Keys(), db, outbox))
 	servicetest.Serve(t, svc.Run)
 	operator := servicetest.Bearer(t, signer, identity.Caller{MemberID: "m-1", Role: accessv1.Operator})
@@ -125,5 +125,7 @@ func TestNotKnown(t *testing.T) {
 			Make: signed(mqv1.Sent_ListSent_FullMethodName, &mqv1.ListSentRequest{Wanted: wanted})},
 		{Method: mqv1.Sent_SendAgain_FullMethodName, Says: silent,
 			Make: signed(mqv1.Sent_SendAgain_FullMethodName, &mqv1.SendAgainRequest{CallId: "1", Ids: []string{"none"}, Settled: durationpb.New(time.Second)})},
-	})
+		{Method: mqv1.Sent_SendNumbers_FullMethodName, Says: silent, Make: signed(mqv1.Sent_SendNumbers_FullMethodName,
+			&mqv1.SendNumbersRequest{CallId: "1", Topic: "t", Source: "/s", Subject: "x", First: 1, Last: 1})},
+	}, mqv1.Messages_GetMode_FullMethodName, mqv1.Messages_ForceMode_FullMethodName) // those ask Redis
 }

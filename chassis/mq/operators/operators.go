@@ -13,6 +13,7 @@ import (
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/failover"
 	"example.com/fourfold/chassis/page"
 )
 
@@ -24,13 +25,14 @@ type Server struct {
 	dead    *mq.DeadLetters
 	bus     *mq.Bus
 	outbox  *mq.Outbox
+	ways    *failover.Transport
 	keep    time.Duration
 }
 
 // NewServer returns a Server of service. db holds the tables of package mq and keeps their closed rows for keep, 0 for ever. Replays go to the
-// groups that bus consumes, resends come from outbox.
-func NewServer(service string, db *sql.DB, bus *mq.Bus, outbox *mq.Outbox, keep time.Duration) *Server {
-	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db, bus.Order), bus: bus, outbox: outbox, keep: keep}
+// groups that bus consumes, resends come from outbox. ways says which way events go; without it the calls about that are not implemented.
+func NewServer(service string, db *sql.DB, bus *mq.Bus, outbox *mq.Outbox, ways *failover.Transport, keep time.Duration) *Server {
+	return &Server{service: service, db: db, dead: mq.NewDeadLetters(db, bus.Order), bus: bus, outbox: outbox, ways: ways, keep: keep}
 }
 
 // ListDeadLetters returns a page of dead letters, oldest first.

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { mysqltest.Main(m) }
 func open(t *testing.T) (*sql.DB, *operators.Server) {
 	db := tables(t)
 	bus := mq.NewBus("notify", mqtest.Away{}, mq.Config{})
-	return db, operators.NewServer("notify", db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), mq.MinKeep)
+	return db, operators.NewServer("notify", db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), nil, mq.MinKeep)
 }
 
 func tables(t *testing.T) *sql.DB {

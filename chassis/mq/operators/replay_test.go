@@ -34,7 +34,7 @@ func consuming(t *testing.T, transport mq.Transport, keep time.Duration) (*sql.D
 	go func() { defer close(done); assert.NoError(t, bus.Consume(ctx, db, group, mqlaws.Effect("a"))) }()
 	t.Cleanup(func() { cancel(); <-done })
 	require.Eventually(t, func() bool { return len(bus.Groups()) == 1 }, 20*time.Second, time.Millisecond)
-	return db, bus, operators.NewServer("notify", db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), keep)
+	return db, bus, operators.NewServer("notify", db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), nil, keep)
 }
 
 // replayed calls ReplayMessages until the end and adds up the replies.

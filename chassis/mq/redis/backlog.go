@@ -69,6 +69,15 @@ func (b Backlog) Of(group string) int64 {
 // unknownLag is how many entries are counted at most where Redis does not know how many a group has not read.
 const unknownLag = 100
 
+// OldestOf returns when the first of the entries was sent that group has not settled, zero when there is none.
+func (b Backlog) OldestOf(group string) time.Time {
+	i := slices.IndexFunc(b.Groups, func(g GroupBacklog) bool { return g.Group == group })
+	if i < 0 {
+		return time.Time{}
+	}
+	return b.Groups[i].Oldest
+}
+
 // Backlog counts what lies in the queues but those of except. It does not look at all at the same moment. Any error is an mq.ErrUnavailable.
 func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err error) {
 	now, err := q.now(ctx)

@@ -130,8 +130,12 @@ func (q *Queues) Change(ctx context.Context, s State, c Change) (bool, error) {
 	}
 	var fields []any
 	if c.To != "" {
-		if keep = "0"; c.To != Handover && (s.Mode != Handover || c.To != Draining) { // a try to end the draining is part of it
-			line = fmt.Sprintf("%s -> %s by %s: %s", s.Mode, c.To, c.By, c.Why)
+		from := s.Mode
+		if from == Handover {
+			from = Draining // the try to end it is part of it
+		}
+		if keep = "0"; c.To != Handover && (s.Mode != Handover || c.To != Draining) {
+			line = fmt.Sprintf("%s -> %s by %s: %s", from, c.To, c.By, c.Why)
 		}
 		fields = append(fields, "mode", string(c.To), "why", c.Why, "by", c.By)
 	}

@@ -27,7 +27,7 @@ func outageCase(t *testing.T, d *Demo) {
 	}
 	assert.Regexp(t, `NORMAL → DEGRADED +\w+-\d+ +\d\d?\.\d\d s\n +\d+ sends in a row failed within`, text.String())
 	assert.Regexp(t, `DEGRADED → DRAINING +\w+-\d+ +\d+\.\d\d s\n +the broker takes events again\n`, text.String())
-	assert.Regexp(t, `HANDOVER → NORMAL +\w+-\d+ +\d+\.\d\d s\n +the queues are empty\n\n`, text.String())
+	assert.Regexp(t, `DRAINING → NORMAL +\w+-\d+ +\d+\.\d\d s\n +the queues are empty\n\n`, text.String())
 	id := regexp.MustCompile(`member ([0-9a-f-]{36}) buys`).FindStringSubmatch(text.String())
 	require.Len(t, id, 2)
 

@@ -5,6 +5,7 @@
 //	ops replay -topic member-events -group notify-email -from 2h [-to 1h]
 //	ops resend -service order -since 2h [-until 1h] [-topic order-events]
 //	ops audits
+//	ops mq [-mode DEGRADED, NORMAL or AUTOMATIC -why "the broker moves"]
 //	ops refused [-discard order-17]
 //	ops position -subject 01a203e4-… [-group notify-orders] [-source /order -generation … -to 3]
 //	ops settle -order 01a203e4-70dd-7b2b-a125-45961a4e32a2 [-as confirm, cancel or try]
@@ -61,6 +62,7 @@ const usage = `say what to do, such as
   make replay TOPIC=member-events GROUP=notify-email FROM=2h    offers a topic to a group once more; TO=1h ends it before now
   make resend SERVICE=order SINCE=2h                            sends again what order sent; TOPIC=order-events only that topic's
   make audits                                                   lists what each group has of what was sent, and what was sent again
+  make mq                                                       shows which way events go; MODE=DEGRADED WHY="the broker moves" decides
   make refused                                                  lists the events that the broker refuses; DISCARD=order-17 gives one up
   make position SUBJECT=01a203e4-…                              shows how far groups are with it; GROUP=… SOURCE=/order TO=3 moves one
   make settle ORDER=01a203e4-…                                  shows where its payment or refund stands; AS=confirm ends it, AS=cancel, AS=try
@@ -97,6 +99,11 @@ func parse(args []string, now time.Time) (j job, demo string, err error) {
 		moment("until", "until when", &r.Until)
 	case "audits":
 		j = &audits{}
+	case "mq":
+		m := &mode{}
+		j = m
+		flags.StringVar(&m.Reason, "why", "", "for what reason")
+		flags.Func("mode", "which way events are to go; only shown when empty", m.force)
 	case "refused":
 		r := &refused{}
 		j = r

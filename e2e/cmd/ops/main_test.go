@@ -278,6 +278,8 @@ func TestUsage(t *testing.T) {
 		"replay -service=order":                  "not defined: -service",
 		"resend -service= -since=1h":             "resend: SERVICE is missing",
 		"resend -service=order -since=":          "resend: SINCE is missing",
+		"mq -mode=DEGRADED -why=":                "mq: WHY is missing",
+		"mq -mode=degraded -why=x":               "MODE is DEGRADED, NORMAL or AUTOMATIC",
 		"position -subject= -to=1":               "position: SUBJECT is missing",
 		"position -subject=o -to=1":              "position: GROUP is missing",
 		"position -subject=o -group=g -to=0":     "position: SOURCE is missing",

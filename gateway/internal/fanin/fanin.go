@@ -197,8 +197,7 @@ func all[R any](ctx context.Context, c *Conn, ask func(context.Context, peer) (*
 		if err == nil {
 			continue
 		}
-		switch kerrors.FromError(err).Code {
-		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		if concernsCall(err) {
 			return nil, nil, err
 		}
 		c.log.WarnContext(ctx, "messages: no answer", "service", c.services[i].name, "err", err)
@@ -208,6 +207,15 @@ func all[R any](ctx context.Context, c *Conn, ask func(context.Context, peer) (*
 		return nil, nil, tryLater("no service answers: try again", errors.Join(errs...))
 	}
 	return replies, unreachable, nil
+}
+
+// concernsCall reports whether a service's error is about the call itself: every service would answer so.
+func concernsCall(err error) bool {
+	switch kerrors.FromError(err).Code {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	return false
 }
 
 func tryLater(message string, cause error) error {

@@ -36,6 +36,9 @@ type store struct {
 	letters []*mqv1.DeadLetter
 	trace   []*mqv1.Message
 	refuse  error
+	redis   bool // whether it answers this one
+	knows   int  // when it last did
+	forced  atomic.Int64
 	real    mqv1.MessagesServer // replaces all that, if set
 
 	hang   atomic.Bool

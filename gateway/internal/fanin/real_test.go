@@ -37,7 +37,7 @@ func TestRealServices(t *testing.T) {
 	order, notify := mysqltest.Open(t, none, mq.Tables()), mysqltest.Open(t, none, mq.Tables())
 	real := func(name string, db *sql.DB) *store {
 		bus := mq.NewBus(name, mqtest.Away{}, mq.Config{})
-		return &store{name: name, real: served.NewServer(name, db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), mq.MinKeep)}
+		return &store{name: name, real: served.NewServer(name, db, bus, mq.NewOutbox(db, bus, mq.OutboxConfig{}), nil, mq.MinKeep)}
 	}
 	client := serve(t, patient, real("order", order), real("notify", notify))
 	for n := range 3 {

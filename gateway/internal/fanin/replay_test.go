@@ -128,8 +128,8 @@ func TestRealReplay(t *testing.T) {
 		return consumer.Consume(ctx, notify, mq.Subscription{Group: "notify-things", Topic: "things", Order: mq.Strict}, mqlaws.Effect("a"))
 	})
 	client := serve(t, patient,
-		&store{name: "order", real: served.NewServer("order", order, publisher, outbox, mq.MinKeep)},
-		&store{name: "notify", real: served.NewServer("notify", notify, consumer, mqtest.Absent(t, notify, "notify"), mq.MinKeep)})
+		&store{name: "order", real: served.NewServer("order", order, publisher, outbox, nil, mq.MinKeep)},
+		&store{name: "notify", real: served.NewServer("notify", notify, consumer, mqtest.Absent(t, notify, "notify"), nil, mq.MinKeep)})
 	since := timestamppb.New(time.Now().Add(-time.Minute))
 	tx, err := order.BeginTx(t.Context(), nil)
 	require.NoError(t, err)

@@ -113,7 +113,7 @@ func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	}
 	text := notification.AlertEmail(notification.Alert{
 		Service: a.GetService(), Key: a.GetKey(), Summary: a.GetSummary(), Detail: a.GetDetail(), Times: a.GetTimes(),
-		Since: a.GetSince().AsTime(),
+		Since: a.GetSince().AsTime(), Over: a.GetOver(),
 	})
 	for _, to := range h.operators {
 		if err := h.tell(ctx, tx, e, notification.Email, to, text); err != nil {

@@ -32,6 +32,8 @@ type Alert struct {
 	// Times is how often the alert was told since Since, this time included.
 	Times int32
 	Since time.Time
+	// Over says that it is over.
+	Over bool
 }
 
 // WelcomeSMS returns a text that fits into one message (70 characters). It holds nothing that the member wrote: the number may be a stranger's.
@@ -59,7 +61,11 @@ func OrderEmail(eventType, name string, o Order) (Text, bool) {
 
 // AlertEmail returns the mail about an alert to an operator.
 func AlertEmail(a Alert) Text {
-	return Text{fmt.Sprintf("[Fourfold] %s %s", line(40, a.Service), line(150, a.Key)), fill("alert", a)}
+	over := ""
+	if a.Over {
+		over = " 已恢复 / over"
+	}
+	return Text{fmt.Sprintf("[Fourfold] %s %s", line(40, a.Service), line(150, a.Key)) + over, fill("alert", a)}
 }
 
 // titles are the subjects of mails about orders, Chinese and English.

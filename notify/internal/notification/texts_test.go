@@ -59,6 +59,8 @@ func TestTexts(t *testing.T) {
 	for _, text := range []string{"a payment hangs\n", "payment/gid-1\n", "2026-01-02 03:04:05 UTC", "3\n", "look\n at it"} {
 		assert.Contains(t, alert.Body, text)
 	}
+	assert.Equal(t, "[Fourfold] notify mq-mode 已恢复 / over",
+		notification.AlertEmail(notification.Alert{Service: "notify", Key: "mq-mode", Over: true}).Subject)
 }
 
 // TestNamesAreNoAdvertisement tests that a mail to an address that a stranger typed shows no web address of that stranger's choice.
