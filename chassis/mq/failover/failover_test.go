@@ -330,7 +330,6 @@ func TestHalves(t *testing.T) {
 	a.Link.State.Store(failovertest.Refuses)
 	require.ErrorIs(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), local), mq.ErrUnavailable)
 	a.await(t, redis.Degraded, 5*time.Second)
-	require.Eventually(t, func() bool { return a.Undisturbed() == 0 }, time.Second, time.Millisecond, "it knows")
 	a.Link.State.Store(failovertest.Works)
 	require.ErrorIs(t, h.Half(t.Context(), "things", event("x", 0), time.Now(), func() mq.Verdict {
 		t.Error("there was a half message")
@@ -345,7 +344,6 @@ func TestLater(t *testing.T) {
 	require.NoError(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(time.Hour)))
 	a.Link.State.Store(failovertest.Refuses)
 	a.await(t, redis.Degraded, 5*time.Second)
-	require.Eventually(t, func() bool { return a.Undisturbed() == 0 }, time.Second, time.Millisecond, "it knows")
 	require.ErrorIs(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(time.Hour)), mq.ErrHeld)
 	require.NoError(t, a.Send(t.Context(), "things", event("x", 0), time.Now().Add(-time.Second)))
 }

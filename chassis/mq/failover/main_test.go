@@ -78,12 +78,12 @@ func (p *process) state(t *testing.T) redis.State {
 	return s
 }
 
-// await waits until the mode is want, and returns how long that took.
+// await waits until the mode is want and the process knows it, and returns how long that took.
 func (p *process) await(t *testing.T, want redis.Mode, longest time.Duration) time.Duration {
 	t.Helper()
 	start := time.Now()
 	for time.Since(start) < longest {
-		if s, err := p.Queues.Look(t.Context()); err == nil && s.Epoch > 0 && s.Mode == want {
+		if s, err := p.Queues.Look(t.Context()); err == nil && s.Epoch > 0 && s.Mode == want && (p.Undisturbed() == 0) == (want != redis.Normal) {
 			return time.Since(start)
 		}
 		time.Sleep(5 * time.Millisecond)
