@@ -214,29 +214,6 @@ func (t *Transport) awaitLeft(ctx context.Context, group string) {
 	}
 }
 
-// Tail implements mq.Transport: it looks at both ways.
-func (t *Transport) Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var (
-		mu     sync.Mutex
-		failed [2]error
-		wg     sync.WaitGroup
-	)
-	show := func(ctx context.Context, e mq.Event) {
-		if e.Type == typeProbe {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		f(ctx, e)
-	}
-	wg.Go(func() { defer cancel(); failed[0] = t.queues.Tail(ctx, topic, types, show) })
-	wg.Go(func() { defer cancel(); failed[1] = t.primary.Tail(ctx, topic, types, show) })
-	wg.Wait()
-	return errors.Join(failed[:]...)
-}
-
 // Replay implements mq.History by the broker's: see Backfill.
 func (t *Transport) Replay(ctx context.Context, topic string, from, to time.Time, position string, f func(mq.Delivery) error) (string, error) {
 	return t.primary.Replay(ctx, topic, from, to, position, func(d mq.Delivery) error {

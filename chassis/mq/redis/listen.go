@@ -1,13 +1,10 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -134,64 +131,6 @@ func (l *listener) step(ctx context.Context) error {
 	return l.read(ctx, free)
 }
 
-func (l *listener) makeGroups(ctx context.Context) error {
-	keys := make([]string, l.cfg.Shards)
-	for shard := range keys {
-		keys[shard] = l.stream(shard)
-	}
-	err := groupsScript.Run(ctx, l.rdb, append(keys, l.key("young")), l.s.Group, (l.cfg.Lease + longestPause + longestBlock).Milliseconds()).Err()
-	l.grouped = err == nil
-	return errAway(err)
-}
-
-// share renews the lease, and finds out which queues are this instance's.
-func (l *listener) share(ctx context.Context) error {
-	args := []any{l.instance, l.cfg.Lease.Milliseconds(), l.cfg.Shards, l.leaving}
-	busy := slices.Sorted(maps.Keys(l.busy))
-	slices.SortStableFunc(busy, func(a, b int) int { // those that it is to leave stay the same
-		return cmp.Compare(slices.Index(l.mine, b), slices.Index(l.mine, a))
-	})
-	for _, shard := range busy {
-		args = append(args, shard)
-	}
-	keys := []string{l.members(l.s.Group), l.owners(l.s.Group), l.key("leaving:" + l.s.Group)}
-	reply, err := shareScript.Run(ctx, l.rdb, keys, args...).StringSlice()
-	if err != nil {
-		return errAway(err)
-	}
-	l.renew = time.Now().Add(l.cfg.Lease / 3)
-	had := l.mine
-	l.mine = make([]int, 0, len(reply))
-	for _, text := range reply {
-		shard, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("redis: %q is no queue", text)
-		}
-		l.mine = append(l.mine, shard)
-		// Its owner before may have read what it did not settle, also later, and this one what was not answered.
-		l.fresh[shard] = true
-		if !slices.Contains(had, shard) {
-			l.late[shard] = true
-		}
-	}
-	return l.deleteLate(ctx)
-}
-
-// deleteLate deletes what all groups have settled and could not be deleted before.
-func (l *listener) deleteLate(ctx context.Context) error {
-	for shard := range l.late {
-		late, err := l.settle(ctx, shard, []any{l.s.Group})
-		if err != nil {
-			return err
-		}
-		if late {
-			return nil // it holds for all of them
-		}
-		delete(l.late, shard)
-	}
-	return nil
-}
-
 // read reads a batch from each of shards, waits for entries if there are none, and begins to work on what came.
 func (l *listener) read(ctx context.Context, shards []int) error {
 	wait := longestBlock
@@ -301,30 +240,4 @@ func (l *listener) work(ctx context.Context, shard int, entries []goredis.XMessa
 func (l *listener) settle(ctx context.Context, shard int, args []any) (late bool, err error) {
 	n, err := settleScript.Run(ctx, l.rdb, []string{l.stream(shard), l.key("young")}, args...).Int()
 	return n == 1, errAway(err)
-}
-
-// leave waits for the work that is under way, while others take the queues without any at once. It keeps its lease for that time.
-func (l *listener) leave(ctx context.Context) {
-	l.leaving, l.renew = true, time.Time{}
-	for len(l.busy) > 0 {
-		l.collect()
-		if time.Now().After(l.renew) {
-			l.renew = time.Now().Add(l.cfg.Lease / 3)
-			_ = l.share(ctx) // it is tried again
-		}
-		if len(l.busy) > 0 {
-			select {
-			case w := <-l.ended:
-				l.end(w)
-			case <-time.After(time.Until(l.renew)):
-			}
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
-	defer cancel()
-	_, _ = l.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error { // without it the lease runs out
-		p.ZRem(ctx, l.members(l.s.Group), l.instance)
-		p.ZRem(ctx, l.key("leaving:"+l.s.Group), l.instance)
-		return nil
-	})
 }
