@@ -30,6 +30,7 @@ func TestBrokerAway(t *testing.T) {
 		require.NoError(t, err, "OUTAGE is a duration such as 60s")
 	}
 	own(t, stack.Options{Replicas: 2, Env: map[string]string{"REGISTRATION_POINTS": "100", "HALF_GRACE": halfGrace.String(), "MQ_AUDIT_EVERY": "1h"}})
+	t.Run("busy", func(t *testing.T) { busyIsNotAway(t, lasts) })
 	for _, way := range []struct {
 		name      string
 		take, let func(t *testing.T)
@@ -60,6 +61,7 @@ func TestBrokerAway(t *testing.T) {
 			normal := awaitMode(t, queues, redis.Normal, 100*time.Second)
 			crowd.more(t, 20)
 			crowd.stop()
+			t.Logf("%d sign-ups, %d payments", crowd.signed.Load(), crowd.paid.Load())
 			requireSettles(t, shared)
 			requireEffects(t, registration)
 			require.Eventually(t, func() bool { b, err := queues.Backlog(t.Context()); return err == nil && b.Entries == 0 }, 20*time.Second,
@@ -77,6 +79,32 @@ func TestBrokerAway(t *testing.T) {
 				acked.Milliseconds(), usualAcked.Milliseconds(), normal.Sub(back).Seconds())
 		})
 	}
+}
+
+// busyIsNotAway: 64 shoppers who buy as fast as they can do not make the mode change.
+func busyIsNotAway(t *testing.T, lasts time.Duration) {
+	queues := openQueues(t)
+	before := look(t, queues)
+	require.Equal(t, redis.Normal, before.Mode)
+	var (
+		wg   sync.WaitGroup
+		paid atomic.Int64
+		sku  = product(t, 500, 100000)
+		end  = time.Now().Add(lasts)
+	)
+	for range 64 {
+		c := shopper(t)
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				if buySomething(c, sku) {
+					paid.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, before.Epoch, look(t, queues).Epoch, "%v", look(t, queues))
+	t.Logf("%d payments in %s, 64 at a time, and no change of mode", paid.Load(), lasts)
 }
 
 func signalBroker(t *testing.T, signal syscall.Signal) {
@@ -146,7 +174,11 @@ func newcomersAndBuyers(t *testing.T) *newcomers {
 			time.Sleep(100 * time.Millisecond) // the load: it is not about how much the machine can do
 		}
 	}
-	for range 2 {
+	times := 1
+	if os.Getenv("OUTAGE") != "" {
+		times = 2 // 2,000 of both in a minute or so
+	}
+	for range 2 * times {
 		wg.Go(func() {
 			until(&n.signed, func() bool {
 				a, err := someone().signUp(context.Background(), anonymous())
@@ -154,7 +186,7 @@ func newcomersAndBuyers(t *testing.T) *newcomers {
 			})
 		})
 	}
-	for range 3 {
+	for range 3 * times {
 		c := shopper(t)
 		wg.Go(func() { until(&n.paid, func() bool { return buySomething(c, sku) }) })
 	}

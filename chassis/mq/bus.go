@@ -47,9 +47,13 @@ func NewBus(service string, t Transport, cfg Config) *Bus {
 }
 
 // Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it; any error is ErrUnavailable,
-// ErrRefused or ErrHeld. Publish does not retry: an event that must not be lost goes through the Outbox.
+// ErrRefused or ErrHeld. Publish does not retry, and takes no detour while the broker is away: an event that must not be lost goes through the Outbox.
 func (b *Bus) Publish(ctx context.Context, topic string, e Event) error {
-	return b.send(ctx, topic, b.complete(ctx, e), time.Time{})
+	by := b.transport
+	if way, ok := by.(Detour); ok {
+		by = way.Direct()
+	}
+	return b.sendBy(ctx, by, topic, b.complete(ctx, e), time.Time{})
 }
 
 // complete fills in what the publisher left empty: a new id, the service as the source, now as the time, and ctx's span.
@@ -71,7 +75,11 @@ func (b *Bus) complete(ctx context.Context, e Event) Event {
 
 // send sends e, to be delivered at at, at once when that is zero.
 func (b *Bus) send(ctx context.Context, topic string, e Event, at time.Time) error {
-	err := b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return b.transport.Send(ctx, topic, e, at) })
+	return b.sendBy(ctx, b.transport, topic, e, at)
+}
+
+func (b *Bus) sendBy(ctx context.Context, by Transport, topic string, e Event, at time.Time) error {
+	err := b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return by.Send(ctx, topic, e, at) })
 	if ctx.Err() == nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrHeld) {
 		b.breaker.told(topic, false, err)
 	}

@@ -101,6 +101,8 @@ type Detour interface {
 	Undisturbed() time.Duration
 	// Moved returns a channel that is closed when events begin to go another way than now.
 	Moved() <-chan struct{}
+	// Direct returns the usual way alone, for what may be lost: it is ErrUnavailable while the broker is away.
+	Direct() Transport
 }
 
 // Delivery is a message as it came.

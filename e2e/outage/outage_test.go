@@ -263,3 +263,34 @@ func TestFlapping(t *testing.T) {
 	assert.LessOrEqual(t, len(lines), 9, "two times there and back, and there once more")
 	w.settle(t)
 }
+
+// TestQueued: many events lie in the queues when the broker is back; the groups work them off, and then the mode is NORMAL. OUTAGES=all queues
+// 10,000.
+func TestQueued(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ends := []func(){w.nets[0].disturb(t), w.nets[1].disturb(t)}
+	w.await(t, redis.Degraded, 10*time.Second)
+	w.a.end(t)
+	w.b.end(t)
+	many := 1000
+	if long() {
+		many = 10_000
+	}
+	w.a = w.start(t, w.nets[0].names, "OUTAGE_GROUPS=no", "OUTAGE_FAST=yes")
+	w.a.say("facts on")
+	require.Eventually(t, func() bool {
+		b, err := w.queues.Backlog(t.Context())
+		return err == nil && b.Entries >= int64(many)
+	}, 5*time.Minute, 100*time.Millisecond)
+	w.a.say("facts off")
+	w.b = w.start(t, w.nets[1].names)
+	back := time.Now()
+	for _, end := range ends {
+		end()
+	}
+	normal := w.await(t, redis.Normal, 3*time.Minute)
+	t.Logf("NORMAL %.1f s after the broker could be reached again, with %d events queued for three groups", normal.Sub(back).Seconds(), many)
+	assert.Less(t, normal.Sub(back), time.Minute)
+	w.settle(t)
+}

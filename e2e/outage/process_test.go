@@ -109,11 +109,14 @@ func (nobody) Clear(context.Context, string) error                 { return nil 
 
 // commit commits facts, about twenty a second, each with its event, while facts is true.
 func commit(ctx context.Context, o *mq.Outbox, topic string, facts <-chan bool) {
-	on := false
+	on, pause := false, 100*time.Millisecond
+	if os.Getenv("OUTAGE_FAST") != "" {
+		pause = time.Millisecond
+	}
 	for {
 		var tick <-chan time.Time
 		if on {
-			tick = time.After(time.Duration(rand.N(100)) * time.Millisecond)
+			tick = time.After(rand.N(pause))
 		}
 		select {
 		case <-ctx.Done():

@@ -47,6 +47,7 @@ func (b *broker) Send(ctx context.Context, topic string, e mq.Event, at time.Tim
 }
 
 func (b *broker) Moved() <-chan struct{} { return nil }
+func (b *broker) Direct() mq.Transport   { return b }
 
 // told are the alerts that last.
 type told struct {

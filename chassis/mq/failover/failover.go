@@ -242,6 +242,18 @@ func (t *Transport) Undisturbed() time.Duration {
 // Moved implements mq.Detour.
 func (t *Transport) Moved() <-chan struct{} { return t.view.movedOn() }
 
+// Direct implements mq.Detour.
+func (t *Transport) Direct() mq.Transport { return onlyBroker{t} }
+
+type onlyBroker struct{ *Transport }
+
+func (t onlyBroker) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
+	if s := t.view.now(ctx); s.Mode != redis.Normal {
+		return fmt.Errorf("%w: the broker is away", mq.ErrUnavailable)
+	}
+	return t.direct(ctx, topic, e, at)
+}
+
 // Transactions implements mq.Halves: there are half messages in NORMAL only.
 func (t *Transport) Transactions(check mq.Check) mq.Transactions {
 	return transactions{t, t.primary.Transactions(check)}

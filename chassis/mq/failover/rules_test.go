@@ -173,3 +173,23 @@ func TestTail(t *testing.T) {
 	a.await(t, redis.Degraded, 5*time.Second)
 	awaitSeen("by Redis")
 }
+
+// TestMayBeLost: what may be lost never goes by Redis.
+func TestMayBeLost(t *testing.T) {
+	t.Parallel()
+	a := newHouse(t).process(t, "a", func(cfg *failover.Config) { cfg.Canary = 1 })
+	bus := mq.NewBus("a", a, mq.Config{})
+	require.NoError(t, a.send(t, "x", 1))
+	a.await(t, redis.Normal, 5*time.Second)
+	inQueues := func() int64 {
+		b, err := a.Queues.Backlog(t.Context())
+		require.NoError(t, err)
+		return b.Entries
+	}
+	before := inQueues()
+	require.NoError(t, bus.Publish(t.Context(), "things", event("log", 0)))
+	a.Link.State.Store(failovertest.Refuses)
+	a.await(t, redis.Degraded, 5*time.Second)
+	require.ErrorIs(t, bus.Publish(t.Context(), "things", event("log", 0)), mq.ErrUnavailable)
+	assert.Equal(t, before, inQueues())
+}
