@@ -59,6 +59,13 @@ chaos:
 	$(local) install
 	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -run TestKillEverything ./e2e
 
+## make outages     the broker, Redis, network and processes away in every mode, OUTAGE=60s each; half an hour
+.PHONY: outages
+outages:
+	$(local) install
+	OUTAGES=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m ./e2e/outage
+	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 30m -run 'TestBrokerAway$$' ./e2e
+
 ## make conserve    check that the books of the running stack add up: if not, the wrong rows and Error 1; Error 2 when it cannot find out
 .PHONY: conserve
 conserve:
