@@ -56,6 +56,7 @@ func TestBrokerAway(t *testing.T) {
 			crowd.more(t, 20)
 			time.Sleep(time.Until(noticed.Add(lasts))) // the outage itself
 			back := time.Now()
+			require.NotZero(t, acknowledged(t, taken.Add(-time.Hour), taken), "there is something to measure")
 			acked, usualAcked := acknowledged(t, noticed.Add(time.Second), back), acknowledged(t, taken.Add(-10*time.Second), taken)
 			let()
 			normal := awaitMode(t, queues, redis.Normal, 100*time.Second)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -116,13 +117,12 @@ func (b *Bus) sending(ctx context.Context, topic string, e Event, send func(cont
 	return err
 }
 
-// Tail is the transport's Tail, of the events that a service sent.
-func (b *Bus) Tail(ctx context.Context, topic string, types []string, f func(context.Context, Event)) error {
-	return b.transport.Tail(ctx, topic, types, func(ctx context.Context, e Event) {
-		if b.verified(topic, Delivery{Event: e}).Broken == nil {
-			f(ctx, e)
-		}
-	})
+// Undisturbed returns for how long events have gone the usual way: what was sent before may lie where nobody can read it now.
+func (b *Bus) Undisturbed() time.Duration {
+	if d, ok := b.transport.(Detour); ok {
+		return d.Undisturbed()
+	}
+	return math.MaxInt64
 }
 
 // checkTopic returns an ErrRefused unless topic is a name that every transport takes.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -17,6 +16,8 @@ type Gap struct {
 }
 
 const (
+	// remembered is how long ago an event may have been sent to be sent again: no group has forgotten that it had it.
+	remembered = MinKeep - 24*time.Hour
 	// mostGaps is how many subjects are looked at at a time.
 	mostGaps = 200
 	// mostMissing is how many numbers of a subject are asked for at a time.
@@ -71,7 +72,7 @@ func (o *Outbox) SendNumbers(ctx context.Context, topic, source, subject, genera
 	}
 	// A subject's events were appended by their numbers, in each generation; the rows of a subject are few.
 	rows, err := o.db.QueryContext(ctx, `SELECT event_id, event FROM mq_outbox FORCE INDEX (by_subject) WHERE subject = ? AND topic = ? AND state = 'SENT'
-		ORDER BY id`, subject, topic)
+		AND closed_at > TIMESTAMPADD(MICROSECOND, -?, NOW(3)) ORDER BY id`, subject, topic, remembered.Microseconds())
 	if err != nil {
 		return 0, err
 	}
@@ -94,12 +95,4 @@ func (o *Outbox) SendNumbers(ctx context.Context, topic, source, subject, genera
 		return 0, err
 	}
 	return o.SendAgain(ctx, ids, settled)
-}
-
-// Undisturbed returns for how long events have gone the usual way: what was sent before may lie where nobody can read it now.
-func (b *Bus) Undisturbed() time.Duration {
-	if d, ok := b.transport.(Detour); ok {
-		return d.Undisturbed()
-	}
-	return math.MaxInt64
 }

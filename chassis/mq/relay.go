@@ -23,7 +23,7 @@ const (
 
 // Relay sends what the outbox holds until ctx ends; several processes may run it. A row is marked as sent only after the broker has it, so when
 // a relay dies in between the event is sent twice. An event that cannot be sent holds up only its own subject; its pauses grow to a minute.
-// While the broker is away, all events wait.
+// While the transport takes none, all wait.
 func (o *Outbox) Relay(ctx context.Context) error {
 	owner := NewID()
 	away := 0 // rounds in a row in which the transport took nothing

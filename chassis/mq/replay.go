@@ -208,7 +208,15 @@ const (
 	// backfillSlack is how much earlier than the change of mode an event may have gone the other way, by the database's clock.
 	backfillSlack = 5 * time.Second
 	backfillPart  = 500
+	backfillPause = 100 * time.Millisecond
 )
+
+// behind reports whether the relay has as much to send as a part of a backfill.
+func (o *Outbox) behind(ctx context.Context) (behind bool, err error) {
+	err = o.db.QueryRowContext(ctx, `SELECT COUNT(*) >= ? FROM (SELECT 1 FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT ?) due`,
+		backfillPart, backfillPart).Scan(&behind)
+	return behind, err
+}
 
 // Backfill makes the relay send again all that it sent since then, and offer at once what the transport held for later. It goes on until it has, or
 // ctx ends. Groups that had an event do nothing the second time.
@@ -217,8 +225,20 @@ func (o *Outbox) Backfill(ctx context.Context, since time.Time) {
 		until  time.Time
 		events int64
 	)
+	since = since.Add(-backfillSlack)
+	if oldest := time.Now().Add(-remembered); since.Before(oldest) {
+		since = oldest
+	}
 	for n := 0; ctx.Err() == nil; {
-		r, err := o.Resend(ctx, "", since.Add(-backfillSlack), until, backfillPart)
+		r := Resent{Until: until, More: true}
+		behind, err := o.behind(ctx)
+		if err == nil && behind {
+			backoff.Sleep(ctx, backfillPause) // new events come first
+			continue
+		}
+		if err == nil {
+			r, err = o.Resend(ctx, "", since, until, backfillPart)
+		}
 		if err == nil && !r.More {
 			err = o.offerHeld(ctx)
 		}

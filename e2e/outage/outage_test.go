@@ -168,7 +168,7 @@ func TestProcesses(t *testing.T) {
 		victim, other, net := &w.b, w.a, 1
 		hit := func() {
 			if p.sleeps {
-				(*victim).freeze(t)
+				w.freeze(t, *victim)
 				return
 			}
 			(*victim).kill()

@@ -19,6 +19,7 @@ import (
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/audit"
 	"example.com/fourfold/chassis/mq/failover"
@@ -178,5 +179,19 @@ func (p *process) end(t *testing.T) {
 	require.NoError(t, p.cmd.Wait())
 }
 
-func (p *process) freeze(t *testing.T) { require.NoError(t, tied.Freeze(p.cmd.Process)) }
-func (p *process) thaw(t *testing.T)   { require.NoError(t, p.cmd.Process.Signal(syscall.SIGCONT)) }
+// freeze stops the process where it has no transaction open: a row that it has locked would wait for it, whatever the mode is.
+func (w *world) freeze(t *testing.T, p *process) {
+	t.Helper()
+	for range 20 {
+		require.NoError(t, tied.Freeze(p.cmd.Process))
+		time.Sleep(1200 * time.Millisecond) // others' transactions end
+		if mysqltest.Dump(t, w.db, `SELECT trx_id FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id
+			WHERE db = DATABASE() AND trx_started < NOW() - INTERVAL 1 SECOND`) == "--\n" {
+			return
+		}
+		p.thaw(t)
+		time.Sleep(50 * time.Millisecond) // until it is somewhere else
+	}
+	t.Fatal("it has a transaction open whenever it is stopped")
+}
+func (p *process) thaw(t *testing.T) { require.NoError(t, p.cmd.Process.Signal(syscall.SIGCONT)) }

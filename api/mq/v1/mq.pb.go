@@ -2597,7 +2597,7 @@ type ModeReply_Change struct {
 	By  string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
 	Why string `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
 	// What the operator wanted, if the mode stayed.
-	Force         Force `protobuf:"varint,6,opt,name=force,proto3,enum=mq.v1.Force" json:"force,omitempty"`
+	Force         *Force `protobuf:"varint,6,opt,name=force,proto3,enum=mq.v1.Force,oneof" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2668,8 +2668,8 @@ func (x *ModeReply_Change) GetWhy() string {
 }
 
 func (x *ModeReply_Change) GetForce() Force {
-	if x != nil {
-		return x.Force
+	if x != nil && x.Force != nil {
+		return *x.Force
 	}
 	return Force_FORCE_UNSPECIFIED
 }
@@ -2851,7 +2851,7 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x04mode\x18\x01 \x01(\x0e2\f.mq.v1.ForceB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04mode\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"\xc4\a\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"\xd3\a\n" +
 	"\tModeReply\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x120\n" +
@@ -2878,14 +2878,15 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\x05Group\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
 	"\aentries\x18\x02 \x01(\x03R\aentries\x12\x1c\n" +
-	"\tinstances\x18\x03 \x01(\x03R\tinstances\x1a\x9e\x01\n" +
+	"\tinstances\x18\x03 \x01(\x03R\tinstances\x1a\xad\x01\n" +
 	"\x06Change\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x0e\n" +
 	"\x02by\x18\x04 \x01(\tR\x02by\x12\x10\n" +
-	"\x03why\x18\x05 \x01(\tR\x03why\x12\"\n" +
-	"\x05force\x18\x06 \x01(\x0e2\f.mq.v1.ForceR\x05force*G\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12'\n" +
+	"\x05force\x18\x06 \x01(\x0e2\f.mq.v1.ForceH\x00R\x05force\x88\x01\x01B\b\n" +
+	"\x06_force*G\n" +
 	"\x05Force\x12\x15\n" +
 	"\x11FORCE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bDEGRADED\x10\x01\x12\n" +
@@ -3048,6 +3049,7 @@ func file_mq_v1_mq_proto_init() {
 	if File_mq_v1_mq_proto != nil {
 		return
 	}
+	file_mq_v1_mq_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -51,16 +51,26 @@ func (a *Auditor) askForGaps(ctx context.Context, waited time.Duration) (failed 
 		}
 		gaps, err := mq.Gaps(ctx, a.db, c.Group, waited)
 		failed = errors.Join(failed, err)
+		away := map[string]bool{} // publishers that did not answer: the others' turn
 		for _, g := range gaps {
-			failed = errors.Join(failed, a.ask(ctx, c.Subscription, g))
+			if publisher := publisherOf(g.Source); !away[publisher] {
+				err := a.ask(ctx, c.Subscription, publisher, g)
+				away[publisher] = err != nil
+				failed = errors.Join(failed, err)
+			}
 		}
 	}
 	return failed
 }
 
-// ask has the publisher of g's source send again what is missing.
-func (a *Auditor) ask(ctx context.Context, of mq.Subscription, g mq.Gap) error {
-	name, _, _ := strings.Cut(strings.TrimPrefix(g.Source, "/"), "/")
+// publisherOf returns the name of the service whose events have that source.
+func publisherOf(source string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(source, "/"), "/")
+	return name
+}
+
+// ask has the publisher called name send again what is missing.
+func (a *Auditor) ask(ctx context.Context, of mq.Subscription, name string, g mq.Gap) error {
 	publisher := a.publishers[name]
 	if publisher == nil {
 		return nil // not one that this service knows: it waits, and operators are told

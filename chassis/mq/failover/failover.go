@@ -115,29 +115,28 @@ const longestHandover = 1500 * time.Millisecond
 func (t *Transport) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
 	for range 4 {
 		s := t.view.now(ctx)
-		if s.Mode == redis.Handover {
+		_, fresh := t.view.known()
+		if s.Mode == redis.Handover && fresh {
 			if t.view.await(ctx, s.Epoch, longestHandover); ctx.Err() != nil {
 				return fmt.Errorf("%w: %w", mq.ErrUnavailable, ctx.Err())
 			}
 			continue
 		}
-		byRedis := mq.ErrUnavailable
-		if s.Mode != redis.Normal || t.bothWays(s, e, at) {
-			byRedis = t.queues.SendIn(ctx, s.Epoch, topic, e, at)
+		if s.Mode == redis.Handover || s.Mode == redis.Normal && !(fresh && t.bothWays(s, e, at)) {
+			// The usual way. In a hand-over the broker is known to work, and Redis does not say what became of it.
+			return t.direct(ctx, topic, e, at)
 		}
+		err := t.queues.SendIn(ctx, s.Epoch, topic, e, at)
 		switch {
-		case errors.Is(byRedis, redis.ErrStale):
+		case errors.Is(err, redis.ErrStale):
 			t.view.refresh(ctx)
 			continue
-		case s.Mode != redis.Normal && !errors.Is(byRedis, mq.ErrUnavailable):
-			t.sends.goesTo(topic)
-			return byRedis
+		case s.Mode == redis.Normal, errors.Is(err, mq.ErrUnavailable):
+			// It goes both ways, and the broker must have it. Or Redis is away too, and what overtakes what lies there is asked for by who misses it.
+			return t.direct(ctx, topic, e, at)
 		}
-		// The usual way; or Redis is away, and what overtakes what lies there is asked for by who misses it.
-		if err := t.direct(ctx, topic, e, at); !errors.Is(err, mq.ErrUnavailable) || byRedis != nil {
-			return err
-		}
-		return nil // Redis has it
+		t.sends.goesTo(topic)
+		return err
 	}
 	return fmt.Errorf("%w: the way of events is changing", mq.ErrHeld)
 }
@@ -160,12 +159,13 @@ func (t *Transport) canaries() (shards []int) {
 
 // direct sends by the broker.
 func (t *Transport) direct(ctx context.Context, topic string, e mq.Event, at time.Time) error {
-	bounded, cancel := context.WithTimeout(ctx, t.cfg.Deadline)
+	deadline := t.cfg.Deadline + time.Duration(len(e.Data))*time.Second/(4<<20) // a megabyte has as long again
+	bounded, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	start := time.Now()
 	err := t.primary.Send(bounded, topic, e, at)
 	if ctx.Err() == nil {
-		t.sends.told(topic, err, time.Since(start) > t.cfg.Deadline+starved)
+		t.sends.told(topic, err, time.Since(start) > deadline+starved)
 	}
 	return err
 }
@@ -269,7 +269,9 @@ func (t transactions) Half(ctx context.Context, topic string, e mq.Event, born t
 	if s := t.view.now(ctx); s.Mode != redis.Normal {
 		return fmt.Errorf("%w: the broker is away", mq.ErrUnavailable)
 	}
-	err := t.primary.Half(ctx, topic, e, born, local)
+	watch := time.AfterFunc(t.cfg.Deadline, func() { t.sends.suspect(topic) }) // it may take longer than a send until it fails
+	defer watch.Stop()
+	err := t.primary.Half(ctx, topic, e, born, func() mq.Verdict { watch.Stop(); return local() })
 	if errors.Is(err, mq.ErrUnavailable) && ctx.Err() == nil {
 		t.sends.suspect(topic)
 	}

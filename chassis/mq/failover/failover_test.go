@@ -36,7 +36,7 @@ func TestThereAndBack(t *testing.T) {
 		return func() bool { return time.Now().After(end) }
 	}
 	send(after(300 * time.Millisecond))
-	a.await(t, redis.Normal, time.Second)
+	a.await(t, redis.Normal, 5*time.Second)
 	a.Link.State.Store(failovertest.Refuses)
 	b.Link.State.Store(failovertest.Refuses)
 	send(func() bool { return a.state(t).Mode == redis.Degraded })

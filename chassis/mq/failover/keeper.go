@@ -23,8 +23,8 @@ const (
 	lastChance, patience = time.Second, 5 * time.Second
 	// few is how many entries the queues may hold when the hand-over begins, and young how long they may have lain there: groups keep up.
 	few, young = 500, time.Second
-	// shortestHandover is how long the queues may take to become empty in a hand-over, and again how long after it there is no other.
-	shortestHandover, again = time.Second, 5 * time.Second
+	// handover is how long the queues may take to become empty in one, and betweenHandovers how long after one that failed there is no other.
+	handover, betweenHandovers = time.Second, 5 * time.Second
 )
 
 // Run watches the switch and the broker until ctx ends, and moves the switch when it is this process' turn.
@@ -61,18 +61,25 @@ type keeper struct {
 	probed time.Time // when the broker was last probed
 	steady time.Time // since when probes succeed, zero when the last one failed
 	failed time.Time // when the last hand-over failed
+	times  int       // how many have, since the broker is back
+	epoch  int64     // that was last looked at
+	since  time.Time // since when
 }
 
 // step does what is this process' turn in s, and returns when to look again.
 func (k *keeper) step(ctx context.Context, s redis.State) time.Duration {
+	if s.Epoch != k.epoch {
+		k.epoch, k.since = s.Epoch, time.Now()
+	}
 	if s.Mode == redis.Normal {
-		k.steady = time.Time{}
+		k.steady, k.times = time.Time{}, 0
 		return k.normal(ctx, s)
 	}
 	k.sends.forget()
 	if s.Opener != k.instance {
+		k.steady = time.Time{} // another one has the say
 		// Ours is only the lease of one that is not heard of any more.
-		if left := time.Until(s.Lease) + time.Second; left > 0 { // clocks may differ; Redis compares once more
+		if left := k.left(s) + time.Second; left > 0 { // Redis compares once more
 			return min(left, time.Second)
 		}
 	}
@@ -110,7 +117,7 @@ func (k *keeper) normal(ctx context.Context, s redis.State) time.Duration {
 			return wait
 		}
 		_ = k.probe(ctx, topic)
-		return suspicion
+		return 0
 	case time.Since(worked) > k.cfg.Idle:
 		_ = k.probe(ctx, topic)
 		return suspicion
@@ -123,6 +130,7 @@ func (k *keeper) degraded(ctx context.Context, s redis.State) time.Duration {
 	if wait := away - time.Since(k.probed); wait > 0 {
 		return wait
 	}
+	k.renew(ctx, s) // first: what follows may take longer than the lease has left
 	err := k.probe(ctx, s.Topic)
 	switch {
 	case err == nil && k.steady.IsZero():
@@ -134,7 +142,6 @@ func (k *keeper) degraded(ctx context.Context, s redis.State) time.Duration {
 		k.change(ctx, s, redis.Change{To: redis.Draining, Leased: true, Lease: k.cfg.Lease, Why: "the broker takes events again"})
 		return 0
 	}
-	k.renew(ctx, s)
 	return away
 }
 
@@ -169,7 +176,7 @@ func (k *keeper) drain(ctx context.Context, s redis.State) time.Duration {
 	}
 	b, err := k.queues.Backlog(ctx)
 	n, oldest := b.Waiting()
-	if err == nil && n <= few && (n == 0 || time.Since(oldest) < young) && time.Since(k.failed) > again {
+	if err == nil && n <= few && (n == 0 || b.Now.Sub(oldest) < k.patient(young)) && time.Since(k.failed) > betweenHandovers {
 		k.change(ctx, s, redis.Change{To: redis.Handover, Leased: true, Lease: k.cfg.Lease, Why: fmt.Sprintf("%d events lie in the queues", n)})
 		return 0
 	}
@@ -184,8 +191,9 @@ func (k *keeper) handOver(ctx context.Context, s redis.State) time.Duration {
 	switch {
 	case err == nil && n == 0:
 		k.change(ctx, s, redis.Change{To: redis.Normal, Leased: true, Why: "the queues are empty"})
-	case time.Since(s.Since) > shortestHandover:
+	case time.Since(k.since) > k.patient(handover):
 		k.failed = time.Now()
+		k.times++
 		k.change(ctx, s, redis.Change{To: redis.Draining, Leased: true, Lease: k.cfg.Lease, Why: "the queues did not become empty"})
 	default:
 		return 20 * time.Millisecond
@@ -193,9 +201,18 @@ func (k *keeper) handOver(ctx context.Context, s redis.State) time.Duration {
 	return 0
 }
 
+// patient returns d, twice as long for each hand-over that failed, up to four times: a group may have a handler that takes so long.
+func (k *keeper) patient(d time.Duration) time.Duration { return d << min(k.times, 2) }
+
+// left returns for how long the opener has a say yet, by Redis' clock.
+func (k *keeper) left(s redis.State) time.Duration {
+	_, asOf := k.Known()
+	return s.Lease.Sub(s.Now) - time.Since(asOf)
+}
+
 // renew says that the opener lives, or makes this process the opener when that does not.
 func (k *keeper) renew(ctx context.Context, s redis.State) {
-	if time.Until(s.Lease) < k.cfg.Lease/2 || s.Opener != k.instance {
+	if k.left(s) < k.cfg.Lease/2 || s.Opener != k.instance {
 		k.change(ctx, s, redis.Change{Leased: true, Lease: k.cfg.Lease})
 	}
 }

@@ -24,9 +24,6 @@ func TestRedisAway(t *testing.T) {
 	a := h.process(t, "a", func(cfg *failover.Config) { cfg.Canary = 1 }) // everything goes by Redis too
 	require.NoError(t, a.send(t, "x", 1))
 	a.await(t, redis.Normal, 5*time.Second)
-	a.Link.State.Store(failovertest.Refuses)
-	require.NoError(t, a.send(t, "x", 2), "it goes both ways")
-	a.Link.State.Store(failovertest.Works)
 	h.redis.Stop()
 	require.NoError(t, a.send(t, "x", 3))
 	a.Link.State.Store(failovertest.Refuses)
@@ -52,6 +49,9 @@ func TestEmptied(t *testing.T) {
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.NoError(t, b.send(t, "x", 2)) // by now it knows
 	before := a.state(t)
+	for len(b.again) > 0 {
+		<-b.again // what the broker took just before
+	}
 	rdb := goredis.NewClient(&goredis.Options{Addr: h.redis.Addr})
 	defer func() { _ = rdb.Close() }()
 	require.NoError(t, rdb.FlushAll(t.Context()).Err())
@@ -141,7 +141,7 @@ func TestTail(t *testing.T) {
 	a, b := h.process(t, "a"), h.process(t, "b")
 	seen := make(chan mq.Event, 10000)
 	background(t, func(ctx context.Context) error {
-		return b.Tail(ctx, "things", nil, func(_ context.Context, e mq.Event) { seen <- e })
+		return mq.NewBus("b", b, mq.Config{}).Tail(ctx, "things", nil, func(_ context.Context, e mq.Event) { seen <- e })
 	})
 	both, ofBoth := event("both ways", 1), 0
 	awaitSeen := func(subject string) {
@@ -192,4 +192,67 @@ func TestMayBeLost(t *testing.T) {
 	a.await(t, redis.Degraded, 5*time.Second)
 	require.ErrorIs(t, bus.Publish(t.Context(), "things", event("log", 0)), mq.ErrUnavailable)
 	assert.Equal(t, before, inQueues())
+}
+
+// TestHandoverWithoutRedis: Redis dies in a hand-over, for which the broker is known to work: events go by that, and do not wait for Redis.
+func TestHandoverWithoutRedis(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	a := h.process(t, "a")
+	require.NoError(t, a.send(t, "x", 1))
+	a.await(t, redis.Normal, 5*time.Second)
+	_, err := a.Queues.Change(t.Context(), a.state(t), redis.Change{By: "nobody", To: redis.Handover, Lease: time.Hour})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return a.Undisturbed() == 0 }, 2*time.Second, time.Millisecond)
+	h.redis.Stop()
+	require.Eventually(t, func() bool { return a.send(t, "x", 2) == nil }, 5*time.Second, 10*time.Millisecond)
+	start := time.Now()
+	require.NoError(t, a.send(t, "x", 3))
+	assert.Less(t, time.Since(start), time.Second)
+}
+
+// TestOlderState: a Redis that comes back with what it held some time ago is believed, and what was sent meanwhile is sent again.
+func TestOlderState(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	a := h.process(t, "a")
+	require.NoError(t, a.send(t, "x", 1))
+	a.await(t, redis.Normal, 5*time.Second)
+	rdb := goredis.NewClient(&goredis.Options{Addr: h.redis.Addr})
+	defer func() { _ = rdb.Close() }()
+	older, err := rdb.Dump(t.Context(), h.prefix+":switch").Result()
+	require.NoError(t, err)
+	a.Link.State.Store(failovertest.Refuses)
+	a.await(t, redis.Degraded, 5*time.Second)
+	require.NoError(t, a.send(t, "x", 2))
+	for len(a.again) > 0 {
+		<-a.again
+	}
+	require.NoError(t, rdb.RestoreReplace(t.Context(), h.prefix+":switch", 0, older).Err())
+	select {
+	case <-a.again:
+	case <-time.After(5 * time.Second):
+		t.Error("what went by Redis is not sent again")
+	}
+	a.await(t, redis.Degraded, 10*time.Second) // it finds out anew
+	require.NoError(t, a.send(t, "x", 3))
+}
+
+// TestHalvesNotice: a frozen broker is noticed as soon when nothing but half messages is sent.
+func TestHalvesNotice(t *testing.T) {
+	t.Parallel()
+	a := newHouse(t).process(t, "a", func(cfg *failover.Config) { *cfg = failover.Config{Idle: time.Hour} })
+	h := a.Transactions(nil)
+	half := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // as the outbox does
+		defer cancel()
+		return h.Half(ctx, "things", event("x", 0), time.Now(), func() mq.Verdict { return mq.Commit })
+	}
+	require.NoError(t, half())
+	a.await(t, redis.Normal, 5*time.Second)
+	a.Link.State.Store(failovertest.Hangs)
+	began := time.Now()
+	require.ErrorIs(t, half(), mq.ErrUnavailable)
+	a.await(t, redis.Degraded, 8*time.Second)
+	assert.Less(t, time.Since(began), 5*time.Second)
 }

@@ -15,6 +15,8 @@ const (
 	longestView = time.Second
 	// poll is how often the switch is looked at when nothing tells that it was moved.
 	poll = 400 * time.Millisecond
+	// longestOwed is how long after a return a process that begins sends again what went by Redis.
+	longestOwed = 10 * time.Minute
 )
 
 // view is what this process knows about the switch. While Redis does not answer, it is what was last known.
@@ -27,6 +29,8 @@ type view struct {
 	s     redis.State
 	asOf  time.Time     // when Redis was asked that said so
 	tried time.Time     // when Redis was last asked
+	none  time.Time     // since when there is no switch, for who has never seen one
+	mute  bool          // Redis did not answer the last time
 	moved chan struct{} // closed when s is another epoch's
 	away  time.Time     // since when events go by Redis, zero while they do not
 	again []time.Time   // since when what was sent is to be sent again, for who does that
@@ -73,8 +77,12 @@ func (v *view) refresh(ctx context.Context) {
 	asOf, last := v.tried, v.s
 	v.mu.Unlock()
 	s, err := v.queues.Look(ctx)
+	v.heard(ctx, err)
 	if err == nil && s.Epoch == 0 { // the first time, or Redis was emptied
 		if last.Epoch == 0 {
+			if !v.longNone() {
+				return
+			}
 			last.Mode, last.Why = redis.Normal, "the first start"
 		}
 		if _, err = v.queues.Create(ctx, last, mq.NewID()); err == nil {
@@ -87,13 +95,38 @@ func (v *view) refresh(ctx context.Context) {
 	v.set(ctx, s, asOf)
 }
 
+// longestNone is how long who has never seen a switch leaves it to the others to make it again as it was.
+const longestNone = 2 * time.Second
+
+func (v *view) longNone() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.none.IsZero() {
+		v.none = time.Now()
+	}
+	return time.Since(v.none) > longestNone
+}
+
+// heard logs when Redis ceases to answer, and when it answers again.
+func (v *view) heard(ctx context.Context, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if ctx.Err() != nil || v.mute == (err != nil) {
+		return
+	}
+	v.mute = err != nil
+	if v.mute {
+		slog.WarnContext(ctx, "messages: the Redis for queues does not answer; events go as they last did, and have no other way", "err", err)
+		return
+	}
+	slog.InfoContext(ctx, "messages: the Redis for queues answers again")
+}
+
+// set takes note of what Redis said, one answer after another.
 func (v *view) set(ctx context.Context, s redis.State, asOf time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if s.Store == v.s.Store && s.Epoch < v.s.Epoch {
-		return // an answer that was overtaken
-	}
-	if v.s.Store != "" && s.Store != v.s.Store {
+	if v.s.Store != "" && (s.Store != v.s.Store || s.Epoch < v.s.Epoch) { // emptied, or put back to an older state
 		slog.ErrorContext(ctx, "messages: Redis has lost what it held", "mode", v.s.Mode)
 		if v.s.Mode != redis.Normal {
 			v.again = append(v.again, v.away)
@@ -101,12 +134,21 @@ func (v *view) set(ctx context.Context, s redis.State, asOf time.Time) {
 	}
 	switch {
 	case s.Mode != redis.Normal && v.away.IsZero():
-		v.away = s.Since
+		if v.away = s.Left; v.away.IsZero() {
+			v.away = s.Since
+		}
+		if v.s.Epoch > 0 {
+			v.again = append(v.again, s.Since) // what the broker took just before may lie there
+		}
+	case v.s.Epoch == 0 && s.Mode == redis.Normal && !s.Left.IsZero() && s.Now.Sub(s.Since) < longestOwed:
+		v.again = append(v.again, s.Left) // who knew it may have died before it was done
 	case s.Mode == redis.Normal && !v.away.IsZero():
 		v.again, v.away = append(v.again, v.away), time.Time{}
 	}
 	if s.Epoch != v.s.Epoch || s.Store != v.s.Store {
-		if v.s.Epoch > 0 || s.Mode != redis.Normal {
+		switch {
+		case s.Mode == redis.Handover || v.s.Mode == redis.Handover && s.Mode == redis.Draining: // a try to end it
+		case v.s.Epoch > 0 || s.Mode != redis.Normal:
 			slog.WarnContext(ctx, "messages: the mode is "+string(s.Mode), "epoch", s.Epoch, "why", s.Why, "by", s.By)
 		}
 		close(v.moved)

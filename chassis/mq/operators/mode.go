@@ -65,7 +65,7 @@ func (s *Server) mode(st failover.Status) *mqv1.ModeReply {
 	for _, c := range st.Changes {
 		change := &mqv1.ModeReply_Change{At: timestamppb.New(c.At), From: shown(c.From), To: shown(c.To), By: text(c.By), Why: text(c.Why)}
 		if c.From == c.To {
-			change.Force = forced(c.Force)
+			change.Force = forced(c.Force).Enum()
 		}
 		r.Changes = append(r.Changes, change)
 	}

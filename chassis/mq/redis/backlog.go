@@ -13,6 +13,8 @@ import (
 
 // Backlog is what lies in the queues.
 type Backlog struct {
+	// Now is Redis' time.
+	Now time.Time
 	// Entries is how many there are, and Oldest when the first of them was sent; zero when there is none.
 	Entries int64
 	Oldest  time.Time
@@ -84,6 +86,7 @@ func (q *Queues) Backlog(ctx context.Context, except ...int) (b Backlog, err err
 	if err != nil {
 		return b, err
 	}
+	b.Now = now
 	lengths := make([]*goredis.IntCmd, q.cfg.Shards)
 	err = q.pipelined(ctx, func(p goredis.Pipeliner) {
 		for shard := range lengths {

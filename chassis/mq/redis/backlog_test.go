@@ -83,7 +83,7 @@ func TestBacklog(t *testing.T) {
 	}
 	b, err = q.Backlog(t.Context(), all...)
 	require.NoError(t, err)
-	assert.Equal(t, redis.Backlog{Groups: []redis.GroupBacklog{{Group: "away"}, {Group: "here", Instances: 2}}}, b, "groups are named all the same")
+	assert.Equal(t, redis.Backlog{Now: b.Now, Groups: []redis.GroupBacklog{{Group: "away"}, {Group: "here", Instances: 2}}}, b, "groups are named all the same")
 
 	close(let)
 	open = true

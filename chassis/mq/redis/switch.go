@@ -57,6 +57,8 @@ type State struct {
 	Force Force
 	// Opened are the last times at which the broker was found to be away, oldest first.
 	Opened []time.Time
+	// Left is when the mode was last NORMAL before Since, zero when it was always.
+	Left time.Time
 	// Store names what Redis holds: another one after it was emptied.
 	Store string
 	// Now is Redis' time.
@@ -78,7 +80,7 @@ func (q *Queues) Look(ctx context.Context) (State, error) {
 	f := all.Val()
 	epoch, _ := strconv.ParseInt(f["epoch"], 10, 64)
 	s := State{Epoch: epoch, Mode: Mode(f["mode"]), Since: millis(f["since"]), Why: f["why"], By: f["by"], Opener: f["opener"],
-		Lease: millis(f["lease"]), Topic: f["topic"], Force: Force(f["force"]), Store: f["store"], Now: now.Val()}
+		Lease: millis(f["lease"]), Topic: f["topic"], Force: Force(f["force"]), Left: millis(f["left"]), Store: f["store"], Now: now.Val()}
 	for one := range strings.FieldsSeq(f["opened"]) {
 		s.Opened = append(s.Opened, millis(one))
 	}
@@ -138,6 +140,9 @@ func (q *Queues) Change(ctx context.Context, s State, c Change) (bool, error) {
 			line = fmt.Sprintf("%s -> %s by %s: %s", from, c.To, c.By, c.Why)
 		}
 		fields = append(fields, "mode", string(c.To), "why", c.Why, "by", c.By)
+		if s.Mode == Normal && c.To != Normal {
+			fields = append(fields, "left", s.Now.UnixMilli())
+		}
 	}
 	if c.Topic != nil {
 		fields = append(fields, "topic", *c.Topic)
@@ -179,7 +184,7 @@ func (q *Queues) Create(ctx context.Context, s State, store string) (bool, error
 			}
 			p.HSet(ctx, q.key("switch"), "epoch", s.Epoch+1, "mode", string(s.Mode), "since", since.UnixMilli(), "why", s.Why, "by", s.By,
 				"opener", s.Opener, "lease", max(s.Lease.UnixMilli(), 0), "topic", s.Topic, "force", string(s.Force), "opened", openedText(s.Opened),
-				"store", store)
+				"left", max(s.Left.UnixMilli(), 0), "store", store)
 			p.Publish(ctx, q.key("switched"), s.Epoch+1)
 			return nil
 		})

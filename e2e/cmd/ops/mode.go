@@ -107,7 +107,7 @@ func (m *mode) progress() string {
 		what := c.From + " -> " + c.To
 		if c.From == c.To {
 			what = c.To
-			if c.Force != "" && c.Force != "FORCE_UNSPECIFIED" {
+			if c.Force != "" {
 				what += ", made " + c.Force
 			}
 		}

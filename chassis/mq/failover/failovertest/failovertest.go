@@ -90,7 +90,7 @@ func (h halves) Answer(ctx context.Context, _ string) error { <-ctx.Done(); retu
 
 // Quick returns settings with times for tests.
 func Quick() failover.Config {
-	return failover.Config{Deadline: 100 * time.Millisecond, Within: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Lease: time.Second,
+	return failover.Config{Deadline: 100 * time.Millisecond, Within: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Lease: 3 * time.Second,
 		Steady: []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second}, Canary: -1, Overlap: -1}
 }
 
