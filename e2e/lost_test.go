@@ -15,8 +15,8 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// storeDeleted: while those who follow are down, the broker's store is deleted, with messages in it that their publishers count as sent. What was
-// lost has its effect, once, by itself; operators are told. Before that, while nothing is lost, nothing is sent again.
+// storeDeleted: while those who follow are down, the broker's store is deleted, with messages in it that their publishers count as sent. What
+// was lost has its effect, once, by itself; operators are told. Before that, while nothing is lost, nothing is sent again.
 //
 // Events do not go by Redis meanwhile: after an outage publishers send again what was sent in it, so little would be found to be lost.
 func storeDeleted(t *testing.T) {

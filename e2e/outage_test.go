@@ -19,9 +19,9 @@ import (
 	"example.com/fourfold/deploy/local/stack"
 )
 
-// TestBrokerAway takes the broker away from two instances of each service in the middle of sign-ups and purchases: killed, and frozen, for OUTAGE,
-// 10s by default. It is noticed within 3 s; meanwhile what follows by message follows as ever; the shop returns to the broker by itself; and in the
-// end every committed fact had exactly one effect in each group that follows it.
+// TestBrokerAway takes the broker away from two instances of each service in the middle of sign-ups and purchases: killed, and frozen, for
+// OUTAGE, 10s by default. It is noticed within 3 s; meanwhile what follows by message follows as ever; the shop returns to the broker by itself;
+// and in the end every committed fact had exactly one effect in each group that follows it.
 func TestBrokerAway(t *testing.T) {
 	lasts := 10 * time.Second
 	if text := os.Getenv("OUTAGE"); text != "" {
@@ -218,8 +218,8 @@ func followed(t *testing.T, from, to time.Time) follow {
 	return follow{n, percentile(t, query, 0.5), percentile(t, query, 0.99)}
 }
 
-// acknowledged returns the median time from the commit of an event until the transport had it, of those between from and to. It must be asked before
-// they are sent again.
+// acknowledged returns the median time from the commit of an event until the transport had it, of those between from and to. It must be asked
+// before they are sent again.
 func acknowledged(t *testing.T, from, to time.Time) time.Duration {
 	t.Helper()
 	return percentile(t, "SELECT TIMESTAMPDIFF(MICROSECOND, o.created_at, o.closed_at) / 1000 AS ms FROM ("+

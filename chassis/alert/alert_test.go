@@ -149,8 +149,8 @@ func TestLongTexts(t *testing.T) {
 	require.Len(t, told(t, db), 3)
 }
 
-// TestWatch: a group's dead letters raise an alert that says how many there are, since when, why, and what to do. It lists those that failed, not
-// those that only wait for them. It is cleared when there are none.
+// TestWatch: a group's dead letters raise an alert that says how many there are, since when, why, and what to do. It lists those that failed,
+// not those that only wait for them. It is cleared when there are none.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)

@@ -23,8 +23,8 @@ type disk struct {
 
 func (d disk) DiskUsed(context.Context) (float64, error) { return d.used, d.err }
 
-// TestWatchDisk: operators are told when the broker's disk is tight, once by two instances, however the disk moves around the mark; a broker that
-// does not answer ends nothing; and it is told anew when it was over in between.
+// TestWatchDisk: operators are told when the broker's disk is tight, once by two instances, however the disk moves around the mark; a broker
+// that does not answer ends nothing; and it is told anew when it was over in between.
 func TestWatchDisk(t *testing.T) {
 	t.Parallel()
 	db, of := open(t)

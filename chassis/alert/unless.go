@@ -9,8 +9,8 @@ import (
 // atOnce is how many alerts ClearUnless clears in one call.
 const atOnce = 1000
 
-// ClearUnless ends the alerts whose keys begin with prefix, except those that last: lasts is a condition in SQL over the service's own tables, in
-// which {key} stands for what follows the prefix. It is one statement, however many last, and waits for no lock; one more when some are over.
+// ClearUnless ends the alerts whose keys begin with prefix, except those that last: lasts is a condition in SQL over the service's own tables,
+// in which {key} stands for what follows the prefix. It is one statement, however many last, and waits for no lock; one more when some are over.
 // What is over must stay so: an alert that is raised again in between may be ended with the one before. Keys have at most 100 bytes.
 func (a *Alerts) ClearUnless(ctx context.Context, prefix, lasts string) error {
 	key := fmt.Sprintf("SUBSTRING(alert.name, %d)", len(prefix)+1)

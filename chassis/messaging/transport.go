@@ -18,7 +18,8 @@ type Ways struct {
 	Failover failover.Config `yaml:"failover"`
 }
 
-// Dial returns svc's transport, which watches broker and Redis from Run on. Neither need be there: Dial fails only on settings that can never work.
+// Dial returns svc's transport, which watches broker and Redis from Run on. Neither need be there: Dial fails only on settings that can never
+// work.
 func Dial(svc *service.Service, cfg Ways) (*failover.Transport, error) {
 	broker, err := rocketmq.Dial(svc.Name(), cfg.Config)
 	if err != nil {

@@ -48,7 +48,8 @@ func NewBus(service string, t Transport, cfg Config) *Bus {
 }
 
 // Publish sends e; id, source and time are filled in where they are empty. nil means that the transport has it; any error is ErrUnavailable,
-// ErrRefused or ErrHeld. Publish does not retry, and takes no detour while the broker is away: an event that must not be lost goes through the Outbox.
+// ErrRefused or ErrHeld. Publish does not retry, and takes no detour while the broker is away: an event that must not be lost goes through the
+// Outbox.
 func (b *Bus) Publish(ctx context.Context, topic string, e Event) error {
 	by := b.transport
 	if way, ok := by.(Detour); ok {

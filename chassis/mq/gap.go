@@ -64,15 +64,16 @@ func scanLines(rows *sql.Rows, group string) (lines []line, err error) {
 	return lines, rows.Err()
 }
 
-// SendNumbers makes the relay send again the events of a subject with the numbers from first to last, up to a thousand, that the transport took
+// SendNumbers makes the relay send again the events that are missing in g, up to a thousand, that the transport took
 // longer than settled ago, and returns how many there are. Groups that had one do nothing the second time.
-func (o *Outbox) SendNumbers(ctx context.Context, topic, source, subject, generation string, first, last int64, settled time.Duration) (int64, error) {
+func (o *Outbox) SendNumbers(ctx context.Context, topic string, g Gap, settled time.Duration) (int64, error) {
+	first, last := g.First, g.Last
 	if first < 1 || last < first || last-first >= mostMissing {
 		return 0, fmt.Errorf("%w: numbers from %d to %d: 1 to %d of them, the first at least 1", ErrRefused, first, last, mostMissing)
 	}
 	// A subject's events were appended by their numbers, in each generation; the rows of a subject are few.
 	rows, err := o.db.QueryContext(ctx, `SELECT event_id, event FROM mq_outbox FORCE INDEX (by_subject) WHERE subject = ? AND topic = ? AND state = 'SENT'
-		AND closed_at > TIMESTAMPADD(MICROSECOND, -?, NOW(3)) ORDER BY id`, subject, topic, remembered.Microseconds())
+		AND closed_at > TIMESTAMPADD(MICROSECOND, -?, NOW(3)) ORDER BY id`, g.Subject, topic, remembered.Microseconds())
 	if err != nil {
 		return 0, err
 	}
@@ -87,7 +88,7 @@ func (o *Outbox) SendNumbers(ctx context.Context, topic, source, subject, genera
 		if err := rows.Scan(&id, &text); err != nil {
 			return 0, err
 		}
-		if json.Unmarshal(text, &e) == nil && e.Source == source && e.Generation == generation && e.Sequence >= first && e.Sequence <= last {
+		if json.Unmarshal(text, &e) == nil && e.Source == g.Source && e.Generation == g.Generation && e.Sequence >= first && e.Sequence <= last {
 			ids = append(ids, id)
 		}
 	}

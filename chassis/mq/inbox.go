@@ -162,8 +162,8 @@ const (
 	earlyPause   = 2 * time.Second
 	longestEarly = 20 * time.Second
 	// longestGap is how long an early event waits for the events before it until it becomes a dead letter, so that people are told; after a
-	// redrive it waits as long again, and while the broker is away, and for as long after that, since what is missing may lie there. It still goes
-	// on by itself when they come after all.
+	// redrive it waits as long again, and while the broker is away, and for as long after that, since what is missing may lie there. It still
+	// goes on by itself when they come after all.
 	longestGap = time.Hour
 )
 

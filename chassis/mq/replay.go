@@ -218,8 +218,8 @@ func (o *Outbox) behind(ctx context.Context) (behind bool, err error) {
 	return behind, err
 }
 
-// Backfill makes the relay send again all that it sent since then, and offer at once what the transport held for later. It goes on until it has, or
-// ctx ends. Groups that had an event do nothing the second time.
+// Backfill makes the relay send again all that it sent since then, and offer at once what the transport held for later. It goes on until it has,
+// or ctx ends. Groups that had an event do nothing the second time.
 func (o *Outbox) Backfill(ctx context.Context, since time.Time) {
 	var (
 		until  time.Time

@@ -2,8 +2,8 @@ package mq
 
 import "hash/fnv"
 
-// Spread returns in which of n queues the events of a subject lie, from 0 on: the same in every process and for every transport, so that no queue
-// has more than its share. Events without a subject are spread by their ids.
+// Spread returns in which of n queues the events of a subject lie, from 0 on: the same in every process and for every transport, so that no
+// queue has more than its share. Events without a subject are spread by their ids.
 func Spread(subject, id string, n int) int {
 	if subject == "" {
 		subject = id

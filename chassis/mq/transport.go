@@ -29,8 +29,8 @@ const MaxAhead = 72 * time.Hour
 // Its methods may be called by any number of goroutines.
 type Transport interface {
 	// Send hands e to the transport. e may be delivered from at on, at once when at is zero; at is at most MaxAhead from now. nil means that e
-	// is stored and will be delivered to every group of topic. Any error is ErrUnavailable, ErrRefused or ErrHeld; a transport that holds nothing
-	// back answers ErrHeld until at. Send does not retry. ctx bounds the call.
+	// is stored and will be delivered to every group of topic. Any error is ErrUnavailable, ErrRefused or ErrHeld; a transport that holds
+	// nothing back answers ErrHeld until at. Send does not retry. ctx bounds the call.
 	Send(ctx context.Context, topic string, e Event, at time.Time) error
 	// Listen calls take for each message to s.Group that s wants, until ctx ends; it returns after every take has returned. Up to s.Workers
 	// calls are under way at a time, those of a subject one after another. take reports whether the message is settled; one that is not is
@@ -80,10 +80,10 @@ const (
 // History is a Transport that keeps for a while what it delivered.
 type History interface {
 	Transport
-	// Replay calls f for each message that topic took between from and to and still has, those of a subject in order, until f fails or ctx ends.
-	// It begins at position, or at the beginning when that is empty, and returns the position to continue at, which is empty when there is no
-	// more. When f fails, Replay returns f's error, and the message comes again at the position returned. Consumers are not affected. ErrRefused
-	// means that position is not one of this topic.
+	// Replay calls f for each message that topic took between from and to and still has, those of a subject in order, until f fails or ctx
+	// ends. It begins at position, or at the beginning when that is empty, and returns the position to continue at, which is empty when there
+	// is no more. When f fails, Replay returns f's error, and the message comes again at the position returned. Consumers are not affected.
+	// ErrRefused means that position is not one of this topic.
 	Replay(ctx context.Context, topic string, from, to time.Time, position string, f func(Delivery) error) (next string, err error)
 }
 
@@ -97,7 +97,8 @@ type Disk interface {
 // Detour is a Transport that has another way for events while its broker is away.
 type Detour interface {
 	Transport
-	// Undisturbed returns for how long events have not had to take it, 0 while they do: what was sent before may lie in the broker that was away.
+	// Undisturbed returns for how long events have not had to take it, 0 while they do: what was sent before may lie in the broker that was
+	// away.
 	Undisturbed() time.Duration
 	// Moved returns a channel that is closed when events begin to go another way than now.
 	Moved() <-chan struct{}

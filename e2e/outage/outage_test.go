@@ -1,5 +1,6 @@
-// Package outage_test takes the broker, or Redis, or processes away from a service of two processes that commits facts and follows them itself, in
-// every mode. However that ends: each committed fact has its effect once in each group, in order, and the service is back in NORMAL by itself.
+// Package outage_test takes the broker, or Redis, or processes away from a service of two processes that commits facts and follows them itself,
+// in every mode. However that ends: each committed fact has its effect once in each group, in order, and the service is back in NORMAL by
+// itself.
 //
 // A short rehearsal runs always; OUTAGES=60s runs everything, and each outage for so long.
 package outage_test
@@ -52,8 +53,8 @@ const (
 	slow       = `{"type": "latency", "stream": "downstream", "attributes": {"latency": 5000}}`
 )
 
-// TestUnreachable: the broker cannot be reached by both processes, or by one of them alone. It is noticed in 3 s; meanwhile effects follow; and the
-// mode does not flap though one process would reach the broker.
+// TestUnreachable: the broker cannot be reached by both processes, or by one of them alone. It is noticed in 3 s; meanwhile effects follow; and
+// the mode does not flap though one process would reach the broker.
 func TestUnreachable(t *testing.T) {
 	type fault struct {
 		kinds []string
@@ -209,8 +210,8 @@ func TestProcesses(t *testing.T) {
 	})
 }
 
-// TestLag: a strict group was away, and what waits for it lies in the broker that nobody can reach, when its next events come by Redis. It asks for
-// what it misses, and has it before the broker is back.
+// TestLag: a strict group was away, and what waits for it lies in the broker that nobody can reach, when its next events come by Redis. It asks
+// for what it misses, and has it before the broker is back.
 func TestLag(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -70,7 +70,8 @@ func serve() error {
 	outbox := mq.NewOutbox(db, bus, mq.OutboxConfig{Poll: 100 * time.Millisecond})
 	ways.Backfill(outbox.Backfill)
 	publishers := map[string]mqv1.SentClient{"shop": audit.NewServer(mqtest.Keys(), db, outbox).Local()}
-	works := []func(context.Context) error{ways.Run, outbox.Relay, audit.New(db, bus, mqtest.Keys(), publishers, nobody{}, audit.Times{}).AskForGaps}
+	auditor := audit.New(db, bus, mqtest.Keys(), publishers, nobody{}, audit.Times{})
+	works := []func(context.Context) error{ways.Run, outbox.Relay, auditor.AskForGaps}
 	if os.Getenv("OUTAGE_GROUPS") != "no" {
 		for group, order := range groups {
 			s := mq.Subscription{Group: group, Topic: os.Getenv("OUTAGE_TOPIC"), Order: order, Poll: 100 * time.Millisecond}

@@ -110,8 +110,8 @@ func (w *world) raw(t *testing.T) *goredis.Client {
 	return rdb
 }
 
-// settle ends the facts, waits until everything has settled, and checks that each committed fact had one effect in each group, in order where that
-// is promised, and that nothing is left anywhere.
+// settle ends the facts, waits until everything has settled, and checks that each committed fact had one effect in each group, in order where
+// that is promised, and that nothing is left anywhere.
 func (w *world) settle(t *testing.T) {
 	t.Helper()
 	w.await(t, redis.Normal, 100*time.Second)

@@ -23,8 +23,8 @@ const (
 	justSent = time.Second
 )
 
-// AskForGaps has publishers send again what strictly ordered groups of this process miss, until ctx ends: event n of a subject may lie in a broker
-// that is away, while n+1 came another way. Several processes may run it.
+// AskForGaps has publishers send again what strictly ordered groups of this process miss, until ctx ends: event n of a subject may lie in a
+// broker that is away, while n+1 came another way. Several processes may run it.
 func (a *Auditor) AskForGaps(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; {
 		waited, pause := late, late/4

@@ -29,8 +29,8 @@ func (s *shop) askForGaps(t *testing.T) {
 	background(t, audit.New(s.db, s.bus, mqtest.Keys(), s.clients, s.alerts, s.times).AskForGaps)
 }
 
-// TestGapIsAskedFor: what a strictly ordered group misses of a subject, because it lies in the broker that is away, is sent again in seconds, though
-// nothing was found missing by an audit.
+// TestGapIsAskedFor: what a strictly ordered group misses of a subject, because it lies in the broker that is away, is sent again in seconds,
+// though nothing was found missing by an audit.
 func TestGapIsAskedFor(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "one", "two")
@@ -74,7 +74,8 @@ func TestGapOfWhatIsHere(t *testing.T) {
 	assert.Empty(t, gaps)
 }
 
-// TestSendNumbers: the numbers that are asked for are sent again, of that source, subject and generation only, and not those that were just sent.
+// TestSendNumbers: the numbers that are asked for are sent again, of that source, subject and generation only, and not those that were just
+// sent.
 func TestSendNumbers(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "one")
@@ -88,7 +89,7 @@ func TestSendNumbers(t *testing.T) {
 	s.settled(t, "one")
 	ask := func(source, subject string, first, last int64, settled time.Duration) int64 {
 		t.Helper()
-		n, err := o.SendNumbers(t.Context(), topic, source, subject, "", first, last, settled)
+		n, err := o.SendNumbers(t.Context(), topic, mq.Gap{Source: source, Subject: subject, First: first, Last: last}, settled)
 		require.NoError(t, err)
 		return n
 	}
@@ -99,7 +100,7 @@ func TestSendNumbers(t *testing.T) {
 	assert.EqualValues(t, 2, ask("/one", "x", 2, 3, 0))
 	assert.Equal(t, "x 2\n--\n", mysqltest.Dump(t, db, "SELECT subject, COUNT(*) FROM mq_outbox WHERE state = 'READY' GROUP BY subject"))
 	for _, bad := range [][2]int64{{0, 1}, {2, 1}, {1, 1001}} {
-		_, err := o.SendNumbers(t.Context(), topic, "/one", "x", "", bad[0], bad[1], 0)
+		_, err := o.SendNumbers(t.Context(), topic, mq.Gap{Source: "/one", Subject: "x", First: bad[0], Last: bad[1]}, 0)
 		assert.ErrorIs(t, err, mq.ErrRefused)
 	}
 }

@@ -122,7 +122,9 @@ func (s *Server) SendNumbers(ctx context.Context, req *mqv1.SendNumbersRequest) 
 	if err := s.keys.CheckCall(ctx, mqv1.Sent_SendNumbers_FullMethodName, req); err != nil {
 		return nil, err
 	}
-	n, err := s.outbox.SendNumbers(ctx, req.GetTopic(), req.GetSource(), req.GetSubject(), req.GetGeneration(), req.GetFirst(), req.GetLast(), justSent)
+	gap := mq.Gap{Source: req.GetSource(), Subject: req.GetSubject(), Generation: req.GetGeneration(),
+		First: req.GetFirst(), Last: req.GetLast()}
+	n, err := s.outbox.SendNumbers(ctx, req.GetTopic(), gap, justSent)
 	if errors.Is(err, mq.ErrRefused) {
 		err = kerrors.BadRequest("INVALID", err.Error())
 	}

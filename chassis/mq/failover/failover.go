@@ -1,5 +1,5 @@
-// Package failover is the transport that carries on when the broker is away: it sends by the broker, and by Redis while that is gone. One switch in
-// Redis says for all processes which way events go:
+// Package failover is the transport that carries on when the broker is away: it sends by the broker, and by Redis while that is gone. One switch
+// in Redis says for all processes which way events go:
 //
 //	        ten sends failed           the opener's sends work again         the queues are all but empty
 //	NORMAL ------------------> DEGRADED ------------------------> DRAINING -----------------------------> HANDOVER
@@ -7,11 +7,11 @@
 //	   |                        +------- they fail again ------------+  +------ not empty in a second -------+  |
 //	   +------------------------------------------ the queues are empty ----------------------------------------+
 //
-// Each change has a new epoch, which Redis compares when it takes an event: a process that slept through a change cannot send the old way. Only the
-// instance that found the broker away, or any when that is not heard of any more, may lead the way back. Groups read both ways all the time.
+// Each change has a new epoch, which Redis compares when it takes an event: a process that slept through a change cannot send the old way. Only
+// the instance that found the broker away, or any when that is not heard of any more, may lead the way back. Groups read both ways all the time.
 //
-// A transport promises no order between events that go different ways, and may deliver one by both: the inbox puts that right, and the outbox holds
-// what neither takes. docs/degrade.md says what is promised.
+// A transport promises no order between events that go different ways, and may deliver one by both: the inbox puts that right, and the outbox
+// holds what neither takes. docs/degrade.md says what is promised.
 package failover
 
 import (
@@ -48,16 +48,16 @@ type Config struct {
 	Idle time.Duration `yaml:"idle"`
 	// Lease is for how long the opener is believed to live after it was last heard of. Default 5 s.
 	Lease time.Duration `yaml:"lease"`
-	// Steady is for how long the opener's probes must succeed until events go by the broker again: the first time, and the second, third and every
-	// later time within Flapping. Default 2 s, 30 s, 60 s, 120 s.
+	// Steady is for how long the opener's probes must succeed until events go by the broker again: the first time, and the second, third and
+	// every later time within Flapping. Default 2 s, 30 s, 60 s, 120 s.
 	Steady []time.Duration `yaml:"steady"`
 	// Flapping is how long a time at which the broker was away counts. Default 10 min.
 	Flapping time.Duration `yaml:"flapping"`
 	// Canary is the share of the queues whose events go both ways in NORMAL, so that the way by Redis is known to work: one in so many. Default
 	// 100, less than 0 for none.
 	Canary int `yaml:"canary"`
-	// Overlap is for how long after the return to NORMAL all events go both ways: consumers take that long to find a broker that was away. Default
-	// 45 s, less than 0 for not at all.
+	// Overlap is for how long after the return to NORMAL all events go both ways: consumers take that long to find a broker that was away.
+	// Default 45 s, less than 0 for not at all.
 	Overlap time.Duration `yaml:"overlap"`
 }
 
@@ -101,8 +101,8 @@ func New(service string, primary Primary, queues *redis.Queues, cfg Config) *Tra
 		view: view{queues: queues, moved: make(chan struct{})}, sends: sends{kick: make(chan struct{}, 1)}}
 }
 
-// Backfill has f called when everything that was sent since then is to be sent again: when the broker is back, whose history would lack it, and when
-// Redis has lost what it held. Call it before Run.
+// Backfill has f called when everything that was sent since then is to be sent again: when the broker is back, whose history would lack it, and
+// when Redis has lost what it held. Call it before Run.
 func (t *Transport) Backfill(f func(ctx context.Context, since time.Time)) { t.again = f }
 
 // typeProbe is the type of the events that only find out whether the broker works. No handler sees one.
@@ -132,7 +132,8 @@ func (t *Transport) Send(ctx context.Context, topic string, e mq.Event, at time.
 			t.view.refresh(ctx)
 			continue
 		case s.Mode == redis.Normal, errors.Is(err, mq.ErrUnavailable):
-			// It goes both ways, and the broker must have it. Or Redis is away too, and what overtakes what lies there is asked for by who misses it.
+			// It goes both ways, and the broker must have it. Or Redis is away too, and what overtakes what lies there is asked for by who
+			// misses it.
 			return t.direct(ctx, topic, e, at)
 		}
 		t.sends.goesTo(topic)

@@ -12,8 +12,8 @@ import (
 	"example.com/fourfold/chassis/mq/redis"
 )
 
-// TestThereAndBack: while the broker is away events go by Redis, and when it is back they go by it again, by themselves; nothing is lost, and each
-// subject's events come in their order.
+// TestThereAndBack: while the broker is away events go by Redis, and when it is back they go by it again, by themselves; nothing is lost, and
+// each subject's events come in their order.
 func TestThereAndBack(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -89,8 +89,8 @@ func TestSleeper(t *testing.T) {
 	a.awaitEmpty(t)
 }
 
-// TestCutOffAlone: one of two processes that is cut off from the broker has both go by Redis, and the mode does not flap though the other's probes
-// would succeed; it returns when the first one's do, or when that is not heard of any more.
+// TestCutOffAlone: one of two processes that is cut off from the broker has both go by Redis, and the mode does not flap though the other's
+// probes would succeed; it returns when the first one's do, or when that is not heard of any more.
 func TestCutOffAlone(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(a *process){

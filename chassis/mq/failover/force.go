@@ -12,8 +12,8 @@ import (
 // ErrMoving means that the switch was moved by somebody else again and again: try once more.
 var ErrMoving = errors.New("the switch is being moved")
 
-// Force makes the mode what an operator wants, for the reason why, until it is left to the services again. Held takes effect at once; the way back
-// from it, for Pinned as well, is that from an outage: the queues first. Any error is an mq.ErrUnavailable or ErrMoving.
+// Force makes the mode what an operator wants, for the reason why, until it is left to the services again. Held takes effect at once; the way
+// back from it, for Pinned as well, is that from an outage: the queues first. Any error is an mq.ErrUnavailable or ErrMoving.
 func (t *Transport) Force(ctx context.Context, f redis.Force, by, why string) error {
 	for range 10 {
 		s, err := t.queues.Look(ctx)

@@ -18,8 +18,8 @@ const (
 	suspicion = 100 * time.Millisecond
 	// away is how often it is probed while it is away.
 	away = 500 * time.Millisecond
-	// lastChance is how long the broker has to take one more event before it counts as away. One that is only slow does, and has patience long to
-	// become quicker.
+	// lastChance is how long the broker has to take one more event before it counts as away. One that is only slow does, and has patience long
+	// to become quicker.
 	lastChance, patience = time.Second, 5 * time.Second
 	// few is how many entries the queues may hold when the hand-over begins, and young how long they may have lain there: groups keep up.
 	few, young = 500, time.Second

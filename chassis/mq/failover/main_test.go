@@ -83,7 +83,8 @@ func (p *process) await(t *testing.T, want redis.Mode, longest time.Duration) ti
 	t.Helper()
 	start := time.Now()
 	for time.Since(start) < longest {
-		if s, err := p.Queues.Look(t.Context()); err == nil && s.Epoch > 0 && s.Mode == want && (p.Undisturbed() == 0) == (want != redis.Normal) {
+		s, err := p.Queues.Look(t.Context())
+		if err == nil && s.Epoch > 0 && s.Mode == want && (p.Undisturbed() == 0) == (want != redis.Normal) {
 			return time.Since(start)
 		}
 		time.Sleep(5 * time.Millisecond)

@@ -16,8 +16,8 @@ import (
 	"example.com/fourfold/chassis/mq/redis"
 )
 
-// TestRedisAway: without Redis events go by the broker as ever, and a broker that is away then keeps them in the outboxes; a Redis that returns is
-// used again.
+// TestRedisAway: without Redis events go by the broker as ever, and a broker that is away then keeps them in the outboxes; a Redis that returns
+// is used again.
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -8,8 +8,8 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// starved is how much longer than its deadline a send may take until this process is the one that is too slow: its failure says nothing about the
-// broker.
+// starved is how much longer than its deadline a send may take until this process is the one that is too slow: its failure says nothing about
+// the broker.
 const starved = 150 * time.Millisecond
 
 // sends is what this process' sends say about the broker.

@@ -17,8 +17,8 @@ import (
 	"example.com/fourfold/chassis/mq"
 )
 
-// notBefore: an event that is sent for later has its effect at that time, and others do not wait for it. A transport that holds nothing back says
-// so, and the relay holds it.
+// notBefore: an event that is sent for later has its effect at that time, and others do not wait for it. A transport that holds nothing back
+// says so, and the relay holds it.
 func notBefore(t *testing.T, w *world) {
 	w.consume(t, w.subscription("a", mq.Unordered), Effect("a"))
 	w.deliver(t, New("first", 0))

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -137,22 +138,21 @@ func (l *listener) read(ctx context.Context, shards []int) error {
 	if len(l.busy) > 0 {
 		wait = busyBlock
 	}
-	byKey, ids := map[string]int{}, make([]string, len(shards))
-	keys := make([]string, len(shards))
+	byKey, streams := map[string]int{}, make([]string, 2*len(shards)) // keys, and then where to begin in each
 	for i, shard := range shards {
-		keys[i], ids[i] = l.stream(shard), ">"
-		byKey[keys[i]] = shard
+		key, from := l.stream(shard), ">"
 		if l.fresh[shard] {
-			ids[i] = "0" // what was read before; such a call does not wait
+			from = "0" // what was read before; such a call does not wait
 		}
+		streams[i], streams[len(shards)+i], byKey[key] = key, from, shard
 	}
 	wait = min(wait, max(time.Until(l.renew), time.Millisecond))
 	bounded, cancel := context.WithTimeout(ctx, wait+answer) // the client would wait for ten seconds more
 	defer cancel()
-	reply, err := l.rdb.XReadGroup(bounded, &goredis.XReadGroupArgs{Group: l.s.Group, Consumer: consumer, Streams: append(keys, ids...),
+	reply, err := l.rdb.XReadGroup(bounded, &goredis.XReadGroupArgs{Group: l.s.Group, Consumer: consumer, Streams: streams,
 		Count: int64(max(batch>>l.halved, 1)), Block: wait}).Result()
 	switch {
-	case err == goredis.Nil:
+	case errors.Is(err, goredis.Nil):
 		return nil
 	case err != nil:
 		for _, shard := range shards {
@@ -198,7 +198,7 @@ func (l *listener) workOn(ctx context.Context, last worked) (int, worked) {
 	reply, err := l.rdb.XReadGroup(ctx, &goredis.XReadGroupArgs{Group: l.s.Group, Consumer: consumer, Streams: []string{l.stream(last.shard), ">"},
 		Count: batch, Block: -1}).Result()
 	switch {
-	case err == goredis.Nil:
+	case errors.Is(err, goredis.Nil):
 		return 0, last
 	case err != nil:
 		return 0, worked{shard: last.shard, late: last.late} // as if it had failed: the answer may have been lost

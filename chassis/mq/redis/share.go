@@ -14,11 +14,12 @@ import (
 
 // makeGroups makes the group one of every queue.
 func (l *listener) makeGroups(ctx context.Context) error {
-	keys := make([]string, l.cfg.Shards)
-	for shard := range keys {
-		keys[shard] = l.stream(shard)
+	keys := make([]string, 0, l.cfg.Shards+1)
+	for shard := range l.cfg.Shards {
+		keys = append(keys, l.stream(shard))
 	}
-	err := groupsScript.Run(ctx, l.rdb, append(keys, l.key("young")), l.s.Group, (l.cfg.Lease + longestPause + longestBlock).Milliseconds()).Err()
+	keys = append(keys, l.key("young"))
+	err := groupsScript.Run(ctx, l.rdb, keys, l.s.Group, (l.cfg.Lease + longestPause + longestBlock).Milliseconds()).Err()
 	l.grouped = err == nil
 	return errAway(err)
 }

@@ -168,7 +168,8 @@ func TestRacingChanges(t *testing.T) {
 		)
 		for by := range 3 {
 			wg.Go(func() {
-				done, err := q.Change(t.Context(), s, redis.Change{By: strconv.Itoa(by), To: redis.Degraded, Why: strconv.Itoa(n), Lease: time.Hour})
+				c := redis.Change{By: strconv.Itoa(by), To: redis.Degraded, Why: strconv.Itoa(n), Lease: time.Hour}
+				done, err := q.Change(t.Context(), s, c)
 				assert.NoError(t, err)
 				if done {
 					made.Add(1)

@@ -90,8 +90,8 @@ func (h halves) Answer(ctx context.Context, _ string) error { <-ctx.Done(); retu
 
 // Quick returns settings with times for tests.
 func Quick() failover.Config {
-	return failover.Config{Deadline: 100 * time.Millisecond, Within: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Lease: 3 * time.Second,
-		Steady: []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second}, Canary: -1, Overlap: -1}
+	return failover.Config{Deadline: 100 * time.Millisecond, Within: 300 * time.Millisecond, Idle: 300 * time.Millisecond,
+		Lease: 3 * time.Second, Steady: []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second}, Canary: -1, Overlap: -1}
 }
 
 // Process is a process that sends by a broker or by Redis. It does not watch them unless Run runs.
