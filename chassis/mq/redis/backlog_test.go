@@ -20,7 +20,7 @@ func TestBacklog(t *testing.T) {
 	q := w.open(t)
 	b, err := q.Backlog(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, redis.Backlog{}, b, "nothing was ever there")
+	assert.Equal(t, redis.Backlog{Now: b.Now}, b, "nothing was ever there")
 
 	w.away(t, q, subscription("away"))
 	var r record
@@ -36,7 +36,7 @@ func TestBacklog(t *testing.T) {
 	await(t, "shares", func() bool { return w.shared("here", 2) })
 	b, err = q.Backlog(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, redis.Backlog{Groups: []redis.GroupBacklog{{Group: "away"}, {Group: "here", Instances: 2}}}, b)
+	assert.Equal(t, redis.Backlog{Now: b.Now, Groups: []redis.GroupBacklog{{Group: "away"}, {Group: "here", Instances: 2}}}, b)
 
 	began := w.raw.Time(t.Context()).Val()
 	perShard := map[int]int64{}
