@@ -130,7 +130,7 @@ func errAway(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: redis: %w", mq.ErrUnavailable, err)
+	return fmt.Errorf("%w: Redis: %w", mq.ErrUnavailable, err)
 }
 
 // now returns the time by Redis' clock.
