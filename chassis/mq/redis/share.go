@@ -45,7 +45,7 @@ func (l *listener) share(ctx context.Context) error {
 	for _, text := range reply {
 		shard, err := strconv.Atoi(text)
 		if err != nil {
-			return fmt.Errorf("Redis: %q is no queue", text)
+			return fmt.Errorf("%q is no queue", text)
 		}
 		l.mine = append(l.mine, shard)
 		// Its owner before may have read what it did not settle, also later, and this one what was not answered.
