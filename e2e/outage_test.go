@@ -30,7 +30,7 @@ func TestBrokerAway(t *testing.T) {
 		require.NoError(t, err, "OUTAGE is a duration such as 60s")
 	}
 	own(t, stack.Options{Replicas: 2, Env: map[string]string{"REGISTRATION_POINTS": "100", "HALF_GRACE": halfGrace.String(), "MQ_AUDIT_EVERY": "1h"}})
-	t.Run("busy", func(t *testing.T) { busyIsNotAway(t, lasts) })
+	t.Run("busy", func(t *testing.T) { busyIsNotAway(t, lasts/4) })
 	for _, way := range []struct {
 		name      string
 		take, let func(t *testing.T)

@@ -74,7 +74,9 @@ func serve() error {
 	works := []func(context.Context) error{ways.Run, outbox.Relay, auditor.AskForGaps}
 	if os.Getenv("OUTAGE_GROUPS") != "no" {
 		for group, order := range groups {
-			s := mq.Subscription{Group: group, Topic: os.Getenv("OUTAGE_TOPIC"), Order: order, Poll: 100 * time.Millisecond}
+			topic := os.Getenv("OUTAGE_TOPIC")
+			// The broker wants the same subscription of all of a group, and other tests use it too.
+			s := mq.Subscription{Group: group + "-" + topic, Topic: topic, Order: order, Poll: 100 * time.Millisecond}
 			works = append(works, func(ctx context.Context) error { return bus.Consume(ctx, db, s, mqlaws.Effect(group)) })
 		}
 	}

@@ -114,6 +114,7 @@ func TestSlowIsNotAway(t *testing.T) {
 		_ = p.send(t, "x", 1)
 	}
 	assert.Greater(t, p.Link.Tries.Load(), int64(20))
+	assert.Empty(t, p.again, "nothing ever went by Redis")
 	assert.EqualValues(t, 1, p.state(t).Epoch)
 	p.traffic(t)
 	p.await(t, redis.Degraded, 8*time.Second)

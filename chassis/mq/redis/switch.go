@@ -100,7 +100,7 @@ func openedText(opened []time.Time) string {
 
 func millis(text string) time.Time {
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
+	if err != nil || n <= 0 {
 		return time.Time{}
 	}
 	return time.UnixMilli(n)
