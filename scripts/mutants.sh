@@ -15,7 +15,7 @@ trap 'rm -rf "$copies"' EXIT
 deploy/rocketmq/fetch.sh
 
 # More workers than processors: a run mostly waits for servers.
-workers=6
+workers=4
 for ((n = 0; n < workers; n++)); do
   copy=$copies/$n
   mkdir -p "$copy/bin"
