@@ -3,7 +3,6 @@ package mq_test
 import (
 	"context"
 	"database/sql"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,19 +15,6 @@ import (
 	"example.com/fourfold/chassis/mq/mqlaws"
 )
 
-// run runs work until the test ends or it is stopped.
-func run(t *testing.T, work func(context.Context) error) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- work(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		assert.NoError(t, <-done)
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
 // TestBackfill: everything that was sent since then is sent again, part by part, and nothing older or that a group may have forgotten; what the
 // transport held is offered at once. Groups that had an event do nothing the second time.
 func TestBackfill(t *testing.T) {
@@ -37,8 +23,8 @@ func TestBackfill(t *testing.T) {
 	broker := memory.New()
 	bus := mq.NewBus("shop", broker, mq.Config{})
 	o := mq.NewOutbox(db, bus, mq.OutboxConfig{Poll: 20 * time.Millisecond})
-	stop := run(t, o.Relay)
-	run(t, func(ctx context.Context) error {
+	stop := background(t, o.Relay)
+	background(t, func(ctx context.Context) error {
 		return bus.Consume(ctx, db, mq.Subscription{Group: "all", Topic: "things"}, mqlaws.Effect("all"))
 	})
 	const many = 1200 // more than two parts
@@ -62,7 +48,7 @@ func TestBackfill(t *testing.T) {
 	require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error { return o.Append(t.Context(), tx, "things", mqlaws.New("timer", 0)) }))
 	exec(`UPDATE mq_outbox SET deliver_at = NOW(3) + INTERVAL 1 HOUR, next_at = NOW(3) + INTERVAL 5 MINUTE, last_error = 'held' WHERE subject = 'timer'`)
 
-	run(t, o.Relay)
+	background(t, o.Relay)
 	done := make(chan struct{})
 	go func() { o.Backfill(t.Context(), time.Now().Add(-time.Minute)); close(done) }()
 	select {

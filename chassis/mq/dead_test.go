@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,12 +34,14 @@ func newStage(t *testing.T) stage {
 	return stage{transport, mq.NewBus("svc", transport, mq.Config{}), mysqltest.Open(t, mqlaws.Migrations, mq.Tables()), "things"}
 }
 
-// background runs work until the test ends.
-func background(t *testing.T, work func(context.Context) error) {
+// background runs work until the test ends or stop is called.
+func background(t *testing.T, work func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); assert.NoError(t, work(ctx)) }()
-	t.Cleanup(func() { cancel(); <-done })
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	return stop
 }
 
 // group returns a strict subscription with short pauses.

@@ -52,18 +52,6 @@ func Gaps(ctx context.Context, db *sql.DB, group string, waited time.Duration) (
 	return gaps, nil
 }
 
-func scanLines(rows *sql.Rows, group string) (lines []line, err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		l := line{group: group}
-		if err := rows.Scan(&l.source, &l.subject, &l.generation); err != nil {
-			return nil, err
-		}
-		lines = append(lines, l)
-	}
-	return lines, rows.Err()
-}
-
 // SendNumbers makes the relay send again the events that are missing in g, up to a thousand, that the transport took
 // longer than settled ago, and returns how many there are. Groups that had one do nothing the second time.
 func (o *Outbox) SendNumbers(ctx context.Context, topic string, g Gap, settled time.Duration) (int64, error) {

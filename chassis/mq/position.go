@@ -17,6 +17,19 @@ const byLine = "grp = ? AND source = ? AND subject = ? AND generation = ?"
 
 func (l line) args() []any { return []any{l.group, l.source, l.subject, l.generation} }
 
+// scanLines returns the lines of group whose source, subject and generation rows hold, and closes rows.
+func scanLines(rows *sql.Rows, group string) (lines []line, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		l := line{group: group}
+		if err := rows.Scan(&l.source, &l.subject, &l.generation); err != nil {
+			return nil, err
+		}
+		lines = append(lines, l)
+	}
+	return lines, rows.Err()
+}
+
 // position is the last number of a line that had its effect, 0 for none, and when that was.
 type position struct {
 	seq int64

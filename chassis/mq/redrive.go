@@ -114,16 +114,7 @@ func waitedInVain(ctx context.Context, tx *sql.Tx, group string) ([]line, error)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	var lines []line
-	for rows.Next() {
-		l := line{group: group}
-		if err := rows.Scan(&l.source, &l.subject, &l.generation); err != nil {
-			return nil, err
-		}
-		lines = append(lines, l)
-	}
-	return lines, rows.Err()
+	return scanLines(rows, group)
 }
 
 // Discard gives up the letter's effect for good, so that in strict order the events that wait for it go on. The error is ErrNoDeadLetter, or an

@@ -166,7 +166,7 @@ func TestProcesses(t *testing.T) {
 		"sleeps across the return": {redis.Degraded, false, true}, "opener sleeps across the return": {redis.Degraded, true, true},
 	}, []string{"opener killed in DEGRADED", "killed in NORMAL"}, func(t *testing.T, p part) {
 		w := newWorld(t)
-		victim, other, net := &w.b, w.a, 1
+		victim, net := &w.b, 1
 		hit := func() {
 			if p.sleeps {
 				w.freeze(t, *victim)
@@ -182,7 +182,7 @@ func TestProcesses(t *testing.T) {
 		s, err := w.queues.Look(t.Context())
 		require.NoError(t, err)
 		if w.is(s.Opener, w.a) == p.opener && p.mode != redis.Normal {
-			victim, other, net = &w.a, w.b, 0
+			victim, net = &w.a, 0
 		}
 		w.more(t, 20)
 		if p.mode == redis.Degraded {
@@ -204,7 +204,6 @@ func TestProcesses(t *testing.T) {
 			*victim = w.start(t, w.nets[net].names)
 			(*victim).say("facts on")
 		}
-		_ = other
 		w.more(t, 40)
 		w.settle(t)
 	})
