@@ -59,7 +59,7 @@ chaos:
 	$(local) install
 	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -run TestKillEverything ./e2e
 
-## make outages     the broker, Redis, network and processes away in every mode, OUTAGE=60s each; half an hour
+## make outages     the broker, Redis, network and processes away in every mode, OUTAGE=60s each
 .PHONY: outages
 outages:
 	$(local) install
