@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -88,7 +89,10 @@ func TestServes(t *testing.T) {
 		events, err := mqtest.Events(ctx, broker, eventv1.TopicProducts, began)
 		assert.NoError(c, err)
 		for _, e := range events {
-			told = append(told, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type))
+			one := fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type)
+			if !slices.Contains(told, one) { // a send that the broker was slow to acknowledge is repeated
+				told = append(told, one)
+			}
 		}
 		assert.Equal(c, []string{"pear 1 product.changed", "pear 2 product.changed"}, told)
 	}, 20*time.Second, 50*time.Millisecond)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -124,7 +125,10 @@ func TestServes(t *testing.T) {
 		events, err := mqtest.Events(ctx, broker, eventv1.TopicDeliveries, began)
 		assert.NoError(c, err)
 		for _, e := range events {
-			told = append(told, fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type))
+			one := fmt.Sprint(e.Subject, " ", e.Sequence, " ", e.Type)
+			if !slices.Contains(told, one) { // a send that the broker was slow to acknowledge is repeated
+				told = append(told, one)
+			}
 		}
 		assert.Equal(c, []string{"order-1 1 delivery.shipped", "order-1 2 delivery.delivered"}, told)
 	}, 20*time.Second, 50*time.Millisecond)
