@@ -3,6 +3,7 @@ package mq_test
 import (
 	"context"
 	"database/sql"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,4 +63,88 @@ func TestBackfill(t *testing.T) {
 	mqlaws.AwaitCount(t, db, many+1, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT' AND resent_at IS NOT NULL AND subject = 's'")
 	assert.Equal(t, "1\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM mq_outbox WHERE resent_at IS NULL AND subject = 's'"), "seven days old")
 	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, db, "SELECT COUNT(*) FROM (SELECT 1 FROM effect GROUP BY event_id HAVING COUNT(*) > 1) q"))
+}
+
+// TestBackfillYields: a new event does not wait until all that is sent again is sent; and what is sent again does not go both ways.
+func TestBackfillYields(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, mqlaws.Migrations, mq.Tables())
+	broker := &recorder{Transport: memory.New()}
+	o := mq.NewOutbox(db, mq.NewBus("shop", broker, mq.Config{}), mq.OutboxConfig{Poll: 20 * time.Millisecond})
+	const many = 2000
+	add := func(subject string) {
+		require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error { return o.Append(t.Context(), tx, "things", mqlaws.New(subject, 0)) }))
+	}
+	for range many / 100 {
+		require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
+			for range 100 {
+				if err := o.Append(t.Context(), tx, "things", mqlaws.New(mq.NewID(), 0)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	_, err := db.ExecContext(t.Context(), "UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3)")
+	require.NoError(t, err)
+	background(t, o.Relay)
+	go o.Backfill(t.Context(), time.Now().Add(-time.Minute))
+	for n := 1; n <= 5; n++ {
+		require.Eventually(t, func() bool { return broker.count() >= n*300 }, 30*time.Second, time.Millisecond)
+		before := broker.count()
+		add("new")
+		require.Eventually(t, func() bool { return broker.has("new", n) }, 30*time.Second, time.Millisecond)
+		assert.Less(t, broker.count()-before, 300, "sent before it")
+	}
+	mqlaws.AwaitCount(t, db, many, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT' AND resent_at IS NOT NULL")
+	broker.mu.Lock()
+	defer broker.mu.Unlock()
+	assert.EqualValues(t, many, broker.direct)
+}
+
+// recorder remembers what was sent, each of which took a while, and how much of it the usual way alone.
+type recorder struct {
+	*memory.Transport
+	mu     sync.Mutex
+	sent   []string
+	direct int
+}
+
+func (r *recorder) Undisturbed() time.Duration { return time.Second }
+func (r *recorder) Moved() <-chan struct{}     { return nil }
+func (r *recorder) Direct() mq.Transport       { return usual{r} }
+
+type usual struct{ *recorder }
+
+func (u usual) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
+	u.mu.Lock()
+	u.direct++
+	u.mu.Unlock()
+	return u.recorder.Send(ctx, topic, e, at)
+}
+
+func (r *recorder) Send(ctx context.Context, topic string, e mq.Event, at time.Time) error {
+	time.Sleep(time.Millisecond) // as a broker
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent = append(r.sent, e.Subject)
+	return r.Transport.Send(ctx, topic, e, at)
+}
+
+func (r *recorder) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sent)
+}
+
+func (r *recorder) has(subject string, times int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, s := range r.sent {
+		if s == subject {
+			n++
+		}
+	}
+	return n >= times
 }

@@ -75,11 +75,7 @@ func (b *Bus) complete(ctx context.Context, e Event) Event {
 	return e
 }
 
-// send sends e, to be delivered at at, at once when that is zero.
-func (b *Bus) send(ctx context.Context, topic string, e Event, at time.Time) error {
-	return b.sendBy(ctx, b.transport, topic, e, at)
-}
-
+// sendBy sends e by a transport, to be delivered at at, at once when that is zero.
 func (b *Bus) sendBy(ctx context.Context, by Transport, topic string, e Event, at time.Time) error {
 	err := b.sending(ctx, topic, e, func(ctx context.Context, e Event) error { return by.Send(ctx, topic, e, at) })
 	if ctx.Err() == nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrHeld) {

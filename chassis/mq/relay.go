@@ -168,6 +168,15 @@ func (o *Outbox) offerHeld(ctx context.Context) error {
 	return err
 }
 
+// way returns the transport for a row. What is sent again while nothing is amiss takes the usual way alone: the history there lacks it, and most
+// of it had its effect long ago.
+func (o *Outbox) way(r row) Transport {
+	if way, ok := o.bus.transport.(Detour); ok && r.again && way.Undisturbed() > 0 {
+		return way.Direct()
+	}
+	return o.bus.transport
+}
+
 // send hands one row to the broker. It returns ErrUnavailable when nothing more is to be tried now, and ErrHeld when only this row is not taken;
 // another error of this row alone is recorded in the row.
 func (o *Outbox) send(ctx context.Context, owner string, r row) error {
@@ -175,7 +184,7 @@ func (o *Outbox) send(ctx context.Context, owner string, r row) error {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	} else {
-		err = o.bus.send(ctx, r.topic, r.event, r.deliverAt.Time)
+		err = o.bus.sendBy(ctx, o.way(r), r.topic, r.event, r.deliverAt.Time)
 	}
 	switch {
 	case err == nil:

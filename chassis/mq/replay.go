@@ -175,25 +175,34 @@ const again = `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, half_at =
 // until, half messages whose end is not known included, in the order in which they were appended. A zero until means now. Events that are sent
 // again get a later time, so repeated calls with the first call's Until come to an end. Groups that had an event do nothing the second time.
 func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Time, limit int) (Resent, error) {
-	r := Resent{Until: until}
+	r, _, err := o.resendAfter(ctx, 0, topic, since, until, limit)
+	return r, err
+}
+
+// resendAfter is Resend of the rows whose id is greater than after. last is the greatest id that is sent again, after when there is none.
+func (o *Outbox) resendAfter(ctx context.Context, after int64, topic string, since, until time.Time, limit int) (r Resent, last int64, err error) {
+	r, last = Resent{Until: until}, after
 	if limit < 1 {
-		return r, fmt.Errorf("%w: at most %d events: none is too few", ErrRefused, limit)
+		return r, last, fmt.Errorf("%w: at most %d events: none is too few", ErrRefused, limit)
 	}
 	if until.IsZero() {
 		if err := o.db.QueryRowContext(ctx, "SELECT NOW(3)").Scan(&r.Until); err != nil {
-			return r, err
+			return r, last, err
 		}
 	}
 	// A half message is closed up to Grace after the transport had it, or not yet: then half_at is when that was.
 	const sent = `(state = 'SENT' AND closed_at >= ? AND (closed_at <= ? OR half_at <= ? AND closed_at <= TIMESTAMPADD(MICROSECOND, ?, ?))
 		OR state = 'HALF' AND half_at >= ? AND half_at <= ?) AND (? = '' OR topic = ?)`
 	span := []any{since, r.Until, r.Until, o.cfg.Grace.Microseconds(), r.Until, since, r.Until, topic, topic}
-	ids, err := database.IDs(ctx, o.db, "SELECT id FROM mq_outbox WHERE "+sent+" ORDER BY id LIMIT ?", append(span, limit+1)...)
-	if err != nil {
-		return r, err
+	ids, err := database.IDs(ctx, o.db, "SELECT id FROM mq_outbox WHERE id > ? AND "+sent+" ORDER BY id LIMIT ?",
+		append(append([]any{after}, span...), limit+1)...)
+	if err != nil || len(ids) == 0 {
+		return r, last, err
 	}
 	r.More = len(ids) > limit
-	in, args := database.In(ids[:min(limit, len(ids))])
+	ids = ids[:min(limit, len(ids))]
+	last = ids[len(ids)-1]
+	in, args := database.In(ids)
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, again+"id IN ("+in+") AND "+sent, append(args, span...)...)
 		if err == nil {
@@ -201,20 +210,26 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 		}
 		return err
 	})
-	return r, err
+	if err != nil {
+		return r, after, err
+	}
+	return r, last, nil
 }
 
 const (
 	// backfillSlack is how much earlier than the change of mode an event may have gone the other way, by the database's clock.
 	backfillSlack = 5 * time.Second
-	backfillPart  = 500
-	backfillPause = 100 * time.Millisecond
+	// backfillPart is how many events are sent again at a time, when no more than backfillLeft wait for the relay: a new event waits for no
+	// more than both.
+	backfillPart, backfillLeft = 100, 20
+	backfillPause              = 20 * time.Millisecond
 )
 
-// behind reports whether the relay has as much to send as a part of a backfill.
+// behind reports whether more than backfillLeft events wait for the relay, or are leased by one. Those that failed, and pause, do not count.
 func (o *Outbox) behind(ctx context.Context) (behind bool, err error) {
-	err = o.db.QueryRowContext(ctx, `SELECT COUNT(*) >= ? FROM (SELECT 1 FROM mq_outbox WHERE state = 'READY' AND next_at <= NOW(3) LIMIT ?) due`,
-		backfillPart, backfillPart).Scan(&behind)
+	err = o.db.QueryRowContext(ctx, `SELECT COUNT(*) > ? FROM (SELECT 1 FROM mq_outbox WHERE state = 'READY'
+		AND next_at <= TIMESTAMPADD(MICROSECOND, ?, NOW(3)) AND (next_at <= NOW(3) OR last_error = '') LIMIT ?) waiting`,
+		backfillLeft, leaseFor.Microseconds(), backfillLeft+1).Scan(&behind)
 	return behind, err
 }
 
@@ -224,6 +239,9 @@ func (o *Outbox) Backfill(ctx context.Context, since time.Time) {
 	var (
 		until  time.Time
 		events int64
+		// Each part goes on after the one before, so that none reads again what that has read. What was recorded as sent meanwhile, with an
+		// earlier time, is found by one more look from the beginning.
+		after int64
 	)
 	since = since.Add(-backfillSlack)
 	if oldest := time.Now().Add(-remembered); since.Before(oldest) {
@@ -237,7 +255,10 @@ func (o *Outbox) Backfill(ctx context.Context, since time.Time) {
 			continue
 		}
 		if err == nil {
-			r, err = o.Resend(ctx, "", since, until, backfillPart)
+			r, after, err = o.resendAfter(ctx, after, "", since, until, backfillPart)
+		}
+		if err == nil && !r.More && r.Events > 0 {
+			r.More, after = true, 0
 		}
 		if err == nil && !r.More {
 			err = o.offerHeld(ctx)

@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/mq/redis"
+	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
+	"example.com/fourfold/deploy/rocketmq/smalldisk"
 )
 
 func long() bool { return os.Getenv("OUTAGES") != "" }
@@ -95,6 +97,30 @@ func TestUnreachable(t *testing.T) {
 	})
 }
 
+// TestRefusing: the broker answers, and takes nothing because its disk is full, until there is room. It looks at its disk for the first time a minute
+// after its start, so this is not rehearsed.
+func TestRefusing(t *testing.T) {
+	each(t, map[string]int{"full disk": 200}, nil, func(t *testing.T, megabytes int) {
+		disk := smalldisk.Mount(t, megabytes)
+		broker, err := rocketmqtest.Start("storePathRootDir="+disk.Dir+"/store", "mappedFileSizeCommitLog=1048576", "cleanResourceInterval=500")
+		require.NoError(t, err)
+		t.Cleanup(broker.Stop)
+		w := newWorldAt(t, broker)
+		require.NoError(t, disk.Fill(0.93))
+		noticed := w.await(t, redis.Degraded, 2*time.Minute)
+		s, err := w.queues.Look(t.Context())
+		require.NoError(t, err)
+		assert.Contains(t, s.Why, "CODE: 14", "it refuses")
+		w.more(t, 20)
+		time.Sleep(lasts()) // the outage itself
+		back := time.Now()
+		require.NoError(t, disk.Empty())
+		normal := w.await(t, redis.Normal, 2*time.Minute)
+		w.settle(t)
+		t.Logf("meanwhile %s; NORMAL %.1f s after there was room", w.delays(t, noticed.Add(time.Second), back), normal.Sub(back).Seconds())
+	})
+}
+
 // TestRedisToo: Redis fails while the broker is away.
 func TestRedisToo(t *testing.T) {
 	each(t, map[string]struct {
@@ -164,7 +190,7 @@ func TestProcesses(t *testing.T) {
 		"opener killed in DRAINING": {redis.Draining, true, false}, "other killed in DRAINING": {redis.Draining, false, false},
 		"killed in NORMAL": {redis.Normal, false, false}, "sleeps across the outage": {redis.Normal, false, true},
 		"sleeps across the return": {redis.Degraded, false, true}, "opener sleeps across the return": {redis.Degraded, true, true},
-	}, []string{"opener killed in DEGRADED", "killed in NORMAL"}, func(t *testing.T, p part) {
+	}, []string{"opener killed in DEGRADED", "killed in NORMAL", "opener sleeps across the return"}, func(t *testing.T, p part) {
 		w := newWorld(t)
 		victim, net := &w.b, 1
 		hit := func() {

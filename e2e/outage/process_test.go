@@ -187,7 +187,7 @@ func (w *world) freeze(t *testing.T, p *process) {
 	t.Helper()
 	for range 20 {
 		require.NoError(t, tied.Freeze(p.cmd.Process))
-		time.Sleep(1200 * time.Millisecond) // others' transactions end
+		time.Sleep(2200 * time.Millisecond) // others' transactions end; the server tells in whole seconds when one began
 		if mysqltest.Dump(t, w.db, `SELECT trx_id FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id
 			WHERE db = DATABASE() AND trx_started < NOW() - INTERVAL 1 SECOND`) == "--\n" {
 			return
@@ -197,4 +197,5 @@ func (w *world) freeze(t *testing.T, p *process) {
 	}
 	t.Fatal("it has a transaction open whenever it is stopped")
 }
+
 func (p *process) thaw(t *testing.T) { require.NoError(t, p.cmd.Process.Signal(syscall.SIGCONT)) }

@@ -73,6 +73,25 @@ func Ask(ctx context.Context, addr string, code int, args ...string) ([]byte, er
 	return answer[end:], nil
 }
 
+// AwaitConsumers waits until each group has a consumer at the broker at addr. Services connect by themselves when the broker is there, which may
+// be a few seconds after they are healthy.
+func AwaitConsumers(ctx context.Context, addr string, groups ...string) error {
+	for _, group := range groups {
+		for {
+			_, err := Ask(ctx, addr, ConsumerList, "consumerGroup", group)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("no service consumes as %s: %w: %w", group, ctx.Err(), err)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
 func untilDeadline(ctx context.Context) time.Duration {
 	if at, ok := ctx.Deadline(); ok {
 		return time.Until(at)
