@@ -38,7 +38,7 @@ require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260415201107-50325440f8f2.1 // indirect
 	buf.build/go/protovalidate v0.14.0 // indirect
 	cel.dev/expr v0.25.2 // indirect
-	example.com/fourfold/deploy/rocketmq v0.0.0
+	example.com/fourfold/deploy v0.0.0
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -94,4 +94,4 @@ require (
 
 exclude github.com/dtm-labs/client v1.18.7
 
-replace example.com/fourfold/deploy/rocketmq => ../deploy/rocketmq
+replace example.com/fourfold/deploy => ../deploy

@@ -1,10 +1,14 @@
-module example.com/fourfold/deploy/rocketmq
+module example.com/fourfold/deploy
 
 go 1.26.0
 
 require (
 	example.com/fourfold/api v0.0.0
 	example.com/fourfold/chassis v0.0.0
+	github.com/go-sql-driver/mysql v1.10.1
+	github.com/redis/go-redis/v9 v9.17.3
+	github.com/stretchr/testify v1.12.1
+	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
@@ -14,11 +18,11 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/dgryski/go-rendezvous v0.0.0-20200823014737-9f7001d12a5f // indirect
 	github.com/emirpasic/gods v1.12.0 // indirect
 	github.com/go-kratos/kratos/v2 v2.9.2 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
-	github.com/go-sql-driver/mysql v1.10.1 // indirect
 	github.com/golang/mock v1.3.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
@@ -70,6 +74,6 @@ require (
 )
 
 replace (
-	example.com/fourfold/api => ../../api
-	example.com/fourfold/chassis => ../../chassis
+	example.com/fourfold/api => ../api
+	example.com/fourfold/chassis => ../chassis
 )

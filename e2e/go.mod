@@ -5,8 +5,7 @@ go 1.26.0
 require (
 	example.com/fourfold/api v0.0.0
 	example.com/fourfold/chassis v0.0.0
-	example.com/fourfold/deploy/local v0.0.0
-	example.com/fourfold/deploy/rocketmq v0.0.0
+	example.com/fourfold/deploy v0.0.0
 	github.com/Shopify/toxiproxy/v2 v2.12.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/redis/go-redis/v9 v9.17.3
@@ -82,8 +81,6 @@ require (
 	stathat.com/c/consistent v1.0.0 // indirect
 )
 
-replace example.com/fourfold/deploy/local => ../deploy/local
-
 exclude github.com/dtm-labs/client v1.18.7
 
 replace (
@@ -91,4 +88,4 @@ replace (
 	example.com/fourfold/chassis => ../chassis
 )
 
-replace example.com/fourfold/deploy/rocketmq => ../deploy/rocketmq
+replace example.com/fourfold/deploy => ../deploy

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 	"example.com/fourfold/chassis/port"
 	"example.com/fourfold/deploy/local/stack"
 )
@@ -46,7 +47,7 @@ func own(t *testing.T, o stack.Options) {
 func awaitFollowers(ctx context.Context, s *stack.Stack) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return s.AwaitConsumers(ctx, "credit-registration", "notify-sms", "notify-email", "notify-orders", "notify-alerts", "order-products",
+	return remoting.AwaitConsumers(ctx, s.Target().Broker, "credit-registration", "notify-sms", "notify-email", "notify-orders", "notify-alerts", "order-products",
 		"order-deliveries", "order-timers")
 }
 

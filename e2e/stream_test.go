@@ -57,7 +57,7 @@ const (
 // startFlow signs shoppers up, adds products, and begins.
 func startFlow(t *testing.T, s *stack.Stack, p pace) *flow {
 	t.Helper()
-	f := &flow{stack: s, pace: p, codes: map[string]int{}, ready: make([]atomic.Bool, len(s.Gateways()))}
+	f := &flow{stack: s, pace: p, codes: map[string]int{}, ready: make([]atomic.Bool, len(s.Target().Gateways))}
 	f.http.Timeout = 15 * time.Second
 	f.http.Transport = &http.Transport{MaxIdleConnsPerHost: p.inFlight}
 	seeded, err := s.Seed(t.Context())
@@ -114,7 +114,7 @@ func (f *flow) end() {
 func (f *flow) watch(ctx context.Context, n int) {
 	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
-		req, _ := http.NewRequestWithContext(ask, http.MethodGet, f.stack.Gateways()[n]+"/readyz", nil)
+		req, _ := http.NewRequestWithContext(ask, http.MethodGet, f.stack.Target().Gateways[n]+"/readyz", nil)
 		req.Close = true
 		var reply struct{ Failed map[string]string }
 		resp, err := f.http.Do(req)
@@ -135,7 +135,7 @@ func (f *flow) gateway(ctx context.Context) string {
 		first := int(f.rounds.Add(1))
 		for n := range f.ready {
 			if at := (first + n) % len(f.ready); f.ready[at].Load() {
-				return f.stack.Gateways()[at]
+				return f.stack.Target().Gateways[at]
 			}
 		}
 		if ctx.Err() != nil {

@@ -46,9 +46,9 @@ func startProcess(t *testing.T, env ...string) *process {
 	shop := startShop(t, verifier)
 	p := &process{exec.Command(os.Args[0]), servicetest.FreeAddr(t), servicetest.FreeAddr(t), shop, signer, &log{}}
 	p.cmd.Env = append(os.Environ(), "BE_THE_GATEWAY=1",
-		"GATEWAY_HTTP_ADDR="+p.front, "GATEWAY_ADMIN_ADDR="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
-		"ORDER_GRPC_ADDR="+shop.addr, "INVENTORY_GRPC_ADDR="+shop.addr, "CREDIT_GRPC_ADDR="+shop.addr,
-		"MEMBER_GRPC_ADDR="+shop.addr, "WMS_GRPC_ADDR="+shop.addr, "NOTIFY_GRPC_ADDR="+servicetest.FreeAddr(t),
+		"GATEWAY_LISTEN="+p.front, "GATEWAY_ADMIN_LISTEN="+p.admin, "IDENTITY_KEYS="+keys, "FAULTS=true",
+		"ORDER_ADDR="+shop.addr, "INVENTORY_ADDR="+shop.addr, "CREDIT_ADDR="+shop.addr,
+		"MEMBER_ADDR="+shop.addr, "WMS_ADDR="+shop.addr, "NOTIFY_ADDR="+servicetest.FreeAddr(t),
 		"MQ_NAME_SERVERS="+servicetest.FreeAddr(t), "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText)
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.log
@@ -61,7 +61,7 @@ func startProcess(t *testing.T, env ...string) *process {
 func TestProcess(t *testing.T) {
 	t.Parallel()
 	away := servicetest.FreeAddr(t)
-	g := startProcess(t, "REDIS_ADDR="+away, "WMS_GRPC_ADDR="+away)
+	g := startProcess(t, "REDIS_ADDR="+away, "WMS_ADDR="+away)
 	front, adminAddr := g.front, g.admin
 
 	get := func(addr, path string) (int, string) {

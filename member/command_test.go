@@ -29,7 +29,7 @@ import (
 func environment(cfg config) []string {
 	return append(os.Environ(),
 		"MEMBER_TEST_COMMAND=1",
-		"MEMBER_GRPC_ADDR="+cfg.GRPC.Addr, "MEMBER_ADMIN_ADDR="+cfg.Admin.Addr,
+		"MEMBER_LISTEN="+cfg.GRPC.Addr, "MEMBER_ADMIN_LISTEN="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "MEMBER_SIGNING_KEY="+cfg.SigningKey,
 		"MEMBER_DSN="+cfg.MySQL.DSN, "TOKEN_TTL=1h", "FAULTS=true",
 		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText,

@@ -24,7 +24,7 @@ require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260415201107-50325440f8f2.1 // indirect
 	buf.build/go/protovalidate v0.14.0 // indirect
 	cel.dev/expr v0.25.2 // indirect
-	example.com/fourfold/deploy/rocketmq v0.0.0
+	example.com/fourfold/deploy v0.0.0
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
 	github.com/apache/rocketmq-client-go/v2 v2.1.3-0.20250427084711-67ec50b93040 // indirect
@@ -99,4 +99,4 @@ replace (
 
 exclude github.com/dtm-labs/client v1.18.7
 
-replace example.com/fourfold/deploy/rocketmq => ../deploy/rocketmq
+replace example.com/fourfold/deploy => ../deploy

@@ -86,7 +86,7 @@ func ann() *memberv1.SignUpRequest {
 }
 
 func TestDefaults(t *testing.T) {
-	for _, name := range []string{"MEMBER_GRPC_ADDR", "MEMBER_ADMIN_ADDR", "LOG_LEVEL", "FAULTS", "IDENTITY_KEYS",
+	for _, name := range []string{"MEMBER_LISTEN", "MEMBER_ADMIN_LISTEN", "LOG_LEVEL", "FAULTS", "IDENTITY_KEYS",
 		"MEMBER_SIGNING_KEY", "TOKEN_TTL", "MEMBER_DSN", "MQ_NAME_SERVERS"} {
 		t.Setenv(name, "")
 	}

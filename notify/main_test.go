@@ -176,7 +176,7 @@ func TestWatchesTheDisk(t *testing.T) {
 	conf := t.TempDir() + "/config.yaml"
 	require.NoError(t, os.WriteFile(conf, defaults, 0o600))
 	// A process of its own: the metrics of several services in one are mixed.
-	start(t, append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
+	start(t, append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_LISTEN="+cfg.GRPC.Addr, "NOTIFY_ADMIN_LISTEN="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN,
 		"MQ_NAME_SERVERS="+tightBroker(t), "QUEUES_ADDR="+queues.Addr, "MQ_KEYS="+mqtest.KeyText), conf)
 	db := migrated(t, cfg)
@@ -238,7 +238,7 @@ func TestKilledBetweenAnswerAndNote(t *testing.T) {
 	conf := t.TempDir() + "/config.yaml"
 	require.NoError(t,
 		os.WriteFile(conf, []byte(strings.NewReplacer("call: 10s", "call: 1s", "lease: 30s", "lease: 3s").Replace(string(defaults))), 0o600))
-	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_GRPC_ADDR="+cfg.GRPC.Addr, "NOTIFY_ADMIN_ADDR="+cfg.Admin.Addr,
+	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_LISTEN="+cfg.GRPC.Addr, "NOTIFY_ADMIN_LISTEN="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN,
 		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText, "FAULTS=true",
 		"SMS_PROVIDER=http", "SMS_URL="+provider.URL, "SMS_TOKEN=t")

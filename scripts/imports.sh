@@ -13,7 +13,7 @@ ours="api/access api/alert api/branch api/idempotency api/ledger api/mq" # the p
 domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery \
 member/internal/member notify/internal/notification"
 
-for module in api chassis $services deploy/local deploy/rocketmq e2e; do
+for module in api chassis $services deploy e2e; do
   (cd "$module" && GOWORK=off go list -e -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}
 {{end}}{{range .TestImports}}{{$p}} {{.}} test
 {{end}}{{range .XTestImports}}{{$p}} {{.}} test

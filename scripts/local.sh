@@ -11,5 +11,5 @@ if [[ $(printf '%s\n' "$need" "${have:-0}" | sort -V | head -n 1) != "$need" ]];
     "$need" "${have:+this is Go }${have:-there is none}" >&2
   exit 1
 fi
-GOWORK=off CGO_ENABLED=0 go build -C deploy/local -buildvcs=false -o ../../bin/ .
+GOWORK=off CGO_ENABLED=0 go build -C deploy -buildvcs=false -o ../bin/ ./local
 exec bin/local "$@"

@@ -29,7 +29,7 @@ together() {
 
 # What takes longest is named first, so that it begins first. The outages of e2e/outage need no stack, and are here because the other end-to-end
 # tests leave no processor free.
-together "go test -count=1 -timeout 30m -p 3 ./deploy/local/... ./e2e/outage $(tr '\n' ' ' <<<"$parts")" \
+together "go test -count=1 -timeout 30m -p 3 ./deploy/local/... ./deploy/demo ./e2e/outage $(tr '\n' ' ' <<<"$parts")" \
   "cd deploy/dtm && GOWORK=off go test -count=1 -timeout 30m ./..."
 together "go test -count=1 -timeout 30m \$(go list ./e2e/... | grep -v '/outage\$') -skip '$own'" "go test -count=1 -timeout 30m ./e2e -run '$own'"
 exit $failed

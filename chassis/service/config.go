@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 	"go.yaml.in/yaml/v3"
+
+	"example.com/fourfold/chassis/env"
 )
 
 // Config is the part of config.yaml that every service has besides its own keys.
@@ -40,8 +42,8 @@ type Config struct {
 }
 
 // Load reads the configuration into cfg, a pointer to a struct with yaml tags: the file at path, or defaults when path is empty. A value written
-// as ${NAME:default} is the environment variable NAME, or default (which may hold colons) when that is unset or empty. A time.Duration is
-// written as "3s". When a key has no field in cfg, or a value does not fit its field, Load returns an error that names the keys.
+// as ${NAME:default} is the environment variable NAME; when that is unset or empty, what is in the file that NAME_FILE names, to the letter but for
+// one line break at its end; when that is unset or empty too, default (which may hold colons). A time.Duration is written as "3s". When a key has no field in cfg, or a value does not fit its field, Load returns an error that names the keys.
 func Load(path string, defaults []byte, cfg any) error {
 	data := defaults
 	if path != "" {
@@ -134,7 +136,8 @@ func resolved(path string, v any) (_ any, err error) {
 		inner, closed := strings.CutSuffix(inner, "}")
 		if found && closed {
 			name, fallback, _ := strings.Cut(inner, ":")
-			return cmp.Or(os.Getenv(name), fallback), nil
+			value, err := env.Get(name)
+			return cmp.Or(value, fallback), err
 		}
 	case nil:
 		return nil, fmt.Errorf("%s has no value: write one, or leave the line out", path)

@@ -24,7 +24,7 @@ type settings struct {
 
 const defaults = `
 grpc:
-  addr: ${X_GRPC_ADDR:127.0.0.1:9005}
+  addr: ${X_LISTEN:127.0.0.1:9005}
   timeout: 10s
 faults: ${FAULTS:false}
 identity_keys: ${IDENTITY_KEYS:../var/keys}
@@ -123,4 +123,31 @@ func TestLoadIsStrict(t *testing.T) {
 	t.Setenv("STRICT_TRIES", "010")
 	require.NoError(t, service.Load("", []byte("part: {tries: '${STRICT_TRIES:}'}"), &cfg))
 	assert.Equal(t, 10, cfg.Part.Tries, "no octal numbers")
+}
+
+// TestLoadSecrets: a file's text is taken to the letter, whatever YAML would make of it.
+func TestLoadSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	t.Setenv("X_DSN_FILE", file)
+	load := func(text string) (string, error) {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		var cfg settings
+		err := service.Load("", []byte(defaults), &cfg)
+		return cfg.MySQL.DSN, err
+	}
+	for _, secret := range []string{"a#b", " # all of it", "key: value", `ends with \`, "0123456789", "007", "true", "null", "~", "[a", "{b", "- c", "&d", "*e",
+		"%f", "@g", `"h`, "'i", "${PATH:x}", " with blanks ", "\ttab", "两个字", "two\nlines"} {
+		for _, end := range []string{"", "\n", "\r\n"} {
+			got, err := load(secret + end)
+			require.NoError(t, err, secret)
+			require.Equal(t, secret, got)
+		}
+	}
+	_, err := load("\n")
+	require.ErrorContains(t, err, "is empty")
+	require.NoError(t, os.Remove(file))
+	var cfg settings
+	require.ErrorContains(t, service.Load("", []byte(defaults), &cfg), "X_DSN_FILE: open ")
+	t.Setenv("X_DSN", "root@/x")
+	require.ErrorContains(t, service.Load("", []byte(defaults), &cfg), "both X_DSN and X_DSN_FILE are set")
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"example.com/fourfold/chassis/probe"
 )
 
 // Command is something that the program of a service does besides serving.
@@ -20,6 +22,7 @@ type Command[C any] struct {
 // Main is the program of the service called name:
 //
 //	name [-conf FILE]                  serves, until it is told to stop
+//	name [-conf FILE] health           asks the process that serves with this configuration whether it is ready: 0, or 1 and why not
 //	name [-conf FILE] COMMAND …        runs one of commands
 //
 // defaults is the configuration when there is no FILE. An error is written to stderr, and the program exits with code 1.
@@ -37,6 +40,7 @@ func command[C any](ctx context.Context, name string, args []string, defaults []
 	_ = flags.Parse(args) // exits on an error
 	run := func(ctx context.Context, cfg C, _ []string) error { return serve(ctx, cfg) }
 	if flags.NArg() > 0 {
+		commands = append(slices.Clone(commands), health[C]())
 		i := slices.IndexFunc(commands, func(c Command[C]) bool { return c.Name == flags.Arg(0) })
 		if i < 0 {
 			return fmt.Errorf("there is no command %q: leave it out to serve%s", flags.Arg(0), others(commands))
@@ -50,6 +54,15 @@ func command[C any](ctx context.Context, name string, args []string, defaults []
 	}
 	return run(ctx, cfg, args)
 }
+
+// health is the command that container engines run.
+func health[C any]() Command[C] {
+	return Command[C]{Name: "health", Run: func(ctx context.Context, cfg C, _ []string) error {
+		return probe.AskSelf(ctx, any(cfg).(interface{ adminAddr() string }).adminAddr(), "/readyz")
+	}}
+}
+
+func (c Config) adminAddr() string { return c.Admin.Addr }
 
 func others[C any](commands []Command[C]) string {
 	var names strings.Builder

@@ -32,7 +32,7 @@ func TestCommand(t *testing.T) {
 			}
 			return nil
 		}}
-		err := command(t.Context(), "x", args, []byte("greeting: hello"), serve, []Command[config]{seed})
+		err := command(t.Context(), "x", args, []byte("greeting: hello\nadmin: {addr: \"127.0.0.1:1\"}"), serve, []Command[config]{seed})
 		return got, err
 	}
 	for want, args := range map[string][]string{
@@ -46,8 +46,9 @@ func TestCommand(t *testing.T) {
 		assert.Equal(t, want, got)
 	}
 	for want, args := range map[string][]string{
-		`there is no command "sow": leave it out to serve, or seed`: {"sow"},
+		`there is no command "sow": leave it out to serve, or seed, or health`: {"sow"},
 		"absent.yaml": {"-conf", "absent.yaml"},
+		"refused":     {"health"},
 	} {
 		got, err := run(args...)
 		require.ErrorContains(t, err, want)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"example.com/fourfold/deploy/local/stack"
+	"example.com/fourfold/deploy/system"
 )
 
 type product struct {
@@ -36,14 +36,18 @@ type stock struct {
 	Received int64 `json:"received"`
 }
 
-// Catalogue adds the products that are not there, and the first stock to those that never had any, and returns how many products there are. Like
-// New it waits until no other process does so.
-func Catalogue(ctx context.Context, s *stack.Stack, operator stack.Account) (int, error) {
-	c, err := signIn(ctx, s, operator)
+// Catalogue adds the products that are not there to the system of the data folder dir, and the first stock to those that never had any, and
+// returns how many products there are. Like New it waits until no other process does so.
+func Catalogue(ctx context.Context, dir string) (int, error) {
+	t, err := system.ReadTarget(dir)
 	if err != nil {
 		return 0, err
 	}
-	alone, err := lock(ctx, s)
+	c, err := signIn(ctx, t.Gateway, t.Operator)
+	if err != nil {
+		return 0, err
+	}
+	alone, err := lock(ctx, dir)
 	if err != nil {
 		return 0, err
 	}

@@ -1,4 +1,4 @@
-// Package demo is a client of a running stack. It fills the catalogue, signs up a shopper, pays, ships and refunds orders, and shows what that
+// Package demo is a client of a running system. It fills the catalogue, signs up a shopper, pays, ships and refunds orders, and shows what that
 // does to the numbers of the participants.
 package demo
 
@@ -13,7 +13,7 @@ import (
 	"net/http"
 	"time"
 
-	"example.com/fourfold/deploy/local/stack"
+	"example.com/fourfold/deploy/system"
 )
 
 // client calls the public API as one member.
@@ -33,9 +33,9 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", r.call, r.Code, r.Reason, r.Message)
 }
 
-// signIn returns a client for the member a.
-func signIn(ctx context.Context, s *stack.Stack, a stack.Account) (client, error) {
-	c := client{base: s.Gateway()}
+// signIn returns a client of the gateway at base for the member a.
+func signIn(ctx context.Context, base string, a system.Account) (client, error) {
+	c := client{base: base}
 	var session struct {
 		AccessToken string `json:"access_token"`
 	}

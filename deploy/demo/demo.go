@@ -13,38 +13,60 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/fourfold/deploy/local/stack"
+	"example.com/fourfold/deploy/system"
 )
 
-// Demo buys as the shopper and works as the operator in a running stack.
+// Demo buys as the shopper and works as the operator in a running system.
 type Demo struct {
-	stack             *stack.Stack
+	dir               string
+	target            system.Target
+	control           Control
 	shopper, operator client
 	shopperID         string
 	reader            *sql.DB // of every database
 	alone             *os.File
 }
 
-// New signs in as both members and cleans up after a demo that was killed. Other processes wait in New until Close or the death of this one: one
-// payment is held at a time.
-func New(ctx context.Context, s *stack.Stack, seeded stack.Seeded) (*Demo, error) {
-	shopper, err := signIn(ctx, s, seeded.Shopper)
+// Control ends and starts processes of the system, by their names.
+type Control interface {
+	// Kill ends a process as a crash would, and returns when it is gone. It is started again soon, unless it is stopped.
+	Kill(ctx context.Context, name string) error
+	// Stop stops a process until Start.
+	Stop(ctx context.Context, name string) error
+	// Start starts a process, and returns when it runs, which is before it is healthy.
+	Start(ctx context.Context, name string) error
+}
+
+// New signs in as both members of the system of the data folder dir and cleans up after a demo that was killed. Other processes wait in New until
+// Close or the death of this one: one payment is held at a time.
+func New(ctx context.Context, dir string, control Control) (*Demo, error) {
+	t, err := system.ReadTarget(dir)
 	if err != nil {
 		return nil, err
 	}
-	operator, err := signIn(ctx, s, seeded.Operator)
+	shopper, err := signIn(ctx, t.Gateway, t.Shopper)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := sql.Open("mysql", s.ReaderDSN("shop_wms"))
+	var me struct {
+		ID string `json:"member_id"`
+	}
+	if err := shopper.do(ctx, http.MethodGet, "/v1/members/me", nil, &me); err != nil {
+		return nil, err
+	}
+	operator, err := signIn(ctx, t.Gateway, t.Operator)
 	if err != nil {
 		return nil, err
 	}
-	alone, err := lock(ctx, s)
+	reader, err := sql.Open("mysql", t.MySQL.DSN("shop_wms"))
+	if err != nil {
+		return nil, err
+	}
+	alone, err := lock(ctx, dir)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
-	d := &Demo{s, shopper, operator, seeded.Shopper.MemberID, reader, alone}
+	d := &Demo{dir, t, control, shopper, operator, me.ID, reader, alone}
 	if err := d.Reset(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -54,9 +76,9 @@ func New(ctx context.Context, s *stack.Stack, seeded stack.Seeded) (*Demo, error
 // Close ends the connections and lets others begin.
 func (d *Demo) Close() error { return errors.Join(d.reader.Close(), d.alone.Close()) }
 
-// lock keeps other processes from running the demo in a stack until the file is closed.
-func lock(ctx context.Context, s *stack.Stack) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(s.Dir(), "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+// lock keeps other processes from running the demo in the system of dir until the file is closed.
+func lock(ctx context.Context, dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	for err == nil {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -127,7 +149,7 @@ func (d *Demo) freeze(ctx context.Context, frozen bool) error {
 // Reset cleans up what an interrupted command may have left: a transaction that is held, a delayed Try, and, unless the demo is complete, a
 // frozen account. After that only a person freezes the account.
 func (d *Demo) Reset(ctx context.Context) error {
-	s, err := load(d.stack.Dir())
+	s, err := load(d.dir)
 	if err != nil {
 		return err
 	}

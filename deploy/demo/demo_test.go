@@ -32,16 +32,16 @@ func TestMain(m *testing.M) {
 // TestDemo: the demo shows the numbers of the documentation, and does nothing twice.
 func TestDemo(t *testing.T) {
 	ctx := t.Context()
-	d, seeded := newDemo(t)
+	d := newDemo(t)
 	t.Cleanup(func() { _ = d.Close() }) // d is another Demo by then
 	t.Run("what a killed command left", func(t *testing.T) {
 		require.NoError(t, d.setFaults(ctx, "order", "pause*1", slices.Concat(paymentHolds, refundHolds)...))
 		require.NoError(t, d.setFaults(ctx, "credit", "delay(400ms)*1", lateCredit))
 		require.NoError(t, d.freeze(ctx, true))
-		d = reopen(t, d, seeded)
+		d = reopen(t, d)
 		for _, service := range []string{"order", "credit"} {
 			var state struct{ Points map[string]string }
-			require.NoError(t, client{base: d.stack.Admin(service)}.do(ctx, http.MethodGet, "/faults", nil, &state))
+			require.NoError(t, client{base: d.target.Admin[service]}.do(ctx, http.MethodGet, "/faults", nil, &state))
 			assert.Empty(t, state.Points, service)
 		}
 		assert.False(t, frozen(t, d))
@@ -72,15 +72,15 @@ func TestDemo(t *testing.T) {
 	t.Run("one at a time", func(t *testing.T) {
 		soon, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		_, err := New(soon, d.stack, seeded)
+		_, err := New(soon, d.dir, d.control)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NoError(t, d.Close())
-		d, err = New(ctx, d.stack, seeded)
+		d, err = New(ctx, d.dir, d.control)
 		require.NoError(t, err)
 	})
 	t.Run("frozen by a person", func(t *testing.T) {
 		require.NoError(t, d.freeze(ctx, true))
-		d = reopen(t, d, seeded)
+		d = reopen(t, d)
 		assert.True(t, frozen(t, d), "no demo left that")
 		require.NoError(t, d.freeze(ctx, false))
 	})
@@ -123,19 +123,19 @@ func TestDemo(t *testing.T) {
 		assert.Equal(t, "REFUNDED", undone.Status)
 	})
 	t.Run("the first order was shipped by hand", func(t *testing.T) {
-		s, err := load(d.stack.Dir())
+		s, err := load(d.dir)
 		require.NoError(t, err)
 		s.Shipment = nil
 		require.NoError(t, s.save())
 		text := tell(t, d)
 		assert.Contains(t, text, "An earlier demo began this: this one goes on")
 		assert.Contains(t, text, "Nothing else moved: sellable 92, frozen 0, sold 8, credit 1230.")
-		s, err = load(d.stack.Dir())
+		s, err = load(d.dir)
 		require.NoError(t, err)
 		assert.NotEqual(t, s.Paid.Order, s.Shipment.Order)
 	})
 	t.Run("the books are wrong", func(t *testing.T) {
-		db := openDB(t, d.stack.DSN("shop_credit"))
+		db := openDB(t, running(d).DSN("shop_credit"))
 		_, err := db.ExecContext(ctx, "UPDATE credit_account SET credit = credit + 1 WHERE member_id = ?", d.shopperID)
 		require.NoError(t, err)
 		var text strings.Builder
@@ -147,7 +147,7 @@ func TestDemo(t *testing.T) {
 	})
 	t.Run("an outage of the broker", func(t *testing.T) { outageCase(t, d) })
 	t.Run("the coordinator is down", func(t *testing.T) {
-		require.NoError(t, d.stack.Stop(ctx, "dtm"))
+		require.NoError(t, running(d).Stop(ctx, "dtm"))
 		_, err := d.Pay(ctx)
 		require.ErrorIs(t, err, errNotHeld)
 		require.ErrorContains(t, err, "503")
@@ -157,7 +157,7 @@ func TestDemo(t *testing.T) {
 // TestReadme: the README shows what the demo shows.
 func TestReadme(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../../README.md")
+	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	want, err := os.ReadFile("testdata/demo.txt")
 	require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestOldRecord(t *testing.T) {
 }
 
 // newDemo returns a Demo in a stack of its own, with a catalogue and no limits on calls.
-func newDemo(t *testing.T) (*Demo, stack.Seeded) {
+func newDemo(t *testing.T) *Demo {
 	ctx := t.Context()
 	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Temporary: true, Faults: true,
 		Env: map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0"}})
@@ -187,27 +187,30 @@ func newDemo(t *testing.T) (*Demo, stack.Seeded) {
 		require.NoError(t, s.Down(context.Background()))
 		assert.NoDirExists(t, s.Dir())
 	})
-	seeded, err := s.Seed(ctx)
+	_, err = s.Seed(ctx)
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	for range 2 { // concurrently: the first stock is added once
 		wg.Go(func() {
-			_, err := Catalogue(ctx, s, seeded.Operator)
+			_, err := Catalogue(ctx, s.Dir())
 			assert.NoError(t, err)
 		})
 	}
 	wg.Wait()
-	d, err := New(ctx, s, seeded)
+	d, err := New(ctx, s.Dir(), s)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = d.Close() })
-	return d, seeded
+	return d
 }
 
+// running returns the stack in which d is.
+func running(d *Demo) *stack.Stack { return d.control.(*stack.Stack) }
+
 // reopen does what the next command would do.
-func reopen(t *testing.T, d *Demo, seeded stack.Seeded) *Demo {
+func reopen(t *testing.T, d *Demo) *Demo {
 	t.Helper()
 	require.NoError(t, d.Close())
-	d, err := New(t.Context(), d.stack, seeded)
+	d, err := New(t.Context(), d.dir, d.control)
 	require.NoError(t, err)
 	return d
 }

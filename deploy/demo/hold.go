@@ -86,8 +86,8 @@ func (d *Demo) setFaults(ctx context.Context, service, action string, points ...
 		set[p] = action
 	}
 	var errs []error
-	for _, instance := range d.stack.Instances(service) {
-		admin := client{base: d.stack.Admin(instance)}
+	for _, instance := range d.target.Instances(service) {
+		admin := client{base: d.target.Admin[instance]}
 		if err := admin.do(ctx, http.MethodPut, "/faults", set, nil); err != nil {
 			errs = append(errs, fmt.Errorf("set failpoints of %s: %w", instance, err))
 		}
@@ -97,11 +97,11 @@ func (d *Demo) setFaults(ctx context.Context, service, action string, points ...
 
 // hits counts the transactions that were held at points, in all instances of order.
 func (d *Demo) hits(ctx context.Context, points []string) (n int, err error) {
-	for _, instance := range d.stack.Instances("order") {
+	for _, instance := range d.target.Instances("order") {
 		var state struct {
 			Hits map[string]int `json:"hits"`
 		}
-		admin := client{base: d.stack.Admin(instance)}
+		admin := client{base: d.target.Admin[instance]}
 		if err := admin.do(ctx, http.MethodGet, "/faults", nil, &state); err != nil {
 			return 0, err
 		}

@@ -27,13 +27,13 @@ const resetCalls = 3
 // TestKilled kills the demo by SIGKILL at every call that changes something: before it is sent, while it is under way, and when it is answered
 // and not yet recorded. A demo that is then completed shows what one shows that was never killed.
 func TestKilled(t *testing.T) {
-	d, _ := newDemo(t)
+	d := newDemo(t)
 	// The demo is killed while the payment is held, and order with it: the payment does not go on, and the coordinator's time-out ends it.
 	const release = resetCalls + 2 + 4 // after sign-up and sign-in, the order, the hold, and the call that pays
 	require.Empty(t, kill(t, d, release, "before"))
 	require.Equal(t, 1, count(t, d, "SELECT COUNT(*) FROM shop_order.orders WHERE status = 'UPDATING'"))
-	require.NoError(t, d.stack.Kill(t.Context(), "order"))
-	require.NoError(t, d.stack.WaitHealthy(t.Context()))
+	require.NoError(t, running(d).Kill(t.Context(), "order"))
+	require.NoError(t, running(d).WaitHealthy(t.Context()))
 
 	killed := 0
 	got := recorded(t, d)
@@ -73,7 +73,7 @@ func kill(t *testing.T, d *Demo, n int, moment string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), "KILL_AT="+strconv.Itoa(n), "KILL_MOMENT="+moment, "DEMO_DATA="+d.stack.Dir(),
+	cmd.Env = append(os.Environ(), "KILL_AT="+strconv.Itoa(n), "KILL_MOMENT="+moment, "DEMO_DATA="+d.dir,
 		"SHOPPER="+d.shopper.token, "SHOPPER_ID="+d.shopperID, "OPERATOR="+d.operator.token)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, ctx.Err(), string(out))
@@ -99,7 +99,8 @@ func victim() error {
 	if err != nil {
 		return err
 	}
-	d := &Demo{s, client{s.Gateway(), os.Getenv("SHOPPER")}, client{s.Gateway(), os.Getenv("OPERATOR")}, os.Getenv("SHOPPER_ID"), reader, nil}
+	d := &Demo{s.Dir(), s.Target(), s, client{s.Gateway(), os.Getenv("SHOPPER")}, client{s.Gateway(), os.Getenv("OPERATOR")}, os.Getenv("SHOPPER_ID"),
+		reader, nil}
 	http.DefaultTransport = &killer{to: http.DefaultTransport, at: at, moment: os.Getenv("KILL_MOMENT")}
 	if err := d.Reset(context.Background()); err != nil { // as New does
 		return err
@@ -140,7 +141,7 @@ func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
 // recorded returns how far the record is.
 func recorded(t *testing.T, d *Demo) string {
 	t.Helper()
-	s, err := load(d.stack.Dir())
+	s, err := load(d.dir)
 	require.NoError(t, err)
 	chapters := []bool{s.SignUp != nil, s.Paid != nil, s.Refused != nil, s.Shipment != nil, s.Refund != nil}
 	if s.Shipment != nil {

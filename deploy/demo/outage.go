@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 )
 
 const (
@@ -33,7 +35,7 @@ func (d *Demo) Outage(ctx context.Context, w io.Writer, color bool) error {
 
 // outage is Outage up to what was counted.
 func (d *Demo) outage(ctx context.Context, p page) (t tally, err error) {
-	v := openWay(d.stack.Queues())
+	v := openWay(d.target.Queues)
 	defer func() { _ = v.rdb.Close() }()
 	if err := v.ready(ctx); err != nil {
 		return t, err
@@ -62,7 +64,7 @@ func (d *Demo) outage(ctx context.Context, p page) (t tally, err error) {
 			err = errors.Join(err, d.startBroker(ctx))
 		}
 	}()
-	if err := errors.Join(d.stack.Kill(ctx, "broker"), d.stack.Stop(ctx, "broker")); err != nil { // before it is started again
+	if err := errors.Join(d.control.Kill(ctx, "broker"), d.control.Stop(ctx, "broker")); err != nil { // before it is started again
 		return t, err
 	}
 	noticed, err := v.await(ctx, byRedis, killed, noticeLimit, "`make logs SERVICE=order` says how its sends end")
@@ -90,7 +92,7 @@ func (d *Demo) outage(ctx context.Context, p page) (t tally, err error) {
 	}
 
 	begun := time.Now()
-	if err := d.stack.Start(ctx, "broker"); err != nil {
+	if err := d.control.Start(ctx, "broker"); err != nil {
 		return t, err
 	}
 	started = begun
@@ -149,7 +151,7 @@ func (v way) ready(ctx context.Context) error {
 func (d *Demo) buyer(ctx context.Context) (SignUp, client, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := d.stack.AwaitConsumers(ctx, append([]string{ordersGroup}, followers...)...); err != nil {
+	if err := remoting.AwaitConsumers(ctx, d.target.Broker, append([]string{ordersGroup}, followers...)...); err != nil {
 		return SignUp{}, client{}, err
 	}
 	return d.signUp(ctx)
@@ -159,7 +161,7 @@ func (d *Demo) buyer(ctx context.Context) (SignUp, client, error) {
 func (d *Demo) startBroker(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	if err := d.stack.Start(ctx, "broker"); err != nil {
+	if err := d.control.Start(ctx, "broker"); err != nil {
 		return fmt.Errorf("%w: `make up` starts the broker again", err)
 	}
 	return errors.New("the broker is started again")

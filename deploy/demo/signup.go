@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 )
 
 // SignUp is one sign-up and what followed from it by messages, all of it read from the running system.
@@ -64,7 +66,7 @@ func (d *Demo) SignUp(ctx context.Context) (SignUp, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	// In a stack that was just brought up the groups may not have found the broker yet; that must not count here.
-	if err := d.stack.AwaitConsumers(ctx, followers...); err != nil {
+	if err := remoting.AwaitConsumers(ctx, d.target.Broker, followers...); err != nil {
 		return SignUp{}, err
 	}
 	s, _, err := d.signUp(ctx)

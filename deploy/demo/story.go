@@ -61,7 +61,7 @@ func (s *Story) complete() bool {
 // refund. What an earlier demo recorded is shown again, not done again; what an interrupted one left half done is undone and done anew, so that
 // in the end the numbers are those of one demo. The books come last; Tell returns ErrBooks when they do not add up.
 func (d *Demo) Tell(ctx context.Context, w io.Writer, color bool) error {
-	s, err := load(d.stack.Dir())
+	s, err := load(d.dir)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -22,6 +23,7 @@ import (
 	gormlogger "gorm.io/gorm/logger"
 
 	"example.com/fourfold/chassis/endpoints"
+	"example.com/fourfold/chassis/probe"
 	"example.com/fourfold/chassis/telemetry"
 	"example.com/fourfold/deploy/dtm/servers"
 )
@@ -32,10 +34,22 @@ var hosts string
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	do := run
+	if len(os.Args) == 2 && os.Args[1] == "health" {
+		do = health
+	}
+	if err := do(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "dtm:", err)
 		os.Exit(1)
 	}
+}
+
+// health asks the coordinator that runs with the same environment whether it answers: what a container's health check runs.
+func health(ctx context.Context) error {
+	if _, err := load(); err != nil {
+		return err
+	}
+	return probe.AskSelf(ctx, net.JoinHostPort(os.Getenv("HTTP_HOST"), os.Getenv("HTTP_PORT")), "/api/dtmsvr/version")
 }
 
 // stopTimeout bounds an orderly stop. A payment that takes longer is in the log, and another instance goes on with it.

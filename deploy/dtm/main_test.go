@@ -78,6 +78,7 @@ func TestBadStartIsExplained(t *testing.T) {
 		"not a number":     {"RETRY_INTERVAL=soon", `RETRY_INTERVAL="soon"`},
 		"no workers":       {"RECOVERY_WORKERS=0", `RECOVERY_WORKERS="0"`},
 		"another store":    {"STORE_DRIVER=redis", `STORE_DRIVER="redis"`},
+		"no such file":     {"STORE_PASSWORD_FILE=/nowhere", "STORE_PASSWORD_FILE: open /nowhere"},
 		"HTTP port in use": {"HTTP_PORT=" + port(occupied.admin), "address already in use"},
 		"gRPC port in use": {"GRPC_PORT=" + port(occupied.grpc), "address already in use"},
 	} {
@@ -103,19 +104,41 @@ func TestBadStartIsExplained(t *testing.T) {
 func TestPasswordStaysOutOfTheLog(t *testing.T) {
 	t.Parallel()
 	env := emptyDatabase(t, mariadb)
-	const secret = "not-for-the-log"
+	const secret = `not-for: the #log\`
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, stmt := range []string{
-		"CREATE OR REPLACE USER coordinator@'127.0.0.1' IDENTIFIED BY '" + secret + "'",
+		"CREATE OR REPLACE USER coordinator@'127.0.0.1' IDENTIFIED BY '" + strings.ReplaceAll(secret, `\`, `\\`) + "'",
 		"GRANT ALL ON *.* TO coordinator@'127.0.0.1'",
 	} {
 		if err := mariadb.Exec(t.Context(), stmt); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c, p := start(t, append(env, "STORE_USER=coordinator", "STORE_PASSWORD="+secret, "LOG_LEVEL=info")...), newParticipant(t)
+	c, p := start(t, append(env, "STORE_USER=coordinator", "STORE_PASSWORD_FILE="+file, "LOG_LEVEL=info")...), newParticipant(t)
 	prepare(t, c, p, "logged", 8)
 	if out := c.output.String(); strings.Contains(out, secret) || !strings.Contains(out, "logged") {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestHealth: what a container's health check runs says whether the coordinator answers.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	c := start(t, emptyDatabase(t, mariadb)...)
+	ask := func() ([]byte, error) {
+		cmd := exec.Command(binary, "health")
+		cmd.Env = c.env
+		return cmd.CombinedOutput()
+	}
+	if said, err := ask(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	c.kill()
+	if said, err := ask(); err == nil || !strings.Contains(string(said), "refused") {
+		t.Errorf("it is gone: %v: %s", err, said)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"example.com/fourfold/chassis/env"
 )
 
 // settings are those that this main adds to DTM's own. README.md explains all of them.
@@ -43,8 +45,16 @@ func defaults() map[string]string {
 	}
 }
 
-// load puts the defaults into the environment, where DTM looks for them, and returns our own settings. The error says which variable is wrong.
+// load puts the defaults into the environment, where DTM looks for them, and the password from the file that STORE_PASSWORD_FILE names, and
+// returns our own settings. The error says which variable is wrong.
 func load() (settings, error) {
+	password, err := env.Get("STORE_PASSWORD")
+	if err == nil {
+		err = os.Setenv("STORE_PASSWORD", password)
+	}
+	if err != nil {
+		return settings{}, err
+	}
 	numbers := map[string]int{}
 	for name, value := range defaults() {
 		if os.Getenv(name) == "" {

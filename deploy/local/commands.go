@@ -11,54 +11,45 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/fourfold/deploy/local/demo"
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/demo"
 	"example.com/fourfold/deploy/local/stack"
+	"example.com/fourfold/deploy/progress"
+	"example.com/fourfold/deploy/system"
 )
 
 // up brings the stack up, with its members and the catalogue. replicas is as in stack.Options.
-func up(ctx context.Context, data string, replicas int) (*stack.Stack, stack.Seeded, error) {
+func up(ctx context.Context, data string, replicas int) (*stack.Stack, error) {
 	start := time.Now()
-	s, err := stack.Up(ctx, stack.Options{Dir: data, Replicas: replicas, Faults: true, Env: chosen(os.Environ()), Log: os.Stdout})
+	env, err := stack.Chosen(os.Environ())
 	if err != nil {
-		return nil, stack.Seeded{}, err
+		return nil, err
+	}
+	s, err := stack.Up(ctx, stack.Options{Dir: data, Replicas: replicas, Faults: true, Env: env, Log: os.Stdout})
+	if err != nil {
+		return nil, err
 	}
 	step := progress.New(os.Stdout).Step("seed")
-	seeded, err := s.Seed(ctx)
-	if err != nil {
+	if _, err := s.Seed(ctx); err != nil {
 		step.Fail()
-		return nil, stack.Seeded{}, err
+		return nil, err
 	}
-	products, err := demo.Catalogue(ctx, s, seeded.Operator)
+	products, err := demo.Catalogue(ctx, s.Dir())
 	if err != nil {
 		step.Fail()
-		return nil, stack.Seeded{}, err
+		return nil, err
 	}
 	step.Done("an operator, a shopper, %d products", products)
 	fmt.Printf("\n  Up in %.1f s.\n", time.Since(start).Seconds())
-	return s, seeded, nil
-}
-
-// chosen returns the variables with which a person configures the stack: PORT_<NAME>, LOG_LEVEL, and how notify sends.
-func chosen(environ []string) map[string]string {
-	env := map[string]string{}
-	for _, v := range environ {
-		name, value, _ := strings.Cut(v, "=")
-		_, notify := stack.NotifyDefaults()[name]
-		if strings.HasPrefix(name, "PORT_") || name == "LOG_LEVEL" || notify {
-			env[name] = value
-		}
-	}
-	return env
+	return s, nil
 }
 
 // runDemo brings the stack up and shows the demo, or an outage of the broker, up to the books.
 func runDemo(ctx context.Context, data string, replicas int, outage bool) error {
-	s, seeded, err := up(ctx, data, replicas)
+	s, err := up(ctx, data, replicas)
 	if err != nil {
 		return err
 	}
-	d, err := demo.New(ctx, s, seeded)
+	d, err := demo.New(ctx, s.Dir(), s)
 	if err != nil {
 		return err
 	}
@@ -74,7 +65,9 @@ func runDemo(ctx context.Context, data string, replicas int, outage bool) error 
 	if err := writeStatus(ctx, s); err != nil {
 		return err
 	}
-	writeAddresses(s, seeded)
+	if err := writeAddresses(data); err != nil {
+		return err
+	}
 	return wrong
 }
 
@@ -90,11 +83,10 @@ func live(ctx context.Context, data, command string) error {
 	if err := s.WaitHealthy(ctx); err != nil {
 		return err
 	}
-	seeded, err := s.Seed(ctx)
-	if err != nil {
+	if _, err := s.Seed(ctx); err != nil {
 		return err
 	}
-	d, err := demo.New(ctx, s, seeded)
+	d, err := demo.New(ctx, s.Dir(), s)
 	if err != nil {
 		return err
 	}
@@ -179,7 +171,7 @@ func logs(data, service string) error {
 		return stack.ErrDown
 	}
 	if _, err := os.Stat(files[0]); err != nil {
-		return fmt.Errorf("there is no log %s: SERVICE is one of %s", files[0], strings.Join(stack.Names(), ", "))
+		return fmt.Errorf("there is no log %s: SERVICE is one of %s", files[0], strings.Join(system.Names(), ", "))
 	}
 	tail, err := exec.LookPath("tail")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"syscall"
 
-	"example.com/fourfold/deploy/local/progress"
 	"example.com/fourfold/deploy/local/stack"
+	"example.com/fourfold/deploy/progress"
 )
 
 const usage = `usage: local COMMAND [-data FOLDER]
@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 	case "demo":
 		return runDemo(ctx, *data, *replicas, *outage)
 	case "up":
-		_, _, err := up(ctx, *data, *replicas)
+		_, err := up(ctx, *data, *replicas)
 		return err
 	case "signup", "pay", "ship", "refund":
 		return live(ctx, *data, args[0])

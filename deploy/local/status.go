@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"example.com/fourfold/deploy/local/stack"
+	"example.com/fourfold/deploy/system"
 )
 
 func status(ctx context.Context, data string) error {
@@ -25,12 +26,10 @@ func status(ctx context.Context, data string) error {
 	if err := s.Current(); err != nil {
 		fmt.Printf("\n  %s\n", err)
 	}
-	seeded, err := s.Seed(ctx)
-	if err != nil {
+	if _, err := s.Seed(ctx); err != nil {
 		return err
 	}
-	writeAddresses(s, seeded)
-	return nil
+	return writeAddresses(data)
 }
 
 // writeStatus writes what runs, and how full the broker's disk is.
@@ -67,21 +66,28 @@ func writeStatus(ctx context.Context, s *stack.Stack) error {
 	return nil
 }
 
-// writeAddresses writes the addresses and logins.
-func writeAddresses(s *stack.Stack, seeded stack.Seeded) {
-	db := s.Reader()
+// writeAddresses writes the addresses and logins of the system in a data folder.
+func writeAddresses(data string) error {
+	t, err := system.ReadTarget(data)
+	if err != nil {
+		return err
+	}
+	var databases []string
+	for _, service := range system.Databases() {
+		databases = append(databases, "shop_"+service)
+	}
 	fmt.Printf(`
-  API         %[10]s
-  its pages   %[1]s/docs   %[1]s/openapi.yaml
-  sign in as  %[2]s  %[3]s
-              %[4]s  %[5]s
-  databases   %[6]s:%[7]d  user %[8]s  password %[9]s
-              shop_order shop_inventory shop_credit shop_wms shop_member shop_notify
+  API         %s
+  its pages   %s/docs   %[2]s/openapi.yaml
+  sign in as  %-20s  %s
+              %-20s  %s
+  databases   %s:%d  user %s  password %s
+              %s
 
   make signup   make pay   make ship   make refund    one more, live
   make status   make logs SERVICE=order   make conserve   make down
 
-`, s.Gateway(), fmt.Sprintf("%-20s", seeded.Shopper.Login), seeded.Shopper.Password,
-		fmt.Sprintf("%-20s", seeded.Operator.Login), seeded.Operator.Password, db.Host, db.Port, db.User, db.Password,
-		strings.Join(s.Gateways(), "   "))
+`, strings.Join(t.Gateways, "   "), t.Gateway, t.Shopper.Login, t.Shopper.Password, t.Operator.Login, t.Operator.Password,
+		t.MySQL.Host, t.MySQL.Port, t.MySQL.User, t.MySQL.Password, strings.Join(databases, " "))
+	return nil
 }

@@ -1,4 +1,6 @@
-package stack
+// Package prepare makes what a system needs before its processes are started, for whichever way it is brought up: secrets, keys, and what the
+// database server is told about its users.
+package prepare
 
 import (
 	"crypto/ed25519"
@@ -12,36 +14,39 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"example.com/fourfold/deploy/system"
 )
 
-// secrets are created at the first start and kept in secrets.json.
-type secrets struct {
+// Secrets are created at the first start and kept in secrets.json.
+type Secrets struct {
 	// MySQL holds a password for each user of the database server.
 	MySQL map[string]string `json:"mysql"`
 	// BranchKey is 32 bytes in hex.
 	BranchKey string `json:"branch_key"`
 	// EventKey is 32 bytes in hex.
 	EventKey string `json:"event_key"`
+	// Operator and Shopper are the passwords of the members that every system has.
 	Operator string `json:"operator_password"`
 	Shopper  string `json:"shopper_password"`
 }
 
-// loadSecrets reads dir's secrets and creates those that are missing.
-func loadSecrets(dir string) (secrets, error) {
-	var s secrets
+// Load reads the data folder dir's secrets and creates those that are missing.
+func Load(dir string) (Secrets, error) {
+	var s Secrets
 	file := filepath.Join(dir, "secrets.json")
 	data, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(data, &s)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return secrets{}, fmt.Errorf("%s: %w: delete the data folder to start from nothing", file, err)
+		return Secrets{}, fmt.Errorf("%s: %w: delete the data folder to start from nothing", file, err)
 	}
 	before := string(data)
 	if s.MySQL == nil {
 		s.MySQL = map[string]string{}
 	}
-	for _, user := range append([]string{"dtm", reader}, services...) {
+	for _, user := range append([]string{"dtm", Reader}, system.Databases()...) {
 		if s.MySQL[user] == "" {
 			s.MySQL[user] = random(16)
 		}
@@ -54,7 +59,36 @@ func loadSecrets(dir string) (secrets, error) {
 	if data, err = json.MarshalIndent(s, "", "  "); err != nil || string(data) == before {
 		return s, err
 	}
-	return s, writeSecret(file, data)
+	return s, Secret(file, data)
+}
+
+// keyID names the first key of each kind.
+const keyID = "k1"
+
+// BranchKeys returns the keys of branches as participants read them: id:hex.
+func (s Secrets) BranchKeys() string { return keyID + ":" + s.BranchKey }
+
+// EventKeys returns the keys of events as services read them: id:hex.
+func (s Secrets) EventKeys() string { return keyID + ":" + s.EventKey }
+
+// DSN returns the address of the database that belongs to owner, for go-sql-driver, at the server addr, host:port.
+func (s Secrets) DSN(owner, addr string) string {
+	return fmt.Sprintf("%s:%s@tcp(%s)/shop_%[1]s", owner, s.MySQL[owner], addr)
+}
+
+// Files returns what each process reads from files of its own, by process and name, for a database server at addr.
+func (s Secrets) Files(addr string) map[string]map[string]string {
+	files := map[string]map[string]string{
+		"gateway": {"mq_keys": s.EventKeys()},
+		"dtm":     {"store_password": s.MySQL["dtm"]},
+	}
+	for _, service := range system.Databases() {
+		files[service] = map[string]string{"dsn": s.DSN(service, addr), "mq_keys": s.EventKeys()}
+	}
+	for _, participant := range []string{"order", "inventory", "credit", "wms"} {
+		files[participant]["branch_keys"] = s.BranchKeys()
+	}
+	return files
 }
 
 // random returns n random bytes in hex.
@@ -64,10 +98,10 @@ func random(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// writeKeys creates the key that signs access tokens, unless it is there: the private half for member, the public half for all services.
-func writeKeys(dir string) error {
-	private := filepath.Join(dir, "keys/member/k1.pem")
-	public := filepath.Join(dir, "keys/identity/k1.pem")
+// Keys creates the key that signs access tokens, unless it is there: the private half for member, the public half for all services.
+func Keys(dir string) error {
+	private := filepath.Join(dir, "keys/member", keyID+".pem")
+	public := filepath.Join(dir, "keys/identity", keyID+".pem")
 	_, privateErr := os.Stat(private)
 	_, publicErr := os.Stat(public)
 	if privateErr == nil && publicErr == nil {
@@ -85,15 +119,15 @@ func writeKeys(dir string) error {
 	if err != nil {
 		return err
 	}
-	err = writeSecret(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
+	err = Secret(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 	if err != nil {
 		return err
 	}
-	return writeSecret(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pubDER}))
+	return Secret(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pubDER}))
 }
 
-// writeSecret writes a whole file or nothing. Only its owner may read it.
-func writeSecret(path string, data []byte) error {
+// Secret writes a whole file or nothing. Only its owner may read it.
+func Secret(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}

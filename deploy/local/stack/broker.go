@@ -3,7 +3,6 @@ package stack
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/progress"
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
@@ -55,14 +54,11 @@ func brokerSettings(root, dir string, vars map[string]string) setup.Settings {
 		BrokerPort: vars["PORT_BROKER"], MetricsPort: vars["PORT_BROKER_METRICS"]}
 }
 
-// brokerAddr returns the address on which the broker listens.
-func (s *Stack) brokerAddr() string { return "127.0.0.1:" + s.vars["PORT_BROKER"] }
-
 // makeTopics waits for the broker and creates the topics that it does not have.
 func (s *Stack) makeTopics(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	_, err := s.command(ctx, nil, "topics", "-name-servers", s.vars["MQ_NAME_SERVERS"], "-broker", s.brokerAddr())
+	_, err := s.command(ctx, nil, "topics", "-name-servers", s.vars["MQ_NAME_SERVERS"], "-broker", s.addr("broker", ""))
 	return err
 }
 
@@ -74,7 +70,7 @@ func brokers(ctx context.Context, s *Stack, _ string) error {
 
 // registered returns nil when the name server knows the broker and the broker answers.
 func registered(ctx context.Context, s *Stack, _ string) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.brokerAddr())
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.addr("broker", ""))
 	if err != nil {
 		return err
 	}
@@ -83,29 +79,10 @@ func registered(ctx context.Context, s *Stack, _ string) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(known, s.brokerAddr()) {
+	if !slices.Contains(known, s.addr("broker", "")) {
 		return errors.New("the name server does not know it yet")
 	}
 	// Asked before it has started, the broker would log a page of complaints.
-	_, err = remoting.Ask(ctx, s.brokerAddr(), remoting.BrokerRuntimeInfo)
+	_, err = remoting.Ask(ctx, s.addr("broker", ""), remoting.BrokerRuntimeInfo)
 	return err
-}
-
-// AwaitConsumers waits until each group has a consumer at the broker. Services connect by themselves when the broker is there, which may be a
-// few seconds after everything is healthy.
-func (s *Stack) AwaitConsumers(ctx context.Context, groups ...string) error {
-	for _, group := range groups {
-		for {
-			_, err := remoting.Ask(ctx, s.brokerAddr(), remoting.ConsumerList, "consumerGroup", group)
-			if err == nil {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("no service consumes as %s: %w: %w", group, ctx.Err(), err)
-			case <-time.After(50 * time.Millisecond):
-			}
-		}
-	}
-	return nil
 }

@@ -12,7 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/progress"
+	"example.com/fourfold/deploy/system"
 )
 
 // build brings bin/ up to date.
@@ -41,15 +42,15 @@ func build(ctx context.Context, root string, log *progress.Log) (err error) {
 	}
 	// Without debug information linking takes half the time. -v says what is being compiled.
 	args := []string{"build", "-v", "-buildvcs=false", "-ldflags=-s -w", "-o", bin + "/"}
-	for _, service := range append([]string{"gateway"}, services...) {
+	for _, service := range append([]string{"gateway"}, system.Databases()...) {
 		args = append(args, "./"+service)
 	}
 	args = append(args, "./deploy/rocketmq/cmd/topics")
 	if err := run(ctx, step, "services", root, filepath.Join(root, "go.work"), "go", args...); err != nil {
 		return err
 	}
-	args = []string{"build", "-v", "-buildvcs=false", "-o", bin + "/", "."}
-	if err := run(ctx, step, "local", filepath.Join(root, "deploy/local"), "off", "go", args...); err != nil {
+	args = []string{"build", "-v", "-buildvcs=false", "-o", bin + "/", "./local"}
+	if err := run(ctx, step, "local", filepath.Join(root, "deploy"), "off", "go", args...); err != nil {
 		return err
 	}
 	if stale(filepath.Join(bin, "dtm"), filepath.Join(root, "deploy/dtm"), filepath.Join(root, "chassis")) {
@@ -57,7 +58,7 @@ func build(ctx context.Context, root string, log *progress.Log) (err error) {
 			return err
 		}
 	}
-	step.Done("%d programs in bin/", len(services)+5)
+	step.Done("%d programs in bin/", len(system.Databases())+5)
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 	"syscall"
 
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/progress"
 )
 
 // Disk is a disk that holds a message broker's store.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"example.com/fourfold/deploy/system"
 )
 
 // numbering are the services that number their events, so that groups keep them in order (mq.Numbered).
@@ -48,7 +50,7 @@ func (s *Stack) NewGeneration(ctx context.Context, service string) (id string, e
 func (s *Stack) numbers(ctx context.Context, service string) error {
 	choice := "SERVICE is one of " + strings.Join(numbering, ", ")
 	switch {
-	case slices.Contains(services, service) && !slices.Contains(numbering, service):
+	case slices.Contains(system.Databases(), service) && !slices.Contains(numbering, service):
 		return fmt.Errorf("%s does not number its events, so it has no generation: %s", service, choice)
 	case !slices.Contains(numbering, service):
 		return fmt.Errorf("there is no service %q: %s", service, choice)
@@ -59,6 +61,6 @@ func (s *Stack) numbers(ctx context.Context, service string) error {
 }
 
 func (s *Stack) generation(ctx context.Context, service string, args ...string) (string, error) {
-	dsn := variable(service, "_DSN")
+	dsn := system.Variable(service) + "_DSN"
 	return s.command(ctx, map[string]string{dsn: s.vars[dsn]}, service, append([]string{"generation"}, args...)...)
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/deploy/system"
 )
 
 // requireGenerations begins generations in a running stack: each service that numbers its events has them, and no other; the instances run on or
@@ -13,7 +15,7 @@ import (
 func requireGenerations(t *testing.T, s *Stack) {
 	t.Helper()
 	ctx := t.Context()
-	for _, service := range Services() {
+	for _, service := range system.Databases() {
 		_, err := s.generation(ctx, service)
 		if _, refused := s.Generation(ctx, service); refused != nil {
 			require.ErrorContains(t, refused, service+" does not number its events, so it has no generation: SERVICE is one of order, inventory, wms")

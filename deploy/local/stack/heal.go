@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/prepare"
+	"example.com/fourfold/deploy/progress"
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
@@ -63,15 +62,6 @@ func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
 // fingerprintVariable holds, in stack.env, the fingerprint with which the stack was brought up.
 const fingerprintVariable = "FINGERPRINT"
 
-// projectFiles returns the files that process-compose reads once, when it starts.
-func projectFiles(root string, replicas int) []string {
-	files := []string{filepath.Join(root, "deploy/local/process-compose.yaml")}
-	if replicas > 1 {
-		files = append(files, filepath.Join(root, "deploy/local/process-compose.second.yaml"))
-	}
-	return files
-}
-
 // fingerprint returns a hash of process-compose's files, of what the broker is started with, and of the names of the variables in stack.env,
 // except those that the caller added. Programs that are built anew may need what a stack with another fingerprint does not have.
 func fingerprint(root string, replicas int) (string, error) {
@@ -81,15 +71,15 @@ func fingerprint(root string, replicas int) (string, error) {
 		return "", err
 	}
 	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(variables("", "", ports, secrets{}, o))) {
+	for _, name := range slices.Sorted(maps.Keys(variables("", "", ports, prepare.Secrets{}, o))) {
 		fmt.Fprintln(h, name)
 	}
-	for _, file := range projectFiles(root, replicas) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		h.Write(text)
+	project, err := projectFiles(root, replicas)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range slices.Sorted(maps.Keys(project)) {
+		h.Write(project[name])
 	}
 	broker, err := setup.Files(setup.Settings{Root: root})
 	if err != nil {
@@ -101,15 +91,20 @@ func fingerprint(root string, replicas int) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// outdated returns why a running stack cannot become one with replicas of each (0 for as many as it has) without being stopped, or "" when it
-// can.
-func (s *Stack) outdated(replicas int) string {
+// outdated returns why a running stack cannot become what o asks for without being stopped, or "" when it can. What o does not name may be as it
+// is.
+func (s *Stack) outdated(o Options) string {
 	now, err := fingerprint(s.root, s.Replicas())
 	switch {
-	case replicas != 0 && replicas != s.Replicas():
+	case o.Replicas != 0 && o.Replicas != s.Replicas():
 		return fmt.Sprintf("it ran with %d of each", s.Replicas())
 	case err != nil || s.vars[fingerprintVariable] != now:
 		return "it was brought up by another version"
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Env)) {
+		if s.vars[name] != o.Env[name] {
+			return "it ran with another " + name
+		}
 	}
 	return ""
 }
@@ -119,7 +114,7 @@ var ErrOutdated = errors.New("another version brought this stack up: `make up` s
 
 // Current returns ErrOutdated when the stack lacks what this version expects of it.
 func (s *Stack) Current() error {
-	if s.outdated(0) != "" {
+	if s.outdated(Options{}) != "" {
 		return ErrOutdated
 	}
 	return nil

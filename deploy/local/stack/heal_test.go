@@ -9,6 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+const project = `
+version: "0.5"
+processes: {order: {}}`
+
 // TestFingerprint: the fingerprint changes with the files that process-compose reads, and with nothing that a caller chooses.
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
@@ -27,23 +31,21 @@ func TestFingerprint(t *testing.T) {
 		require.NoError(t, err)
 		return f
 	}
-	write("process-compose.yaml", "a")
-	write("process-compose.second.yaml", "a")
+	write("process-compose.yaml", project)
 	one, two := of(1), of(2)
 	assert.Equal(t, one, of(1))
 	assert.NotEqual(t, one, two)
 
 	s := &Stack{root: root, vars: map[string]string{"REPLICAS": "2", fingerprintVariable: two, "ORDER_TTL": "77m"}}
-	assert.Empty(t, s.outdated(0))
-	assert.Empty(t, s.outdated(2))
-	assert.Equal(t, "it ran with 2 of each", s.outdated(1))
+	assert.Empty(t, s.outdated(Options{}))
+	assert.Empty(t, s.outdated(Options{Replicas: 2, Env: map[string]string{"ORDER_TTL": "77m"}}))
+	assert.Equal(t, "it ran with 2 of each", s.outdated(Options{Replicas: 1}))
+	assert.Equal(t, "it ran with another LIMIT_CALLS", s.outdated(Options{Env: map[string]string{"LIMIT_CALLS": "0", "ORDER_TTL": "77m"}}))
 
-	write("process-compose.second.yaml", "b")
-	assert.Equal(t, one, of(1), "one of each does not read it")
-	assert.NotEqual(t, two, of(2))
-	assert.Contains(t, s.outdated(0), "another version")
-	write("process-compose.yaml", "b")
+	write("process-compose.yaml", project+"\n")
 	assert.NotEqual(t, one, of(1))
+	assert.NotEqual(t, two, of(2))
+	assert.Contains(t, s.outdated(Options{}), "another version")
 	one = of(1)
 	write("../rocketmq/broker.conf", "b")
 	assert.NotEqual(t, one, of(1))

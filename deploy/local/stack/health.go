@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,42 +17,27 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/chassis/probe"
+	"example.com/fourfold/deploy/progress"
+	"example.com/fourfold/deploy/system"
 )
 
 // healthTimeout bounds the wait for everything to become healthy. A database that was killed may have to recover first.
 const healthTimeout = 90 * time.Second
 
-// processes lists what runs, and how each one is asked whether it is healthy.
-var processes = []struct {
-	name  string
-	probe func(ctx context.Context, s *Stack, name string) error
-}{
-	{"gateway", readyz},
-	{"order", readyz},
-	{"inventory", readyz},
-	{"credit", readyz},
-	{"wms", readyz},
-	{"member", readyz},
-	{"notify", readyz},
-	{"dtm", version},
-	{"namesrv", brokers},
-	{"broker", registered},
-	{"mariadb", selectOne},
-	{"redis", ping},
-	{"queues", ping},
-}
-
 // Health asks a process itself whether it is healthy. The error says why it is not.
 func (s *Stack) Health(ctx context.Context, name string) error {
-	for _, p := range processes {
-		if p.name == programOf(name) && s.known(name) == nil {
-			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-			defer cancel()
-			return p.probe(ctx, s, name)
-		}
+	if err := s.known(name); err != nil {
+		return err
 	}
-	return s.known(name)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if question := system.Find(name).Healthy; question.Path != "" {
+		return probe.Ask(ctx, s.base(name, question.Role)+question.Path)
+	}
+	return map[string]func(context.Context, *Stack, string) error{
+		"namesrv": brokers, "broker": registered, "mariadb": selectOne, "redis": ping, "queues": ping,
+	}[name](ctx, s, name)
 }
 
 // WaitHealthy waits until the named processes, or all when none is named, are healthy. It gives up after 90 s, or when one of them was stopped
@@ -163,53 +146,6 @@ func (s *Stack) unhealthy(name string, reason error) error {
 // LogFile returns the file that a process's output goes to.
 func (s *Stack) LogFile(name string) string { return filepath.Join(s.dir, "log", name+".log") }
 
-// readyz asks one of our services.
-func readyz(ctx context.Context, s *Stack, name string) error {
-	res, err := get(ctx, s.Admin(name)+"/readyz")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode == http.StatusOK {
-		return nil
-	}
-	var answer struct {
-		Failed map[string]string `json:"failed"`
-	}
-	_ = json.NewDecoder(res.Body).Decode(&answer)
-	var reasons []string
-	for _, check := range slices.Sorted(maps.Keys(answer.Failed)) {
-		reasons = append(reasons, check+": "+answer.Failed[check])
-	}
-	return fmt.Errorf("answers %d %s", res.StatusCode, strings.Join(reasons, "; "))
-}
-
-// version asks the coordinator.
-func version(ctx context.Context, s *Stack, name string) error {
-	res, err := get(ctx, s.Admin(name)+"/api/dtmsvr/version")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("answers %d", res.StatusCode)
-	}
-	return nil
-}
-
-func get(ctx context.Context, url string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Close = true // an idle connection could belong to a process that was killed meanwhile
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, errors.Unwrap(err) // without the URL that url.Error adds
-	}
-	return res, nil
-}
-
 func selectOne(ctx context.Context, s *Stack, _ string) error {
 	cfg, err := mysql.ParseDSN(s.ReaderDSN(""))
 	if err != nil {
@@ -228,7 +164,7 @@ func selectOne(ctx context.Context, s *Stack, _ string) error {
 
 // ping asks a Redis server.
 func ping(ctx context.Context, s *Stack, name string) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.vars[variable(name, "_ADDR")])
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.addr(name, ""))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,7 +14,8 @@ import (
 func TestHealthOfRedis(t *testing.T) {
 	t.Parallel()
 	limits, queues := redistest.Start(t), redistest.Start(t)
-	s := &Stack{vars: map[string]string{"REDIS_ADDR": limits.Addr, "QUEUES_ADDR": queues.Addr}}
+	port := func(s *redistest.Server) string { return strings.TrimPrefix(s.Addr, here+":") }
+	s := &Stack{vars: map[string]string{"PORT_REDIS": port(limits), "PORT_QUEUES": port(queues)}}
 	for name, server := range map[string]*redistest.Server{"redis": limits, "queues": queues} {
 		require.NoError(t, s.Health(t.Context(), name))
 		server.Stop()

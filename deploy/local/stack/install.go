@@ -11,7 +11,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/progress"
 )
 
 // packages are the system packages that the stack needs: Debian's name, and the programs that show that it is installed.

@@ -8,6 +8,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/deploy/prepare"
+	"example.com/fourfold/deploy/system"
 )
 
 // TestOneInstance: without the flag there is one instance of each process, under its usual name and ports.
@@ -15,13 +18,13 @@ func TestOneInstance(t *testing.T) {
 	t.Parallel()
 	ports, _, err := choosePorts(Options{})
 	require.NoError(t, err)
-	s := &Stack{vars: variables("/root", "/data", ports, secrets{}, Options{})}
-	assert.Equal(t, Names(), s.Names())
+	s := &Stack{vars: variables("/root", "/data", ports, prepare.Secrets{}, Options{})}
+	assert.Equal(t, system.Names(), s.Names())
 	assert.Equal(t, []string{"order"}, s.Instances("order"))
-	assert.Equal(t, []string{"http://127.0.0.1:8080"}, s.Gateways())
+	assert.Equal(t, []string{"http://127.0.0.1:8080"}, s.Target().Gateways)
 	assert.Equal(t, "http://127.0.0.1:16789", s.Admin("dtm"))
-	assert.Equal(t, "127.0.0.1:9001", s.vars["ORDER_GRPC_ADDR"])
-	assert.Equal(t, "127.0.0.1:16790", s.vars["DTM_GRPC_ADDR"])
+	assert.Equal(t, "127.0.0.1:9001", s.vars["ORDER_ADDR"])
+	assert.Equal(t, "127.0.0.1:16790", s.vars["DTM_ADDR"])
 	assert.Empty(t, s.Admin("order-2"))
 	require.ErrorContains(t, s.Health(t.Context(), "order-2"), `no process "order-2"`)
 	for name := range s.vars {
@@ -39,13 +42,13 @@ func TestTwoInstances(t *testing.T) {
 	slices.Sort(taken)
 	assert.Len(t, slices.Compact(taken), len(ports), "a port for each: %v", ports)
 
-	s := &Stack{vars: variables("/root", "/data", ports, secrets{}, o)}
+	s := &Stack{vars: variables("/root", "/data", ports, prepare.Secrets{}, o)}
 	assert.Equal(t, strings.Fields("gateway gateway-2 order order-2 inventory inventory-2 credit credit-2 wms wms-2 member member-2 notify notify-2 dtm dtm-2 namesrv broker mariadb redis queues"), s.Names())
-	assert.Equal(t, []string{"http://127.0.0.1:8180", "http://127.0.0.1:8190"}, s.Gateways())
+	assert.Equal(t, []string{"http://127.0.0.1:8180", "http://127.0.0.1:8190"}, s.Target().Gateways)
 	assert.Equal(t, "http://127.0.0.1:8180", s.Gateway())
-	assert.Equal(t, "127.0.0.1:9101,127.0.0.1:9111", s.vars["ORDER_GRPC_ADDR"])
-	assert.Equal(t, "127.0.0.1:9103,127.0.0.1:5555", s.vars["CREDIT_GRPC_ADDR"])
-	assert.Equal(t, "127.0.0.1:16890,127.0.0.1:16900", s.vars["DTM_GRPC_ADDR"])
+	assert.Equal(t, "127.0.0.1:9101,127.0.0.1:9111", s.vars["ORDER_ADDR"])
+	assert.Equal(t, "127.0.0.1:9103,127.0.0.1:5555", s.vars["CREDIT_ADDR"])
+	assert.Equal(t, "127.0.0.1:16890,127.0.0.1:16900", s.vars["DTM_ADDR"])
 	assert.Equal(t, "http://127.0.0.1:16889,http://127.0.0.1:16899", s.vars["DTM_ADMIN"])
 	assert.Equal(t, "http://127.0.0.1:16899", s.Admin("dtm-2"))
 	assert.Equal(t, "http://127.0.0.1:9211", s.Admin("order-2"))

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/progress"
 )
 
 // lock creates dir and keeps other commands from bringing its stack up or down until unlock is called or this process dies.

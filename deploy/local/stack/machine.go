@@ -10,7 +10,7 @@ import (
 	"strings"
 	"syscall"
 
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/progress"
 )
 
 const (

@@ -9,11 +9,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+
+	"example.com/fourfold/deploy/prepare"
 )
+
+// here is the host from which the users of a database server on this machine come.
+const here = "127.0.0.1"
 
 // prepareMariaDB creates the server's data folder once, and the statements that the server runs at each start: a database and a user for each
 // service, and reader. root has no password and can connect only over the socket, as the owner of the data folder.
-func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
+func prepareMariaDB(ctx context.Context, dir string, sec prepare.Secrets) error {
 	data, tmp := filepath.Join(dir, "mysql"), filepath.Join(dir, "tmp")
 	if err := os.MkdirAll(tmp, 0o700); err != nil {
 		return err
@@ -34,21 +40,21 @@ func prepareMariaDB(ctx context.Context, dir string, sec secrets) error {
 			return err
 		}
 	}
-	return writeSecret(filepath.Join(dir, "init.sql"), initSQL(sec))
+	return prepare.Secret(filepath.Join(dir, "init.sql"), prepare.Users(sec, here))
 }
 
-// initSQL returns the statements, which may run any number of times.
-func initSQL(sec secrets) []byte {
-	var b bytes.Buffer
-	user := func(name string) {
-		fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS '%s'@'127.0.0.1';\n", name)
-		fmt.Fprintf(&b, "ALTER USER '%s'@'127.0.0.1' IDENTIFIED BY '%s';\n", name, sec.MySQL[name])
+// grantReader lets the reader read what people look at. The services must have made their tables.
+func (s *Stack) grantReader(ctx context.Context) error {
+	return s.asRoot(ctx, prepare.ReaderGrants(here))
+}
+
+// asRoot runs statements as the database's root, who connects over the socket only.
+func (s *Stack) asRoot(ctx context.Context, statements string) error {
+	cmd := exec.CommandContext(ctx, "mariadb", "--no-defaults", "--user="+userName(), "--socket=mysql/mysql.sock")
+	cmd.Dir = s.dir // a socket's path has at most 108 bytes
+	cmd.Stdin = strings.NewReader(statements)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("mariadb: %w: %s", err, bytes.TrimSpace(out))
 	}
-	for _, owner := range append([]string{"dtm"}, services...) {
-		fmt.Fprintf(&b, "CREATE DATABASE IF NOT EXISTS shop_%s;\n", owner)
-		user(owner)
-		fmt.Fprintf(&b, "GRANT ALL ON `shop\\_%s`.* TO '%s'@'127.0.0.1';\n", owner, owner)
-	}
-	user(reader) // grantReader grants what it may read, when the services have made their tables
-	return b.Bytes()
+	return nil
 }

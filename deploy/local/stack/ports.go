@@ -15,28 +15,14 @@ import (
 	"syscall"
 
 	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/deploy/system"
 )
 
-// defaultPorts are the ports by name. PORT_<NAME> in the environment chooses another one, PORT_OFFSET shifts all that are not chosen. All must
-// be below port.Ephemeral, shifted ones too: a client's connection must not take the port of a process that is restarted.
-var defaultPorts = map[string]int{
-	"GATEWAY": 8080, "ORDER": 9001, "INVENTORY": 9002, "CREDIT": 9003, "WMS": 9004, "MEMBER": 9005, "NOTIFY": 9006,
-	"GATEWAY_ADMIN": 9100, "ORDER_ADMIN": 9101, "INVENTORY_ADMIN": 9102, "CREDIT_ADMIN": 9103, "WMS_ADMIN": 9104, "MEMBER_ADMIN": 9105,
-	"NOTIFY_ADMIN": 9106,
-	"NAMESRV":      9876, "BROKER": 10911, "BROKER_METRICS": 5557,
-	"MARIADB": 13306, "REDIS": 16379, "QUEUES": 16380, "DTM": 16789, "DTM_GRPC": 16790,
-}
-
-// secondPorts are the ports of the second instances: ten above the first.
-var secondPorts = map[string]int{
-	"GATEWAY_2": 8090, "ORDER_2": 9011, "INVENTORY_2": 9012, "CREDIT_2": 9013, "WMS_2": 9014, "MEMBER_2": 9015, "NOTIFY_2": 9016,
-	"GATEWAY_2_ADMIN": 9110, "ORDER_2_ADMIN": 9111, "INVENTORY_2_ADMIN": 9112, "CREDIT_2_ADMIN": 9113, "WMS_2_ADMIN": 9114,
-	"MEMBER_2_ADMIN": 9115, "NOTIFY_2_ADMIN": 9116, "DTM_2": 16799, "DTM_2_GRPC": 16800,
-}
-
+// maxOffset keeps shifted ports below port.Ephemeral: a client's connection must not take the port of a process that is restarted.
 const maxOffset = 15000
 
-// choosePorts returns a port for each name, by PORT_<NAME> ("PORT_ORDER": "9001"), and the claims of random ones, which must be closed when the
+// choosePorts returns a port for each name, by its variable ("PORT_ORDER": "9001"), which chooses another one in o.Env, as PORT_OFFSET shifts all
+// that are not chosen; and the claims of random ones, which must be closed when the
 // stack is down: between the choice and the start lies a build that can take minutes.
 func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err error) {
 	ports = map[string]string{}
@@ -44,12 +30,7 @@ func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err 
 	if err != nil || offset < 0 || offset > maxOffset {
 		return nil, nil, fmt.Errorf("PORT_OFFSET=%s: it is a number from 0 to %d", o.Env["PORT_OFFSET"], maxOffset)
 	}
-	wanted := maps.Clone(defaultPorts)
-	if o.Replicas > 1 {
-		maps.Copy(wanted, secondPorts)
-	}
-	for name, number := range wanted {
-		variable := "PORT_" + name
+	for variable, number := range system.Ports(o.Replicas) {
 		number += offset
 		if chosen := o.Env[variable]; chosen != "" {
 			n, err := strconv.Atoi(chosen)
@@ -59,7 +40,7 @@ func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err 
 			number = n
 		} else if o.RandomPorts {
 			var besides []int
-			if name == "BROKER" {
+			if variable == broker {
 				besides = []int{-fastPort}
 			}
 			claim, err := port.Take(besides...)
@@ -71,7 +52,7 @@ func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err 
 		}
 		ports[variable] = strconv.Itoa(number)
 	}
-	fast := strconv.Itoa(number(ports["PORT_BROKER"]) - fastPort)
+	fast := strconv.Itoa(number(ports[broker]) - fastPort)
 	if chosen := o.Env[brokerFast]; chosen != "" && chosen != fast {
 		return nil, claims, fmt.Errorf("%s=%s: it is always PORT_BROKER - %d: choose that one", brokerFast, chosen, fastPort)
 	}
@@ -81,6 +62,7 @@ func choosePorts(o Options) (ports map[string]string, claims []*port.Claim, err 
 
 // The broker has a second port that cannot be chosen: it lies this far below the first.
 const (
+	broker     = "PORT_BROKER"
 	brokerFast = "PORT_BROKER_FAST"
 	fastPort   = 2
 )
@@ -92,7 +74,7 @@ func checkPorts(ports map[string]string) error {
 	for _, variable := range slices.Sorted(maps.Keys(ports)) {
 		port, chosen := ports[variable], variable
 		if variable == brokerFast {
-			chosen = "PORT_BROKER"
+			chosen = broker
 		}
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err == nil {

@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/deploy/system"
 )
 
 // TestDefaultPorts: no port is used twice or may be taken by a client's connection, even when shifted as far as possible.
 func TestDefaultPorts(t *testing.T) {
 	t.Parallel()
 	for _, offset := range []int{0, maxOffset} {
-		ports, _, err := choosePorts(Options{Replicas: maxReplicas, Env: map[string]string{"PORT_OFFSET": strconv.Itoa(offset)}})
+		ports, _, err := choosePorts(Options{Replicas: system.MaxReplicas, Env: map[string]string{"PORT_OFFSET": strconv.Itoa(offset)}})
 		require.NoError(t, err)
 		names := map[string]string{}
 		for _, name := range slices.Sorted(maps.Keys(ports)) {
@@ -35,14 +36,14 @@ func TestPortsOfConfigs(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../../*/config.yaml")
 	require.NoError(t, err)
-	require.Len(t, files, len(services)+1)
+	require.Len(t, files, len(system.Databases())+1)
 	for _, file := range append(files, "../../dtm/settings.go") {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		named := regexp.MustCompile(`(?:127\.0\.0\.1:|_PORT": *")(\d+)`).FindAllStringSubmatch(string(text), -1)
 		assert.NotEmpty(t, named, file)
 		for _, match := range named {
-			assert.Contains(t, slices.Collect(maps.Values(defaultPorts)), number(match[1]), file)
+			assert.Contains(t, slices.Collect(maps.Values(system.Ports(1))), number(match[1]), file)
 		}
 	}
 }

@@ -9,6 +9,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/deploy/prepare"
+	"example.com/fourfold/deploy/system"
 )
 
 // requireReader requires that reader reads the tables and columns that are readable, that every other is hidden from it, and that each table of
@@ -34,18 +37,18 @@ func requireReader(t *testing.T, s *Stack, dir string) {
 		return err
 	}
 	seen := 0
-	for _, service := range append(Services(), "dtm") {
+	for _, service := range append(system.Databases(), "dtm") {
 		database := "shop_" + service
 		owner := openDB(t, s.DSN(database))
 		for _, table := range names(owner, "SHOW TABLES") {
 			at := database + "." + table
-			i := slices.IndexFunc(readable[database], func(entry string) bool { return strings.Split(entry, " ")[0] == table })
+			i := slices.IndexFunc(prepare.Readable[database], func(entry string) bool { return strings.Split(entry, " ")[0] == table })
 			if i < 0 {
-				assert.True(t, slices.Contains(append(hidden[""], hidden[database]...), table), "say in reader.go whether reader may read %s", at)
+				assert.True(t, slices.Contains(append(prepare.Hidden[""], prepare.Hidden[database]...), table), "say in deploy/prepare/users.go whether reader may read %s", at)
 				assert.ErrorContains(t, selects("1", at), "denied", at)
 				continue
 			}
-			_, columns, some := strings.Cut(readable[database][i], " ")
+			_, columns, some := strings.Cut(prepare.Readable[database][i], " ")
 			for _, column := range names(owner, "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ?",
 				database, table) {
 				err := selects("`"+column+"`", at)
@@ -65,11 +68,11 @@ func requireReader(t *testing.T, s *Stack, dir string) {
 		assert.ErrorContains(t, selects(secret, "shop_member.member"), "denied", secret)
 	}
 	assert.ErrorContains(t, openDB(t, s.ReaderDSN("shop_dtm")).PingContext(ctx), "denied")
-	for database := range maps.Keys(readable) {
+	for database := range maps.Keys(prepare.Readable) {
 		assert.NoError(t, openDB(t, s.ReaderDSN(database)).PingContext(ctx), database)
 	}
 
-	require.NoError(t, s.asRoot(ctx, "GRANT SELECT ON `shop\\_%`.* TO '"+reader+"'@'127.0.0.1'"))
+	require.NoError(t, s.asRoot(ctx, "GRANT SELECT ON `shop\\_%`.* TO '"+prepare.Reader+"'@'127.0.0.1'"))
 	require.NoError(t, openDB(t, s.ReaderDSN("shop_dtm")).PingContext(ctx), "as an earlier version had it")
 	_, err := Up(ctx, Options{Dir: dir, SkipBuild: true})
 	require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/progress"
 	"example.com/fourfold/deploy/rocketmq/smalldisk"
 )
 

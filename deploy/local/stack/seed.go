@@ -3,66 +3,48 @@ package stack
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+
+	"example.com/fourfold/deploy/prepare"
+	"example.com/fourfold/deploy/system"
 )
 
-// Account is the login of a member.
-type Account struct {
-	MemberID string `json:"-"`
-	Login    string `json:"login"`
-	Password string `json:"password"`
-}
-
-// Seeded are the members that every stack has.
-type Seeded struct {
-	Operator Account `json:"operator"`
-	Shopper  Account `json:"shopper"`
-}
-
-// shopperPoints is how many points the shopper starts with.
-const shopperPoints = 1190
-
-// Seed creates an operator, and a shopper with 1190 points, unless they are there, and writes demo.json: addresses and logins. Their passwords
-// are those of the first start.
-func (s *Stack) Seed(ctx context.Context) (Seeded, error) {
-	seeded := Seeded{
-		Operator: Account{Login: "operator@example.com", Password: s.secrets.Operator},
-		Shopper:  Account{Login: "demo@example.com", Password: s.secrets.Shopper},
+// Seed creates the members that every system has, and returns where everything is and who signs in, which it also writes to demo.json. The
+// passwords are those of the first start.
+func (s *Stack) Seed(ctx context.Context) (system.Target, error) {
+	t := s.Target()
+	err := prepare.Seed(t, func(env map[string]string, program string, args ...string) (string, error) {
+		own := map[string]string{}
+		maps.Copy(own, env)
+		dsn := system.Variable(program) + "_DSN"
+		own[dsn] = s.vars[dsn]
+		return s.command(ctx, own, program, args...)
+	})
+	if err != nil {
+		return system.Target{}, err
 	}
-	for _, a := range []struct {
-		*Account
-		role, phone, name string
-	}{
-		{&seeded.Operator, "operator", "+8613800000001", "Olga Operator"},
-		{&seeded.Shopper, "shopper", "+8613800000002", "Demo Shopper"},
-	} {
-		id, err := s.command(ctx, map[string]string{"MEMBER_DSN": s.vars["MEMBER_DSN"], "SEED_PASSWORD": a.Password},
-			"member", "seed", "-role", a.role, "-login", a.Login, "-phone", a.phone, "-name", a.name)
-		if err != nil {
-			return Seeded{}, err
+	return t, t.Write(s.dir)
+}
+
+// Target returns where everything is, and who signs in.
+func (s *Stack) Target() system.Target {
+	t := s.secrets.Target()
+	t.Gateway, t.Admin, t.Queues, t.Broker = s.Gateway(), map[string]string{}, s.Queues(), s.addr("broker", "")
+	t.MySQL.Host, t.MySQL.Port = here, number(s.vars["PORT_MARIADB"])
+	for _, name := range s.Instances("gateway") {
+		t.Gateways = append(t.Gateways, s.base(name, ""))
+	}
+	for _, name := range s.Names() {
+		if base := s.Admin(name); base != "" {
+			t.Admin[name] = base
 		}
-		a.MemberID = id
 	}
-	_, err := s.command(ctx, map[string]string{"CREDIT_DSN": s.vars["CREDIT_DSN"]},
-		"credit", "seed", "-member", seeded.Shopper.MemberID, "-points", strconv.Itoa(shopperPoints), "-source", "seed:demo")
-	if err != nil {
-		return Seeded{}, err
-	}
-	data, err := json.MarshalIndent(struct {
-		Gateway string `json:"gateway"`
-		Seeded
-		MySQL Database `json:"mysql"`
-	}{s.Gateway(), seeded, s.Reader()}, "", "  ")
-	if err != nil {
-		return Seeded{}, err
-	}
-	return seeded, writeSecret(filepath.Join(s.dir, "demo.json"), append(data, '\n'))
+	return t
 }
 
 // command runs a program of bin/ to its end and returns its output.

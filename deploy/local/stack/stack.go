@@ -12,12 +12,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"example.com/fourfold/chassis/port"
-	"example.com/fourfold/deploy/local/progress"
+	"example.com/fourfold/deploy/prepare"
+	"example.com/fourfold/deploy/progress"
 	"example.com/fourfold/deploy/rocketmq/setup"
+	"example.com/fourfold/deploy/system"
 )
 
 // Options say how to bring a stack up.
@@ -52,22 +53,22 @@ type Stack struct {
 	root    string // of the repository
 	dir     string
 	vars    map[string]string // stack.env
-	secrets secrets
+	secrets prepare.Secrets
 	super   *supervisor
 	watch   *watch        // nil unless tied to this process
 	claims  []*port.Claim // of random ports
 }
 
 // Up prepares, builds and starts what is not running yet and returns when everything is healthy. On a stack that is up it restarts only what is
-// stopped or was built anew. A stack with another number of replicas, or of another version of this package's files, is stopped and started anew
-// with its data. When a process cannot be made healthy, for example because its port is taken, the error says so, with the remedy.
+// stopped or was built anew. A stack with another number of replicas or another value of a variable in o.Env, or of another version of this
+// package's files, is stopped and started anew with its data. When a process cannot be made healthy, for example because its port is taken, the error says so, with the remedy.
 //
 // When ctx ends before Up is done, what it started is stopped. After another failure it keeps running, so that its logs can be read; with
 // RandomPorts it is stopped.
 func Up(ctx context.Context, o Options) (*Stack, error) {
 	log := progress.New(o.Log)
-	if o.Replicas < 0 || o.Replicas > maxReplicas {
-		return nil, fmt.Errorf("REPLICAS=%d: there can be 1 or %d of each process", o.Replicas, maxReplicas)
+	if o.Replicas < 0 || o.Replicas > system.MaxReplicas {
+		return nil, fmt.Errorf("REPLICAS=%d: there can be 1 or %d of each process", o.Replicas, system.MaxReplicas)
 	}
 	root, err := findRoot()
 	if err != nil {
@@ -92,7 +93,7 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	}
 
 	if s, err := open(root, dir); err == nil && s.super.alive(ctx) {
-		why := s.outdated(o.Replicas)
+		why := s.outdated(o)
 		if why == "" {
 			return s, s.heal(ctx, o, log)
 		}
@@ -161,14 +162,14 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 	}
 	step := log.Step("prepare")
 	err = func() error {
-		if s.secrets, err = loadSecrets(s.dir); err != nil {
+		if s.secrets, err = prepare.Load(s.dir); err != nil {
 			return err
 		}
 		s.vars = variables(s.root, s.dir, ports, s.secrets, o)
 		if s.vars[fingerprintVariable], err = fingerprint(s.root, s.Replicas()); err != nil {
 			return err
 		}
-		if err := writeKeys(s.dir); err != nil {
+		if err := prepare.Keys(s.dir); err != nil {
 			return err
 		}
 		step.Note("making the database")
@@ -179,6 +180,9 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 			return err
 		}
 		if err := setup.Write(brokerSettings(s.root, s.dir, s.vars)); err != nil {
+			return err
+		}
+		if err := writeProject(s.root, s.dir, s.Replicas()); err != nil {
 			return err
 		}
 		return writeVariables(s.dir, s.vars)
@@ -231,7 +235,7 @@ func open(root, dir string) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nothing was brought up in %s yet: `make up` does: %w", short(dir), err)
 	}
-	sec, err := loadSecrets(dir)
+	sec, err := prepare.Load(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -241,58 +245,44 @@ func open(root, dir string) (*Stack, error) {
 // Dir returns the data folder.
 func (s *Stack) Dir() string { return s.dir }
 
-// Gateway returns the base URL of the public API at the first gateway.
-func (s *Stack) Gateway() string { return s.Gateways()[0] }
-
-// Gateways returns the base URL of the public API at each gateway.
-func (s *Stack) Gateways() []string {
-	var bases []string
-	for _, name := range s.Instances("gateway") {
-		bases = append(bases, "http://"+s.vars[variable(name, "_HTTP_ADDR")])
+// addr returns where an instance listens, host:port, "" when this stack has no such port.
+func (s *Stack) addr(instance, role string) string {
+	port := s.vars[system.PortVariable(instance, role)]
+	if port == "" {
+		return ""
 	}
-	return bases
+	return "127.0.0.1:" + port
 }
 
-// Admin returns the base URL of a service's private port (for dtm, of the coordinator's HTTP API), "" when the process has none.
-func (s *Stack) Admin(name string) string {
-	addr := s.vars[variable(name, "_ADMIN_ADDR")]
+// base returns the base URL of an instance's port, "" when this stack has none.
+func (s *Stack) base(instance, role string) string {
+	addr := s.addr(instance, role)
 	if addr == "" {
 		return ""
 	}
 	return "http://" + addr
 }
 
+// Gateway returns the base URL of the public API at the first gateway.
+func (s *Stack) Gateway() string { return s.base("gateway", "") }
+
+// Admin returns the base URL of an instance's private port (for dtm, of the coordinator's HTTP API), "" when the process has none.
+func (s *Stack) Admin(name string) string {
+	if probe := system.Find(name).Healthy; probe.Path != "" {
+		return s.base(name, probe.Role)
+	}
+	return ""
+}
+
 // DSN returns the address of a database, for example shop_order, for go-sql-driver, as the service that owns it.
 func (s *Stack) DSN(db string) string {
-	owner := strings.TrimPrefix(db, "shop_")
-	return dsn(owner, s.secrets.MySQL[owner], s.vars["PORT_MARIADB"], db)
+	return s.secrets.DSN(strings.TrimPrefix(db, "shop_"), s.addr("mariadb", ""))
 }
 
-// Database is a login at the database server.
-type Database struct {
-	Host     string `json:"host"`
-	Port     int    `json:"port"`
-	User     string `json:"user"`
-	Password string `json:"password"`
-}
-
-// Reader returns a login that may read the tables that people look at (reader.go) and write none.
-func (s *Stack) Reader() Database {
-	return Database{Host: "127.0.0.1", Port: number(s.vars["PORT_MARIADB"]), User: reader, Password: s.secrets.MySQL[reader]}
-}
-
-// ReaderDSN returns the address of a database for go-sql-driver, as Reader.
+// ReaderDSN returns the address of a database for go-sql-driver, as the user who may read the tables that people look at (prepare.Readable) and
+// write none.
 func (s *Stack) ReaderDSN(db string) string {
-	return dsn(reader, s.secrets.MySQL[reader], s.vars["PORT_MARIADB"], db)
-}
-
-// Names returns the processes in the order they are shown, one instance each; Stack.Names includes second instances.
-func Names() []string {
-	names := make([]string, 0, len(processes))
-	for _, p := range processes {
-		names = append(names, p.name)
-	}
-	return slices.Clip(names)
+	return s.Target().MySQL.DSN(db)
 }
 
 // NameServers returns the addresses of the name servers: host:port, separated by commas.

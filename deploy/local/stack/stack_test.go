@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
+	"example.com/fourfold/deploy/system"
 )
 
 // TestMain is also the program of the process that brings a stack up and is then killed: see TestDiesWithItsParent.
@@ -43,7 +44,7 @@ func TestLife(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Down(context.Background()) })
 
-	for _, name := range Names() {
+	for _, name := range system.Names() {
 		t.Run("kill "+name, func(t *testing.T) {
 			before, err := s.PID(ctx, name)
 			require.NoError(t, err)
@@ -80,7 +81,7 @@ func TestLife(t *testing.T) {
 	t.Run("status", func(t *testing.T) {
 		all, err := s.Status(ctx)
 		require.NoError(t, err)
-		require.Len(t, all, len(Names())+1, "and the supervisor")
+		require.Len(t, all, len(system.Names())+1, "and the supervisor")
 		sum := int64(0)
 		for _, p := range all {
 			assert.NoError(t, p.Err, p.Name)
@@ -109,11 +110,13 @@ func TestLife(t *testing.T) {
 		again, err := s.Seed(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, seeded, again)
+		written, err := system.ReadTarget(dir)
+		require.NoError(t, err)
+		assert.Equal(t, seeded, written)
 
 		db := openDB(t, s.ReaderDSN("shop_credit"))
 		var credit int
-		require.NoError(t, db.QueryRowContext(ctx, "SELECT credit FROM credit_account WHERE member_id = ?",
-			seeded.Shopper.MemberID).Scan(&credit))
+		require.NoError(t, db.QueryRowContext(ctx, "SELECT credit FROM credit_account").Scan(&credit))
 		assert.Equal(t, 1190, credit)
 		_, err = db.ExecContext(ctx, "DELETE FROM credit_account")
 		require.ErrorContains(t, err, "denied", "the reader writes")
@@ -158,7 +161,7 @@ func TestLife(t *testing.T) {
 	t.Run("found again", func(t *testing.T) {
 		pids := func() map[string]int {
 			found := map[string]int{}
-			for _, name := range Names() {
+			for _, name := range system.Names() {
 				pid, err := s.PID(ctx, name)
 				require.NoError(t, err)
 				found[name] = pid
@@ -198,7 +201,7 @@ func TestLife(t *testing.T) {
 	t.Run("brought up by another version", func(t *testing.T) {
 		require.NoError(t, s.Current())
 		old := maps.Clone(s.vars)
-		delete(old, "DTM_ADMIN_ADDR")
+		delete(old, "DTM_ADDR")
 		delete(old, fingerprintVariable)
 		require.NoError(t, writeVariables(dir, old))
 		found, err := Open(dir)
@@ -209,7 +212,7 @@ func TestLife(t *testing.T) {
 
 		env := map[string]string{}
 		for name, port := range ports(s) {
-			env["PORT_"+name] = port
+			env[name] = port
 		}
 		var log strings.Builder
 		found, err = Up(ctx, Options{Dir: dir, SkipBuild: true, Env: env, Log: &log})
@@ -267,13 +270,13 @@ func requireTopics(t *testing.T, s *Stack) {
 	require.ErrorContains(t, err, "answers 17")
 }
 
-// ports returns the ports of a stack by name.
+// ports returns the ports of a stack by variable.
 func ports(s *Stack) map[string]string {
 	found := map[string]string{}
-	for name := range defaultPorts {
-		found[name] = s.vars["PORT_"+name]
+	for name := range system.Ports(1) {
+		found[name] = s.vars[name]
 	}
-	found["BROKER_FAST"] = s.vars[brokerFast]
+	found[brokerFast] = s.vars[brokerFast]
 	return found
 }
 
@@ -324,7 +327,7 @@ func TestDiesWithItsParent(t *testing.T) {
 	said, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "up: <nil>\n", said)
-	require.Greater(t, len(members(dir)), len(Names()), "and the supervisor")
+	require.Greater(t, len(members(dir)), len(system.Names()), "and the supervisor")
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	require.NoError(t, awaitAllGone(ctx, dir))

@@ -61,8 +61,9 @@ func (v *supervisor) start(ctx context.Context, root string, replicas int, env m
 	}
 	defer func() { _ = stderr.Close() }()
 	args := []string{"-t=false", "-u", socket, "--ordered-shutdown", "--keep-project", "-e", variablesFile, "-L", "log/process-compose.log"}
-	for _, file := range projectFiles(root, replicas) {
-		args = append(args, "-f", file)
+	args = append(args, "-f", projectFile(root))
+	if replicas > 1 {
+		args = append(args, "-f", secondFile)
 	}
 	cmd := exec.Command(filepath.Join(root, "bin/process-compose"), args...)
 	cmd.Dir = v.dir

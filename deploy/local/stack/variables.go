@@ -11,15 +11,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"example.com/fourfold/deploy/prepare"
+	"example.com/fourfold/deploy/system"
 )
 
 // variablesFile holds the variables of process-compose.yaml, passwords included.
 const variablesFile = "stack.env"
-
-// Services returns the names of our programs that have a database: all but the gateway.
-func Services() []string { return slices.Clone(services) }
-
-var services = []string{"order", "inventory", "credit", "wms", "member", "notify"}
 
 // NotifyDefaults returns the variables that say how notify sends mails and SMS, and to whom it sends alerts: to the demo's inbox, unless a
 // person chooses otherwise.
@@ -29,14 +27,13 @@ func NotifyDefaults() map[string]string {
 }
 
 // variables returns the contents of stack.env.
-func variables(root, dir string, ports map[string]string, sec secrets, o Options) map[string]string {
+func variables(root, dir string, ports map[string]string, sec prepare.Secrets, o Options) map[string]string {
 	replicas := max(1, o.Replicas)
-	// The address on which an instance listens, and the list by which others find all instances.
-	at := func(name, role string) string { return "127.0.0.1:" + ports["PORT_"+variable(name, role)] }
+	// The list by which others find all instances.
 	all := func(name, role, scheme string) string {
-		addrs := []string{scheme + at(name, role)}
-		if replicas > 1 {
-			addrs = append(addrs, scheme+at(name+second, role))
+		var addrs []string
+		for _, instance := range system.Find(name).Instances(replicas) {
+			addrs = append(addrs, scheme+"127.0.0.1:"+ports[system.PortVariable(instance, role)])
 		}
 		return strings.Join(addrs, ",")
 	}
@@ -55,36 +52,25 @@ func variables(root, dir string, ports map[string]string, sec secrets, o Options
 		"DTM_LOG_LEVEL":      "error", // at info DTM logs 10 KB per payment
 		"IDENTITY_KEYS":      filepath.Join(dir, "keys/identity"),
 		"MEMBER_SIGNING_KEY": filepath.Join(dir, "keys/member/k1.pem"),
-		"BRANCH_KEYS":        "k1:" + sec.BranchKey,
-		"MQ_KEYS":            "k1:" + sec.EventKey,
+		"BRANCH_KEYS":        sec.BranchKeys(),
+		"MQ_KEYS":            sec.EventKeys(),
 		"REPLICAS":           strconv.Itoa(replicas),
-		"REDIS_ADDR":         at("redis", ""),
-		"QUEUES_ADDR":        at("queues", ""),
-		"MQ_NAME_SERVERS":    at("namesrv", ""),
-		"DTM_GRPC_ADDR":      all("dtm", "_GRPC", ""),
+		"REDIS_ADDR":         all("redis", "", ""),
+		"QUEUES_ADDR":        all("queues", "", ""),
+		"MQ_NAME_SERVERS":    all("namesrv", "", ""),
+		"DTM_ADDR":           all("dtm", system.GRPC, ""),
 		"DTM_ADMIN":          all("dtm", "", "http://"),
 		"DTM_PASSWORD":       sec.MySQL["dtm"],
 		"DTM_STORE_PORT":     database("dtm"),
 	}
-	for _, service := range services {
-		v[variable(service, "_GRPC_ADDR")] = all(service, "", "")
-		v[variable(service, "_DSN")] = dsn(service, sec.MySQL[service], database(service), "shop_"+service)
-	}
-	for _, suffix := range []string{"", second}[:replicas] {
-		v[variable("gateway"+suffix, "_HTTP_ADDR")] = at("gateway"+suffix, "")
-		v[variable("dtm"+suffix, "_ADMIN_ADDR")] = at("dtm"+suffix, "")
-		for _, service := range append([]string{"gateway"}, services...) {
-			v[variable(service+suffix, "_ADMIN_ADDR")] = at(service+suffix, "_ADMIN")
-		}
+	for _, service := range system.Databases() {
+		v[system.Variable(service)+"_ADDR"] = all(service, "", "")
+		v[system.Variable(service)+"_DSN"] = sec.DSN(service, here+":"+database(service))
 	}
 	maps.Copy(v, NotifyDefaults())
 	maps.Copy(v, ports)
 	maps.Copy(v, o.Env)
 	return v
-}
-
-func dsn(user, password, port, db string) string {
-	return fmt.Sprintf("%s:%s@tcp(127.0.0.1:%s)/%s", user, password, port, db)
 }
 
 func userName() string {
@@ -103,7 +89,7 @@ func writeVariables(dir string, vars map[string]string) error {
 		}
 		fmt.Fprintf(&b, "%s='%s'\n", name, vars[name])
 	}
-	return writeSecret(filepath.Join(dir, variablesFile), b.Bytes())
+	return prepare.Secret(filepath.Join(dir, variablesFile), b.Bytes())
 }
 
 func readVariables(dir string) (map[string]string, error) {

@@ -43,7 +43,7 @@ func Files(s Settings) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]string{"NAMESRV_PORT": s.NameServerPort, "BROKER_PORT": s.BrokerPort, "BROKER_METRICS_PORT": s.MetricsPort,
+	values := map[string]string{"LISTEN": "127.0.0.1", "NAMESRV_HOST": "127.0.0.1", "BROKER_HOST": "127.0.0.1", "NAMESRV_PORT": s.NameServerPort, "BROKER_PORT": s.BrokerPort, "BROKER_METRICS_PORT": s.MetricsPort,
 		"ROCKETMQ_STORE": s.Dir}
 	home := filepath.Join(s.Root, ".cache/rocketmq-5.3.3")
 	files := map[string]string{}

@@ -109,7 +109,7 @@ func start(t testing.TB, name, identity string) *process {
 	addr := servicetest.FreeAddr(t)
 	env := map[string]string{"inventory": "INVENTORY", "credit": "CREDIT", "wms": "WMS"}[name]
 	cmd := exec.Command(programs.build(t, name))
-	cmd.Env = append(os.Environ(), env+"_GRPC_ADDR="+addr, env+"_ADMIN_ADDR=127.0.0.1:0", env+"_DSN="+dsn,
+	cmd.Env = append(os.Environ(), env+"_LISTEN="+addr, env+"_ADMIN_LISTEN=127.0.0.1:0", env+"_DSN="+dsn,
 		"BRANCH_KEYS="+branchKeys, "IDENTITY_KEYS="+identity, "LOG_LEVEL=error",
 		"MQ_NAME_SERVERS=127.0.0.1:1", "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText) // no broker: the books do not depend on messages
 	cmd.Stderr = os.Stderr

@@ -1,0 +1,37 @@
+package stack
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestChosen: whatever a config.yaml names can be chosen from outside, or is refused.
+func TestChosen(t *testing.T) {
+	t.Parallel()
+	root, err := findRoot()
+	require.NoError(t, err)
+	all, decided, err := settings(root)
+	require.NoError(t, err)
+	require.Greater(t, len(all), 60)
+	for name := range all {
+		env, err := Chosen([]string{"HOME=/root", name + "=7"})
+		if decided[name] {
+			require.ErrorContains(t, err, name)
+		} else {
+			require.NoError(t, err)
+			assert.Equal(t, map[string]string{name: "7"}, env)
+		}
+	}
+	env, err := Chosen([]string{"PORT_GATEWAY=8081", "PORT_OFFSET=100", "LIMIT_CALLS=0", "SMTP_FROM=shop@example.com", "LOG_LEVEL=debug",
+		"ORDER_DSN=", "LANG=C"})
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"PORT_GATEWAY": "8081", "PORT_OFFSET": "100", "LIMIT_CALLS": "0", "SMTP_FROM": "shop@example.com",
+		"LOG_LEVEL": "debug"}, env)
+	_, err = Chosen([]string{"GATEWAY_LISTEN=0.0.0.0:80", "ORDER_DSN=x", "ORDER_ADMIN_LISTEN=:1", "FAULTS=false"})
+	require.EqualError(t, err, "GATEWAY_LISTEN=0.0.0.0:80: everything listens on 127.0.0.1 here; PORT_GATEWAY chooses the port\n"+
+		"ORDER_DSN is set, and the stack decides it: unset it, or start that service by hand\n"+
+		"ORDER_ADMIN_LISTEN=:1: everything listens on 127.0.0.1 here; PORT_ORDER_ADMIN chooses the port\n"+
+		"FAULTS is set, and the stack decides it: unset it, or start that service by hand")
+}
