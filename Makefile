@@ -63,8 +63,13 @@ chaos:
 .PHONY: outages
 outages:
 	$(local) install
-	OUTAGES=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m ./e2e/outage
+	OUTAGES=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -parallel 2 ./e2e/outage
 	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 30m -run 'TestBrokerAway$$' ./e2e
+
+## make test-compose    the system in containers, really run: healthy, the demo's numbers, killed and moved containers, nothing left
+.PHONY: test-compose
+test-compose:
+	@deploy/compose/test.sh
 
 ## make conserve    check that the books of the running stack add up: if not, the wrong rows and Error 1; Error 2 when it cannot find out
 .PHONY: conserve

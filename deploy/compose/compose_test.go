@@ -1,0 +1,202 @@
+//go:build compose
+
+package compose
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/deploy/demo"
+	"example.com/fourfold/deploy/system"
+)
+
+// TestCompose runs the system in containers for real: test.sh makes the images before. It is built with the tag compose only, because it needs a
+// Docker engine.
+func TestCompose(t *testing.T) {
+	ctx := t.Context()
+	s := open(t)
+	dir := t.TempDir()
+	began := time.Now()
+	require.NoError(t, s.Up(ctx))
+	healthy := time.Since(began)
+	_, err := s.Target(ctx, dir)
+	require.NoError(t, err)
+	d, err := demo.New(ctx, dir, s)
+	require.NoError(t, err)
+	defer func() { _ = d.Close() }()
+
+	t.Run("the numbers of the demo", func(t *testing.T) {
+		var said strings.Builder
+		require.NoError(t, d.Tell(ctx, &said, false), "%s", &said)
+		golden, err := os.ReadFile("../demo/testdata/demo.txt")
+		require.NoError(t, err)
+		varies := regexp.MustCompile(`\bN\b|\bID\b`)
+		same := 0
+		for line := range strings.Lines(string(golden)) {
+			if !varies.MatchString(line) {
+				assert.Contains(t, said.String(), line)
+				same++
+			}
+		}
+		assert.Greater(t, same, 50)
+	})
+	t.Run("only the gateway is open", func(t *testing.T) {
+		text, err := exec.CommandContext(ctx, "docker", "ps", "--filter", "label=com.docker.compose.project="+s.project, "--format", "{{.Ports}}").Output()
+		require.NoError(t, err)
+		for _, at := range regexp.MustCompile(`([\d.:\[\]]+):\d+->`).FindAllStringSubmatch(string(text), -1) {
+			assert.Equal(t, "127.0.0.1", at[1])
+		}
+	})
+	t.Run("a service is killed and comes back by itself", func(t *testing.T) {
+		for _, name := range []string{"order", "credit"} {
+			pid := s.pid(t, name)
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+			require.Eventually(t, func() bool {
+				now := s.pid(t, name)
+				return now != 0 && now != pid && s.healthy(t, name)
+			}, time.Minute, 200*time.Millisecond)
+		}
+		s.pays(t, d)
+	})
+	t.Run("the name server has another address", func(t *testing.T) {
+		before := s.inspect(t, "namesrv", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+		_, err := s.run(ctx, "rm", "--stop", "--force", "namesrv")
+		require.NoError(t, err)
+		// Somebody else takes the address.
+		other, err := exec.CommandContext(ctx, "docker", "run", "--detach", "--network", s.project+"_default", "--entrypoint", "sleep",
+			"fourfold/redis:7.0", "600").Output()
+		require.NoError(t, err)
+		defer func() { _ = exec.Command("docker", "rm", "--force", strings.TrimSpace(string(other))).Run() }()
+		_, err = s.run(ctx, "up", "--detach", "--no-deps", "--no-build", "namesrv")
+		require.NoError(t, err)
+		after := s.inspect(t, "namesrv", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+		require.NotEqual(t, before, after)
+		require.Eventually(t, func() bool { return s.healthy(t, "namesrv") }, time.Minute, 200*time.Millisecond)
+		joined, err := d.SignUp(ctx) // and what follows by message
+		require.NoError(t, err)
+		assert.EqualValues(t, 100, joined.Points)
+		s.pays(t, d)
+	})
+	t.Run("measured", func(t *testing.T) { s.measure(t, healthy) })
+	require.NoError(t, d.Close())
+	require.NoError(t, s.Down(ctx, true))
+	for _, what := range [][]string{{"ps", "--all"}, {"volume", "ls"}, {"network", "ls"}} {
+		out, err := exec.CommandContext(ctx, "docker", append(what, "--quiet", "--filter", "label=com.docker.compose.project="+s.project)...).Output()
+		require.NoError(t, err)
+		assert.Empty(t, string(out), "docker %s", what[0])
+	}
+}
+
+// open returns a system of the test's own, on random ports.
+func open(t *testing.T) *System {
+	ports := map[string]int{}
+	for name := range system.Ports(1) {
+		claim, err := port.Take()
+		require.NoError(t, err)
+		t.Cleanup(claim.Close)
+		ports[name] = claim.Port
+	}
+	s, err := Open(t.Context(), "../..", "fourfold-"+strings.ToLower(rand.Text()[:8]), ports)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := s.run(context.Background(), "logs", "--tail", "15", "--no-color")
+			t.Log(out)
+		}
+		_ = s.Down(context.Background(), true)
+	})
+	return s
+}
+
+// pays pays one more order, and requires that the books add up.
+func (s *System) pays(t *testing.T, d *demo.Demo) {
+	t.Helper()
+	p, err := d.Pay(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "PAID", p.After.Order)
+	var said strings.Builder
+	require.NoError(t, d.Tell(t.Context(), &said, false))
+	assert.Contains(t, said.String(), "Books  every one ok")
+}
+
+// inspect returns what docker inspect says of a process' container.
+func (s *System) inspect(t *testing.T, process, format string) string {
+	t.Helper()
+	all, err := s.Containers(t.Context())
+	require.NoError(t, err)
+	for _, c := range all {
+		if c.Process == process {
+			out, err := exec.CommandContext(t.Context(), "docker", "inspect", "--format", format, c.ID).Output()
+			require.NoError(t, err)
+			return strings.TrimSpace(string(out))
+		}
+	}
+	t.Fatalf("there is no container of %s", process)
+	return ""
+}
+
+func (s *System) pid(t *testing.T, process string) int {
+	pid, err := strconv.Atoi(s.inspect(t, process, "{{.State.Pid}}"))
+	require.NoError(t, err)
+	return pid
+}
+
+func (s *System) healthy(t *testing.T, process string) bool {
+	return s.inspect(t, process, "{{.State.Health.Status}}") == "healthy"
+}
+
+// measure prints the table of docs/compose.md, and requires that all of it takes at most 1.5 GB.
+func (s *System) measure(t *testing.T, healthy time.Duration) {
+	all, err := s.Containers(t.Context())
+	require.NoError(t, err)
+	ids, names := []string{}, map[string]string{}
+	for _, c := range all {
+		if c.State == "running" {
+			ids = append(ids, c.ID)
+			names[c.ID] = c.Process
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), "docker", append([]string{"stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}"}, ids...)...).Output()
+	require.NoError(t, err)
+	var table strings.Builder
+	sum := 0.0
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line) // id, used, /, limit
+		require.Len(t, f, 4, line)
+		process := names[f[0]]
+		image, err := exec.CommandContext(t.Context(), "docker", "inspect", "--format", "{{.Size}}", s.inspect(t, process, "{{.Image}}")).Output()
+		require.NoError(t, err)
+		bytes, err := strconv.ParseFloat(strings.TrimSpace(string(image)), 64)
+		require.NoError(t, err)
+		sum += mib(t, f[1])
+		fmt.Fprintf(&table, "| %s | %.0f | %.0f | %.0f |\n", process, mib(t, f[1]), mib(t, f[3]), bytes/1e6)
+	}
+	assert.Equal(t, len(ids), strings.Count(table.String(), "\n"))
+	t.Logf("healthy after %.0f s, %.0f MiB in all\n| container | memory, MiB | its limit | image, MB |\n|---|---:|---:|---:|\n%s", healthy.Seconds(), sum, &table)
+	assert.Less(t, sum, 1500.0)
+}
+
+func mib(t *testing.T, text string) float64 {
+	for unit, factor := range map[string]float64{"GiB": 1024, "MiB": 1, "KiB": 1. / 1024} {
+		if number, ok := strings.CutSuffix(text, unit); ok {
+			n, err := strconv.ParseFloat(number, 64)
+			require.NoError(t, err)
+			return n * factor
+		}
+	}
+	t.Fatalf("%q is no size", text)
+	return 0
+}

@@ -1,0 +1,169 @@
+// Command jobs does in containers what `make up` does on one machine before and after the processes are started: see compose.yaml.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+
+	"example.com/fourfold/deploy/demo"
+	"example.com/fourfold/deploy/prepare"
+)
+
+const usage = `usage: jobs COMMAND
+
+  prepare   makes secrets and keys in /secrets, once, and gives each process its own
+  logins    prints who signs in, as JSON
+  grants    lets the reader read what people look at
+  seed      makes an operator, a shopper and a catalogue, then waits until it is told to stop
+  seeded    reports whether seed has done that
+`
+
+// What the jobs read and write. Each folder of secrets is a volume that only its process mounts beside them.
+const (
+	secrets = "/secrets"
+	all     = secrets + "/all"
+	// inside are the hosts from which users of the database come.
+	inside = "%"
+	// services and mysql are the users that processes run as.
+	services, mysql = 65532, 999
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "jobs:", err)
+		os.Exit(1) //nolint:gocritic // stop need not run: the process ends
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New(usage)
+	}
+	switch args[0] {
+	case "prepare":
+		return distribute()
+	case "logins":
+		return logins()
+	case "grants":
+		return grants(ctx)
+	case "seed":
+		return seed(ctx)
+	case "seeded":
+		_, err := os.Stat(seeded)
+		return err
+	}
+	return errors.New(usage)
+}
+
+// distribute makes what is missing and gives each process its part.
+func distribute() error {
+	s, err := prepare.Load(all)
+	if err != nil {
+		return err
+	}
+	if err := prepare.Keys(all); err != nil {
+		return err
+	}
+	for process, files := range s.Files(os.Getenv("DATABASE_ADDR")) {
+		for name, text := range files {
+			if err := give(filepath.Join(process, name), []byte(text), services); err != nil {
+				return err
+			}
+		}
+	}
+	private, public := "keys/member/k1.pem", "keys/identity/k1.pem"
+	for from, to := range map[string]string{private: "member/k1.pem", public: "identity/k1.pem"} {
+		text, err := os.ReadFile(filepath.Join(all, from))
+		if err != nil {
+			return err
+		}
+		if err := give(to, text, services); err != nil {
+			return err
+		}
+	}
+	return give("mariadb/init.sql", prepare.Users(s, inside), mysql)
+}
+
+// give writes a file that only user can read.
+func give(name string, text []byte, user int) error {
+	path := filepath.Join(secrets, name)
+	if err := prepare.Secret(path, text); err != nil {
+		return err
+	}
+	return errors.Join(os.Chown(path, user, user), os.Chown(filepath.Dir(path), user, user))
+}
+
+// logins prints the part of a system.Target that only the secrets tell.
+func logins() error {
+	s, err := prepare.Load(all)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(s.Target())
+}
+
+// grants waits until all services have made their tables.
+func grants(ctx context.Context) error {
+	db, err := sql.Open("mysql", "mysql@unix(/run/mysqld/mysqld.sock)/?multiStatements=true")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(ctx, prepare.ReaderGrants(inside))
+	return err
+}
+
+// seeded is there when seed is done.
+const seeded = "/tmp/seeded"
+
+func seed(ctx context.Context) error {
+	s, err := prepare.Load(all)
+	if err != nil {
+		return err
+	}
+	t := s.Target()
+	t.Gateway = os.Getenv("GATEWAY")
+	if err := prepare.Seed(t, func(env map[string]string, program string, args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, "/"+program, args...)
+		cmd.Env = os.Environ()
+		for name, value := range env {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+		var said strings.Builder
+		cmd.Stderr = &said
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("%s %s: %w: %s", program, args[0], err, strings.TrimSpace(said.String()))
+		}
+		return strings.TrimSpace(string(out)), nil
+	}); err != nil {
+		return err
+	}
+	if err := t.Write(os.TempDir()); err != nil {
+		return err
+	}
+	products, err := demo.Catalogue(ctx, os.TempDir())
+	if err != nil {
+		return err
+	}
+	fmt.Printf("an operator, a shopper, %d products: `docker compose run --rm --no-deps prepare logins` prints the passwords\n", products)
+	if err := os.WriteFile(seeded, []byte(time.Now().Format(time.RFC3339)), 0o600); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
