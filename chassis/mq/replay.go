@@ -180,7 +180,9 @@ func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Tim
 }
 
 // resendAfter is Resend of the rows whose id is greater than after. last is the greatest id that is sent again, after when there is none.
-func (o *Outbox) resendAfter(ctx context.Context, after int64, topic string, since, until time.Time, limit int) (r Resent, last int64, err error) {
+func (o *Outbox) resendAfter(ctx context.Context, after int64, topic string, since, until time.Time, limit int) (
+	r Resent, last int64, err error,
+) {
 	r, last = Resent{Until: until}, after
 	if limit < 1 {
 		return r, last, fmt.Errorf("%w: at most %d events: none is too few", ErrRefused, limit)

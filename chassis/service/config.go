@@ -42,8 +42,9 @@ type Config struct {
 }
 
 // Load reads the configuration into cfg, a pointer to a struct with yaml tags: the file at path, or defaults when path is empty. A value written
-// as ${NAME:default} is the environment variable NAME; when that is unset or empty, what is in the file that NAME_FILE names, to the letter but for
-// one line break at its end; when that is unset or empty too, default (which may hold colons). A time.Duration is written as "3s". When a key has no field in cfg, or a value does not fit its field, Load returns an error that names the keys.
+// as ${NAME:default} is the environment variable NAME; when that is unset or empty, what is in the file that NAME_FILE names (env.Get); when
+// that is unset too, default (which may hold colons). A time.Duration is written as "3s". When a key has no field in cfg, or a value does not
+// fit its field, Load returns an error that names the keys.
 func Load(path string, defaults []byte, cfg any) error {
 	data := defaults
 	if path != "" {

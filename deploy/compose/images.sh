@@ -6,10 +6,11 @@ cd "$(dirname "$0")/../.."
 
 # build IMAGE DOCKERFILE TARGET SERVICE FILE … sends only FILEs as the context.
 build() {
-  local image=$1 file=deploy/compose/$2 target=$3 service=$4
+  local image=$1 file=deploy/compose/$2 target=$3 service=$4 said
   shift 4
   printf '  %s\n' "$image"
-  tar -c "$file" "$@" | docker build --quiet --tag "$image" --file "$file" --target "$target" ${service:+--build-arg "SERVICE=$service"} - >/dev/null
+  said=$(tar -c "$file" "$@" | docker build --tag "$image" --file "$file" --target "$target" ${service:+--build-arg "SERVICE=$service"} - 2>&1) ||
+    { tail -n 30 <<<"$said" >&2; exit 1; }
 }
 for service in order inventory credit wms member notify gateway dtm; do
   build "fourfold/$service" Dockerfile prebuilt "$service" "bin/$service"

@@ -15,7 +15,9 @@ if ! docker version >/dev/null 2>&1; then
   say "starting a Docker engine in $engine"
   dockerd --data-root "$engine/data" --exec-root "$engine/exec" --host "unix://$engine/docker.sock" --pidfile "$engine/pid" >"$engine/log" 2>&1 &
   pid=$!
-  trap 'kill $pid; wait $pid || true; rm -rf "$engine"' EXIT
+  # The engine lets nothing be forwarded any more, and leaves it so.
+  forward=$(iptables -S FORWARD 2>/dev/null | head -n 1)
+  trap 'kill $pid; wait $pid || true; rm -rf "$engine"; [[ $forward != *ACCEPT ]] || iptables -P FORWARD ACCEPT' EXIT
   export DOCKER_HOST=unix://$engine/docker.sock
   for ((i = 0; i < 100; i++)); do docker version >/dev/null 2>&1 && break; sleep 0.1; done
   docker version >/dev/null || { tail -n 20 "$engine/log" >&2; exit 1; }

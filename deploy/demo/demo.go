@@ -37,8 +37,8 @@ type Control interface {
 	Start(ctx context.Context, name string) error
 }
 
-// New signs in as both members of the system of the data folder dir and cleans up after a demo that was killed. Other processes wait in New until
-// Close or the death of this one: one payment is held at a time.
+// New signs in as both members of the system of the data folder dir and cleans up after a demo that was killed. Other processes wait in New
+// until Close or the death of this one: one payment is held at a time.
 func New(ctx context.Context, dir string, control Control) (*Demo, error) {
 	t, err := system.ReadTarget(dir)
 	if err != nil {

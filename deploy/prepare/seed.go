@@ -18,8 +18,8 @@ func (s Secrets) Target() system.Target {
 	}
 }
 
-// Seed creates the operator and the shopper of t, unless they are there, the shopper with 1190 points. run runs a program of ours to its end, with
-// env besides what it needs to reach its database, and returns its output.
+// Seed creates the operator and the shopper of t, unless they are there, the shopper with 1190 points. run runs a program of ours to its end,
+// with env besides what it needs to reach its database, and returns its output.
 func Seed(t system.Target, run func(env map[string]string, program string, args ...string) (string, error)) error {
 	var id string
 	for _, a := range []struct {

@@ -97,8 +97,8 @@ func TestUnreachable(t *testing.T) {
 	})
 }
 
-// TestRefusing: the broker answers, and takes nothing because its disk is full, until there is room. It looks at its disk for the first time a minute
-// after its start, so this is not rehearsed.
+// TestRefusing: the broker answers, and takes nothing because its disk is full, until there is room. It looks at its disk for the first time a
+// minute after its start, so this is not rehearsed.
 func TestRefusing(t *testing.T) {
 	each(t, map[string]int{"full disk": 200}, nil, func(t *testing.T, megabytes int) {
 		disk := smalldisk.Mount(t, megabytes)
