@@ -3,6 +3,7 @@ package mysqltest
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"io/fs"
@@ -92,11 +93,8 @@ func Start(options ...string) (*Server, error) {
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
-	install := exec.Command("mariadb-install-db", append([]string{"--no-defaults", "--force", "--datadir=" + data,
-		"--auth-root-authentication-method=normal", "--skip-test-db"}, options...)...)
-	install.Env = env(dir)
-	if out, err := install.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
+	if err := newData(server, data, dir, options); err != nil {
+		return nil, err
 	}
 	claim, err := port.Take()
 	if err != nil {
@@ -114,6 +112,51 @@ func Start(options ...string) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// newData makes the data folder of a new server. It is a copy of one that was made once for that program and these options, because making one
+// means waiting for the disk for seconds, and each package has a server of its own.
+func newData(server, data, dir string, options []string) error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return install(data, dir, options)
+	}
+	program, err := os.Stat(server)
+	if err != nil {
+		return err
+	}
+	key := sha256.Sum256(fmt.Appendf(nil, "%s %s %d %q", server, program.ModTime(), program.Size(), options))
+	template := filepath.Join(cache, "fourfold-tests", fmt.Sprintf("mariadb-%x", key[:8]))
+	if _, err := os.Stat(template); err != nil {
+		if err := install(data, dir, options); err != nil {
+			return err
+		}
+		// Others may do the same at this time: one is first, and the others' copies are removed.
+		fresh := fmt.Sprintf("%s.%d", template, os.Getpid())
+		if os.MkdirAll(filepath.Dir(template), 0o700) == nil && copied(data, fresh) == nil && os.Rename(fresh, template) == nil {
+			return nil
+		}
+		return os.RemoveAll(fresh)
+	}
+	return copied(template, data)
+}
+
+func install(data, dir string, options []string) error {
+	cmd := exec.Command("mariadb-install-db", append([]string{"--no-defaults", "--force", "--datadir=" + data,
+		"--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=32M"}, options...)...)
+	cmd.Env = env(dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// copied copies a folder of plain files and folders.
+func copied(from, to string) error {
+	if out, err := exec.Command("cp", "-R", "--sparse=always", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("cp: %w: %s", err, out)
+	}
+	return nil
 }
 
 // Restart starts the server again after Kill, on the same port and with its data, and waits until it answers.
