@@ -102,6 +102,34 @@ func TestBackfillYields(t *testing.T) {
 	assert.EqualValues(t, many, broker.direct)
 }
 
+// TestBackfillGoesOn: events that cannot be sent do not keep others from being sent again.
+func TestBackfillGoesOn(t *testing.T) {
+	t.Parallel()
+	db := mysqltest.Open(t, mqlaws.Migrations, mq.Tables())
+	o := mq.NewOutbox(db, mq.NewBus("shop", memory.New(), mq.Config{}), mq.OutboxConfig{Poll: 20 * time.Millisecond})
+	for _, subject := range []string{"stuck", "free"} {
+		require.NoError(t, o.InTx(t.Context(), func(tx *sql.Tx) error {
+			for range 150 {
+				if err := o.Append(t.Context(), tx, "things", mqlaws.New(subject, 0)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	for _, query := range []string{
+		"UPDATE mq_outbox SET next_at = NOW(3) + INTERVAL 1 HOUR, last_error = 'refused', refused_at = NOW(3) WHERE subject = 'stuck' ORDER BY id LIMIT 1",
+		"UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE subject = 'free'",
+	} {
+		_, err := db.ExecContext(t.Context(), query)
+		require.NoError(t, err)
+	}
+	background(t, o.Relay)
+	go o.Backfill(t.Context(), time.Now().Add(-time.Minute))
+	mqlaws.AwaitCount(t, db, 150, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'SENT' AND resent_at IS NOT NULL")
+	mqlaws.AwaitCount(t, db, 150, "SELECT COUNT(*) FROM mq_outbox WHERE state = 'READY'")
+}
+
 // recorder remembers what was sent, each of which took a while, and how much of it the usual way alone.
 type recorder struct {
 	*memory.Transport

@@ -138,7 +138,7 @@ type row struct {
 	state     string
 	deliverAt sql.NullTime
 	tries     int
-	again     bool // it was sent before
+	backfill  bool // it was sent another way before
 }
 
 // lease takes rows that are due, up to limit of each state: of each topic and subject only the first, and none that another relay has leased or
@@ -188,7 +188,7 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return nil, err
 	}
-	rows, err := o.db.QueryContext(ctx, `SELECT id, topic, subject, event, state, deliver_at, tries, resent_at IS NOT NULL FROM mq_outbox
+	rows, err := o.db.QueryContext(ctx, `SELECT id, topic, subject, event, state, deliver_at, tries, backfill FROM mq_outbox
 		WHERE id IN (`+in+`) AND owner = ? AND state IN ('READY', 'HALF') AND next_at > NOW(3) ORDER BY id`, append(args, owner)...)
 	if err != nil {
 		return nil, err
@@ -197,7 +197,7 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	var taken []row
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&r.id, &r.topic, &r.subject, &r.text, &r.state, &r.deliverAt, &r.tries, &r.again); err != nil {
+		if err := rows.Scan(&r.id, &r.topic, &r.subject, &r.text, &r.state, &r.deliverAt, &r.tries, &r.backfill); err != nil {
 			return nil, err
 		}
 		taken = append(taken, r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -68,6 +69,7 @@ func (q *queue) row(t *testing.T, n int64) (id int64) {
 // inOrder requires that every event had its effect, in the order of the numbers, and that none was dropped.
 func (q *queue) inOrder(t *testing.T, want string) {
 	t.Helper()
+	mqlaws.AwaitCount(t, q.db, strings.Count(want, "\n"), "SELECT COUNT(*) FROM effect") // a letter whose turn has come is none of those that wait yet
 	mqlaws.Settled(t, q.db)
 	assert.Equal(t, want+"--\n", mysqltest.Dump(t, q.db, "SELECT seq FROM effect ORDER BY id"))
 	assert.Equal(t, "0\n--\n", mysqltest.Dump(t, q.db, "SELECT COUNT(*) FROM mq_inbox WHERE state = 'OLD'"))

@@ -168,10 +168,9 @@ func (o *Outbox) offerHeld(ctx context.Context) error {
 	return err
 }
 
-// way returns the transport for a row. What is sent again while nothing is amiss takes the usual way alone: the history there lacks it, and most
-// of it had its effect long ago.
+// way returns the transport for a row. What is sent again only for the broker's history takes the usual way alone, while that is open.
 func (o *Outbox) way(r row) Transport {
-	if way, ok := o.bus.transport.(Detour); ok && r.again && way.Undisturbed() > 0 {
+	if way, ok := o.bus.transport.(Detour); ok && r.backfill && way.Undisturbed() > 0 {
 		return way.Direct()
 	}
 	return o.bus.transport

@@ -157,7 +157,7 @@ type Resent struct {
 func (o *Outbox) SendAgain(ctx context.Context, ids []string, settled time.Duration) (n int64, err error) {
 	in, args := database.In(ids)
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, again+"state = 'SENT' AND closed_at <= TIMESTAMPADD(MICROSECOND, -?, NOW(3)) AND event_id IN ("+in+")",
+		res, err := tx.ExecContext(ctx, again+"backfill = FALSE WHERE state = 'SENT' AND closed_at <= TIMESTAMPADD(MICROSECOND, -?, NOW(3)) AND event_id IN ("+in+")",
 			append([]any{settled.Microseconds()}, args...)...)
 		if err == nil {
 			n, err = res.RowsAffected()
@@ -169,25 +169,32 @@ func (o *Outbox) SendAgain(ctx context.Context, ids []string, settled time.Durat
 
 // again makes rows READY once more. closed_at is NULL in every row that is to be sent: only closed rows may be deleted.
 const again = `UPDATE mq_outbox SET state = 'READY', closed_at = NULL, half_at = NULL, resent_at = NOW(3), next_at = NOW(3), owner = '',
-	tries = 0 WHERE `
+	tries = 0, `
 
 // Resend makes the relay send again up to limit events of topic, or of all topics when it is empty, that the transport took between since and
 // until, half messages whose end is not known included, in the order in which they were appended. A zero until means now. Events that are sent
 // again get a later time, so repeated calls with the first call's Until come to an end. Groups that had an event do nothing the second time.
 func (o *Outbox) Resend(ctx context.Context, topic string, since, until time.Time, limit int) (Resent, error) {
-	r, _, err := o.resendAfter(ctx, 0, topic, since, until, limit)
+	r, _, err := o.resend(ctx, part{topic: topic, since: since, until: until, limit: limit})
 	return r, err
 }
 
-// resendAfter is Resend of the rows whose id is greater than after. last is the greatest id that is sent again, after when there is none.
-func (o *Outbox) resendAfter(ctx context.Context, after int64, topic string, since, until time.Time, limit int) (
-	r Resent, last int64, err error,
-) {
-	r, last = Resent{Until: until}, after
-	if limit < 1 {
-		return r, last, fmt.Errorf("%w: at most %d events: none is too few", ErrRefused, limit)
+// part says what is to be sent again, as the arguments of Resend.
+type part struct {
+	topic        string
+	since, until time.Time
+	limit        int
+	after        int64 // only rows with a greater id
+	backfill     bool  // it is for the broker's history only
+}
+
+// resend makes the relay send p again. last is the greatest id of it, p.after when there is none.
+func (o *Outbox) resend(ctx context.Context, p part) (r Resent, last int64, err error) {
+	r, last = Resent{Until: p.until}, p.after
+	if p.limit < 1 {
+		return r, last, fmt.Errorf("%w: at most %d events: none is too few", ErrRefused, p.limit)
 	}
-	if until.IsZero() {
+	if r.Until.IsZero() {
 		if err := o.db.QueryRowContext(ctx, "SELECT NOW(3)").Scan(&r.Until); err != nil {
 			return r, last, err
 		}
@@ -195,25 +202,26 @@ func (o *Outbox) resendAfter(ctx context.Context, after int64, topic string, sin
 	// A half message is closed up to Grace after the transport had it, or not yet: then half_at is when that was.
 	const sent = `(state = 'SENT' AND closed_at >= ? AND (closed_at <= ? OR half_at <= ? AND closed_at <= TIMESTAMPADD(MICROSECOND, ?, ?))
 		OR state = 'HALF' AND half_at >= ? AND half_at <= ?) AND (? = '' OR topic = ?)`
-	span := []any{since, r.Until, r.Until, o.cfg.Grace.Microseconds(), r.Until, since, r.Until, topic, topic}
+	span := []any{p.since, r.Until, r.Until, o.cfg.Grace.Microseconds(), r.Until, p.since, r.Until, p.topic, p.topic}
 	ids, err := database.IDs(ctx, o.db, "SELECT id FROM mq_outbox WHERE id > ? AND "+sent+" ORDER BY id LIMIT ?",
-		append(append([]any{after}, span...), limit+1)...)
+		append(append([]any{p.after}, span...), p.limit+1)...)
 	if err != nil || len(ids) == 0 {
 		return r, last, err
 	}
-	r.More = len(ids) > limit
-	ids = ids[:min(limit, len(ids))]
+	r.More = len(ids) > p.limit
+	ids = ids[:min(p.limit, len(ids))]
 	last = ids[len(ids)-1]
 	in, args := database.In(ids)
 	err = o.InTx(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, again+"id IN ("+in+") AND "+sent, append(args, span...)...)
+		res, err := tx.ExecContext(ctx, again+"backfill = ? WHERE id IN ("+in+") AND "+sent,
+			append(append([]any{p.backfill}, args...), span...)...)
 		if err == nil {
 			r.Events, err = res.RowsAffected()
 		}
 		return err
 	})
 	if err != nil {
-		return r, after, err
+		return r, p.after, err
 	}
 	return r, last, nil
 }
@@ -224,10 +232,12 @@ const (
 	// backfillPart is how many events are sent again at a time, when no more than backfillLeft wait for the relay: a new event waits for no
 	// more than both.
 	backfillPart, backfillLeft = 100, 20
-	backfillPause              = 20 * time.Millisecond
+	// backfillPause is between two looks at how many wait, and backfillLongest how long it is waited for them: those that wait may be unable to
+	// go.
+	backfillPause, backfillLongest = 20 * time.Millisecond, time.Second
 )
 
-// behind reports whether more than backfillLeft events wait for the relay, or are leased by one. Those that failed, and pause, do not count.
+// behind reports whether more than backfillLeft events wait for the relay, or are leased by one.
 func (o *Outbox) behind(ctx context.Context) (behind bool, err error) {
 	err = o.db.QueryRowContext(ctx, `SELECT COUNT(*) > ? FROM (SELECT 1 FROM mq_outbox WHERE state = 'READY'
 		AND next_at <= TIMESTAMPADD(MICROSECOND, ?, NOW(3)) AND (next_at <= NOW(3) OR last_error = '') LIMIT ?) waiting`,
@@ -239,33 +249,34 @@ func (o *Outbox) behind(ctx context.Context) (behind bool, err error) {
 // or ctx ends. Groups that had an event do nothing the second time.
 func (o *Outbox) Backfill(ctx context.Context, since time.Time) {
 	var (
-		until  time.Time
 		events int64
-		// Each part goes on after the one before, so that none reads again what that has read. What was recorded as sent meanwhile, with an
-		// earlier time, is found by one more look from the beginning.
-		after int64
+		last   = time.Now() // when a part was sent again
 	)
 	since = since.Add(-backfillSlack)
 	if oldest := time.Now().Add(-remembered); since.Before(oldest) {
 		since = oldest
 	}
+	// Each part goes on after the one before, so that none reads again what that has read. What was recorded as sent meanwhile, with an earlier
+	// time, is found by one more look from the beginning.
+	p := part{since: since, limit: backfillPart, backfill: true}
 	for n := 0; ctx.Err() == nil; {
-		r := Resent{Until: until, More: true}
+		r := Resent{Until: p.until, More: true}
 		behind, err := o.behind(ctx)
-		if err == nil && behind {
+		if err == nil && behind && time.Since(last) < backfillLongest {
 			backoff.Sleep(ctx, backfillPause) // new events come first
 			continue
 		}
 		if err == nil {
-			r, after, err = o.resendAfter(ctx, after, "", since, until, backfillPart)
+			last = time.Now()
+			r, p.after, err = o.resend(ctx, p)
 		}
 		if err == nil && !r.More && r.Events > 0 {
-			r.More, after = true, 0
+			r.More, p.after = true, 0
 		}
 		if err == nil && !r.More {
 			err = o.offerHeld(ctx)
 		}
-		until, events = r.Until, events+r.Events
+		p.until, events = r.Until, events+r.Events
 		switch {
 		case err != nil:
 			n++

@@ -102,7 +102,7 @@ type Detour interface {
 	Undisturbed() time.Duration
 	// Moved returns a channel that is closed when events begin to go another way than now.
 	Moved() <-chan struct{}
-	// Direct returns the usual way alone, for what may be lost or is sent again: it is ErrUnavailable while the broker is away.
+	// Direct returns the usual way alone, for what may be lost, or has arrived by another way: it is ErrUnavailable while the broker is away.
 	Direct() Transport
 }
 

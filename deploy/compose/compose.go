@@ -91,7 +91,7 @@ func (s *System) addr(process, role string) string {
 	return "127.0.0.1:" + strconv.Itoa(s.ports[system.PortVariable(process, role)])
 }
 
-// Kill kills a container with SIGKILL. It stays so until Start.
+// Kill kills a container with SIGKILL. The engine, which was told to, does not start it again: Start does.
 func (s *System) Kill(ctx context.Context, name string) error {
 	_, err := s.run(ctx, "kill", name)
 	return err

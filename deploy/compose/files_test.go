@@ -47,7 +47,7 @@ func read(t *testing.T, name string) (f file) {
 }
 
 // jobs run once, or wait: they are no processes of the system.
-var jobs = []string{"prepare", "topics", "grants", "seed"}
+var jobs = []string{"prepare", "users", "topics", "grants", "seed"}
 
 // TestFiles: compose.yaml has the processes and ports of the list, each with its own secrets only, with a health check, and bounded.
 func TestFiles(t *testing.T) {
@@ -77,16 +77,36 @@ func TestFiles(t *testing.T) {
 		for _, port := range debug.Services[p.Name].Ports {
 			assert.True(t, strings.HasPrefix(port, "127.0.0.1:"), port)
 		}
+		for role, port := range p.Ports {
+			listen := system.Variable(p.Name) + map[string]string{"": "_LISTEN", system.Admin: "_ADMIN_LISTEN"}[role]
+			if p.Database || p.Name == "gateway" {
+				assert.Equal(t, fmt.Sprintf("0.0.0.0:%d", port), s.Environment[listen], listen)
+			}
+		}
+		assert.NotEmpty(t, s.Limit, p.Name)
+		if p.Database {
+			assert.Contains(t, f.Services["grants"].DependsOn, p.Name, "the reader's tables must be there")
+		}
+		if p.Healthy.Path != "" && p.Name != "gateway" {
+			assert.Contains(t, f.Services["gateway"].DependsOn, p.Name)
+		}
 		secrets := slices.DeleteFunc(slices.Clone(s.Volumes), func(v string) bool { return !strings.HasPrefix(v, "secrets-") })
-		if files[p.Name] == nil && p.Name != "mariadb" {
+		if files[p.Name] == nil {
 			assert.Empty(t, secrets, p.Name)
 			continue
 		}
 		assert.Equal(t, []string{"secrets-" + p.Name + ":/secrets:ro"}, secrets, p.Name)
 		assert.Contains(t, f.Services["prepare"].Volumes, "secrets-"+p.Name+":/secrets/"+p.Name)
-		for name := range files[p.Name] {
-			assert.Contains(t, slices.Collect(maps.Values(s.Environment)), "/secrets/"+name, p.Name)
+		var read, written []string
+		for variable, value := range s.Environment {
+			if file, ok := strings.CutPrefix(value, "/secrets/"); ok && strings.HasSuffix(variable, "_FILE") {
+				read = append(read, file)
+			}
 		}
+		for file := range files[p.Name] {
+			written = append(written, file)
+		}
+		assert.ElementsMatch(t, written, read, p.Name)
 	}
 }
 
@@ -95,7 +115,7 @@ func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	f := read(t, "compose.yaml")
 	ours := append([]string{"gateway"}, system.Databases()...)
-	known := map[string]bool{"GOMEMLIMIT": true}
+	known := map[string]bool{"GOMEMLIMIT": true, "GOMAXPROCS": true}
 	asked := map[string]string{}
 	for _, name := range ours {
 		text, err := os.ReadFile("../../" + name + "/config.yaml")
@@ -104,6 +124,12 @@ func TestEnvironment(t *testing.T) {
 		for _, match := range regexp.MustCompile(`\$\{(\w+):`).FindAllStringSubmatch(string(text), -1) {
 			known[match[1]] = true
 		}
+	}
+	for _, name := range append(ours, "dtm") {
+		s := f.Services[name]
+		heap := number(t, strings.TrimSuffix(s.Environment["GOMEMLIMIT"], "MiB"))
+		limit := number(t, strings.TrimSuffix(s.Limit, "m"))
+		assert.InDelta(t, 0.85, float64(heap)/float64(limit), 0.06, "%s: %d of %d", name, heap, limit)
 	}
 	for _, name := range ours {
 		s := f.Services[name]
@@ -126,9 +152,6 @@ func TestEnvironment(t *testing.T) {
 			told := s.Environment[match[1]] + s.Environment[match[1]+"_FILE"]
 			assert.True(t, told != "" || match[1] == "SMTP_ADDR", "%s is not told %s", name, match[1])
 		}
-		heap := number(t, strings.TrimSuffix(s.Environment["GOMEMLIMIT"], "MiB"))
-		limit := number(t, strings.TrimSuffix(s.Limit, "m"))
-		assert.InDelta(t, 0.85, float64(heap)/float64(limit), 0.06, "%s: %d of %d", name, heap, limit)
 	}
 	extras := read(t, "compose.extras.yaml")
 	assert.Empty(t, extras.Services, "it is a fork's")

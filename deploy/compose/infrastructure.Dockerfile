@@ -37,6 +37,6 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-ins
 COPY deploy/rocketmq /src/deploy/rocketmq
 RUN /src/deploy/rocketmq/fetch.sh
 
-FROM java AS rocketmq
+FROM java AS rocketmq-compiled
 COPY --from=jars /src/.cache/rocketmq-5.3.3/lib /opt/rocketmq/lib
 COPY --from=jars /src/.cache/rocketmq-5.3.3/classes /opt/rocketmq/classes

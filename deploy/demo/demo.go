@@ -29,7 +29,7 @@ type Demo struct {
 
 // Control ends and starts processes of the system, by their names.
 type Control interface {
-	// Kill ends a process as a crash would, and returns when it is gone. It is started again soon, unless it is stopped.
+	// Kill ends a process as a crash would, and returns when it is gone. Whether it is started again is not said: see Stop.
 	Kill(ctx context.Context, name string) error
 	// Stop stops a process until Start.
 	Stop(ctx context.Context, name string) error

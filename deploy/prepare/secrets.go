@@ -82,11 +82,13 @@ func (s Secrets) Files(addr string) map[string]map[string]string {
 		"gateway": {"mq_keys": s.EventKeys()},
 		"dtm":     {"store_password": s.MySQL["dtm"]},
 	}
-	for _, service := range system.Databases() {
-		files[service] = map[string]string{"dsn": s.DSN(service, addr), "mq_keys": s.EventKeys()}
-	}
-	for _, participant := range []string{"order", "inventory", "credit", "wms"} {
-		files[participant]["branch_keys"] = s.BranchKeys()
+	for _, p := range system.Processes {
+		if p.Database {
+			files[p.Name] = map[string]string{"dsn": s.DSN(p.Name, addr), "mq_keys": s.EventKeys()}
+		}
+		if p.Participant {
+			files[p.Name]["branch_keys"] = s.BranchKeys()
+		}
 	}
 	return files
 }

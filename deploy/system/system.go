@@ -17,6 +17,8 @@ type Process struct {
 	Healthy Probe
 	// Database says that it is a service of ours with the database shop_<name>, as a user of its own.
 	Database bool
+	// Participant says that it takes part in payments: it has the keys of branches.
+	Participant bool
 	// Single says that there is always one of it; of the others there may be two.
 	Single bool
 }
@@ -43,10 +45,10 @@ var readyz = Probe{Admin, "/readyz"}
 // while its process is away.
 var Processes = []Process{
 	{Name: "gateway", Ports: map[string]int{"": 8080, Admin: 9100}, Healthy: readyz},
-	{Name: "order", Ports: map[string]int{"": 9001, Admin: 9101}, Healthy: readyz, Database: true},
-	{Name: "inventory", Ports: map[string]int{"": 9002, Admin: 9102}, Healthy: readyz, Database: true},
-	{Name: "credit", Ports: map[string]int{"": 9003, Admin: 9103}, Healthy: readyz, Database: true},
-	{Name: "wms", Ports: map[string]int{"": 9004, Admin: 9104}, Healthy: readyz, Database: true},
+	{Name: "order", Ports: map[string]int{"": 9001, Admin: 9101}, Healthy: readyz, Database: true, Participant: true},
+	{Name: "inventory", Ports: map[string]int{"": 9002, Admin: 9102}, Healthy: readyz, Database: true, Participant: true},
+	{Name: "credit", Ports: map[string]int{"": 9003, Admin: 9103}, Healthy: readyz, Database: true, Participant: true},
+	{Name: "wms", Ports: map[string]int{"": 9004, Admin: 9104}, Healthy: readyz, Database: true, Participant: true},
 	{Name: "member", Ports: map[string]int{"": 9005, Admin: 9105}, Healthy: readyz, Database: true},
 	{Name: "notify", Ports: map[string]int{"": 9006, Admin: 9106}, Healthy: readyz, Database: true},
 	{Name: "dtm", Ports: map[string]int{"": 16789, GRPC: 16790}, Healthy: Probe{"", "/api/dtmsvr/version"}},

@@ -132,9 +132,15 @@ func newData(server, data, dir string, options []string) error {
 			return err
 		}
 		// Others may do the same at this time: one is first, and the others' copies are removed.
-		fresh := fmt.Sprintf("%s.%d", template, os.Getpid())
-		if os.MkdirAll(filepath.Dir(template), 0o700) == nil && copied(data, fresh) == nil && os.Rename(fresh, template) == nil {
+		if os.MkdirAll(filepath.Dir(template), 0o700) != nil {
 			return nil
+		}
+		fresh, err := os.MkdirTemp(filepath.Dir(template), "new-")
+		if err != nil {
+			return nil //nolint:nilerr // the next one makes it again
+		}
+		if copied(data, filepath.Join(fresh, "data")) == nil {
+			_ = os.Rename(filepath.Join(fresh, "data"), template)
 		}
 		return os.RemoveAll(fresh)
 	}

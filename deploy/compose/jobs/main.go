@@ -25,6 +25,7 @@ const usage = `usage: jobs COMMAND
 
   prepare   makes secrets and keys in /secrets, once, and gives each process its own
   logins    prints who signs in, as JSON
+  users     makes the database of each service, and its user
   grants    lets the reader read what people look at
   seed      makes an operator, a shopper and a catalogue, then waits until it is told to stop
   seeded    reports whether seed has done that
@@ -34,6 +35,8 @@ const usage = `usage: jobs COMMAND
 const (
 	secrets = "/secrets"
 	all     = secrets + "/all"
+	// users has the statements of the job of that name.
+	users = secrets + "/users.sql"
 	// inside are the hosts from which users of the database come.
 	inside = "%"
 	// services and mysql are the users that processes run as.
@@ -58,8 +61,14 @@ func run(ctx context.Context, args []string) error {
 		return distribute()
 	case "logins":
 		return logins()
+	case "users":
+		statements, err := os.ReadFile(users)
+		if err != nil {
+			return err
+		}
+		return asRoot(ctx, string(statements))
 	case "grants":
-		return grants(ctx)
+		return asRoot(ctx, prepare.ReaderGrants(inside))
 	case "seed":
 		return seed(ctx)
 	case "seeded":
@@ -95,16 +104,14 @@ func distribute() error {
 			return err
 		}
 	}
-	return give("mariadb/init.sql", prepare.Users(s, inside), mysql)
+	return give("users/users.sql", prepare.Users(s, inside), mysql)
 }
 
-// give writes a file that only user can read.
+// give writes a file that only user can read. A process that reads it meanwhile has the old one or the new one.
 func give(name string, text []byte, user int) error {
 	path := filepath.Join(secrets, name)
-	if err := prepare.Secret(path, text); err != nil {
-		return err
-	}
-	return errors.Join(os.Chown(path, user, user), os.Chown(filepath.Dir(path), user, user))
+	return errors.Join(os.WriteFile(path+".new", text, 0o400), os.Chown(path+".new", user, user), os.Rename(path+".new", path),
+		os.Chown(filepath.Dir(path), user, user), os.Chmod(filepath.Dir(path), 0o500))
 }
 
 // logins prints the part of a system.Target that only the secrets tell.
@@ -116,14 +123,14 @@ func logins() error {
 	return json.NewEncoder(os.Stdout).Encode(s.Target())
 }
 
-// grants waits until all services have made their tables.
-func grants(ctx context.Context) error {
+// asRoot runs statements as the database's root, who comes over the socket only.
+func asRoot(ctx context.Context, statements string) error {
 	db, err := sql.Open("mysql", "mysql@unix(/run/mysqld/mysqld.sock)/?multiStatements=true")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	_, err = db.ExecContext(ctx, prepare.ReaderGrants(inside))
+	_, err = db.ExecContext(ctx, statements)
 	return err
 }
 

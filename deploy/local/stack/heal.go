@@ -101,8 +101,17 @@ func (s *Stack) outdated(o Options) string {
 	case err != nil || s.vars[fingerprintVariable] != now:
 		return "it was brought up by another version"
 	}
+	defaults, _, err := settings(s.root)
+	if err != nil {
+		return "" // what it runs with cannot be told
+	}
+	defaults["PORT_OFFSET"] = "0"
 	for _, name := range slices.Sorted(maps.Keys(o.Env)) {
-		if s.vars[name] != o.Env[name] {
+		had, known := s.vars[name]
+		if !known {
+			had, known = defaults[name]
+		}
+		if known && had != o.Env[name] || !known && !strings.HasPrefix(name, "PORT_") { // of an instance that does not run
 			return "it ran with another " + name
 		}
 	}

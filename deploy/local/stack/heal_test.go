@@ -42,6 +42,11 @@ func TestFingerprint(t *testing.T) {
 	assert.Equal(t, "it ran with 2 of each", s.outdated(Options{Replicas: 1}))
 	assert.Equal(t, "it ran with another LIMIT_CALLS", s.outdated(Options{Env: map[string]string{"LIMIT_CALLS": "0", "ORDER_TTL": "77m"}}))
 
+	require.NoError(t, os.Mkdir(filepath.Join(root, "gateway"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "gateway/config.yaml"), []byte("limit: ${LIMIT_CALLS:50}"), 0o600))
+	assert.Empty(t, s.outdated(Options{Env: map[string]string{"LIMIT_CALLS": "50", "PORT_OFFSET": "0", "PORT_ORDER_3": "9"}}), "as it is")
+	assert.Equal(t, "it ran with another LIMIT_CALLS", s.outdated(Options{Env: map[string]string{"LIMIT_CALLS": "0"}}))
+
 	write("process-compose.yaml", project+"\n")
 	assert.NotEqual(t, one, of(1))
 	assert.NotEqual(t, two, of(2))

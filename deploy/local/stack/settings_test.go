@@ -15,13 +15,15 @@ func TestChosen(t *testing.T) {
 	all, decided, err := settings(root)
 	require.NoError(t, err)
 	require.Greater(t, len(all), 60)
-	for name := range all {
-		env, err := Chosen([]string{"HOME=/root", name + "=7"})
-		if decided[name] {
-			require.ErrorContains(t, err, name)
-		} else {
-			require.NoError(t, err)
-			assert.Equal(t, map[string]string{name: "7"}, env)
+	for setting := range all {
+		for _, name := range []string{setting, setting + "_FILE"} {
+			env, err := Chosen([]string{"HOME=/root", "PORT_FORWARDED=1", name + "=7"})
+			if decided[setting] {
+				require.ErrorContains(t, err, name)
+			} else {
+				require.NoError(t, err)
+				assert.Equal(t, map[string]string{name: "7"}, env)
+			}
 		}
 	}
 	env, err := Chosen([]string{"PORT_GATEWAY=8081", "PORT_OFFSET=100", "LIMIT_CALLS=0", "SMTP_FROM=shop@example.com", "LOG_LEVEL=debug",

@@ -98,6 +98,9 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 			return s, s.heal(ctx, o, log)
 		}
 		o.Replicas = cmp.Or(o.Replicas, s.Replicas())
+		if err := checkChoice(o); err != nil {
+			return nil, err
+		}
 		step := log.Step("down")
 		if err := stopAll(ctx, dir); err != nil {
 			step.Fail()
@@ -138,6 +141,9 @@ func (s *Stack) release() {
 
 // prepare makes everything the processes need.
 func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error {
+	if err := checkChoice(o); err != nil {
+		return err
+	}
 	ports, claims, err := choosePorts(o)
 	s.claims = claims
 	if err != nil {

@@ -176,7 +176,11 @@ func TestLife(t *testing.T) {
 		require.NoError(t, os.WriteFile(program+".new", built, 0o755))
 		require.NoError(t, os.Rename(program+".new", program))
 
-		found, err := Up(ctx, Options{Dir: dir, SkipBuild: true})
+		for name, value := range map[string]string{"PORT_GATEWAY": "80000", "ORDER_TTL": "it's"} {
+			_, err = Up(ctx, Options{Dir: dir, SkipBuild: true, Env: map[string]string{name: value}})
+			require.ErrorContains(t, err, name+"="+value, "it is refused before anything is stopped")
+		}
+		found, err := Up(ctx, Options{Dir: dir, SkipBuild: true, Env: map[string]string{"ORDER_TTL": "77m", "LIMIT_CALLS": "50"}})
 		require.NoError(t, err)
 		assert.Equal(t, s.Gateway(), found.Gateway())
 		after := pids()

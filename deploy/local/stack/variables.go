@@ -80,13 +80,24 @@ func userName() string {
 	return "root"
 }
 
+// checkChoice returns an error for what a person cannot choose: nothing is stopped, and nothing written, then.
+func checkChoice(o Options) error {
+	for _, name := range slices.Sorted(maps.Keys(o.Env)) {
+		if strings.ContainsAny(o.Env[name], "'\n") {
+			return fmt.Errorf("%s=%s: a value cannot have a single quote or a line break in it", name, o.Env[name])
+		}
+	}
+	_, claims, err := choosePorts(o)
+	for _, c := range claims {
+		c.Close()
+	}
+	return err
+}
+
 func writeVariables(dir string, vars map[string]string) error {
 	var b bytes.Buffer
 	b.WriteString("# Written by each start. Passwords inside.\n")
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if strings.ContainsAny(vars[name], "'\n") {
-			return fmt.Errorf("%s=%s: a value cannot have a single quote or a line break in it", name, vars[name])
-		}
 		fmt.Fprintf(&b, "%s='%s'\n", name, vars[name])
 	}
 	return prepare.Secret(filepath.Join(dir, variablesFile), b.Bytes())
