@@ -1,6 +1,12 @@
 package prepare
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 
 	"example.com/fourfold/deploy/system"
@@ -38,4 +44,21 @@ func Seed(t system.Target, run func(env map[string]string, program string, args 
 	}
 	_, err := run(nil, "credit", "seed", "-member", id, "-points", strconv.Itoa(shopperPoints), "-source", "seed:demo")
 	return err
+}
+
+// Run runs a program of ours to its end, with env besides this process' environment, and returns its output without blanks around it. The error
+// holds what it complained of.
+func Run(ctx context.Context, env map[string]string, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = os.Environ()
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", filepath.Base(program), args[0], err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return string(bytes.TrimSpace(out)), nil
 }

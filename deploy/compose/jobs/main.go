@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -144,20 +142,10 @@ func seed(ctx context.Context) error {
 	}
 	t := s.Target()
 	t.Gateway = os.Getenv("GATEWAY")
-	if err := prepare.Seed(t, func(env map[string]string, program string, args ...string) (string, error) {
-		cmd := exec.CommandContext(ctx, "/"+program, args...)
-		cmd.Env = os.Environ()
-		for name, value := range env {
-			cmd.Env = append(cmd.Env, name+"="+value)
-		}
-		var said strings.Builder
-		cmd.Stderr = &said
-		out, err := cmd.Output()
-		if err != nil {
-			return "", fmt.Errorf("%s %s: %w: %s", program, args[0], err, strings.TrimSpace(said.String()))
-		}
-		return strings.TrimSpace(string(out)), nil
-	}); err != nil {
+	err = prepare.Seed(t, func(env map[string]string, program string, args ...string) (string, error) {
+		return prepare.Run(ctx, env, "/"+program, args...)
+	})
+	if err != nil {
 		return err
 	}
 	if err := t.Write(os.TempDir()); err != nil {

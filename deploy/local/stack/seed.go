@@ -1,14 +1,9 @@
 package stack
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"maps"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"example.com/fourfold/deploy/prepare"
 	"example.com/fourfold/deploy/system"
@@ -49,16 +44,5 @@ func (s *Stack) Target() system.Target {
 
 // command runs a program of bin/ to its end and returns its output.
 func (s *Stack) command(ctx context.Context, env map[string]string, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin", program), args...)
-	cmd.Env = os.Environ()
-	for name, value := range env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s %s: %w: %s", program, args[0], err, strings.TrimSpace(stderr.String()))
-	}
-	return strings.TrimSpace(string(out)), nil
+	return prepare.Run(ctx, env, filepath.Join(s.root, "bin", program), args...)
 }

@@ -24,7 +24,10 @@ type supervisor struct {
 	http *http.Client
 }
 
-const socket = "process-compose.sock"
+const (
+	socket  = "process-compose.sock"
+	errFile = "process-compose.err"
+)
 
 func newSupervisor(dir string) *supervisor {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -55,7 +58,7 @@ func (v *supervisor) start(ctx context.Context, root string, replicas int, env m
 	if err := os.MkdirAll(filepath.Join(v.dir, "log"), 0o700); err != nil {
 		return err
 	}
-	stderr, err := os.Create(filepath.Join(v.dir, "log", "process-compose.err"))
+	stderr, err := os.Create(filepath.Join(v.dir, "log", errFile))
 	if err != nil {
 		return err
 	}
@@ -108,6 +111,17 @@ func supervisorEnv(dir string, env map[string]string) []string {
 	return append(own, marker+"="+dir)
 }
 
+// lastWords returns how process-compose broke down, "" when it did not say.
+func (v *supervisor) lastWords() string {
+	said, _ := os.ReadFile(filepath.Join(v.dir, "log", errFile))
+	for _, begin := range []string{"fatal error: ", "panic: "} {
+		if _, rest, found := strings.Cut(string(said), begin); found {
+			return "; it broke down: " + begin + rest[:min(len(rest), 4000)]
+		}
+	}
+	return ""
+}
+
 func (v *supervisor) alive(ctx context.Context) bool {
 	return v.call(ctx, http.MethodGet, "/live", nil) == nil
 }
@@ -139,7 +153,7 @@ func (v *supervisor) call(ctx context.Context, method, path string, reply any) e
 	}
 	res, err := v.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("process-compose does not answer: %w", err)
+		return fmt.Errorf("process-compose does not answer: %w%s", err, v.lastWords())
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
