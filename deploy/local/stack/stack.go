@@ -141,7 +141,7 @@ func (s *Stack) release() {
 
 // prepare makes everything the processes need.
 func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error {
-	if err := checkChoice(o); err != nil {
+	if err := checkValues(o.Env); err != nil {
 		return err
 	}
 	ports, claims, err := choosePorts(o)

@@ -3,6 +3,7 @@ package stack
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -80,18 +81,23 @@ func userName() string {
 	return "root"
 }
 
-// checkChoice returns an error for what a person cannot choose: nothing is stopped, and nothing written, then.
-func checkChoice(o Options) error {
-	for _, name := range slices.Sorted(maps.Keys(o.Env)) {
-		if strings.ContainsAny(o.Env[name], "'\n") {
-			return fmt.Errorf("%s=%s: a value cannot have a single quote or a line break in it", name, o.Env[name])
+// checkValues returns an error for a value that stack.env cannot hold.
+func checkValues(env map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if strings.ContainsAny(env[name], "'\n") {
+			return fmt.Errorf("%s=%s: a value cannot have a single quote or a line break in it", name, env[name])
 		}
 	}
+	return nil
+}
+
+// checkChoice returns an error for what a person cannot choose, so that no running stack is stopped for it.
+func checkChoice(o Options) error {
 	_, claims, err := choosePorts(o)
 	for _, c := range claims {
 		c.Close()
 	}
-	return err
+	return errors.Join(checkValues(o.Env), err)
 }
 
 func writeVariables(dir string, vars map[string]string) error {
