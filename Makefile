@@ -1,7 +1,7 @@
-# `make` lists the commands. What they do is in deploy/local (the stack) and scripts.
+# `make` lists the commands. What they do is in deploy (the system) and scripts.
 
 SHELL   := bash
-local   := @scripts/local.sh
+deploy  := @scripts/deploy.sh
 replicas = $(if $(REPLICAS),-replicas $(REPLICAS))
 tools   := buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-errors protoc-gen-openapi sqlc
 
@@ -9,11 +9,12 @@ tools   := buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-errors protoc-gen-
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo        everything up; sign-up, payment, shipment and refund shown in numbers; a second time in seconds, and nothing doubles
+## make demo        everything up; sign-up, payment, shipment and refund shown in numbers; a second time in seconds, and nothing doubles.
+##                  In containers where a Docker engine answers, else natively; NATIVE=1 does without containers
 ##                  OUTAGE=1 instead kills the broker in the middle of shopping: how events go on, and that each takes effect once
 .PHONY: demo
 demo:
-	$(local) demo $(replicas) $(outage)
+	$(deploy) demo $(replicas) $(outage)
 # OUTAGE is a duration for chaos, which may be in the environment: only the command line's counts here.
 outage = $(if $(filter command,$(origin OUTAGE)),$(if $(filter-out 0,$(OUTAGE)),-outage))
 
@@ -26,19 +27,19 @@ outage = $(if $(filter command,$(origin OUTAGE)),$(if $(filter-out 0,$(OUTAGE)),
 ## make down        stop exactly what was started; the data stays in var/
 .PHONY: up signup pay ship refund status down
 up:
-	$(local) up $(replicas)
+	$(deploy) up $(replicas)
 signup pay ship refund status down:
-	$(local) $@
+	$(deploy) $@
 
 ## make logs        follow the logs; SERVICE=order follows one
 .PHONY: logs
 logs:
-	$(local) logs $(if $(SERVICE),-service $(SERVICE))
+	$(deploy) logs $(if $(SERVICE),-service $(SERVICE))
 
 ## make generation  in which generation SERVICE=inventory numbers its events; NEW=1 begins one, after its database was restored from a backup
 .PHONY: generation
 generation:
-	$(local) generation -data '$(data)' -service '$(SERVICE)' $(if $(filter command,$(origin NEW)),$(if $(NEW),-new))
+	$(deploy) generation -data '$(data)' -service '$(SERVICE)' $(if $(filter command,$(origin NEW)),$(if $(NEW),-new))
 # DEMO is the file about another stack than the one in var/, whose data folder it is in.
 data = $(if $(DEMO),$(patsubst %/,%,$(dir $(DEMO))),var)
 
@@ -56,13 +57,13 @@ mutants:
 ## make chaos       kill every process in the middle of a stream of payments; OUTAGE=60s each
 .PHONY: chaos
 chaos:
-	$(local) install
+	$(deploy) install
 	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -run TestKillEverything ./e2e
 
 ## make outages     the broker, Redis, network and processes away in every mode, OUTAGE=60s each
 .PHONY: outages
 outages:
-	$(local) install
+	$(deploy) install
 	OUTAGES=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -parallel 2 ./e2e/outage
 	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 30m -run 'TestBrokerAway$$' ./e2e
 
@@ -100,7 +101,7 @@ demo-file        = $(if $(DEMO),-demo='$(DEMO)')
 ## make million     how long the books of a million orders take to check; fills a database for minutes, fails above 10 s
 .PHONY: million
 million:
-	$(local) install
+	$(deploy) install
 	go test -timeout 60m -run xxx -bench Million -benchtime 3x ./order/internal/reconcile
 
 ## make check       before a commit: format, vet, lint, imports, docs, licences, and the tests that need no server; a minute or two

@@ -6,6 +6,7 @@ require (
 	example.com/fourfold/api v0.0.0
 	example.com/fourfold/chassis v0.0.0
 	github.com/go-sql-driver/mysql v1.10.1
+	github.com/gofrs/flock v0.13.1
 	github.com/redis/go-redis/v9 v9.17.3
 	github.com/stretchr/testify v1.12.1
 	go.yaml.in/yaml/v3 v3.0.5

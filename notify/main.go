@@ -4,6 +4,8 @@ package main
 import (
 	"context"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // in a container there are no certificates of authorities, which TLS of SMTP and SMS needs
+
 	notifyv1 "example.com/fourfold/api/notify/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"

@@ -11,11 +11,11 @@ git ls-files '*.go' | while read -r file; do
   if head -n 3 "$file" | grep -q '^// Code generated'; then kind=generated; fi
   echo "$kind $(wc -l <"$file") $file"
 done | awk '
-  function area(path,  p) {
-    split(path, p, "/")
+  function area(path,  p, n) {
+    n = split(path, p, "/")
     if (path ~ /^chassis\/mq\/rocketmq\//) return "chassis/mq/rocketmq"
     if (path ~ /^chassis\/mq\//) return "chassis/mq"
-    if (p[1] == "deploy") return "deploy/" p[2]
+    if (p[1] == "deploy" && n > 2) return "deploy/" p[2]
     return p[1]
   }
   {

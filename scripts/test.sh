@@ -5,7 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 source scripts/goflags.sh
-scripts/local.sh install || exit
+scripts/deploy.sh install || exit
 
 own='^(TestMessages|TestDatabaseUnreachable|TestTwoOfEach|TestBrokerAway)$'
 parts=$(go list -m -f '{{.Dir}}/...' | grep -v '/e2e/\.\.\.$')

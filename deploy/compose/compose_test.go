@@ -28,13 +28,12 @@ import (
 func TestCompose(t *testing.T) {
 	ctx := t.Context()
 	s := open(t)
-	dir := t.TempDir()
 	began := time.Now()
 	require.NoError(t, s.Up(ctx))
 	healthy := time.Since(began)
-	_, err := s.Target(ctx, dir)
+	_, err := s.Seed(ctx)
 	require.NoError(t, err)
-	d, err := demo.New(ctx, dir, s)
+	d, err := demo.New(ctx, s.dir, s)
 	require.NoError(t, err)
 	defer func() { _ = d.Close() }()
 
@@ -104,14 +103,14 @@ func TestCompose(t *testing.T) {
 
 // open returns a system of the test's own, on random ports.
 func open(t *testing.T) *System {
-	ports := map[string]int{}
+	env := map[string]string{}
 	for name := range system.Ports(1) {
 		claim, err := port.Take()
 		require.NoError(t, err)
 		t.Cleanup(claim.Close)
-		ports[name] = claim.Port
+		env[name] = strconv.Itoa(claim.Port)
 	}
-	s, err := Open(t.Context(), "../..", "fourfold-"+strings.ToLower(rand.Text()[:8]), ports)
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Project: "fourfold-" + strings.ToLower(rand.Text()[:8]), Env: env})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -171,34 +170,18 @@ func (s *System) measure(t *testing.T, healthy time.Duration) {
 			names[c.ID] = c.Process
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), "docker", append([]string{"stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}"}, ids...)...).Output()
+	usage, err := Usage(t.Context(), ids)
 	require.NoError(t, err)
 	var table strings.Builder
 	sum := 0.0
-	for line := range strings.Lines(string(out)) {
-		f := strings.Fields(line) // id, used, /, limit
-		require.Len(t, f, 4, line)
-		process := names[f[0]]
-		image, err := exec.CommandContext(t.Context(), "docker", "inspect", "--format", "{{.Size}}", s.inspect(t, process, "{{.Image}}")).Output()
+	for _, id := range ids {
+		image, err := exec.CommandContext(t.Context(), "docker", "inspect", "--format", "{{.Size}}", s.inspect(t, names[id], "{{.Image}}")).Output()
 		require.NoError(t, err)
 		bytes, err := strconv.ParseFloat(strings.TrimSpace(string(image)), 64)
 		require.NoError(t, err)
-		sum += mib(t, f[1])
-		fmt.Fprintf(&table, "| %s | %.0f | %.0f | %.0f |\n", process, mib(t, f[1]), mib(t, f[3]), bytes/1e6)
+		sum += usage[id].Used
+		fmt.Fprintf(&table, "| %s | %.0f | %.0f | %.0f |\n", names[id], usage[id].Used/(1<<20), usage[id].Limit/(1<<20), bytes/1e6)
 	}
-	assert.Equal(t, len(ids), strings.Count(table.String(), "\n"))
-	t.Logf("healthy after %.0f s, %.0f MiB in all\n| container | memory, MiB | its limit | image, MB |\n|---|---:|---:|---:|\n%s", healthy.Seconds(), sum, &table)
-	assert.Less(t, sum, 1500.0)
-}
-
-func mib(t *testing.T, text string) float64 {
-	for unit, factor := range map[string]float64{"GiB": 1024, "MiB": 1, "KiB": 1. / 1024} {
-		if number, ok := strings.CutSuffix(text, unit); ok {
-			n, err := strconv.ParseFloat(number, 64)
-			require.NoError(t, err)
-			return n * factor
-		}
-	}
-	t.Fatalf("%q is no size", text)
-	return 0
+	t.Logf("healthy after %.0f s, %.0f MiB in all\n| container | memory, MiB | its limit | image, MB |\n|---|---:|---:|---:|\n%s", healthy.Seconds(), sum/(1<<20), &table)
+	assert.Less(t, sum, 1500.0*(1<<20))
 }

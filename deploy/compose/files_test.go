@@ -139,7 +139,7 @@ func TestEnvironment(t *testing.T) {
 			setting := strings.TrimSuffix(variable, "_FILE")
 			assert.True(t, known[setting], "no service reads %s", variable)
 			process, isAddr := strings.CutSuffix(variable, "_ADDR")
-			if !isAddr {
+			if !isAddr || value == "" {
 				continue
 			}
 			host, port, _ := strings.Cut(value, ":")
@@ -147,11 +147,22 @@ func TestEnvironment(t *testing.T) {
 			assert.Equal(t, process, system.Variable(p.Name), variable)
 			assert.Contains(t, slices.Collect(maps.Values(p.Ports)), number(t, port), variable)
 		}
-		// A secret, or a place of its own, that is needed and not told would be its default.
-		for _, match := range regexp.MustCompile(`\$\{(\w+(?:_DSN|_KEYS|_ADDR|_LISTEN|NAME_SERVERS)):`).FindAllStringSubmatch(asked[name], -1) {
-			told := s.Environment[match[1]] + s.Environment[match[1]+"_FILE"]
-			assert.True(t, told != "" || match[1] == "SMTP_ADDR", "%s is not told %s", name, match[1])
+		// What is neither told nor passed on from outside would be its default, whatever a person sets.
+		for _, match := range regexp.MustCompile(`(?m)^[^#\n]*\$\{(\w+):`).FindAllStringSubmatch(asked[name], -1) {
+			value, named := s.Environment[match[1]]
+			_, file := s.Environment[match[1]+"_FILE"]
+			assert.True(t, named || file || match[1] == "FAULTS", "%s is neither told %s nor passed it on", name, match[1])
+			if regexp.MustCompile(`_DSN$|_KEYS$|_ADDR$|_LISTEN$|NAME_SERVERS$`).MatchString(match[1]) {
+				assert.True(t, value != "" || file || match[1] == "SMTP_ADDR", "%s is not told %s", name, match[1])
+			}
 		}
+	}
+	env, err := Chosen("../..", []string{"LIMIT_CALLS=0", "LOG_LEVEL=debug", "PORT_OFFSET=7", "SMTP_FROM=shop@example.com", "LANG=C", "ORDER_DSN="})
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"LIMIT_CALLS": "0", "LOG_LEVEL": "debug", "PORT_OFFSET": "7", "SMTP_FROM": "shop@example.com"}, env)
+	_, err = Chosen("../..", []string{"ORDER_DSN=x", "GATEWAY_LISTEN=:1", "SMTP_PASSWORD_FILE=/x", "MQ_KEYS=k"})
+	for _, name := range []string{"ORDER_DSN is set", "PORT_GATEWAY chooses", "SMTP_PASSWORD_FILE is set", "MQ_KEYS is set"} {
+		require.ErrorContains(t, err, name)
 	}
 	extras := read(t, "compose.extras.yaml")
 	assert.Empty(t, extras.Services, "it is a fork's")

@@ -44,11 +44,5 @@ if ! docker compose version >/dev/null 2>&1 && [[ ! -x bin/docker-compose ]]; th
   say "building Docker Compose, some minutes"
   scripts/tool.sh docker-compose
 fi
-deploy/rocketmq/fetch.sh
-say "building the programs"
-export CGO_ENABLED=0
-go build -buildvcs=false -ldflags="-s -w" -o bin/ ./order ./inventory ./credit ./wms ./member ./notify ./gateway ./deploy/rocketmq/cmd/topics ./deploy/compose/jobs
-deploy/dtm/build.sh "$PWD/bin/dtm"
-say "building the images"
-deploy/compose/images.sh
+scripts/deploy.sh images
 go test -tags compose -count=1 -v -timeout 20m ./deploy/compose

@@ -47,11 +47,11 @@ func Catalogue(ctx context.Context, dir string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	alone, err := lock(ctx, dir)
+	unlock, err := lock(ctx, dir)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = alone.Close() }()
+	defer unlock()
 	for _, p := range catalogue {
 		var now stock
 		path := "/v1/ops/products/" + p.SKU + "/stock"

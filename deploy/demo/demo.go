@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
-	"time"
 
 	"example.com/fourfold/deploy/system"
 )
@@ -24,7 +21,7 @@ type Demo struct {
 	shopper, operator client
 	shopperID         string
 	reader            *sql.DB // of every database
-	alone             *os.File
+	unlock            func()
 }
 
 // Control ends and starts processes of the system, by their names.
@@ -62,11 +59,11 @@ func New(ctx context.Context, dir string, control Control) (*Demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	alone, err := lock(ctx, dir)
+	unlock, err := lock(ctx, dir)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
-	d := &Demo{dir, t, control, shopper, operator, me.ID, reader, alone}
+	d := &Demo{dir, t, control, shopper, operator, me.ID, reader, unlock}
 	if err := d.Reset(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -74,26 +71,14 @@ func New(ctx context.Context, dir string, control Control) (*Demo, error) {
 }
 
 // Close ends the connections and lets others begin.
-func (d *Demo) Close() error { return errors.Join(d.reader.Close(), d.alone.Close()) }
+func (d *Demo) Close() error {
+	defer d.unlock()
+	return d.reader.Close()
+}
 
-// lock keeps other processes from running the demo in the system of dir until the file is closed.
-func lock(ctx context.Context, dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	for err == nil {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			select {
-			case <-ctx.Done():
-				err = fmt.Errorf("wait for another demo: %w", ctx.Err())
-			case <-time.After(50 * time.Millisecond):
-				err = nil
-			}
-		}
-	}
-	return nil, errors.Join(err, f.Close())
+// lock keeps other processes from running the demo in the system of dir until unlock is called.
+func lock(ctx context.Context, dir string) (unlock func(), err error) {
+	return system.Lock(ctx, filepath.Join(dir, "demo.lock"), func() {})
 }
 
 // quantity is how many pieces the demo buys.

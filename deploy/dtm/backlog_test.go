@@ -12,7 +12,8 @@ import (
 const backlog = 2000
 
 // TestBacklog: while thousands of Cancels wait for a participant that is away, a transaction that was not submitted is canceled in its time.
-// When the participant is back, the backlog ends within the bound that README.md states, or four times that: other tests have the processors too.
+// When the participant is back, the backlog ends within the bound that README.md states, or four times that: other tests have the processors
+// too.
 func TestBacklog(t *testing.T) {
 	t.Parallel()
 	env := emptyDatabase(t, mariadb)

@@ -55,6 +55,15 @@ func (l *Log) Warn(text string) {
 	_, _ = fmt.Fprintf(l.w, "  %s %s\n", mark, text)
 }
 
+// Say writes a line about a step that is to come or under way, as how much it downloads.
+func (l *Log) Say(title, format string, args ...any) {
+	clear := ""
+	if l.terminal {
+		clear = "\r\033[K"
+	}
+	_, _ = fmt.Fprintf(l.w, "%s  · %-*s %s\n", clear, titleWidth, title, fmt.Sprintf(format, args...))
+}
+
 // Step is one step under way. Its methods may be called from any goroutine.
 type Step struct {
 	log   *Log
@@ -137,4 +146,10 @@ func (s *Step) line(mark, text string) string {
 		text = string(r[:room-1]) + "…"
 	}
 	return line + text + strings.Repeat(" ", room-utf8.RuneCountInString(text)+1) + seconds
+}
+
+// Tail returns the last n lines of text.
+func Tail(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

@@ -106,27 +106,5 @@ func (p Process) Instances(replicas int) []string {
 	return []string{p.Name, p.Name + second}
 }
 
-// Ports returns the default ports of all instances by the variable that chooses another one: PORT_ORDER_2_ADMIN.
-func Ports(replicas int) map[string]int {
-	ports := map[string]int{}
-	for _, p := range Processes {
-		for i, instance := range p.Instances(replicas) {
-			for role, port := range p.Ports {
-				ports[PortVariable(instance, role)] = port + i*secondPorts
-			}
-		}
-	}
-	return ports
-}
-
-// PortVariable returns the variable that chooses an instance's port: PORT_ORDER_2_ADMIN.
-func PortVariable(instance, role string) string {
-	name := "PORT_" + Variable(instance)
-	if role != "" {
-		name += "_" + role
-	}
-	return name
-}
-
 // Variable returns how an instance's name is written in those of variables: ORDER_2.
 func Variable(instance string) string { return strings.ToUpper(strings.ReplaceAll(instance, "-", "_")) }

@@ -78,6 +78,10 @@ func run(ctx context.Context, args []string) error {
 
 // distribute makes what is missing and gives each process its part.
 func distribute() error {
+	err := prepare.CheckLayout(all, "secrets.json", "go on with the version that made it, or remove it with `docker compose down -v`")
+	if err != nil {
+		return fmt.Errorf("the volumes: %w", err)
+	}
 	s, err := prepare.Load(all)
 	if err != nil {
 		return err

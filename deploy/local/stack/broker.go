@@ -4,49 +4,19 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
-	"time"
 
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
-	"example.com/fourfold/deploy/progress"
+	"example.com/fourfold/deploy/machine"
 	"example.com/fourfold/deploy/rocketmq/setup"
 )
 
-// fetch fetches RocketMQ's jars in the background if they are missing, and waits for other processes that do so at the same time. wait returns
-// the result; a caller that does not call it must end ctx.
-func fetch(ctx context.Context, root string) (wait func(*progress.Log) error) {
-	done := make(chan error, 1)
-	go func() {
-		cmd := exec.CommandContext(ctx, filepath.Join(setup.Source(root), "fetch.sh"))
-		// Maven must end with ctx too.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-		out, err := cmd.CombinedOutput()
-		if err != nil && len(out) > 0 && ctx.Err() == nil {
-			err = errors.New(strings.TrimSpace(string(out)))
-		}
-		done <- err
-	}()
-	return func(log *progress.Log) error {
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(time.Second):
-		}
-		step := log.Step("broker")
-		step.Note("RocketMQ from Maven's repository, 83 MB")
-		if err := <-done; err != nil {
-			step.Fail()
-			return err
-		}
-		step.Done("RocketMQ from Maven's repository")
-		return nil
-	}
-}
+// store is the folder with the broker's messages in a data folder.
+func store(dir string) string { return filepath.Join(dir, "rocketmq", "store") }
+
+// Disk returns the disk that holds the broker's store, whether the broker runs or not.
+func (s *Stack) Disk(context.Context) (machine.Disk, error) { return machine.DiskOf(store(s.dir)) }
 
 // brokerSettings returns the settings of the name server and of the broker.
 func brokerSettings(root, dir string, vars map[string]string) setup.Settings {
@@ -58,7 +28,7 @@ func brokerSettings(root, dir string, vars map[string]string) setup.Settings {
 func (s *Stack) makeTopics(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	_, err := s.command(ctx, nil, "topics", "-name-servers", s.vars["MQ_NAME_SERVERS"], "-broker", s.addr("broker", ""))
+	_, err := s.Run(ctx, "topics", "-name-servers", s.vars["MQ_NAME_SERVERS"], "-broker", s.addr("broker", ""))
 	return err
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"example.com/fourfold/deploy/system"
 )
 
 // PID returns the process id of a running process.
@@ -156,17 +158,9 @@ func awaitAllGone(ctx context.Context, dir string) error {
 	}
 }
 
-// Process is the status of one process.
-type Process struct {
-	Name     string
-	PID      int // 0 when it does not run
-	Restarts int
-	Memory   int64 // in bytes, with a share of pages that several processes have in common
-	Err      error // why it is not healthy, else nil
-}
-
-// Status returns the status of every process, and of the supervisor at the end. It fails when the supervisor does not answer.
-func (s *Stack) Status(ctx context.Context) ([]Process, error) {
+// Status returns the status of every process, and of the supervisor at the end. Memory that several processes have in common counts in parts. It
+// fails when the supervisor does not answer.
+func (s *Stack) Status(ctx context.Context) ([]system.Status, error) {
 	if !s.super.alive(ctx) {
 		left := members(s.dir)
 		if len(left) == 0 {
@@ -175,13 +169,13 @@ func (s *Stack) Status(ctx context.Context) ([]Process, error) {
 		return nil, fmt.Errorf(
 			"process-compose was killed and %d processes are left over: `make up` starts anew, `make down` ends them", len(left))
 	}
-	var all []Process
+	var all []system.Status
 	for _, name := range s.Names() {
 		state, err := s.super.process(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		p := Process{Name: name, Restarts: state.Restarts}
+		p := system.Status{Name: name, Restarts: state.Restarts}
 		if state.running() {
 			p.PID, p.Memory, p.Err = state.Pid, memory(state.Pid), s.Health(ctx, name)
 		} else {
@@ -191,7 +185,7 @@ func (s *Stack) Status(ctx context.Context) ([]Process, error) {
 	}
 	for _, m := range members(s.dir) {
 		if m.name == "process-compose" && os.Getpid() != m.pid {
-			all = append(all, Process{Name: m.name, PID: m.pid, Memory: memory(m.pid)})
+			all = append(all, system.Status{Name: m.name, PID: m.pid, Memory: memory(m.pid)})
 		}
 	}
 	return all, nil

@@ -1,28 +1,17 @@
 package stack
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-// findRoot returns the folder of the repository that the working folder is in.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "deploy/local/process-compose.yaml")); err == nil {
-			return at, nil
-		}
-		if at == filepath.Dir(at) {
-			return "", fmt.Errorf("%s is not inside the repository: change into it", dir)
-		}
-	}
-}
+	"example.com/fourfold/deploy/progress"
+	"example.com/fourfold/deploy/system"
+)
 
 // dataDir returns dir's canonical name, by which its processes are known.
 func dataDir(dir string) (string, error) {
@@ -50,4 +39,27 @@ func short(path string) string {
 		}
 	}
 	return path
+}
+
+// lock creates dir and keeps other commands from bringing its stack up or down until unlock is called or this process dies. Without log it
+// creates nothing: without a folder there is nothing to lock.
+func lock(ctx context.Context, dir string, log *progress.Log) (unlock func(), err error) {
+	if log == nil {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return func() {}, nil
+		}
+		return system.Lock(ctx, system.LockFile(dir), func() {})
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var step *progress.Step
+	unlock, err = system.Lock(ctx, system.LockFile(dir), func() {
+		step = log.Step("wait")
+		step.Note("for another command that works on %s", short(dir))
+	})
+	if step != nil {
+		step.Done("for another command")
+	}
+	return unlock, err
 }

@@ -10,18 +10,21 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/fourfold/deploy/build"
+	"example.com/fourfold/deploy/machine"
 	"example.com/fourfold/deploy/prepare"
 	"example.com/fourfold/deploy/progress"
 	"example.com/fourfold/deploy/rocketmq/setup"
+	"example.com/fourfold/deploy/system"
 )
 
 // heal brings a running stack to the state that Up promises.
 func (s *Stack) heal(ctx context.Context, o Options, log *progress.Log) error {
-	if err := checkDisk(s.dir, log); err != nil {
+	if err := machine.CheckDisk(store(s.dir), log); err != nil {
 		return err
 	}
 	if !o.SkipBuild {
-		if err := build(ctx, s.root, log); err != nil {
+		if err := build.Programs(ctx, s.root, log, supervisorTool); err != nil {
 			return err
 		}
 	}
@@ -101,11 +104,11 @@ func (s *Stack) outdated(o Options) string {
 	case err != nil || s.vars[fingerprintVariable] != now:
 		return "it was brought up by another version"
 	}
-	defaults, _, err := settings(s.root)
+	defaults, err := system.Settings(s.root)
 	if err != nil {
 		return "" // what it runs with cannot be told
 	}
-	defaults["PORT_OFFSET"] = "0"
+	defaults[system.PortOffset] = "0"
 	for _, name := range slices.Sorted(maps.Keys(o.Env)) {
 		had, known := s.vars[name]
 		if !known {
@@ -122,7 +125,7 @@ func (s *Stack) outdated(o Options) string {
 var ErrOutdated = errors.New("another version brought this stack up: `make up` starts it anew, and the data stays")
 
 // Current returns ErrOutdated when the stack lacks what this version expects of it.
-func (s *Stack) Current() error {
+func (s *Stack) Current(context.Context) error {
 	if s.outdated(Options{}) != "" {
 		return ErrOutdated
 	}

@@ -1,14 +1,13 @@
 package stack
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/redis/go-redis/v9"
 
 	"example.com/fourfold/chassis/probe"
 	"example.com/fourfold/deploy/progress"
@@ -140,11 +140,20 @@ func (s *Stack) hopeless(ctx context.Context, name string, restarts map[string]i
 // unhealthy returns the error for a process that does not become healthy, with the end of its log.
 func (s *Stack) unhealthy(name string, reason error) error {
 	said, _ := os.ReadFile(s.LogFile(name))
-	return fmt.Errorf("%s is not healthy: %w\nthe end of %s:\n%s", name, reason, short(s.LogFile(name)), tail(string(said), 5))
+	return fmt.Errorf("%s is not healthy: %w\nthe end of %s:\n%s", name, reason, short(s.LogFile(name)), progress.Tail(string(said), 5))
 }
 
 // LogFile returns the file that a process's output goes to.
 func (s *Stack) LogFile(name string) string { return filepath.Join(s.dir, "log", name+".log") }
+
+// Logs returns the command that follows the log of a process, "" for all.
+func (s *Stack) Logs(process string) (*exec.Cmd, error) {
+	files := []string{s.LogFile(process)}
+	if process == "" {
+		files, _ = filepath.Glob(s.LogFile("*"))
+	}
+	return exec.Command("tail", append([]string{"-n", "40", "-F"}, files...)...), nil
+}
 
 func selectOne(ctx context.Context, s *Stack, _ string) error {
 	cfg, err := mysql.ParseDSN(s.ReaderDSN(""))
@@ -164,20 +173,7 @@ func selectOne(ctx context.Context, s *Stack, _ string) error {
 
 // ping asks a Redis server.
 func ping(ctx context.Context, s *Stack, name string) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.addr(name, ""))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	if _, err := fmt.Fprint(conn, "PING\r\n"); err != nil {
-		return err
-	}
-	answer, err := bufio.NewReader(conn).ReadString('\n')
-	if err == nil && strings.TrimSpace(answer) != "+PONG" {
-		err = fmt.Errorf("answers %s", strings.TrimSpace(answer))
-	}
-	return err
+	client := redis.NewClient(&redis.Options{Addr: s.addr(name, ""), MaxRetries: -1, ContextTimeoutEnabled: true})
+	defer func() { _ = client.Close() }()
+	return client.Ping(ctx).Err()
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Replicas returns how many instances of each service, of the gateway and of the coordinator the stack has.
-func (s *Stack) Replicas() int { return max(1, number(s.vars["REPLICAS"])) }
+func (s *Stack) Replicas() int { return max(1, atoi(s.vars["REPLICAS"])) }
 
 // Names returns the processes of this stack in the order they are shown, second instances after the first.
 func (s *Stack) Names() []string {

@@ -19,12 +19,12 @@ import (
 // TestDefaultPorts: no port is used twice or may be taken by a client's connection, even when shifted as far as possible.
 func TestDefaultPorts(t *testing.T) {
 	t.Parallel()
-	for _, offset := range []int{0, maxOffset} {
+	for _, offset := range []int{0, system.MaxOffset} {
 		ports, _, err := choosePorts(Options{Replicas: system.MaxReplicas, Env: map[string]string{"PORT_OFFSET": strconv.Itoa(offset)}})
 		require.NoError(t, err)
-		names := map[string]string{}
+		names := map[int]string{}
 		for _, name := range slices.Sorted(maps.Keys(ports)) {
-			assert.Less(t, number(ports[name]), port.Ephemeral, "%s with PORT_OFFSET=%d", name, offset)
+			assert.Less(t, ports[name], port.Ephemeral, "%s with PORT_OFFSET=%d", name, offset)
 			assert.Empty(t, names[ports[name]], "%s has this port too, %s", name, ports[name])
 			names[ports[name]] = name
 		}
@@ -43,7 +43,7 @@ func TestPortsOfConfigs(t *testing.T) {
 		named := regexp.MustCompile(`(?:127\.0\.0\.1:|_PORT": *")(\d+)`).FindAllStringSubmatch(string(text), -1)
 		assert.NotEmpty(t, named, file)
 		for _, match := range named {
-			assert.Contains(t, slices.Collect(maps.Values(system.Ports(1))), number(match[1]), file)
+			assert.Contains(t, slices.Collect(maps.Values(system.Ports(1))), atoi(match[1]), file)
 		}
 	}
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
-)
 
-// marker is the environment variable that every process of a stack carries; its value is the data folder.
-const marker = "FOURFOLD_DATA"
+	"example.com/fourfold/deploy/machine"
+)
 
 // member is one process of a stack, found by its mark.
 type member struct {
@@ -24,41 +24,18 @@ func members(dir string) []member {
 	var found []member
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {
-		pid := number(strings.Split(file, "/")[2])
-		env := environment(pid)
-		if env[marker] != dir || pid == os.Getpid() {
+		pid := atoi(strings.Split(file, "/")[2])
+		env := machine.Environment(pid)
+		if env[machine.Marker] != dir || pid == os.Getpid() {
 			continue
 		}
 		name := env["PC_PROC_NAME"]
 		if name == "" {
-			name = program(pid)
+			name = machine.Program(pid)
 		}
 		found = append(found, member{pid, name})
 	}
 	return found
-}
-
-// environment returns the environment that a process was started with, nil when it cannot be read.
-func environment(pid int) map[string]string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return nil
-	}
-	env := map[string]string{}
-	for v := range strings.SplitSeq(string(data), "\x00") {
-		name, value, _ := strings.Cut(v, "=")
-		env[name] = value
-	}
-	return env
-}
-
-// program returns the short name of a process's program.
-func program(pid int) string {
-	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return "another process"
-	}
-	return strings.TrimSpace(string(name))
 }
 
 // alive reports whether a process runs; a zombie does not.
@@ -86,7 +63,7 @@ func memory(pid int) int64 {
 	}
 	for line := range strings.SplitSeq(string(data), "\n") {
 		if kb, ok := strings.CutPrefix(line, "Pss:"); ok {
-			return int64(number(strings.Fields(kb)[0])) << 10
+			return int64(atoi(strings.Fields(kb)[0])) << 10
 		}
 	}
 	return 0
@@ -99,7 +76,7 @@ func signal(dir string, group []member, sig syscall.Signal) {
 		if err != nil {
 			continue
 		}
-		if environment(m.pid)[marker] == dir {
+		if machine.Environment(m.pid)[machine.Marker] == dir {
 			_ = p.Signal(sig)
 		}
 		_ = p.Release()
@@ -116,4 +93,9 @@ func awaitGone(ctx context.Context, pid int) error {
 		}
 	}
 	return nil
+}
+
+func atoi(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
 }

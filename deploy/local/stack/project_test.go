@@ -17,7 +17,7 @@ import (
 // TestProject: process-compose.yaml, and the second instances that are derived from it, have the processes, ports and probes of the list.
 func TestProject(t *testing.T) {
 	t.Parallel()
-	root, err := findRoot()
+	root, err := system.Root()
 	require.NoError(t, err)
 	files, err := projectFiles(root, system.MaxReplicas)
 	require.NoError(t, err)

@@ -5,13 +5,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/deploy/progress"
+	"example.com/fourfold/deploy/machine"
 	"example.com/fourfold/deploy/rocketmq/smalldisk"
 )
 
@@ -31,7 +30,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"a port is taken": {map[string]string{"PORT_GATEWAY": taken},
 			fmt.Sprintf("port %s is taken by stack.test (process %d): end it, or choose another port by PORT_GATEWAY=", taken, os.Getpid())},
-		"the broker's second port is taken": {map[string]string{"PORT_BROKER": fmt.Sprint(number(taken) + 2)},
+		"the broker's second port is taken": {map[string]string{"PORT_BROKER": fmt.Sprint(atoi(taken) + 2)},
 			fmt.Sprintf("port %s is taken by stack.test (process %d): end it, or choose another port by PORT_BROKER=", taken, os.Getpid())},
 		"the broker's second port is chosen": {map[string]string{"PORT_BROKER_FAST": "12345"}, "it is always PORT_BROKER - 2: choose that one"},
 		"a port is no port":                  {map[string]string{"PORT_REDIS": "x"}, "PORT_REDIS=x: a port is a number from 1 to 65535"},
@@ -46,49 +45,22 @@ func TestRefusals(t *testing.T) {
 			assert.Empty(t, members(dir))
 		})
 	}
-	t.Run("a small machine", func(t *testing.T) {
-		require.NoError(t, tooSmall(2<<30, 3<<30, "/data"))
-		require.EqualError(t, tooSmall(400<<20, 1<<30, "/data"),
-			"400 MB of memory are free and 1.5 GB are needed: end something, or give this machine more\n"+
-				"1.0 GB of disk are free at /data and 2.0 GB are needed: make room there")
-	})
-	t.Run("a full disk", func(t *testing.T) {
-		for _, test := range []struct {
-			used      float64
-			said, err string
-		}{
-			{0.79, "", ""},
-			{0.80, "  ! the disk at /data is 80 % full: make room before 90 %, from which on the message broker takes nothing\n", ""},
-			{0.89, "  ! the disk at /data is 89 % full: make room before 90 %, from which on the message broker takes nothing\n", ""},
-			{0.90, "", "the disk at /data is 90 % full, and from 90 % on the message broker takes nothing: make room there"},
-			{0.934, "", "the disk at /data is 93 % full, and from 90 % on the message broker takes nothing: make room there"},
-		} {
-			var said strings.Builder
-			err := Disk{"/data", test.used}.check(progress.New(&said))
-			assert.Equal(t, test.said, said.String())
-			if test.err == "" {
-				assert.NoError(t, err)
-			} else {
-				assert.EqualError(t, err, test.err)
-			}
-		}
-	})
 	t.Run("the store's own disk", func(t *testing.T) {
 		dir := t.TempDir()
 		disk := smalldisk.Mount(t, 8)
 		require.NoError(t, os.Mkdir(dir+"/rocketmq", 0o700))
-		before, err := brokerDisk(dir)
+		before, err := machine.DiskOf(store(dir))
 		require.NoError(t, err)
 		assert.Equal(t, dir+"/rocketmq", before.Dir, "no store yet")
 		require.NoError(t, os.Symlink(disk.Dir, dir+"/rocketmq/store"))
 		require.NoError(t, disk.Fill(0.95))
-		d, err := brokerDisk(dir)
+		d, err := machine.DiskOf(store(dir))
 		require.NoError(t, err)
 		assert.InDelta(t, 0.95, d.Used, 0.01)
 		_, err = Up(t.Context(), Options{Dir: dir, RandomPorts: true, SkipBuild: true})
 		require.ErrorContains(t, err, "is 95 % full, and from 90 % on the message broker takes nothing: make room there")
 		assert.Empty(t, members(dir))
-		_, err = brokerDisk("/dev/null/x")
+		_, err = machine.DiskOf("/dev/null/x")
 		require.ErrorContains(t, err, "cannot be read")
 	})
 	t.Run("a folder that is not temporary", func(t *testing.T) {

@@ -30,7 +30,7 @@ func (s *Stack) Seed(ctx context.Context) (system.Target, error) {
 func (s *Stack) Target() system.Target {
 	t := s.secrets.Target()
 	t.Gateway, t.Admin, t.Queues, t.Broker = s.Gateway(), map[string]string{}, s.Queues(), s.addr("broker", "")
-	t.MySQL.Host, t.MySQL.Port = here, number(s.vars["PORT_MARIADB"])
+	t.MySQL.Host, t.MySQL.Port = here, atoi(s.vars["PORT_MARIADB"])
 	for _, name := range s.Instances("gateway") {
 		t.Gateways = append(t.Gateways, s.base(name, ""))
 	}
@@ -40,6 +40,12 @@ func (s *Stack) Target() system.Target {
 		}
 	}
 	return t
+}
+
+// Run runs the program of a service, or another one of bin/, to its end, with its login at the database, and returns its output.
+func (s *Stack) Run(ctx context.Context, program string, args ...string) (string, error) {
+	dsn := system.Variable(program) + "_DSN"
+	return s.command(ctx, map[string]string{dsn: s.vars[dsn]}, program, args...)
 }
 
 // command runs a program of bin/ to its end and returns its output.

@@ -5,19 +5,23 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/deploy/system"
 )
 
 // TestChosen: whatever a config.yaml names can be chosen from outside, or is refused.
 func TestChosen(t *testing.T) {
 	t.Parallel()
-	root, err := findRoot()
+	root, err := system.Root()
 	require.NoError(t, err)
-	all, decided, err := settings(root)
+	all, err := system.Settings(root)
+	require.NoError(t, err)
+	decided, err := decided(root)
 	require.NoError(t, err)
 	require.Greater(t, len(all), 60)
 	for setting := range all {
 		for _, name := range []string{setting, setting + "_FILE"} {
-			env, err := Chosen([]string{"HOME=/root", "PORT_FORWARDED=1", name + "=7"})
+			env, err := Chosen(root, []string{"HOME=/root", "PORT_FORWARDED=1", name + "=7"})
 			if decided[setting] {
 				require.ErrorContains(t, err, name)
 			} else {
@@ -26,12 +30,12 @@ func TestChosen(t *testing.T) {
 			}
 		}
 	}
-	env, err := Chosen([]string{"PORT_GATEWAY=8081", "PORT_OFFSET=100", "LIMIT_CALLS=0", "SMTP_FROM=shop@example.com", "LOG_LEVEL=debug",
+	env, err := Chosen(root, []string{"PORT_GATEWAY=8081", "PORT_OFFSET=100", "LIMIT_CALLS=0", "SMTP_FROM=shop@example.com", "LOG_LEVEL=debug",
 		"ORDER_DSN=", "LANG=C"})
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"PORT_GATEWAY": "8081", "PORT_OFFSET": "100", "LIMIT_CALLS": "0", "SMTP_FROM": "shop@example.com",
 		"LOG_LEVEL": "debug"}, env)
-	_, err = Chosen([]string{"GATEWAY_LISTEN=0.0.0.0:80", "ORDER_DSN=x", "ORDER_ADMIN_LISTEN=:1", "FAULTS=false"})
+	_, err = Chosen(root, []string{"GATEWAY_LISTEN=0.0.0.0:80", "ORDER_DSN=x", "ORDER_ADMIN_LISTEN=:1", "FAULTS=false"})
 	require.EqualError(t, err, "GATEWAY_LISTEN=0.0.0.0:80: everything listens on 127.0.0.1 here; PORT_GATEWAY chooses the port\n"+
 		"ORDER_DSN is set, and the stack decides it: unset it, or start that service by hand\n"+
 		"ORDER_ADMIN_LISTEN=:1: everything listens on 127.0.0.1 here; PORT_ORDER_ADMIN chooses the port\n"+

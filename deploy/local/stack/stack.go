@@ -12,9 +12,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"example.com/fourfold/chassis/port"
+	"example.com/fourfold/deploy/build"
+	"example.com/fourfold/deploy/machine"
 	"example.com/fourfold/deploy/prepare"
 	"example.com/fourfold/deploy/progress"
 	"example.com/fourfold/deploy/rocketmq/setup"
@@ -70,7 +71,7 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	if o.Replicas < 0 || o.Replicas > system.MaxReplicas {
 		return nil, fmt.Errorf("REPLICAS=%d: there can be 1 or %d of each process", o.Replicas, system.MaxReplicas)
 	}
-	root, err := findRoot()
+	root, err := system.Root()
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +89,9 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 		return nil, err
 	}
 	defer unlock()
-	if err := checkLayout(dir); err != nil {
-		return nil, err
+	remedy := fmt.Sprintf("keep it with `make down; mv %[1]s %[1]s.old`, and begin anew", short(dir))
+	if err := prepare.CheckLayout(dir, "mysql", remedy); err != nil {
+		return nil, fmt.Errorf("%s: %w", short(dir), err)
 	}
 
 	if s, err := open(root, dir); err == nil && s.super.alive(ctx) {
@@ -131,6 +133,33 @@ func remedied(err error) error {
 	return fmt.Errorf("%w\n`make logs` shows more, `make down` ends what runs", err)
 }
 
+// supervisorTool is the tool that keeps the processes running.
+const supervisorTool = "process-compose"
+
+// packages are the packages of Debian that the stack needs.
+var packages = []machine.Package{
+	{Name: "mariadb-server", Programs: []string{"mariadbd", "mariadb-install-db", "mariadb-admin"}},
+	{Name: "redis-server", Programs: []string{"redis-server", "redis-cli"}},
+	{Name: "openjdk-17-jdk-headless", Programs: []string{"java", "javac"}},
+	{Name: "maven", Programs: []string{"mvn"}},
+}
+
+// Install installs the packages that are missing, and fetches RocketMQ. It is what runs before tests, so it also fails when the disk that their
+// brokers will store on is too full for these.
+func Install(ctx context.Context, log *progress.Log) error {
+	root, err := system.Root()
+	if err != nil {
+		return err
+	}
+	if err := machine.CheckDisk(os.TempDir(), log); err != nil {
+		return err
+	}
+	if err := machine.Install(ctx, log, packages...); err != nil {
+		return err
+	}
+	return setup.Fetch(ctx, root, log)()
+}
+
 // release releases the ports to other stacks.
 func (s *Stack) release() {
 	for _, c := range s.claims {
@@ -149,21 +178,21 @@ func (s *Stack) prepare(ctx context.Context, o Options, log *progress.Log) error
 	if err != nil {
 		return err
 	}
-	if err := installPackages(ctx, log); err != nil {
+	if err := machine.Install(ctx, log, packages...); err != nil {
 		return err
 	}
-	if err := checkMachine(s.dir, ports, log); err != nil {
+	if err := machine.Check(s.dir, store(s.dir), ports, log); err != nil {
 		return err
 	}
 	fetching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fetched := fetch(fetching, s.root) // while the programs are built
+	fetched := setup.Fetch(fetching, s.root, log) // while the programs are built
 	if !o.SkipBuild {
-		if err := build(ctx, s.root, log); err != nil {
+		if err := build.Programs(ctx, s.root, log, supervisorTool); err != nil {
 			return err
 		}
 	}
-	if err := fetched(log); err != nil {
+	if err := fetched(); err != nil {
 		return err
 	}
 	step := log.Step("prepare")
@@ -226,7 +255,7 @@ func (s *Stack) start(ctx context.Context, o Options, log *progress.Log) (err er
 
 // Open returns the stack of a data folder, whether it runs or not. It fails when none was ever brought up there.
 func Open(dir string) (*Stack, error) {
-	root, err := findRoot()
+	root, err := system.Root()
 	if err != nil {
 		return nil, err
 	}
@@ -248,54 +277,14 @@ func open(root, dir string) (*Stack, error) {
 	return &Stack{root: root, dir: dir, vars: vars, secrets: sec, super: newSupervisor(dir)}, nil
 }
 
-// Dir returns the data folder.
-func (s *Stack) Dir() string { return s.dir }
-
-// addr returns where an instance listens, host:port, "" when this stack has no such port.
-func (s *Stack) addr(instance, role string) string {
-	port := s.vars[system.PortVariable(instance, role)]
-	if port == "" {
-		return ""
-	}
-	return "127.0.0.1:" + port
+// Running reports whether anything of the stack of a data folder runs.
+func Running(dir string) bool {
+	dir, err := dataDir(dir)
+	return err == nil && len(members(dir)) > 0
 }
 
-// base returns the base URL of an instance's port, "" when this stack has none.
-func (s *Stack) base(instance, role string) string {
-	addr := s.addr(instance, role)
-	if addr == "" {
-		return ""
-	}
-	return "http://" + addr
+// HasData reports whether a data folder holds the data of a stack.
+func HasData(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "mysql"))
+	return err == nil
 }
-
-// Gateway returns the base URL of the public API at the first gateway.
-func (s *Stack) Gateway() string { return s.base("gateway", "") }
-
-// Admin returns the base URL of an instance's private port (for dtm, of the coordinator's HTTP API), "" when the process has none.
-func (s *Stack) Admin(name string) string {
-	if probe := system.Find(name).Healthy; probe.Path != "" {
-		return s.base(name, probe.Role)
-	}
-	return ""
-}
-
-// DSN returns the address of a database, for example shop_order, for go-sql-driver, as the service that owns it.
-func (s *Stack) DSN(db string) string {
-	return s.secrets.DSN(strings.TrimPrefix(db, "shop_"), s.addr("mariadb", ""))
-}
-
-// ReaderDSN returns the address of a database for go-sql-driver, as the user who may read the tables that people look at (prepare.Readable) and
-// write none.
-func (s *Stack) ReaderDSN(db string) string {
-	return s.Target().MySQL.DSN(db)
-}
-
-// NameServers returns the addresses of the name servers: host:port, separated by commas.
-func (s *Stack) NameServers() string { return s.vars["MQ_NAME_SERVERS"] }
-
-// Queues returns the address of the Redis by which events go while the broker is away: host:port.
-func (s *Stack) Queues() string { return s.vars["QUEUES_ADDR"] }
-
-// EventKeys returns the keys that events are signed with: id:hex, separated by commas.
-func (s *Stack) EventKeys() string { return s.vars["MQ_KEYS"] }

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
+	"example.com/fourfold/deploy/machine"
 	"example.com/fourfold/deploy/system"
 )
 
@@ -95,7 +96,7 @@ func TestLife(t *testing.T) {
 	t.Run("environment", func(t *testing.T) {
 		pid, err := s.PID(ctx, "order")
 		require.NoError(t, err)
-		env := environment(pid)
+		env := machine.Environment(pid)
 		assert.Equal(t, "77m", env["ORDER_TTL"], "Options.Env")
 		assert.Equal(t, "true", env["FAULTS"])
 		assert.Equal(t, s.DSN("shop_order"), env["ORDER_DSN"])
@@ -203,14 +204,14 @@ func TestLife(t *testing.T) {
 	})
 
 	t.Run("brought up by another version", func(t *testing.T) {
-		require.NoError(t, s.Current())
+		require.NoError(t, s.Current(ctx))
 		old := maps.Clone(s.vars)
 		delete(old, "DTM_ADDR")
 		delete(old, fingerprintVariable)
 		require.NoError(t, writeVariables(dir, old))
 		found, err := Open(dir)
 		require.NoError(t, err)
-		require.ErrorIs(t, found.Current(), ErrOutdated)
+		require.ErrorIs(t, found.Current(ctx), ErrOutdated)
 		pid, err := s.PID(ctx, "mariadb")
 		require.NoError(t, err)
 
@@ -222,7 +223,7 @@ func TestLife(t *testing.T) {
 		found, err = Up(ctx, Options{Dir: dir, SkipBuild: true, Env: env, Log: &log})
 		require.NoError(t, err)
 		require.Contains(t, log.String(), "it was brought up by another version")
-		require.NoError(t, found.Current())
+		require.NoError(t, found.Current(ctx))
 		assert.NotEmpty(t, found.Admin("dtm"))
 		assert.False(t, alive(pid), "everything was started anew")
 		var credit int
@@ -234,8 +235,6 @@ func TestLife(t *testing.T) {
 	require.NoError(t, s.Down(ctx))
 	require.Empty(t, members(dir))
 	_, err = s.Status(ctx)
-	require.ErrorIs(t, err, ErrDown)
-	_, err = s.NewGeneration(ctx, "inventory")
 	require.ErrorIs(t, err, ErrDown)
 	require.NoError(t, s.Down(ctx), "down already")
 
@@ -262,7 +261,7 @@ func TestLife(t *testing.T) {
 // requireTopics asks the name server where each topic is.
 func requireTopics(t *testing.T, s *Stack) {
 	t.Helper()
-	topics, err := s.command(t.Context(), nil, "topics", "-list")
+	topics, err := s.Run(t.Context(), "topics", "-list")
 	require.NoError(t, err)
 	require.Contains(t, topics, "member-events")
 	for topic := range strings.FieldsSeq(topics) {
@@ -280,7 +279,7 @@ func ports(s *Stack) map[string]string {
 	for name := range system.Ports(1) {
 		found[name] = s.vars[name]
 	}
-	found[brokerFast] = s.vars[brokerFast]
+	found[system.PortBrokerFast] = s.vars[system.PortBrokerFast]
 	return found
 }
 
@@ -347,7 +346,7 @@ func TestDataOfAnotherVersion(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Dir(data), 0o700))
 	require.NoError(t, os.WriteFile(data, []byte("kept"), 0o600))
 	_, err := Up(t.Context(), Options{Dir: dir, RandomPorts: true})
-	require.ErrorContains(t, err, "holds data of another version")
+	require.ErrorContains(t, err, "data of another version")
 	require.ErrorContains(t, err, "make down; mv "+dir)
 	kept, err := os.ReadFile(data)
 	require.NoError(t, err)

@@ -16,6 +16,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"example.com/fourfold/deploy/machine"
+	"example.com/fourfold/deploy/progress"
 )
 
 // supervisor is process-compose. Its API is on a Unix socket in the data folder, because on TCP it would listen on every address of the machine.
@@ -85,7 +88,7 @@ func (v *supervisor) start(ctx context.Context, root string, replicas int, env m
 		select {
 		case err := <-exited:
 			said, _ := os.ReadFile(stderr.Name())
-			return fmt.Errorf("process-compose ended at once: %w: %s", errors.Join(errors.New("exit"), err), tail(string(said), 5))
+			return fmt.Errorf("process-compose ended at once: %w: %s", errors.Join(errors.New("exit"), err), progress.Tail(string(said), 5))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond):
@@ -101,14 +104,14 @@ func supervisorEnv(dir string, env map[string]string) []string {
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		_, private := notify[name]
-		return strings.HasPrefix(v, "PC_") || name == marker || private
+		return strings.HasPrefix(v, "PC_") || name == machine.Marker || private
 	})
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if _, private := notify[name]; !private {
 			own = append(own, name+"="+env[name])
 		}
 	}
-	return append(own, marker+"="+dir)
+	return append(own, machine.Marker+"="+dir)
 }
 
 // lastWords returns how process-compose broke down, "" when it did not say.

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"example.com/fourfold/deploy/prepare"
 	"example.com/fourfold/deploy/system"
 )
@@ -27,22 +29,64 @@ func NotifyDefaults() map[string]string {
 		"SMS_PROVIDER": "demo", "SMS_URL": "", "SMS_TOKEN": "", "OPERATORS_EMAIL": "operator@example.com"}
 }
 
+// Chosen returns the variables of environ with which a person configures a stack: see system.Chosen.
+func Chosen(root string, environ []string) (map[string]string, error) {
+	settings, err := system.Settings(root)
+	if err != nil {
+		return nil, err
+	}
+	decided, err := decided(root)
+	if err != nil {
+		return nil, err
+	}
+	return system.Chosen(environ, settings, func(name string) string {
+		if decided[strings.TrimSuffix(name, "_FILE")] {
+			return "the stack decides it: unset it, or start that service by hand"
+		}
+		return ""
+	})
+}
+
+// decided returns the variables that process-compose.yaml sets to what nobody chooses.
+func decided(root string) (map[string]bool, error) {
+	text, err := os.ReadFile(projectFile(root))
+	var project struct {
+		Environment []string
+		Processes   map[string]struct{ Environment []string }
+	}
+	if err := errors.Join(err, yaml.Unmarshal(text, &project)); err != nil {
+		return nil, err
+	}
+	assignments := project.Environment
+	for _, p := range project.Processes {
+		assignments = slices.Concat(assignments, p.Environment)
+	}
+	names := map[string]bool{}
+	for _, assignment := range assignments {
+		name, _, _ := strings.Cut(assignment, "=")
+		_, notify := NotifyDefaults()[name]
+		names[name] = !notify && name != "LOG_LEVEL" // those have a default in stack.env
+	}
+	return names, nil
+}
+
 // variables returns the contents of stack.env.
-func variables(root, dir string, ports map[string]string, sec prepare.Secrets, o Options) map[string]string {
+func variables(root, dir string, ports map[string]int, sec prepare.Secrets, o Options) map[string]string {
 	replicas := max(1, o.Replicas)
 	// The list by which others find all instances.
 	all := func(name, role, scheme string) string {
 		var addrs []string
 		for _, instance := range system.Find(name).Instances(replicas) {
-			addrs = append(addrs, scheme+"127.0.0.1:"+ports[system.PortVariable(instance, role)])
+			addrs = append(addrs, scheme+at(ports[system.PortVariable(instance, role)]))
 		}
 		return strings.Join(addrs, ",")
 	}
 	database := func(service string) string {
+		port := strconv.Itoa(ports[system.PortVariable("mariadb", "")])
 		if o.DatabaseVia == nil {
-			return ports["PORT_MARIADB"]
+			return port
 		}
-		return o.DatabaseVia(service, ports["PORT_MARIADB"])
+		return o.DatabaseVia(service, port)
 	}
 	v := map[string]string{
 		"DATA":               dir,
@@ -69,10 +113,15 @@ func variables(root, dir string, ports map[string]string, sec prepare.Secrets, o
 		v[system.Variable(service)+"_DSN"] = sec.DSN(service, here+":"+database(service))
 	}
 	maps.Copy(v, NotifyDefaults())
-	maps.Copy(v, ports)
+	for variable, port := range ports {
+		v[variable] = strconv.Itoa(port)
+	}
 	maps.Copy(v, o.Env)
 	return v
 }
+
+// at returns the address of a port.
+func at(port int) string { return here + ":" + strconv.Itoa(port) }
 
 func userName() string {
 	if u, err := user.Current(); err == nil {

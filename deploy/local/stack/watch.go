@@ -26,7 +26,7 @@ func startWatch(root, dir string, temporary bool) (*watch, error) {
 		return nil, err
 	}
 	defer func() { _ = read.Close() }()
-	cmd := exec.Command(filepath.Join(root, "bin/local"), "watch", "-data", dir, fmt.Sprintf("-temporary=%t", temporary))
+	cmd := exec.Command(filepath.Join(root, "bin/deploy"), "watch", "-data", dir, fmt.Sprintf("-temporary=%t", temporary))
 	cmd.Dir = root
 	cmd.Stdin = read
 	// A signal to a whole group or session must not kill the watch too.

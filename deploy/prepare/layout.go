@@ -1,4 +1,4 @@
-package stack
+package prepare
 
 import (
 	"errors"
@@ -14,8 +14,9 @@ const layout = "2026-11-29\n"
 // layoutFile holds the layout of a data folder.
 const layoutFile = "layout"
 
-// checkLayout fails when dir holds data of another layout, and changes nothing then. It notes the layout of a folder without data.
-func checkLayout(dir string) error {
+// CheckLayout fails when the folder dir has data, the file or folder of that name in it, of another layout, and changes nothing then; remedy
+// says how to put it aside. It notes the layout of a folder without data.
+func CheckLayout(dir, data, remedy string) error {
 	path := filepath.Join(dir, layoutFile)
 	got, err := os.ReadFile(path)
 	if err == nil && string(got) == layout {
@@ -24,9 +25,8 @@ func checkLayout(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "mysql")); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%[1]s holds data of another version, and there is no way from that: keep it with `make down; mv %[1]s %[1]s.old`, and begin anew",
-			short(dir))
+	if _, err := os.Stat(filepath.Join(dir, data)); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is data of another version, and no way from that: %s", remedy)
 	}
 	return os.WriteFile(path, []byte(layout), 0o600)
 }

@@ -1,4 +1,6 @@
-package stack
+// Package machine looks at the machine that a system is brought up on: its memory, disks and ports, before anything is started there. Each error
+// is a plain sentence with the remedy.
+package machine
 
 import (
 	"bufio"
@@ -7,6 +9,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -18,17 +21,18 @@ const (
 	needDisk   = 2 * (1 << 30)
 )
 
-// checkMachine returns an error with a plain sentence for each thing that the stack needs and the machine lacks.
-func checkMachine(dir string, ports map[string]string, log *progress.Log) error {
+// Check returns an error for each thing that a system needs and this machine lacks, for data in the folder dir, the broker's store in the folder
+// store, and ports by the variable that chooses another one.
+func Check(dir, store string, ports map[string]int, log *progress.Log) error {
 	step := log.Step("machine")
-	memory, disk := availableMemory(), freeDisk(dir)
-	store, err := brokerDisk(dir)
-	if err := errors.Join(tooSmall(memory, disk, dir), err, store.Err(), checkPorts(ports)); err != nil {
+	memory, free := availableMemory(), freeDisk(dir)
+	disk, err := DiskOf(store)
+	if err := errors.Join(tooSmall(memory, free, dir), err, disk.Err(), freePorts(ports)); err != nil {
 		step.Fail()
 		return err
 	}
-	step.Done("%d cores, %s of memory and %s of disk free", runtime.NumCPU(), size(memory), size(disk))
-	return store.check(log)
+	step.Done("%d cores, %s of memory and %s of disk free", runtime.NumCPU(), size(memory), size(free))
+	return disk.Check(log)
 }
 
 func tooSmall(memory, disk float64, dir string) error {
@@ -76,4 +80,9 @@ func size(bytes float64) string {
 		return fmt.Sprintf("%.0f MB", bytes/(1<<20))
 	}
 	return fmt.Sprintf("%.1f GB", bytes/(1<<30))
+}
+
+func number(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
 }

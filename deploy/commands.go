@@ -5,26 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
+	"example.com/fourfold/deploy/compose"
 	"example.com/fourfold/deploy/demo"
+	"example.com/fourfold/deploy/generation"
 	"example.com/fourfold/deploy/local/stack"
 	"example.com/fourfold/deploy/progress"
 	"example.com/fourfold/deploy/system"
 )
 
-// up brings the stack up, with its members and the catalogue. replicas is as in stack.Options.
-func up(ctx context.Context, data string, replicas int) (*stack.Stack, error) {
+// up brings the system up, with its members and the catalogue. replicas is as in stack.Options.
+func up(ctx context.Context, data string, replicas int) (running, error) {
 	start := time.Now()
-	env, err := stack.Chosen(os.Environ())
-	if err != nil {
-		return nil, err
-	}
-	s, err := stack.Up(ctx, stack.Options{Dir: data, Replicas: replicas, Faults: true, Env: env, Log: os.Stdout})
+	s, err := bringUp(ctx, data, replicas)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +29,7 @@ func up(ctx context.Context, data string, replicas int) (*stack.Stack, error) {
 		step.Fail()
 		return nil, err
 	}
-	products, err := demo.Catalogue(ctx, s.Dir())
+	products, err := demo.Catalogue(ctx, data)
 	if err != nil {
 		step.Fail()
 		return nil, err
@@ -49,7 +45,7 @@ func runDemo(ctx context.Context, data string, replicas int, outage bool) error 
 	if err != nil {
 		return err
 	}
-	d, err := demo.New(ctx, s.Dir(), s)
+	d, err := demo.New(ctx, data, s)
 	if err != nil {
 		return err
 	}
@@ -73,11 +69,11 @@ func runDemo(ctx context.Context, data string, replicas int, outage bool) error 
 
 // live does one more thing in a stack that is up, and shows it.
 func live(ctx context.Context, data, command string) error {
-	s, err := stack.Open(data)
+	s, err := find(ctx, data)
 	if err != nil {
 		return err
 	}
-	if err := s.Current(); err != nil {
+	if err := s.Current(ctx); err != nil {
 		return err
 	}
 	if err := s.WaitHealthy(ctx); err != nil {
@@ -86,7 +82,7 @@ func live(ctx context.Context, data, command string) error {
 	if _, err := s.Seed(ctx); err != nil {
 		return err
 	}
-	d, err := demo.New(ctx, s.Dir(), s)
+	d, err := demo.New(ctx, data, s)
 	if err != nil {
 		return err
 	}
@@ -122,20 +118,25 @@ func live(ctx context.Context, data, command string) error {
 	return nil
 }
 
-// generation shows in which generation a service numbers its events; with begin it begins a new one first.
-func generation(ctx context.Context, data, service string, begin bool) error {
-	s, err := stack.Open(data)
+// showGeneration shows in which generation a service numbers its events; with begin it begins a new one first.
+func showGeneration(ctx context.Context, data, service string, begin bool) error {
+	s, err := find(ctx, data)
 	if err != nil {
 		return err
 	}
-	if err := s.Current(); err != nil {
+	if err := s.Current(ctx); err != nil {
 		return err
 	}
-	of := s.Generation
+	of := generation.Of
 	if begin {
-		of = s.NewGeneration
+		unlock, err := system.Lock(ctx, system.LockFile(data), func() {}) // a `make up` meanwhile would start what is stopped
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		of = generation.Begin
 	}
-	id, err := of(ctx, service)
+	id, err := of(ctx, s, service)
 	if err != nil {
 		return err
 	}
@@ -146,36 +147,56 @@ func generation(ctx context.Context, data, service string, begin bool) error {
 	return nil
 }
 
+// down stops the system of a data folder, in whichever way it was brought up. The data stays.
 func down(ctx context.Context, data string) error {
 	step := progress.New(os.Stdout).Step("down")
-	ran, err := stack.Down(ctx, data)
+	done, err := stopAll(ctx, data)
 	if err != nil {
 		step.Fail()
 		return err
 	}
-	if ran {
-		step.Done("everything is stopped; the data stays in %s", data)
-	} else {
-		step.Done("nothing was running")
-	}
+	step.Done("%s", done)
 	return nil
 }
 
-// logs replaces this process by tail -F.
-func logs(data, service string) error {
-	files := []string{filepath.Join(data, "log", service+".log")}
-	if service == "" {
-		files, _ = filepath.Glob(filepath.Join(data, "log", "*.log"))
+// stopAll returns what it has done.
+func stopAll(ctx context.Context, data string) (string, error) {
+	ran, err := stack.Down(ctx, data)
+	if ran || err != nil {
+		return "everything is stopped; the data stays in " + data, err
 	}
-	if len(files) == 0 {
-		return stack.ErrDown
+	s, err := compose.Open(ctx, compose.Options{Dir: data})
+	if err != nil {
+		return "nothing was running", nil //nolint:nilerr // without an engine there are no containers
 	}
-	if _, err := os.Stat(files[0]); err != nil {
-		return fmt.Errorf("there is no log %s: SERVICE is one of %s", files[0], strings.Join(system.Names(), ", "))
+	containers, err := s.Containers(ctx)
+	if err != nil || len(containers) == 0 {
+		return "nothing was running", err
 	}
-	tail, err := exec.LookPath("tail")
+	return "everything is stopped; the data stays in Docker's volumes", s.Down(ctx, false)
+}
+
+// logs replaces this process by one that follows the logs.
+func logs(ctx context.Context, data, process string) error {
+	if process != "" && system.Find(process).Name == "" {
+		return fmt.Errorf("there is no process %s: SERVICE is one of %s", process, strings.Join(system.Names(), ", "))
+	}
+	s, err := find(ctx, data)
+	if errors.Is(err, errDown) && stack.HasData(data) { // they can be read afterwards
+		s, err = stack.Open(data)
+	}
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(tail, append([]string{"tail", "-n", "40", "-F"}, files...), os.Environ())
+	cmd, err := s.Logs(process)
+	if err == nil {
+		err = cmd.Err
+	}
+	if err == nil && cmd.Dir != "" {
+		err = os.Chdir(cmd.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(cmd.Path, cmd.Args, cmd.Environ())
 }

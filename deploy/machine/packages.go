@@ -1,4 +1,4 @@
-package stack
+package machine
 
 import (
 	"bufio"
@@ -14,39 +14,20 @@ import (
 	"example.com/fourfold/deploy/progress"
 )
 
-// packages are the system packages that the stack needs: Debian's name, and the programs that show that it is installed.
-var packages = []struct {
-	name     string
-	programs []string
-}{
-	{"mariadb-server", []string{"mariadbd", "mariadb-install-db", "mariadb-admin"}},
-	{"redis-server", []string{"redis-server", "redis-cli"}},
-	{"openjdk-17-jdk-headless", []string{"java", "javac"}},
-	{"maven", []string{"mvn"}},
+// Package is a package of Debian, and the programs that show that it is installed.
+type Package struct {
+	Name     string
+	Programs []string
 }
 
-// Install installs the system packages that are missing, without starting them as services of the system, and fetches RocketMQ. It is what runs
-// before tests, so it also fails when the disk that their brokers will store on is too full for these.
-func Install(ctx context.Context, log *progress.Log) error {
-	root, err := findRoot()
-	if err != nil {
-		return err
-	}
-	if err := checkDisk(os.TempDir(), log); err != nil {
-		return err
-	}
-	if err := installPackages(ctx, log); err != nil {
-		return err
-	}
-	return fetch(ctx, root)(log)
-}
-
-func installPackages(ctx context.Context, log *progress.Log) error {
+// Install installs the packages of which a program is missing, without starting them as services of the machine. It says first how much is to be
+// downloaded.
+func Install(ctx context.Context, log *progress.Log, packages ...Package) error {
 	var missing []string
 	for _, p := range packages {
-		for _, program := range p.programs {
+		for _, program := range p.Programs {
 			if _, err := exec.LookPath(program); err != nil {
-				missing = append(missing, p.name)
+				missing = append(missing, p.Name)
 				break
 			}
 		}
@@ -62,7 +43,7 @@ func installPackages(ctx context.Context, log *progress.Log) error {
 		return fmt.Errorf("%s is missing and only root can install it: sudo apt-get install %s", what, what)
 	}
 	step := log.Step("install")
-	if err := install(ctx, step, missing); err != nil {
+	if err := install(ctx, log, step, missing); err != nil {
 		step.Fail()
 		return err
 	}
@@ -70,17 +51,33 @@ func installPackages(ctx context.Context, log *progress.Log) error {
 	return nil
 }
 
-func install(ctx context.Context, step *progress.Step, names []string) error {
+func install(ctx context.Context, log *progress.Log, step *progress.Step, names []string) error {
 	free, err := forbidServices()
 	if err != nil {
 		return err
 	}
 	defer free()
-	if err := apt(ctx, step, "update", "update"); err != nil {
+	if _, err := apt(ctx, step, "update", "update"); err != nil {
 		return err
 	}
-	what := strings.Join(names, ", ")
-	return apt(ctx, step, what, append([]string{"install", "-y", "--no-install-recommends"}, names...)...)
+	args := append([]string{"install", "-y", "--no-install-recommends"}, names...)
+	uris, err := apt(ctx, step, "size", append([]string{"-q", "--print-uris"}, args...)...)
+	if err != nil {
+		return err
+	}
+	log.Say("install", "%s from Debian's packages", size(sum(uris)))
+	_, err = apt(ctx, step, strings.Join(names, ", "), args...)
+	return err
+}
+
+// sum returns how many bytes the packages have that apt-get --print-uris lists: 'address' name size hash.
+func sum(uris string) (bytes float64) {
+	for line := range strings.Lines(uris) {
+		if f := strings.Fields(line); len(f) == 4 && strings.HasPrefix(line, "'") {
+			bytes += float64(number(f[2]))
+		}
+	}
+	return bytes
 }
 
 // forbidServices keeps apt from starting what it installs, until free is called.
@@ -97,12 +94,12 @@ func forbidServices() (free func(), err error) {
 	return func() { _ = os.Remove(policy) }, errors.Join(err, f.Close())
 }
 
-// apt runs apt-get and shows its progress in the step.
-func apt(ctx context.Context, step *progress.Step, title string, args ...string) error {
+// apt runs apt-get, shows its progress in the step, and returns what it says.
+func apt(ctx context.Context, step *progress.Step, title string, args ...string) (string, error) {
 	step.Note("%s", title)
 	out, in, err := os.Pipe()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = out.Close() }()
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q", "-o", "APT::Status-Fd=3", "-o", "DPkg::Lock::Timeout=120"}, args...)...)
@@ -111,7 +108,7 @@ func apt(ctx context.Context, step *progress.Step, title string, args ...string)
 	var all bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &all, &all
 	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
-		return err
+		return "", err
 	}
 	go func() {
 		for scan := bufio.NewScanner(out); scan.Scan(); {
@@ -123,7 +120,7 @@ func apt(ctx context.Context, step *progress.Step, title string, args ...string)
 		}
 	}()
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("apt-get %s: %w: run it by hand to see more\n%s", strings.Join(args, " "), err, tail(all.String(), 15))
+		return all.String(), fmt.Errorf("apt-get %s: %w: run it by hand to see more\n%s", strings.Join(args, " "), err, progress.Tail(all.String(), 15))
 	}
-	return nil
+	return all.String(), nil
 }

@@ -6,24 +6,22 @@ import (
 	"fmt"
 	"strings"
 
-	"example.com/fourfold/deploy/local/stack"
 	"example.com/fourfold/deploy/system"
 )
 
 func status(ctx context.Context, data string) error {
-	s, err := stack.Open(data)
-	if err != nil {
-		return err
-	}
-	err = writeStatus(ctx, s)
-	if errors.Is(err, stack.ErrDown) {
+	s, err := find(ctx, data)
+	if errors.Is(err, errDown) {
 		fmt.Printf("\n  %s\n\n", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.Current(); err != nil {
+	if err := writeStatus(ctx, s); err != nil {
+		return err
+	}
+	if err := s.Current(ctx); err != nil {
 		fmt.Printf("\n  %s\n", err)
 	}
 	if _, err := s.Seed(ctx); err != nil {
@@ -33,7 +31,7 @@ func status(ctx context.Context, data string) error {
 }
 
 // writeStatus writes what runs, and how full the broker's disk is.
-func writeStatus(ctx context.Context, s *stack.Stack) error {
+func writeStatus(ctx context.Context, s running) error {
 	all, err := s.Status(ctx)
 	if err != nil {
 		return err
@@ -52,7 +50,7 @@ func writeStatus(ctx context.Context, s *stack.Stack) error {
 		sum += p.Memory
 	}
 	fmt.Printf("  %s\n  %-47s%7d MB\n", strings.Repeat("─", 55), fmt.Sprintf("%d processes", len(all)), sum>>20)
-	disk, err := s.Disk()
+	disk, err := s.Disk(ctx)
 	if err != nil {
 		return err
 	}

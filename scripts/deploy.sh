@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# local.sh COMMAND … builds bin/local and runs it: see deploy/local.
+# deploy.sh COMMAND … builds bin/deploy and runs it: see deploy/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,5 +11,5 @@ if [[ $(printf '%s\n' "$need" "${have:-0}" | sort -V | head -n 1) != "$need" ]];
     "$need" "${have:+this is Go }${have:-there is none}" >&2
   exit 1
 fi
-GOWORK=off CGO_ENABLED=0 go build -C deploy -buildvcs=false -o ../bin/ ./local
-exec bin/local "$@"
+GOWORK=off CGO_ENABLED=0 go build -C deploy -buildvcs=false -o ../bin/ .
+exec bin/deploy "$@"

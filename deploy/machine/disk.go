@@ -1,4 +1,4 @@
-package stack
+package machine
 
 import (
 	"errors"
@@ -18,12 +18,8 @@ type Disk struct {
 	Used float64
 }
 
-// Disk returns the disk that holds the broker's store, whether the broker runs or not.
-func (s *Stack) Disk() (Disk, error) { return brokerDisk(s.dir) }
-
-// brokerDisk returns the disk with the broker's store of the data folder dir, which may be empty yet.
-func brokerDisk(dir string) (Disk, error) {
-	store := filepath.Join(dir, "rocketmq", "store")
+// DiskOf returns the disk that the broker's store is on, or will be.
+func DiskOf(store string) (Disk, error) {
 	for {
 		var s syscall.Statfs_t
 		err := syscall.Statfs(store, &s)
@@ -56,19 +52,19 @@ func (d Disk) Warning() string {
 		100*remoting.Full)
 }
 
-// check warns of a disk that is tight, and returns an error for one that is full.
-func (d Disk) check(log *progress.Log) error {
+// Check warns of a disk that is tight, and returns an error for one that is full.
+func (d Disk) Check(log *progress.Log) error {
 	if warning := d.Warning(); warning != "" {
 		log.Warn(warning)
 	}
 	return d.Err()
 }
 
-// checkDisk checks the disk with the broker's store of the data folder dir.
-func checkDisk(dir string, log *progress.Log) error {
-	d, err := brokerDisk(dir)
+// CheckDisk checks the disk that the broker's store is on, or will be.
+func CheckDisk(store string, log *progress.Log) error {
+	d, err := DiskOf(store)
 	if err != nil {
 		return err
 	}
-	return d.check(log)
+	return d.Check(log)
 }

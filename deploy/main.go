@@ -1,4 +1,4 @@
-// Command local runs the whole system on this machine, without containers: see README.md.
+// Command deploy brings the whole system up, in containers or natively, and shows it: see README.md.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"example.com/fourfold/deploy/progress"
 )
 
-const usage = `usage: local COMMAND [-data FOLDER]
+const usage = `usage: deploy COMMAND [-data FOLDER]
 
   demo        up, and a sign-up, a payment, a shipment and a refund, shown in numbers; with -outage
               the broker is killed in the middle of shopping instead
@@ -28,7 +28,8 @@ const usage = `usage: local COMMAND [-data FOLDER]
   logs        follow the log of -service, or of all
   generation  in which generation -service numbers its events; -new begins one
   down        stop everything
-  install     install MariaDB, Redis, Java and Maven where they are missing, and fetch RocketMQ
+  install     for tests: install MariaDB, Redis, Java and Maven where they are missing, and fetch RocketMQ
+  images      build the programs and the images of the containers
 `
 
 func main() {
@@ -64,11 +65,13 @@ func run(ctx context.Context, args []string) error {
 	case "status":
 		return status(ctx, *data)
 	case "logs":
-		return logs(*data, *service)
+		return logs(ctx, *data, *service)
 	case "generation":
-		return generation(ctx, *data, *service, *begin)
+		return showGeneration(ctx, *data, *service, *begin)
 	case "down":
 		return down(ctx, *data)
+	case "images":
+		return images(ctx, *data)
 	case "install":
 		return stack.Install(ctx, progress.New(os.Stdout))
 	case "watch":
