@@ -128,7 +128,7 @@ func TestEachPartDown(t *testing.T) {
 			for operation, a := range ask(orders()) {
 				assert.Less(t, a.code, 500, "%s: %s", operation, a.raw)
 			}
-			requireSettles(t, shared)
+			requireSettles(t, target)
 		})
 	}
 }

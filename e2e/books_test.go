@@ -21,7 +21,7 @@ var pools sync.Map
 // db returns a pool that reads the database of one service, with the login that reads all of them.
 func db(t testing.TB, name string) *sql.DB {
 	t.Helper()
-	return open(t, shared.ReaderDSN(name))
+	return open(t, target.MySQL.DSN(name))
 }
 
 func open(t testing.TB, dsn string) *sql.DB {
@@ -116,7 +116,7 @@ var books = []struct{ name, database, query string }{
 // requireBooks requires that the books add up and nothing is open.
 func requireBooks(t testing.TB) {
 	t.Helper()
-	require.Empty(t, bookProblems(t, shared))
+	require.Empty(t, bookProblems(t, target))
 }
 
 // fault sets a failpoint in order's process and clears it when the test ends. hit waits until it was hit.
@@ -134,7 +134,7 @@ func fault(t testing.TB, point, action string) (hit func()) {
 // hits returns how often the failpoint was hit since the process started.
 func hits(t testing.TB, point string) int {
 	t.Helper()
-	resp, err := http.Get(shared.Admin("order") + "/faults")
+	resp, err := http.Get(target.Admin["order"] + "/faults")
 	require.NoError(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	var reply struct{ Hits map[string]int }
@@ -152,7 +152,7 @@ func setFaultAt(ctx context.Context, process, point, action string) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, shared.Admin(process)+"/faults", strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, target.Admin[process]+"/faults", strings.NewReader(string(body)))
 	if err != nil {
 		return err
 	}

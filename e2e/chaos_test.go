@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/fourfold/deploy/local/stack"
+	"example.com/fourfold/deploy/system"
 )
 
 // told is what one shopper was told about one order; it is empty when the outcome was unknown or no answer came.
@@ -58,7 +58,7 @@ func TestKillEverything(t *testing.T) {
 			close(stop)
 			took := settled()
 			wg.Wait()
-			requireSettles(t, shared)
+			requireSettles(t, target)
 
 			checked := 0
 			for _, ledger := range ledgers {
@@ -125,7 +125,7 @@ func unsettled(t testing.TB) (settled func() time.Duration) {
 }
 
 // requireSettles waits until the books add up and nothing is open, for at most 30 s.
-func requireSettles(t testing.TB, s *stack.Stack) {
+func requireSettles(t testing.TB, s system.Target) {
 	t.Helper()
 	var problems []string
 	require.Eventually(t, func() bool {
@@ -135,12 +135,12 @@ func requireSettles(t testing.TB, s *stack.Stack) {
 }
 
 // bookProblems returns the names of the checks that fail in s.
-func bookProblems(t testing.TB, s *stack.Stack) []string {
+func bookProblems(t testing.TB, s system.Target) []string {
 	t.Helper()
 	var problems []string
 	for _, check := range books {
 		var rows any
-		err := open(t, s.ReaderDSN(check.database)).QueryRowContext(t.Context(),
+		err := open(t, s.MySQL.DSN(check.database)).QueryRowContext(t.Context(),
 			"SELECT GROUP_CONCAT(q.row_id) FROM ("+check.query+") q").Scan(&rows)
 		if err != nil {
 			problems = append(problems, check.name+": "+err.Error())

@@ -103,7 +103,7 @@ func (c *client) must(t testing.TB, code int, method, path string, body any) ans
 
 // anonymous returns a client that has not signed in.
 func anonymous() *client {
-	return &client{base: shared.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
+	return &client{base: target.Gateway, http: http.Client{Timeout: 15 * time.Second}}
 }
 
 // shopper returns a client of a new member, signed in.

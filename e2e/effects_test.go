@@ -93,7 +93,7 @@ func effectProblems(t testing.TB, more ...string) []string {
 	for _, query := range more {
 		checks = append(checks, check{"more", query})
 	}
-	reader := open(t, shared.ReaderDSN("shop_order"))
+	reader := open(t, target.MySQL.DSN("shop_order"))
 	var problems []string
 	for _, c := range checks {
 		var rows, count any

@@ -78,8 +78,8 @@ func newAttack(t *testing.T, r *route, id, token string) attack {
 // form of an error.
 func (a attack) send(what string) hostileAnswer {
 	a.Helper()
-	target := shared.Gateway() + a.route.at(a.id) + "?" + a.query
-	req, err := http.NewRequestWithContext(a.Context(), a.route.method, target, strings.NewReader(a.body))
+	url := target.Gateway + a.route.at(a.id) + "?" + a.query
+	req, err := http.NewRequestWithContext(a.Context(), a.route.method, url, strings.NewReader(a.body))
 	require.NoError(a, err)
 	req.Header.Set("Content-Type", "application/json")
 	if a.token != "" {

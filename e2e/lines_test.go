@@ -87,7 +87,7 @@ func TestBooksSeeEveryLine(t *testing.T) {
 			for _, check := range s.found {
 				want = append(want, check+": "+id)
 			}
-			assert.ElementsMatch(t, want, bookProblems(t, shared))
+			assert.ElementsMatch(t, want, bookProblems(t, target))
 			write(s.mend)
 			requireBooks(t)
 		})

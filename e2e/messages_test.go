@@ -349,7 +349,7 @@ func brokerKilled(t *testing.T) {
 	killed.Store(true)
 	wg.Wait()
 	stream := time.Since(began)
-	requireSettles(t, shared)
+	requireSettles(t, target)
 	requireEffects(t, registration)
 	t.Logf("%d signed up, %d refused, %d paid while %d processes were killed, in %.0f s; all effects there %.0f s later",
 		signed.Load(), refused.Load(), paid.Load(), len(victims), stream.Seconds(), (time.Since(began) - stream).Seconds())
@@ -415,7 +415,7 @@ func everythingAgain(t *testing.T) {
 	state := func() string { return one(t, db(t, "shop_order"), footprintOfAll) }
 	duplicates := func() (n float64) {
 		for _, process := range []string{"credit", "notify", "order"} {
-			n += measured(t, shared.Admin(process)+"/metrics", `mq_consume_duration_seconds_count{outcome="duplicate"}`)
+			n += measured(t, target.Admin[process]+"/metrics", `mq_consume_duration_seconds_count{outcome="duplicate"}`)
 		}
 		return n
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"maps"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -31,15 +30,15 @@ func own(t *testing.T, o stack.Options) {
 	o.Env = env
 	s, err := stack.Up(t.Context(), o)
 	require.NoError(t, err)
-	wasShared, wasOperator := shared, operator
+	wasShared, wasTarget, wasOperator := shared, target, operator
 	t.Cleanup(func() {
-		shared, operator = wasShared, wasOperator
+		shared, target, operator = wasShared, wasTarget, wasOperator
 		assert.NoError(t, s.Down(context.Background()))
 	})
-	seeded, err := s.Seed(t.Context())
+	shared = s
+	target, err = s.Seed(t.Context())
 	require.NoError(t, err)
-	shared, operator = s, &client{base: s.Gateway(), http: http.Client{Timeout: 15 * time.Second}}
-	operator.signIn(t, seeded.Operator.Login, seeded.Operator.Password)
+	require.NoError(t, signInOperator(t.Context()))
 	require.NoError(t, awaitFollowers(t.Context(), s))
 }
 

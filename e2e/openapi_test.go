@@ -60,7 +60,7 @@ func schemathesis(t *testing.T, token string, args ...string) string {
 	script, err := filepath.Abs("../scripts/schemathesis.sh")
 	require.NoError(t, err)
 	cmd := exec.CommandContext(ctx, script, append([]string{
-		"run", shared.Gateway() + "/openapi.yaml",
+		"run", target.Gateway + "/openapi.yaml",
 		"--max-examples", "15", "--seed", seed,
 		"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
 		"--header", "Authorization: Bearer " + token,

@@ -65,7 +65,7 @@ func TestBrokerAway(t *testing.T) {
 			crowd.more(t, 20)
 			crowd.stop()
 			t.Logf("%d sign-ups, %d payments", crowd.signed.Load(), crowd.paid.Load())
-			requireSettles(t, shared)
+			requireSettles(t, target)
 			requireEffects(t, registration)
 			require.Eventually(t, func() bool { b, err := queues.Backlog(t.Context()); return err == nil && b.Entries == 0 }, 20*time.Second,
 				50*time.Millisecond, "nothing is left in the queues")
@@ -215,7 +215,7 @@ func followed(t *testing.T, from, to time.Time) follow {
 	query := "SELECT TIMESTAMPDIFF(MICROSECOND, o.created_at, i.closed_at) / 1000 AS ms FROM (" +
 		ofAll("SELECT event_id, created_at FROM shop_%s.mq_outbox WHERE deliver_at IS NULL") + ") o JOIN (" +
 		ofAll("SELECT event_id, closed_at FROM shop_%s.mq_inbox WHERE state = 'DONE'") + ") i USING (event_id) WHERE " + between(from, to)
-	n, err := strconv.Atoi(one(t, open(t, shared.ReaderDSN("shop_order")), "SELECT COUNT(*) FROM ("+query+") q"))
+	n, err := strconv.Atoi(one(t, open(t, target.MySQL.DSN("shop_order")), "SELECT COUNT(*) FROM ("+query+") q"))
 	require.NoError(t, err)
 	return follow{n, percentile(t, query, 0.5), percentile(t, query, 0.99)}
 }
@@ -244,7 +244,7 @@ func between(from, to time.Time) string {
 // percentile returns the time ms at which the part at of query's rows is reached.
 func percentile(t *testing.T, query string, at float64) time.Duration {
 	t.Helper()
-	text := one(t, open(t, shared.ReaderDSN("shop_order")), "SELECT CAST(COALESCE(MAX(ms), 0) AS SIGNED) FROM (SELECT ms, PERCENT_RANK() OVER "+
+	text := one(t, open(t, target.MySQL.DSN("shop_order")), "SELECT CAST(COALESCE(MAX(ms), 0) AS SIGNED) FROM (SELECT ms, PERCENT_RANK() OVER "+
 		"(ORDER BY ms) AS place FROM ("+query+") q) r WHERE place <= ?", at)
 	n, err := strconv.Atoi(text)
 	require.NoError(t, err)

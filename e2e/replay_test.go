@@ -56,7 +56,7 @@ func replayAndResend(t *testing.T) {
 	requireEffects(t, registration)
 
 	duplicates := func() float64 {
-		return measured(t, shared.Admin("notify")+"/metrics", `mq_consume_duration_seconds_count{outcome="duplicate"}`)
+		return measured(t, target.Admin["notify"]+"/metrics", `mq_consume_duration_seconds_count{outcome="duplicate"}`)
 	}
 	before, known := state(), duplicates()
 	events, err := strconv.ParseFloat(one(t, db(t, "shop_order"),

@@ -52,7 +52,7 @@ const (
 func (f *flow) requireTruth(t *testing.T, through string) {
 	t.Helper()
 	start := time.Now()
-	requireSettles(t, f.stack)
+	requireSettles(t, f.stack.Target())
 	settled := time.Since(start)
 	orders := open(t, f.stack.ReaderDSN("shop_order"))
 	counts := map[string]int{}

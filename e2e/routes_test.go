@@ -54,7 +54,7 @@ type schema struct {
 // routes returns the routes in the gateway's description, so that new routes are included.
 func routes(t *testing.T) []*route {
 	t.Helper()
-	resp, err := http.Get(shared.Gateway() + "/openapi.yaml")
+	resp, err := http.Get(target.Gateway + "/openapi.yaml")
 	require.NoError(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(resp.Body)

@@ -22,7 +22,7 @@ func TestOneTrace(t *testing.T) {
 	c := shopper(t)
 	id := c.order(t, product(t, 500, 10), 2)
 	require.Eventually(t, func() bool {
-		return measured(t, shared.Admin("order")+"/metrics", `order_open_attempts{kind="PAYMENT"}`) == 0
+		return measured(t, target.Admin["order"]+"/metrics", `order_open_attempts{kind="PAYMENT"}`) == 0
 	},
 		30*time.Second, 100*time.Millisecond, "no test before left one open")
 	traces.keep(true)
@@ -31,7 +31,7 @@ func TestOneTrace(t *testing.T) {
 	a := c.pay(t, id)
 	require.Equal(t, 202, a.code, "the Confirm at wms fails: %s", a.raw)
 	require.Eventually(t, func() bool {
-		return measured(t, shared.Admin("order")+"/metrics", `order_open_attempts{age="2-15s",kind="PAYMENT"}`) == 1
+		return measured(t, target.Admin["order"]+"/metrics", `order_open_attempts{age="2-15s",kind="PAYMENT"}`) == 1
 	},
 		5*time.Second, 100*time.Millisecond, "the attempt stays open")
 	c.settled(t, id, 30*time.Second, "PAID")
@@ -140,13 +140,13 @@ func TestMetrics(t *testing.T) {
 		{"wms", `tcc_branch_phase_duration_seconds_count{outcome="done",participant="wms",phase="confirm"}`},
 	}
 	for _, m := range counts {
-		before[m.process+m.name] = measured(t, shared.Admin(m.process)+"/metrics", m.name)
+		before[m.process+m.name] = measured(t, target.Admin[m.process]+"/metrics", m.name)
 	}
 	id := c.order(t, product(t, 500, 10), 2)
 	require.Equal(t, 200, c.pay(t, id).code)
 	require.Equal(t, 404, shopper(t).pay(t, id).code)
 	for _, m := range counts {
-		assert.Greater(t, measured(t, shared.Admin(m.process)+"/metrics", m.name), before[m.process+m.name], "%s of %s", m.name, m.process)
+		assert.Greater(t, measured(t, target.Admin[m.process]+"/metrics", m.name), before[m.process+m.name], "%s of %s", m.name, m.process)
 	}
 }
 

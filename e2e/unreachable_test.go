@@ -64,7 +64,7 @@ func TestDatabaseUnreachable(t *testing.T) {
 			goesOn := time.Since(back)
 			took := settled()
 			s.stop()
-			requireSettles(t, shared)
+			requireSettles(t, target)
 			s.check(t)
 			t.Logf("%-9s %s; payments went on after %.1f s, settled after %.1f s; %.1f s in all",
 				c.service, s.summary(), goesOn.Seconds(), took.Seconds(), time.Since(began).Seconds())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -90,6 +91,15 @@ func TestCompose(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 100, joined.Points)
 		s.pays(t, d)
+	})
+	t.Run("the end-to-end tests that need no process of their own", func(t *testing.T) {
+		maps.Copy(s.chosen, map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "REGISTRATION_POINTS": "0"}) // as `LIMIT_CALLS=0 make up`
+		require.NoError(t, s.Up(ctx))
+		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout", "10m", "./e2e")
+		cmd.Dir = s.root
+		cmd.Env = append(os.Environ(), "TARGET="+s.dir)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
 	})
 	t.Run("measured", func(t *testing.T) { s.measure(t, healthy) })
 	require.NoError(t, d.Close())

@@ -73,8 +73,11 @@ func (t Target) Write(dir string) error {
 }
 
 // ReadTarget reads the target of a data folder.
-func ReadTarget(dir string) (t Target, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, targetFile))
+func ReadTarget(dir string) (Target, error) { return ReadTargetFile(filepath.Join(dir, targetFile)) }
+
+// ReadTargetFile reads a file that Write has written.
+func ReadTargetFile(file string) (t Target, err error) {
+	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, fmt.Errorf("%w: is the system up? `make up` writes this file", err)
 	}
@@ -82,7 +85,7 @@ func ReadTarget(dir string) (t Target, err error) {
 		err = json.Unmarshal(text, &t)
 	}
 	if err != nil {
-		return t, fmt.Errorf("%s: %w", filepath.Join(dir, targetFile), err)
+		return t, fmt.Errorf("%s: %w", file, err)
 	}
 	return t, nil
 }

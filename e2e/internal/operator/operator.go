@@ -1,4 +1,4 @@
-// Package operator is a client, for commands, that calls the gateway of a running stack as its operator.
+// Package operator is a client, for commands, that calls the gateway of a running system as its operator.
 package operator
 
 import (
@@ -9,17 +9,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
+
+	"example.com/fourfold/deploy/system"
 )
 
 // Client is signed in as the operator. It is for one goroutine.
 type Client struct {
-	gateway         string
-	login, password string
-	token           string
-	http            http.Client
+	gateway string
+	account system.Account
+	token   string
+	http    http.Client
 }
 
 // Refusal is an answer other than 200.
@@ -33,21 +34,14 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Code, r.Message) }
 
-// SignIn reads the file demo, which `make up` wrote about its stack, and signs in as the operator it names.
+// SignIn reads the file demo, which `make up` wrote about its system, and signs in as the operator it names.
 func SignIn(ctx context.Context, demo string) (*Client, error) {
-	var stack struct {
-		Gateway  string
-		Operator struct{ Login, Password string }
-	}
-	text, err := os.ReadFile(demo)
+	target, err := system.ReadTargetFile(demo)
 	if err != nil {
-		return nil, fmt.Errorf("%w: is the stack up? `make up` writes this file", err)
-	}
-	if err := json.Unmarshal(text, &stack); err != nil {
-		return nil, fmt.Errorf("%s: %w", demo, err)
+		return nil, err
 	}
 	c := &Client{
-		gateway: stack.Gateway, login: stack.Operator.Login, password: stack.Operator.Password,
+		gateway: target.Gateway, account: target.Operator,
 		http: http.Client{Timeout: 30 * time.Second}, // longer than the gateway's own time-out
 	}
 	return c, c.signIn(ctx)
@@ -58,7 +52,7 @@ func (c *Client) signIn(ctx context.Context) error {
 		AccessToken string `json:"access_token"`
 	}
 	c.token = ""
-	if err := c.call(ctx, http.MethodPost, "/v1/sessions", map[string]string{"login": c.login, "password": c.password}, &session); err != nil {
+	if err := c.call(ctx, http.MethodPost, "/v1/sessions", c.account, &session); err != nil {
 		return fmt.Errorf("sign in as the operator: %w", err)
 	}
 	c.token = session.AccessToken
