@@ -16,10 +16,11 @@ var defaults []byte
 type config struct {
 	service.Config
 	HTTP struct {
-		Addr              string        `yaml:"addr"`
-		Timeout           time.Duration `yaml:"timeout"`
-		LameDuck          time.Duration `yaml:"lame_duck"`
-		TrustForwardedFor bool          `yaml:"trust_forwarded_for"`
+		Addr           string        `yaml:"addr"`
+		Timeout        time.Duration `yaml:"timeout"`
+		LameDuck       time.Duration `yaml:"lame_duck"`
+		TrustedProxies string        `yaml:"trusted_proxies"`
+		Origins        string        `yaml:"origins"`
 	} `yaml:"http"`
 	// Upstreams are the gRPC addresses of the services, by name; lists where several instances run.
 	Upstreams map[string]string `yaml:"upstreams"`

@@ -66,7 +66,11 @@ func TestForwardedForIsNotTrusted(t *testing.T) {
 	for _, trust := range []bool{false, true} {
 		t.Run(fmt.Sprint(trust), func(t *testing.T) {
 			t.Parallel()
-			s := open(t, limited, func(c *config) { c.HTTP.TrustForwardedFor = trust })
+			s := open(t, limited, func(c *config) {
+				if trust {
+					c.HTTP.TrustedProxies = "127.0.0.0/8"
+				}
+			})
 			start, refused := time.Now(), 0
 			for i := range 30 { // each claims another address
 				if s.call(t, "GET", "/v1/products/x", "", "", "X-Forwarded-For", fmt.Sprint("192.0.2.", i)).code == 429 {

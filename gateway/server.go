@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +51,14 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxies, err := limit.ParseProxies(cfg.HTTP.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("http.trusted_proxies: %w", err)
+	}
+	origins, err := otherOrigins(cfg.HTTP.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("http.origins: %w", err)
+	}
 	errs := answer.NewWriter(p.log)
 	notFound := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		errs.Error(w, r, kerrors.NotFound("ROUTE_NOT_FOUND", "there is nothing at "+r.URL.Path+": see /docs"))
@@ -58,15 +68,19 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		khttp.Address(cfg.HTTP.Addr),
 		khttp.Timeout(cfg.HTTP.Timeout),
 		khttp.StrictSlash(false),
-		khttp.Filter(traced, answer.Mark, closeWhenStopping(p.stopping), cleanPath(notFound), arrived),
-		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
+		khttp.Filter(traced, answer.Mark, closeWhenStopping(p.stopping), origins, answer.Head, cleanPath(notFound), arrived),
+		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, proxies, p.verifier, p.limiter)),
 		khttp.ErrorEncoder(errs.Error),
 		khttp.NotFoundHandler(notFound),
 		khttp.MethodNotAllowedHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			allowed := strings.Join(transcode.Methods(srv, r.URL.Path), ", ")
+			methods := transcode.Methods(srv, r.URL.Path)
+			if slices.Contains(methods, http.MethodGet) {
+				methods = append(methods, http.MethodHead)
+			}
+			allowed := strings.Join(methods, ", ")
 			w.Header().Set("Allow", allowed)
 			errs.Error(w, r, kerrors.New(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED",
-				r.Method+" is not for "+r.URL.Path+", but "+allowed+" is: see /docs"))
+				answer.Asked(r)+" is not for "+r.URL.Path+", but "+allowed+" is: see /docs"))
 		})),
 	)
 	srv.ReadHeaderTimeout = 5 * time.Second
@@ -79,7 +93,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 	}
 	router := srv.Route("/")
 	router.GET(live.Path, p.streams.Serve)
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+	for _, path := range []string{"/healthz", "/readyz"} {
 		router.GET(path, func(ctx khttp.Context) error {
 			p.probes.ServeHTTP(ctx.Response(), ctx.Request())
 			return nil
@@ -137,7 +151,7 @@ func cleanPath(notFound http.Handler) func(http.Handler) http.Handler {
 
 // admit turns away, before the request is read, callers that call too often (429) or may not make the call (401, 403). The services check the
 // token again; checking it here saves them useless work and tells whose call it is.
-func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) middleware.Middleware {
+func admit(cfg config, proxies limit.Proxies, verifier *identity.Verifier, limiter *limit.Limiter) middleware.Middleware {
 	return func(next middleware.Handler) middleware.Handler {
 		return func(ctx context.Context, req any) (any, error) {
 			tr, _ := transport.FromServerContext(ctx)
@@ -145,7 +159,7 @@ func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) midd
 			operation := tr.Operation()
 			caller, refusal := verifier.Admit(operation, r.Header.Get("Authorization"))
 
-			address := limit.Address(r, cfg.HTTP.TrustForwardedFor)
+			address := proxies.Address(r)
 			subject, rate := "calls:member:"+caller.MemberID, cfg.Limits.Calls
 			switch {
 			case r.Method != http.MethodGet && identity.LevelOf(operation) == accessv1.Level_PUBLIC:

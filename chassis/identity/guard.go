@@ -44,9 +44,10 @@ func (v *Verifier) Admit(operation, authorization string) (Caller, error) {
 	}
 	var caller Caller
 	if authorization != "" {
-		token, found := strings.CutPrefix(authorization, "Bearer ")
+		scheme, token, _ := strings.Cut(authorization, " ")
 		var err error
-		if caller, err = v.Verify(token); err != nil || !found {
+		// The scheme's name has no case (RFC 9110 section 11.1), and any number of spaces follows it.
+		if caller, err = v.Verify(strings.TrimLeft(token, " ")); err != nil || !strings.EqualFold(scheme, "Bearer") {
 			return Caller{}, kerrors.Unauthorized("TOKEN_INVALID", "the access token is not valid or has expired: sign in again")
 		}
 	}

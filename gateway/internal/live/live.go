@@ -18,6 +18,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/answer"
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
@@ -112,7 +113,8 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 		ctx.Response().WriteHeader(http.StatusNoContent) // which tells browsers not to come back
 		return nil
 	}
-	st := &stream{Streams: s, call: call, watcher: w, view: view, out: ctx.Response(), control: http.NewResponseController(ctx.Response())}
+	st := &stream{Streams: s, call: call, watcher: w, view: view, head: answer.IsHead(ctx.Request()), out: ctx.Response(),
+		control: http.NewResponseController(ctx.Response())}
 	s.ended.WithLabelValues(st.run(service.CallContext(ctx.Request().Context()), first)).Inc()
 	return nil
 }
