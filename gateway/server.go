@@ -13,7 +13,6 @@ import (
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/go-kratos/kratos/v2/middleware"
-	"github.com/go-kratos/kratos/v2/middleware/recovery"
 	"github.com/go-kratos/kratos/v2/transport"
 	khttp "github.com/go-kratos/kratos/v2/transport/http"
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,7 +68,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 		khttp.Timeout(cfg.HTTP.Timeout),
 		khttp.StrictSlash(false),
 		khttp.Filter(traced, answer.Mark, closeWhenStopping(p.stopping), origins, answer.Head, cleanPath(notFound), arrived),
-		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, proxies, p.verifier, p.limiter)),
+		khttp.Middleware(measured, service.Recover(p.log), admit(cfg, proxies, p.verifier, p.limiter)),
 		khttp.ErrorEncoder(errs.Error),
 		khttp.NotFoundHandler(notFound),
 		khttp.MethodNotAllowedHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

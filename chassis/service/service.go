@@ -18,7 +18,6 @@ import (
 	"github.com/go-kratos/kratos/contrib/middleware/validate/v2"
 	"github.com/go-kratos/kratos/v2"
 	klog "github.com/go-kratos/kratos/v2/log"
-	"github.com/go-kratos/kratos/v2/middleware/recovery"
 	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/go-kratos/kratos/v2/transport/grpc"
 	"golang.org/x/sync/errgroup"
@@ -50,7 +49,7 @@ type Service struct {
 	lameDuck time.Duration
 }
 
-// New returns a service called name with a gRPC server, under options, that recovers from panics, checks who may call (access.v1.level of each
+// New returns a service called name with a gRPC server, under options, that recovers from panics, hides the frame's own services unless cfg.Faults, checks who may call (access.v1.level of each
 // method), validates requests and demands an Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
 func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, error) {
 	s, err := NewBare(name, cfg)
@@ -61,13 +60,17 @@ func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, erro
 	if err != nil {
 		return nil, err
 	}
+	options = append(options, telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext))
+	if !cfg.Faults {
+		options = append(options, hideFrame()...)
+	}
 	s.GRPC = grpc.NewServer(
 		grpc.Address(cfg.GRPC.Addr),
 		grpc.Timeout(cfg.GRPC.Timeout),
-		grpc.Options(append(options, telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext))...),
+		grpc.Options(options...),
 		grpc.Middleware(
-			recovery.Recovery(),
 			logCalls(s.Log),
+			Recover(s.Log),
 			identity.Guard(verifier),
 			hideFaults,
 			validate.ProtoValidate(),

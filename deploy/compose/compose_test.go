@@ -113,7 +113,7 @@ func TestCompose(t *testing.T) {
 
 // open returns a system of the test's own, on random ports.
 func open(t *testing.T) *System {
-	env := map[string]string{}
+	env := map[string]string{system.Faults: "true"}
 	for name := range system.Ports(1) {
 		claim, err := port.Take()
 		require.NoError(t, err)
