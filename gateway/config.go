@@ -18,6 +18,8 @@ type config struct {
 	HTTP struct {
 		Addr           string        `yaml:"addr"`
 		Timeout        time.Duration `yaml:"timeout"`
+		WriteTimeout   time.Duration `yaml:"write_timeout"`
+		PerAddress     int           `yaml:"per_address"`
 		LameDuck       time.Duration `yaml:"lame_duck"`
 		TrustedProxies string        `yaml:"trusted_proxies"`
 		Origins        string        `yaml:"origins"`

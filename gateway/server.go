@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"path"
 	"slices"
@@ -44,7 +45,7 @@ type parts struct {
 	stopping func() bool
 }
 
-// newServer returns the public HTTP server. All its answers that are not a success have the error form.
+// newServer returns the public HTTP server, which listens on cfg.HTTP.Addr, if that is not empty, from now on. All its answers that are not a success have the error form.
 func newServer(cfg config, p parts) (*khttp.Server, error) {
 	measured, err := measure(p.metrics)
 	if err != nil {
@@ -62,9 +63,15 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 	notFound := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		errs.Error(w, r, kerrors.NotFound("ROUTE_NOT_FOUND", "there is nothing at "+r.URL.Path+": see /docs"))
 	})
+	var listener net.Listener
+	if cfg.HTTP.Addr != "" {
+		if listener, err = listen(cfg.HTTP.Addr, 2*cfg.Live.Heartbeat, cfg.HTTP.PerAddress, proxies); err != nil {
+			return nil, err
+		}
+	}
 	var srv *khttp.Server
 	srv = khttp.NewServer(
-		khttp.Address(cfg.HTTP.Addr),
+		khttp.Listener(listener),
 		khttp.Timeout(cfg.HTTP.Timeout),
 		khttp.StrictSlash(false),
 		khttp.Filter(traced, answer.Mark, closeWhenStopping(p.stopping), origins, answer.Head, cleanPath(notFound), arrived),
@@ -84,6 +91,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 	)
 	srv.ReadHeaderTimeout = 5 * time.Second
 	srv.ReadTimeout = cfg.HTTP.Timeout
+	srv.WriteTimeout = cfg.HTTP.WriteTimeout // streams have a deadline for each write instead
 	srv.IdleTimeout = 2 * time.Minute
 	srv.MaxHeaderBytes = 32 << 10
 
@@ -172,7 +180,7 @@ func admit(cfg config, proxies limit.Proxies, verifier *identity.Verifier, limit
 			if refusal != nil {
 				return nil, refusal
 			}
-			return next(identity.NewContext(ctx, caller), req)
+			return next(limit.NewContext(identity.NewContext(ctx, caller), address), req)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func open(t *testing.T, change ...func(*config)) *stage {
 	require.NoError(t, err)
 	t.Cleanup(conns.close)
 	p.upstreams = conns.upstreams(20*time.Second, logger)
-	s.hub = live.NewHub(cfg.Live.PerMember, cfg.Live.Total)
+	s.hub = live.NewHub(cfg.Live)
 	p.streams, err = live.New(cfg.Live, s.hub, conns["order"], s.told, p.metrics)
 	require.NoError(t, err)
 	srv, err := newServer(cfg, p)

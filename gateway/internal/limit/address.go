@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -35,6 +36,39 @@ func (p Proxies) has(addr netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
+// Peer returns the address that a connection of remote (host:port) is counted under, as Address does without a proxy, and whether it is counted:
+// those of proxies are not.
+func (p Proxies) Peer(remote string) (netip.Addr, bool) {
+	addr, ok := parse(remote)
+	if !ok || p.has(addr) {
+		return netip.Addr{}, false
+	}
+	return network(addr).Addr(), true
+}
+
+// network returns the network that an address counts as: itself, or its /64.
+func network(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	prefix, _ := addr.Prefix(bits) // never fails for these
+	return prefix
+}
+
+type addressKey struct{}
+
+// NewContext returns a copy of ctx with the address of the caller.
+func NewContext(ctx context.Context, address string) context.Context {
+	return context.WithValue(ctx, addressKey{}, address)
+}
+
+// AddressOf returns the address that NewContext was given.
+func AddressOf(ctx context.Context) string {
+	address, _ := ctx.Value(addressKey{}).(string)
+	return address
+}
+
 // Address returns the address that r is counted under: the peer's; when that is one of the proxies, the one that it wrote last into
 // X-Forwarded-For, and so on through any number of proxies. What is before the first address that is no proxy's the client may have made up. An
 // IPv6 address counts as its /64, which is what one customer of a network gets.
@@ -57,11 +91,7 @@ func (p Proxies) Address(r *http.Request) string {
 	if addr.Is4() {
 		return addr.String()
 	}
-	network, err := addr.Prefix(64)
-	if err != nil {
-		return addr.String()
-	}
-	return network.String()
+	return network(addr).String()
 }
 
 // parse reads an address with or without a port.

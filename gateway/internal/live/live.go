@@ -19,6 +19,7 @@ import (
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/answer"
+	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
@@ -33,9 +34,10 @@ type Config struct {
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Patience bounds one reading of the order, and how long a client may take to receive what it is sent.
 	Patience time.Duration `yaml:"patience"`
-	// PerMember and Total bound how many streams are open at once.
-	PerMember int `yaml:"per_member"`
-	Total     int `yaml:"total"`
+	// PerMember, PerAddress and Total bound how many streams are open at once; 0 does not.
+	PerMember  int `yaml:"per_member"`
+	PerAddress int `yaml:"per_address"`
+	Total      int `yaml:"total"`
 }
 
 // Streams serves Path.
@@ -99,7 +101,7 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 			return nil, err
 		}
 		// First watch, then read, so that a change in between wakes the stream.
-		if w, err = s.hub.watch(ctx.Vars().Get("id"), identity.FromContext(c).MemberID); err != nil {
+		if w, err = s.hub.watch(ctx.Vars().Get("id"), identity.FromContext(c).MemberID, limit.AddressOf(c)); err != nil {
 			return nil, err
 		}
 		first, err = read(c, call)
