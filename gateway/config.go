@@ -39,4 +39,7 @@ type config struct {
 type limits struct {
 	Calls     limit.Rate `yaml:"calls"`
 	Strangers limit.Rate `yaml:"strangers"`
+	Addresses limit.Rate `yaml:"addresses"`
+	// UnderWay is how many calls may be under way at once in this gateway, 0 any number.
+	UnderWay int `yaml:"under_way"`
 }

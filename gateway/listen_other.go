@@ -8,4 +8,6 @@ import (
 )
 
 // boundConnections does nothing: only Linux has these options.
-func boundConnections(time.Duration) func(network, address string, c syscall.RawConn) error { return nil }
+func boundConnections(time.Duration) func(network, address string, c syscall.RawConn) error {
+	return nil
+}

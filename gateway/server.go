@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
@@ -159,8 +160,13 @@ func cleanPath(notFound http.Handler) func(http.Handler) http.Handler {
 // admit turns away, before the request is read, callers that call too often (429) or may not make the call (401, 403). The services check the
 // token again; checking it here saves them useless work and tells whose call it is.
 func admit(cfg config, proxies limit.Proxies, verifier *identity.Verifier, limiter *limit.Limiter) middleware.Middleware {
+	var underWay atomic.Int64
 	return func(next middleware.Handler) middleware.Handler {
 		return func(ctx context.Context, req any) (any, error) {
+			defer underWay.Add(-1)
+			if n := underWay.Add(1); cfg.Limits.UnderWay > 0 && n > int64(cfg.Limits.UnderWay) {
+				return nil, kerrors.ServiceUnavailable("TRY_LATER", "too many calls are under way here: try again")
+			}
 			tr, _ := transport.FromServerContext(ctx)
 			r, _ := khttp.RequestFromServerContext(ctx)
 			operation := tr.Operation()
@@ -173,6 +179,11 @@ func admit(cfg config, proxies limit.Proxies, verifier *identity.Verifier, limit
 				subject, rate = "strangers:address:"+address, cfg.Limits.Strangers
 			case caller.MemberID == "":
 				subject = "calls:address:" + address
+			}
+			if caller.MemberID != "" {
+				if err := limiter.TakeHere("address:"+address, cfg.Limits.Addresses); err != nil {
+					return nil, err
+				}
 			}
 			if err := limiter.Take(ctx, subject, rate); err != nil {
 				return nil, err

@@ -136,14 +136,17 @@ func open(t *testing.T, change ...func(*config)) *stage {
 		c(&cfg)
 	}
 	// A long timeout, so that a busy machine does not look like a Redis that is away.
-	rdb := limit.Open(limit.Config{Addr: s.redis.Addr, Timeout: 5 * time.Second})
+	rdb, err := limit.Open(limit.Config{Addr: s.redis.Addr, Timeout: 5 * time.Second})
+	require.NoError(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
 	logger := slog.New(telemetry.Handler(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	probes := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "probe "+r.URL.Path) })
 	p := parts{
-		log: logger, probes: probes, verifier: verifier, limiter: limit.New(rdb, logger), metrics: prometheus.NewRegistry(),
+		log: logger, probes: probes, verifier: verifier, metrics: prometheus.NewRegistry(),
 		stopping: func() bool { return false },
 	}
+	p.limiter, err = limit.New(rdb, logger, p.metrics)
+	require.NoError(t, err)
 	addrs := map[string]string{}
 	for _, u := range upstream.Services() {
 		addrs[u.Name] = s.shop.addr

@@ -113,6 +113,9 @@ func (s *Service) Serve(srv transport.Server) { s.servers = append(s.servers, sr
 // Ready adds a check to /readyz. It must answer within two seconds.
 func (s *Service) Ready(name string, check func(context.Context) error) { s.admin.ready(name, check) }
 
+// Degraded adds to /readyz why a part works less well than it should, which leaves the service ready: why returns "" while it does not.
+func (s *Service) Degraded(name string, why func() string) { s.admin.degraded(name, why) }
+
 // Probes returns a handler of /healthz, /readyz and /metrics, as the admin port has, for a service that answers them on another port too.
 func (s *Service) Probes() http.Handler { return s.admin.probes }
 

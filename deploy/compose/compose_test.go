@@ -93,7 +93,7 @@ func TestCompose(t *testing.T) {
 		s.pays(t, d)
 	})
 	t.Run("the end-to-end tests that need no process of their own", func(t *testing.T) {
-		maps.Copy(s.chosen, map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "REGISTRATION_POINTS": "0"}) // as `LIMIT_CALLS=0 make up`
+		maps.Copy(s.chosen, map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "LIMIT_ADDRESSES": "0", "REGISTRATION_POINTS": "0"}) // as `LIMIT_CALLS=0 make up`
 		require.NoError(t, s.Up(ctx))
 		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout", "10m", "./e2e")
 		cmd.Dir = s.root
