@@ -23,7 +23,7 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-ins
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 997 rocketmq && useradd --uid 997 --gid rocketmq --no-create-home --home-dir /data --shell /usr/sbin/nologin rocketmq \
  && install -d -o rocketmq -g rocketmq /data
-COPY deploy/rocketmq/java.options deploy/rocketmq/logback.xml deploy/rocketmq/namesrv.conf deploy/rocketmq/broker.conf \
+COPY deploy/rocketmq/java.options deploy/rocketmq/logback.xml deploy/rocketmq/*.conf \
   deploy/compose/rocketmq.sh /opt/rocketmq/
 USER rocketmq
 ENTRYPOINT ["/opt/rocketmq/rocketmq.sh"]

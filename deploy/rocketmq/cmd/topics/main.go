@@ -19,7 +19,6 @@ const queues = 4
 
 func main() {
 	names := flag.String("name-servers", "127.0.0.1:9876", "host:port,…")
-	broker := flag.String("broker", "127.0.0.1:10911", "host:port")
 	list := flag.Bool("list", false, "only say which")
 	flag.Parse()
 	if *list {
@@ -29,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	for _, topic := range eventv1.Topics() {
-		if err := rocketmq.CreateTopic(ctx, *names, *broker, topic, queues); err != nil {
+		if err := rocketmq.CreateTopic(ctx, *names, topic, queues); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1) //nolint:gocritic // stop need not run: the process ends
 		}
