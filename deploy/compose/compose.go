@@ -1,4 +1,4 @@
-// Package compose brings the system up in containers by compose.yaml, with the ports of compose.debug.yaml open on 127.0.0.1.
+// Package compose brings the system up in containers by compose.yaml and its layers, with the ports of compose.debug.yaml open on 127.0.0.1.
 package compose
 
 import (
@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,20 +20,45 @@ import (
 
 // System is the system in containers. It need not be up.
 type System struct {
-	root    string // of the repository
-	project string
-	ports   map[string]int // by variable
-	command []string       // Docker Compose
+	Options
+	root    string   // of the repository
+	command []string // Docker Compose
 }
 
-// layers are the files of which the system is made, the last one wins.
-const layers = "compose.yaml:compose.debug.yaml:compose.extras.yaml"
+// Options are what is chosen of a system.
+type Options struct {
+	// Project names its containers, networks and volumes.
+	Project string
+	// HA says that there are two of each service, of coordinator and gateway, and a broker with a replica: compose.ha.yaml.
+	HA bool
+	// Ports are those on 127.0.0.1, by variable, as system.Ports. Those that are not here are the default ones.
+	Ports map[string]int
+	// More are further layers, which win.
+	More []string
+}
 
-// Open returns the system of a project, which names its containers and volumes, of the repository at root. ports are those on 127.0.0.1, by
-// variable, as system.Ports; nil means the default ones. It fails when no engine or no Docker Compose answers.
-func Open(ctx context.Context, root, project string, ports map[string]int) (*System, error) {
-	s := &System{root: root, project: project, ports: system.Ports(1)}
-	maps.Copy(s.ports, ports)
+// Replicas is how many there are of each process that is not Single.
+func (o Options) Replicas() int {
+	if o.HA {
+		return 2
+	}
+	return 1
+}
+
+// layers returns the files of which the system is made, the last one wins.
+func (o Options) layers() string {
+	files := []string{"compose.yaml", "compose.debug.yaml"}
+	if o.HA {
+		files = append(files, "compose.ha.yaml", "compose.ha.debug.yaml")
+	}
+	return strings.Join(slices.Concat(files, []string{"compose.extras.yaml"}, o.More), ":")
+}
+
+// Open returns the system of the repository at root. It fails when no engine or no Docker Compose answers.
+func Open(ctx context.Context, root string, o Options) (*System, error) {
+	s := &System{Options: o, root: root}
+	s.Ports = system.Ports(o.Replicas())
+	maps.Copy(s.Ports, o.Ports)
 	if out, err := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("no Docker engine answers: %w: %s", err, bytes.TrimSpace(out))
 	}
@@ -74,11 +100,16 @@ func (s *System) Target(ctx context.Context, dir string) (t system.Target, err e
 		return system.Target{}, err
 	}
 	t.Gateway, t.Queues, t.Broker = "http://"+s.addr("gateway", ""), s.addr("queues", ""), s.addr("broker", "")
-	t.Gateways, t.Admin = []string{t.Gateway}, map[string]string{}
-	t.MySQL.Host, t.MySQL.Port = "127.0.0.1", s.ports[system.PortVariable("mariadb", "")]
+	t.Admin = map[string]string{}
+	t.MySQL.Host, t.MySQL.Port = "127.0.0.1", s.Ports[system.PortVariable("mariadb", "")]
 	for _, p := range system.Processes {
-		if p.Healthy.Path != "" {
-			t.Admin[p.Name] = "http://" + s.addr(p.Name, p.Healthy.Role)
+		for _, instance := range p.Instances(s.Replicas()) {
+			if p.Name == "gateway" {
+				t.Gateways = append(t.Gateways, "http://"+s.addr(instance, ""))
+			}
+			if p.Healthy.Path != "" {
+				t.Admin[instance] = "http://" + s.addr(instance, p.Healthy.Role)
+			}
 		}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -87,8 +118,8 @@ func (s *System) Target(ctx context.Context, dir string) (t system.Target, err e
 	return t, t.Write(dir)
 }
 
-func (s *System) addr(process, role string) string {
-	return "127.0.0.1:" + strconv.Itoa(s.ports[system.PortVariable(process, role)])
+func (s *System) addr(instance, role string) string {
+	return "127.0.0.1:" + strconv.Itoa(s.Ports[system.PortVariable(instance, role)])
 }
 
 // Kill kills a container with SIGKILL. The engine, which was told to, does not start it again: Start does.
@@ -138,8 +169,8 @@ func (s *System) Containers(ctx context.Context) (all []Container, err error) {
 func (s *System) run(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, s.command[0], append(s.command[1:], args...)...)
 	cmd.Dir = filepath.Join(s.root, "deploy/compose")
-	cmd.Env = append(os.Environ(), "COMPOSE_FILE="+layers, "COMPOSE_PROJECT_NAME="+s.project, "COMPOSE_PROGRESS=plain")
-	for name, port := range s.ports {
+	cmd.Env = append(os.Environ(), "COMPOSE_FILE="+s.layers(), "COMPOSE_PROJECT_NAME="+s.Project, "COMPOSE_PROGRESS=plain")
+	for name, port := range s.Ports {
 		cmd.Env = append(cmd.Env, name+"="+strconv.Itoa(port))
 	}
 	var said bytes.Buffer

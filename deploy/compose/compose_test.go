@@ -27,7 +27,7 @@ import (
 // Docker engine.
 func TestCompose(t *testing.T) {
 	ctx := t.Context()
-	s := open(t)
+	s := open(t, Options{})
 	dir := t.TempDir()
 	began := time.Now()
 	require.NoError(t, s.Up(ctx))
@@ -54,7 +54,7 @@ func TestCompose(t *testing.T) {
 		assert.Greater(t, same, 50)
 	})
 	t.Run("open on this machine only", func(t *testing.T) { // compose.debug.yaml opens private ports too
-		text, err := exec.CommandContext(ctx, "docker", "ps", "--filter", "label=com.docker.compose.project="+s.project, "--format", "{{.Ports}}").Output()
+		text, err := exec.CommandContext(ctx, "docker", "ps", "--filter", "label=com.docker.compose.project="+s.Project, "--format", "{{.Ports}}").Output()
 		require.NoError(t, err)
 		open := regexp.MustCompile(`([\d.:\[\]]+):\d+->`).FindAllStringSubmatch(string(text), -1)
 		assert.Len(t, open, 12)
@@ -78,7 +78,7 @@ func TestCompose(t *testing.T) {
 		_, err := s.run(ctx, "rm", "--stop", "--force", "namesrv")
 		require.NoError(t, err)
 		// Somebody else takes the address.
-		other, err := exec.CommandContext(ctx, "docker", "run", "--detach", "--network", s.project+"_default", "--entrypoint", "sleep",
+		other, err := exec.CommandContext(ctx, "docker", "run", "--detach", "--network", s.Project+"_default", "--entrypoint", "sleep",
 			"fourfold/redis:7.0", "600").Output()
 		require.NoError(t, err)
 		defer func() { _ = exec.Command("docker", "rm", "--force", strings.TrimSpace(string(other))).Run() }()
@@ -92,26 +92,32 @@ func TestCompose(t *testing.T) {
 		assert.EqualValues(t, 100, joined.Points)
 		s.pays(t, d)
 	})
-	t.Run("measured", func(t *testing.T) { s.measure(t, healthy) })
+	t.Run("measured", func(t *testing.T) { s.measure(t, healthy, 1500) })
 	require.NoError(t, d.Close())
-	require.NoError(t, s.Down(ctx, true))
+	s.end(t)
+}
+
+// end removes the system with its data, and requires that nothing of it is left.
+func (s *System) end(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.Down(t.Context(), true))
 	for _, what := range [][]string{{"ps", "--all"}, {"volume", "ls"}, {"network", "ls"}} {
-		out, err := exec.CommandContext(ctx, "docker", append(what, "--quiet", "--filter", "label=com.docker.compose.project="+s.project)...).Output()
+		out, err := exec.CommandContext(t.Context(), "docker", append(what, "--quiet", "--filter", "label=com.docker.compose.project="+s.Project)...).Output()
 		require.NoError(t, err)
 		assert.Empty(t, string(out), "docker %s", what[0])
 	}
 }
 
 // open returns a system of the test's own, on random ports.
-func open(t *testing.T) *System {
-	ports := map[string]int{}
-	for name := range system.Ports(1) {
+func open(t *testing.T, o Options) *System {
+	o.Project, o.Ports = "fourfold-"+strings.ToLower(rand.Text()[:8]), map[string]int{}
+	for name := range system.Ports(o.Replicas()) {
 		claim, err := port.Take()
 		require.NoError(t, err)
 		t.Cleanup(claim.Close)
-		ports[name] = claim.Port
+		o.Ports[name] = claim.Port
 	}
-	s, err := Open(t.Context(), "../..", "fourfold-"+strings.ToLower(rand.Text()[:8]), ports)
+	s, err := Open(t.Context(), "../..", o)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -160,8 +166,8 @@ func (s *System) healthy(t *testing.T, process string) bool {
 	return s.inspect(t, process, "{{.State.Health.Status}}") == "healthy"
 }
 
-// measure prints the table of docs/compose.md, and requires that all of it takes at most 1.5 GB.
-func (s *System) measure(t *testing.T, healthy time.Duration) {
+// measure prints the table of docs/compose.md, and requires that all of it takes at most so many MiB.
+func (s *System) measure(t *testing.T, healthy time.Duration, most float64) {
 	all, err := s.Containers(t.Context())
 	require.NoError(t, err)
 	ids, names := []string{}, map[string]string{}
@@ -188,7 +194,7 @@ func (s *System) measure(t *testing.T, healthy time.Duration) {
 	}
 	assert.Equal(t, len(ids), strings.Count(table.String(), "\n"))
 	t.Logf("healthy after %.0f s, %.0f MiB in all\n| container | memory, MiB | its limit | image, MB |\n|---|---:|---:|---:|\n%s", healthy.Seconds(), sum, &table)
-	assert.Less(t, sum, 1500.0)
+	assert.Less(t, sum, most)
 }
 
 func mib(t *testing.T, text string) float64 {

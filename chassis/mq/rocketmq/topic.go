@@ -54,3 +54,30 @@ func CreateTopic(ctx context.Context, nameServers, topic string, queues int) err
 		}
 	}
 }
+
+// AwaitReplicas waits until every broker that the name servers know has the topics. A replica takes them over from its master some seconds after
+// they were created, and one that became the master before would not know them.
+func AwaitReplicas(ctx context.Context, nameServers string, topics ...string) error {
+	names, err := parseNames(nameServers)
+	if err != nil {
+		return err
+	}
+	for {
+		brokers, err := names.brokers(ctx, remoting.Brokers)
+		for _, addr := range brokers {
+			for _, topic := range topics {
+				if _, missing := remoting.Ask(ctx, addr, remoting.TopicConfig, "topic", topic); missing != nil {
+					err = fmt.Errorf("broker %s and topic %s: %w", addr, topic, missing)
+				}
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

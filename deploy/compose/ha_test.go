@@ -1,0 +1,549 @@
+//go:build compose
+
+package compose
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	mrand "math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/mq/redis"
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
+	"example.com/fourfold/deploy/demo"
+	"example.com/fourfold/deploy/system"
+)
+
+// short is a layer in which unpaid orders expire soon: each is one more timer that must arrive.
+const short = `services:
+  order: {environment: &short {ORDER_TTL: 10s}}
+  order-2: {environment: *short}
+  gateway: {environment: &open {LIMIT_STRANGERS: "0"}}
+  gateway-2: {environment: *open}
+`
+
+// TestTakeOver kills the master broker under 50 messages a second, twice, so that each of the two has been the master and the replica: the other
+// one takes messages within 10 s, nothing that was answered is lost, events have their effects meanwhile, once and in order, and the one that was
+// killed becomes the replica. An instance of a service, a coordinator and a gateway may die as well.
+func TestTakeOver(t *testing.T) {
+	ctx := t.Context()
+	layer := filepath.Join(t.TempDir(), "short.yaml")
+	require.NoError(t, os.WriteFile(layer, []byte(short), 0o600))
+	s := open(t, Options{HA: true, More: []string{layer}})
+	dir := t.TempDir()
+	began := time.Now()
+	require.NoError(t, s.Up(ctx))
+	healthy := time.Since(began)
+	target, err := s.Target(ctx, dir)
+	require.NoError(t, err)
+	d, err := demo.New(ctx, dir, s)
+	require.NoError(t, err)
+	defer func() { _ = d.Close() }()
+	t.Run("measured", func(t *testing.T) { s.measure(t, healthy, 2500) })
+
+	db, err := sql.Open("mysql", target.MySQL.DSN("shop_order"))
+	require.NoError(t, err)
+	defer func() { _ = db.Close() }()
+	queues, err := redis.Open(redis.Config{Addr: target.Queues, Timeout: 5 * time.Second})
+	require.NoError(t, err)
+	defer queues.Close()
+
+	b := s.brokers(t)
+	p := b.send(t)
+	shop := open4(t, target)
+	for n := range 2 {
+		t.Run(fmt.Sprint("the master is killed, ", n+1), func(t *testing.T) {
+			awaitMode(t, queues, redis.Normal)
+			b.awaitReplica(t)
+			shop.more(t, 100)
+			from := time.Now()
+			shop.more(t, 200)
+			master := b.master(t)
+			answered := p.answered()
+			require.NoError(t, s.Kill(ctx, master))
+			killed, err := time.Parse(time.RFC3339Nano, s.inspect(t, master, "{{.State.FinishedAt}}"))
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return p.answered() > answered+100 }, time.Minute, 10*time.Millisecond)
+			takes := p.firstAfter(killed)
+			assert.NotEqual(t, master, takes.by)
+			assert.Equal(t, takes.by, b.master(t))
+			assert.Less(t, takes.at.Sub(killed), 10*time.Second, "another broker takes messages")
+			awaitMode(t, queues, redis.Normal)
+			normal := look(t, queues)
+			shop.more(t, 200)
+			t.Logf("%s killed: %s takes messages after %.1f s; the mode was DEGRADED after %.1f s and NORMAL after %.1f s; %s", master, takes.by,
+				takes.at.Sub(killed).Seconds(), normal.Left.Sub(killed).Seconds(), normal.Since.Sub(killed).Seconds(), followed(t, db, killed, normal.Since))
+			assert.Less(t, normal.Left.Sub(killed), 5*time.Second)
+			assert.GreaterOrEqual(t, rate(t, db, from, time.Now()), 50.0, "messages a second")
+			require.NoError(t, s.Start(ctx, master))
+			b.find(t)
+			b.awaitReplica(t)
+		})
+	}
+	t.Run("an instance of each dies", func(t *testing.T) {
+		for _, name := range []string{"order-2", "dtm", "gateway"} {
+			require.NoError(t, s.Kill(ctx, name))
+		}
+		shop.only(target.Gateways[1])
+		shop.more(t, 100)
+		for _, name := range []string{"order-2", "dtm", "gateway"} {
+			require.NoError(t, s.Start(ctx, name))
+		}
+		shop.more(t, 100)
+	})
+	shop.stop()
+	t.Log(shop)
+	p.stop()
+	p.requireAll(t)
+	for what, query := range effects() {
+		require.Eventually(t, func() bool { return rows(t, db, query) == "" }, 2*time.Minute, 500*time.Millisecond, "%s: %s", what, lazily(func() string {
+			return rows(t, db, query)
+		}))
+	}
+	require.Eventually(t, func() bool { return s.healthy(t, "gateway") && s.healthy(t, "order-2") && s.healthy(t, "dtm") }, time.Minute, time.Second)
+	s.pays(t, d)
+	require.NoError(t, d.Close())
+	s.end(t)
+}
+
+// lazily is a text that is made when it is needed.
+type lazily func() string
+
+func (f lazily) String() string { return f() }
+
+// cluster asks name servers and brokers at the addresses of their containers.
+type cluster struct {
+	s     *System
+	names string
+	mu    sync.Mutex
+	addrs map[string]string // by process
+}
+
+func (s *System) brokers(t *testing.T) *cluster {
+	c := &cluster{s: s, names: s.inside(t, "namesrv") + ":9876"}
+	c.find(t)
+	return c
+}
+
+// inside returns the address of a process in the network of all.
+func (s *System) inside(t *testing.T, process string) string {
+	t.Helper()
+	return s.inspect(t, process, fmt.Sprintf("{{(index .NetworkSettings.Networks %q).IPAddress}}", s.Project+"_default"))
+}
+
+// find looks up where the brokers are. A container that is started again may have another address.
+func (c *cluster) find(t *testing.T) {
+	found := map[string]string{}
+	for _, name := range []string{"broker", "broker-2"} {
+		found[name] = c.s.inside(t, name) + ":10911"
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.addrs = found
+}
+
+func (c *cluster) addr(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.addrs[name]
+}
+
+// current returns which broker is the master, as the name server says.
+func (c *cluster) current(ctx context.Context) (name string, err error) {
+	masters, err := remoting.Masters(ctx, c.names)
+	if err == nil && len(masters) != 1 {
+		err = fmt.Errorf("the masters are %v", masters)
+	}
+	if err != nil {
+		return "", err
+	}
+	name, _, _ = strings.Cut(masters[0], ":")
+	return name, nil
+}
+
+func (c *cluster) master(t *testing.T) string {
+	t.Helper()
+	name, err := c.current(t.Context())
+	require.NoError(t, err)
+	return name
+}
+
+// awaitReplica waits until there is a replica that has all that the master has, and its topics.
+func (c *cluster) awaitReplica(t *testing.T) {
+	t.Helper()
+	const haStatus = 907
+	require.Eventually(t, func() bool {
+		master, err := c.current(t.Context())
+		if err != nil {
+			return false
+		}
+		text, err := remoting.Ask(t.Context(), c.addr(master), haStatus)
+		var status struct{ InSyncSlaveNums int }
+		if err != nil || json.Unmarshal(text, &status) != nil || status.InSyncSlaveNums != 1 {
+			return false
+		}
+		for _, name := range []string{"broker", "broker-2"} {
+			if _, err := remoting.Ask(t.Context(), c.addr(name), remoting.TopicConfig, "topic", probed); err != nil {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, 100*time.Millisecond, "a replica is in sync")
+}
+
+// probed is a topic with one queue, to which only this test sends.
+const probed = "take-over"
+
+// producer sends to the master whenever there is one, 50 times a second, and does not repeat what failed.
+type producer struct {
+	c    *cluster
+	stop func()
+	mu   sync.Mutex
+	took []taken
+}
+
+// taken is a message that a broker has answered for.
+type taken struct {
+	n  int
+	at time.Time
+	by string
+}
+
+func (c *cluster) send(t *testing.T) *producer {
+	const createTopic, sendMessage = 17, 310
+	_, err := remoting.Ask(t.Context(), c.addr(c.master(t)), createTopic, "topic", probed, "defaultTopic", "TBW102", "readQueueNums", "1",
+		"writeQueueNums", "1", "perm", "6", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order", "false")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &producer{c: c}
+	var wg sync.WaitGroup
+	p.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(p.stop)
+	wg.Go(func() {
+		master := ""
+		for n, tick := 0, time.NewTicker(20*time.Millisecond); ctx.Err() == nil; n++ {
+			<-tick.C
+			one, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+			var err error
+			if master == "" {
+				master, err = c.current(one)
+			}
+			if err == nil {
+				_, err = remoting.AskWith(one, c.addr(master), sendMessage, []byte(strconv.Itoa(n)), "a", "take-over", "b", probed, "c", "TBW102", "d", "1",
+					"e", "0", "f", "0", "g", strconv.FormatInt(time.Now().UnixMilli(), 10), "h", "0", "i", "", "j", "0", "k", "false", "m", "false")
+			}
+			cancel()
+			if err != nil {
+				master = ""
+				continue
+			}
+			p.mu.Lock()
+			p.took = append(p.took, taken{n, time.Now(), master})
+			p.mu.Unlock()
+		}
+	})
+	return p
+}
+
+func (p *producer) answered() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.took)
+}
+
+// firstAfter returns the first message that was answered after at by another broker than the one before.
+func (p *producer) firstAfter(at time.Time) taken {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.took {
+		if m.at.After(at) {
+			return m
+		}
+	}
+	return taken{}
+}
+
+// requireAll reads the topic from its beginning and requires that every message that was answered is there, in the order in which it was sent.
+func (p *producer) requireAll(t *testing.T) {
+	t.Helper()
+	const pull = 11
+	master := p.c.addr(p.c.master(t))
+	there := map[int]bool{}
+	last := -1
+	for offset := 0; len(there) < len(p.took); {
+		text, err := remoting.Ask(t.Context(), master, pull, "consumerGroup", "take-over", "topic", probed, "queueId", "0", "queueOffset", strconv.Itoa(offset),
+			"maxMsgNums", "32", "sysFlag", "4", "commitOffset", "0", "suspendTimeoutMillis", "0", "subVersion", "0", "subscription", "*",
+			"expressionType", "TAG")
+		if err != nil {
+			t.Logf("at offset %d: %v", offset, err)
+			break
+		}
+		for _, m := range primitive.DecodeMessage(text) {
+			n, err := strconv.Atoi(string(m.Body))
+			require.NoError(t, err)
+			assert.Greater(t, n, last, "in order")
+			there[n], last = true, n
+			offset = int(m.QueueOffset) + 1
+		}
+	}
+	var lost []int
+	for _, m := range p.took {
+		if !there[m.n] {
+			lost = append(lost, m.n)
+		}
+	}
+	assert.Empty(t, lost, "of %d messages that were answered", len(p.took))
+	t.Logf("%d messages sent by the test were answered, %d are lost", len(p.took), len(lost))
+}
+
+// shop is customers at both gateways.
+type shop struct {
+	gateways              []string
+	alone                 atomic.Value // of gateways, "" for all
+	sku                   string
+	signed, ordered, paid atomic.Int64
+	failed                sync.Map // by answer: how often
+	stop                  func()
+}
+
+func (s *shop) String() string {
+	text := fmt.Sprintf("%d sign-ups, %d orders, %d payments", s.signed.Load(), s.ordered.Load(), s.paid.Load())
+	s.failed.Range(func(what, n any) bool { text += fmt.Sprintf("; %d times %s", n.(*atomic.Int64).Load(), what); return true })
+	return text
+}
+
+// open4 opens the shop: shoppers order, 20 times a second in all, and pay each tenth order; somebody signs up each half second.
+func open4(t *testing.T, target system.Target) *shop {
+	s := &shop{gateways: target.Gateways, sku: "ha-" + strings.ToLower(rand.Text()[:8])}
+	s.only("")
+	ctx, cancel := context.WithCancel(context.Background())
+	operator, err := s.signIn(ctx, target.Operator.Login, target.Operator.Password)
+	require.NoError(t, err)
+	require.NoError(t, operator.do(ctx, "/v1/ops/products", map[string]any{"sku": s.sku, "name": "HA", "price_cents": 500}, nil))
+	require.NoError(t, operator.do(ctx, "/v1/ops/products/"+s.sku+"/stock", map[string]any{"quantity": 100000}, nil))
+	var wg sync.WaitGroup
+	s.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(s.stop)
+	for range 5 {
+		c, err := s.signUp(ctx)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { _, err := c.order(ctx); return err == nil }, time.Minute, 100*time.Millisecond)
+		s.each(ctx, &wg, 250*time.Millisecond, func() error {
+			id, err := c.order(ctx)
+			if err != nil {
+				return err
+			}
+			s.ordered.Add(1)
+			if mrand.N(10) > 0 {
+				return nil
+			}
+			if err = c.do(ctx, "/v1/orders/"+id+"/pay", nil, nil); err == nil {
+				s.paid.Add(1)
+			}
+			return err
+		})
+	}
+	s.each(ctx, &wg, 500*time.Millisecond, func() error {
+		_, err := s.signUp(ctx)
+		return err
+	})
+	return s
+}
+
+// each calls do every so often until ctx ends, and counts its failures.
+func (s *shop) each(ctx context.Context, wg *sync.WaitGroup, every time.Duration, do func() error) {
+	wg.Go(func() {
+		for tick := time.NewTicker(every); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := do(); err != nil && ctx.Err() == nil {
+				n, _ := s.failed.LoadOrStore(err.Error(), &atomic.Int64{})
+				n.(*atomic.Int64).Add(1)
+			}
+		}
+	})
+}
+
+// only lets customers go to one gateway.
+func (s *shop) only(gateway string) { s.alone.Store(gateway) }
+
+// more waits for n more orders, and payments among them.
+func (s *shop) more(t *testing.T, n int64) {
+	t.Helper()
+	ordered, paid := s.ordered.Load()+n, s.paid.Load()+n/50
+	require.Eventually(t, func() bool { return s.ordered.Load() >= ordered && s.paid.Load() >= paid }, time.Minute, 10*time.Millisecond, "%s", s)
+}
+
+// customer is a member who is signed in.
+type customer struct {
+	shop  *shop
+	token string
+}
+
+func (s *shop) signUp(ctx context.Context) (customer, error) {
+	email := strings.ToLower(rand.Text()) + "@example.com"
+	err := customer{shop: s}.do(ctx, "/v1/members", map[string]any{"phone": fmt.Sprintf("+861%010d", mrand.N(int64(1e10))), "email": email,
+		"name": "HA", "password": "correct horse"}, nil)
+	if err != nil {
+		return customer{}, err
+	}
+	s.signed.Add(1)
+	return s.signIn(ctx, email, "correct horse")
+}
+
+func (s *shop) signIn(ctx context.Context, login, password string) (customer, error) {
+	var session struct {
+		AccessToken string `json:"access_token"`
+	}
+	err := customer{shop: s}.do(ctx, "/v1/sessions", map[string]any{"login": login, "password": password}, &session)
+	return customer{s, session.AccessToken}, err
+}
+
+func (c customer) order(ctx context.Context) (id string, err error) {
+	var o struct{ ID string }
+	err = c.do(ctx, "/v1/orders", map[string]any{"lines": []any{map[string]any{"sku": c.shop.sku, "quantity": 1}}}, &o)
+	return o.ID, err
+}
+
+// do makes one call, once. What fails is not repeated.
+func (c customer) do(ctx context.Context, path string, body, reply any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	gateway := c.shop.alone.Load().(string)
+	if gateway == "" {
+		gateway = c.shop.gateways[mrand.N(len(c.shop.gateways))]
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, gateway+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("Idempotency-Key", rand.Text())
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return errors.New("no answer")
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode > 299 {
+		var refusal struct{ Reason string }
+		_ = json.Unmarshal(answer, &refusal)
+		err = fmt.Errorf("%d %s", res.StatusCode, refusal.Reason)
+	}
+	if err == nil && reply != nil {
+		err = json.Unmarshal(answer, reply)
+	}
+	return err
+}
+
+func look(t *testing.T, q *redis.Queues) redis.State {
+	t.Helper()
+	s, err := q.Look(t.Context())
+	require.NoError(t, err)
+	return s
+}
+
+func awaitMode(t *testing.T, q *redis.Queues, want redis.Mode) {
+	t.Helper()
+	var s redis.State
+	require.Eventually(t, func() bool { s = look(t, q); return s.Mode == want }, 100*time.Second, 10*time.Millisecond, "%s: %v", want, &s)
+}
+
+// ofAll returns the rows of a query of all services together.
+func ofAll(query string) string {
+	var all []string
+	for _, service := range system.Databases() {
+		all = append(all, strings.ReplaceAll(query, "shop.", "shop_"+service+"."))
+	}
+	return "(" + strings.Join(all, " UNION ALL ") + ")"
+}
+
+var (
+	sent     = ofAll("SELECT event_id, topic, subject, created_at FROM shop.mq_outbox WHERE state = 'SENT'")
+	received = ofAll("SELECT event_id, grp, topic, source, subject, generation, seq, state, created_at, closed_at FROM shop.mq_inbox")
+)
+
+// effects are queries of what is wrong.
+func effects() map[string]string {
+	return map[string]string{
+		"what is to be sent is sent":      ofAll("SELECT event_id FROM shop.mq_outbox WHERE state NOT IN ('SENT', 'VOID')"),
+		"what has come has had its effect": ofAll("SELECT event_id FROM shop.mq_inbox WHERE state NOT IN ('DONE', 'OLD')"),
+		"each order's events came to notify": `(SELECT e.event_id FROM shop_order.order_event e LEFT JOIN shop_notify.mq_inbox i ON i.grp = 'notify-orders'
+			AND i.event_id = e.event_id AND i.state = 'DONE' WHERE i.id IS NULL)`,
+		"each sign-up came to all three": `(SELECT x.event_id FROM shop_member.mq_outbox x LEFT JOIN ` + received + ` i ON i.event_id = x.event_id AND i.state = 'DONE'
+			WHERE x.topic = 'member-events' AND x.state = 'SENT' GROUP BY x.event_id HAVING COUNT(DISTINCT i.grp) <> 3)`,
+		"each member has points once, and two messages": `(SELECT m.id FROM shop_member.member m
+			LEFT JOIN shop_credit.credit_entry e ON e.member_id = m.id AND e.source LIKE 'registration:%' AND e.status = 'ADDED'
+			WHERE m.email NOT IN ('operator@example.com', 'demo@example.com') GROUP BY m.id HAVING COUNT(e.source) <> 1
+			UNION ALL SELECT m.id FROM shop_member.member m LEFT JOIN shop_notify.notification n ON n.event_type = 'member.registered' AND
+			n.recipient IN (m.phone, m.email) AND n.state = 'SENT' WHERE m.email NOT IN ('operator@example.com', 'demo@example.com')
+			GROUP BY m.id HAVING COUNT(n.id) <> 2)`,
+		"each order that nobody pays expires": `(SELECT id FROM shop_order.orders WHERE status = 'CREATED')`,
+		"no key regresses": `(SELECT event_id FROM (SELECT event_id, seq, MAX(seq) OVER (PARTITION BY grp, source, subject, generation ORDER BY closed_at, seq)
+			AS most FROM ` + received + ` i WHERE grp IN ('notify-orders', 'order-deliveries', 'order-products') AND state = 'DONE') o WHERE seq < most)`,
+	}
+}
+
+// rows returns how many rows a query has, and some of them; "" for none.
+func rows(t *testing.T, db *sql.DB, query string) string {
+	t.Helper()
+	var n int
+	var some sql.NullString
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*), LEFT(GROUP_CONCAT(event_id), 200) FROM ("+
+		strings.Replace(query, "SELECT id FROM", "SELECT id AS event_id FROM", 1)+") q").Scan(&n, &some), query)
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d: %s", n, some.String)
+}
+
+// rate returns how many events a second were committed between from and to.
+func rate(t *testing.T, db *sql.DB, from, to time.Time) float64 {
+	t.Helper()
+	var n float64
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+ofAll("SELECT created_at FROM shop.mq_outbox")+" o WHERE "+between(from, to)).Scan(&n))
+	t.Logf("%.0f events a second", n/to.Sub(from).Seconds())
+	return n / to.Sub(from).Seconds()
+}
+
+func between(from, to time.Time) string {
+	return fmt.Sprintf("o.created_at BETWEEN FROM_UNIXTIME(%d / 1000) AND FROM_UNIXTIME(%d / 1000)", from.UnixMilli(), to.UnixMilli())
+}
+
+// followed says how long it took from commit to effect, of what was committed between from and to.
+func followed(t *testing.T, db *sql.DB, from, to time.Time) string {
+	t.Helper()
+	var n, median, p99, most sql.NullInt64
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*), MAX(IF(place <= 0.5, ms, 0)), MAX(IF(place <= 0.99, ms, 0)), MAX(ms) FROM (
+		SELECT CAST(TIMESTAMPDIFF(MICROSECOND, o.created_at, i.closed_at) / 1000 AS SIGNED) AS ms, PERCENT_RANK() OVER
+		(ORDER BY TIMESTAMPDIFF(MICROSECOND, o.created_at, i.closed_at)) AS place FROM `+ofAll("SELECT event_id, created_at FROM shop.mq_outbox WHERE deliver_at IS NULL")+
+		` o JOIN `+received+` i USING (event_id) WHERE i.state = 'DONE' AND `+between(from, to)+") q").Scan(&n, &median, &p99, &most))
+	return fmt.Sprintf("%d effects meanwhile, commit to effect median %d ms, 99 %% %d ms, the longest %d ms", n.Int64, median.Int64, p99.Int64, most.Int64)
+}
+
+var _ = exec.Command
