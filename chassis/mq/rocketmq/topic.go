@@ -77,7 +77,7 @@ func AwaitReplicas(ctx context.Context, nameServers string, topics ...string) er
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(time.Second):
 		}
 	}
 }
