@@ -19,4 +19,4 @@ build fourfold/jobs Dockerfile jobs-prebuilt jobs bin/jobs bin/topics bin/member
 scripts=(deploy/compose/mariadb.sh deploy/compose/rocketmq.sh deploy/rocketmq)
 build fourfold/mariadb:10.11 infrastructure.Dockerfile mariadb '' "${scripts[@]}"
 build fourfold/redis:7.0 infrastructure.Dockerfile redis '' "${scripts[@]}"
-build fourfold/rocketmq:5.3.3 infrastructure.Dockerfile rocketmq-prebuilt '' "${scripts[@]}" .cache/rocketmq-5.3.3/lib .cache/rocketmq-5.3.3/classes
+build fourfold/rocketmq:5.3.3 infrastructure.Dockerfile rocketmq-prebuilt '' "${scripts[@]}" .cache/rocketmq-5.3.3/{lib,classes,classes.ha}
