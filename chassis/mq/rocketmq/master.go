@@ -27,13 +27,17 @@ type master struct {
 	moved chan struct{} // closed when there is another one
 }
 
-// change returns a channel that is closed when another broker becomes the master, and asks who it is now, unless that is known.
+// change returns a channel that is closed when another broker than now becomes the master. It asks who is, unless that is known: a client that is
+// made after that learns of no earlier one.
 func (m *master) change() <-chan struct{} {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.last) == 0 {
+	known := len(m.last) > 0
+	m.mu.Unlock()
+	if !known {
 		m.look()
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.moved == nil {
 		m.moved = make(chan struct{})
 	}
@@ -45,24 +49,21 @@ func (m *master) told(err error) error {
 	if errors.Is(err, mq.ErrUnavailable) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.look()
+		if time.Since(m.asked) > betweenLooks {
+			m.asked = time.Now()
+			go m.look()
+		}
 	}
 	return err
 }
 
-// look asks the name servers in the background. It is called with mu held.
+// look asks the name servers.
 func (m *master) look() {
-	if time.Since(m.asked) < betweenLooks || m.life.Err() != nil {
-		return
+	ctx, cancel := context.WithTimeout(m.life, 3*time.Second)
+	defer cancel()
+	if now, err := m.names.brokers(ctx, remoting.Masters); err == nil {
+		m.saw(now)
 	}
-	m.asked = time.Now()
-	go func() {
-		ctx, cancel := context.WithTimeout(m.life, 3*time.Second)
-		defer cancel()
-		if now, err := m.names.brokers(ctx, remoting.Masters); err == nil {
-			m.saw(now)
-		}
-	}()
 }
 
 func (m *master) saw(now []string) {

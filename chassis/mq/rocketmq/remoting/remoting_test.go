@@ -20,7 +20,7 @@ import (
 func TestBrokers(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]struct{ all, masters []string }{
-		`{"brokerAddrTable":{},"clusterAddrTable":{}}`: {},
+		`{"brokerAddrTable":{},"clusterAddrTable":{}}`:                                               {},
 		`{"brokerAddrTable":{"b":{"brokerAddrs":{0:"h:1",12:"h:3"}},"a":{"brokerAddrs":{0:"h:2"}}}}`: {[]string{"h:1", "h:2", "h:3"}, []string{"h:1", "h:2"}},
 		`{"brokerAddrTable":{"a":{"brokerAddrs":{2:"h:2"}}}}`:                                        {[]string{"h:2"}, nil},
 	} {
