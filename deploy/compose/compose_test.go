@@ -55,7 +55,8 @@ func TestCompose(t *testing.T) {
 		assert.Greater(t, same, 50)
 	})
 	t.Run("open on this machine only", func(t *testing.T) { // compose.debug.yaml opens private ports too
-		text, err := exec.CommandContext(ctx, "docker", "ps", "--filter", "label=com.docker.compose.project="+s.Project, "--format", "{{.Ports}}").Output()
+		text, err := exec.CommandContext(ctx, "docker", "ps", "--filter", "label=com.docker.compose.project="+s.Project,
+			"--format", "{{.Ports}}").Output()
 		require.NoError(t, err)
 		open := regexp.MustCompile(`([\d.:\[\]]+):\d+->`).FindAllStringSubmatch(string(text), -1)
 		assert.Len(t, open, 12)
@@ -103,7 +104,8 @@ func (s *System) end(t *testing.T) {
 	t.Helper()
 	require.NoError(t, s.Down(t.Context(), true))
 	for _, what := range [][]string{{"ps", "--all"}, {"volume", "ls"}, {"network", "ls"}} {
-		out, err := exec.CommandContext(t.Context(), "docker", append(what, "--quiet", "--filter", "label=com.docker.compose.project="+s.Project)...).Output()
+		out, err := exec.CommandContext(t.Context(), "docker",
+			append(what, "--quiet", "--filter", "label=com.docker.compose.project="+s.Project)...).Output()
 		require.NoError(t, err)
 		assert.Empty(t, string(out), "docker %s", what[0])
 	}
@@ -184,7 +186,8 @@ func (s *System) measure(t *testing.T, healthy time.Duration, most float64) {
 			names[c.ID] = c.Process
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), "docker", append([]string{"stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}"}, ids...)...).Output()
+	out, err := exec.CommandContext(t.Context(), "docker",
+		append([]string{"stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}"}, ids...)...).Output()
 	require.NoError(t, err)
 	var lines []string
 	sum := 0.0
@@ -198,8 +201,8 @@ func (s *System) measure(t *testing.T, healthy time.Duration, most float64) {
 	}
 	assert.Len(t, lines, len(ids))
 	slices.Sort(lines)
-	t.Logf("healthy after %.0f s, %.0f MiB in all\n| container | memory, MiB | its limit | image, MB |\n|---|---:|---:|---:|\n%s", healthy.Seconds(), sum,
-		strings.Join(lines, ""))
+	t.Logf("healthy after %.0f s, %.0f MiB in all\n| container | memory, MiB | its limit | image, MB |\n|---|---:|---:|---:|\n%s",
+		healthy.Seconds(), sum, strings.Join(lines, ""))
 	assert.Less(t, sum, most)
 }
 

@@ -175,8 +175,8 @@ func readOverride(t *testing.T, name string) (o override) {
 	return o
 }
 
-// TestFilesHA: compose.ha.yaml and compose.ha.debug.yaml have the second instances of the list, each like the first, everybody knows both, and the
-// name servers and brokers agree on where the others are.
+// TestFilesHA: compose.ha.yaml and compose.ha.debug.yaml have the second instances of the list, each like the first, everybody knows both, and
+// the name servers and brokers agree on where the others are.
 func TestFilesHA(t *testing.T) {
 	t.Parallel()
 	base, ha, debug := read(t, "compose.yaml"), readOverride(t, "compose.ha.yaml"), read(t, "compose.ha.debug.yaml")

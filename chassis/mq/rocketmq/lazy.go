@@ -52,7 +52,8 @@ func (l *lazy[C]) get(ctx context.Context) (C, error) {
 	return none, unavailable(l.failed)
 }
 
-// replace shuts an outdated client down, in the background: it may say goodbye to a server that is not there any more. It is called with mu held.
+// replace shuts an outdated client down, in the background: it may say goodbye to a server that is not there any more. It is called with mu
+// held.
 func (l *lazy[C]) replace() {
 	if !l.running {
 		return

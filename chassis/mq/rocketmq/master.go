@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/fourfold/chassis/backoff"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 )
@@ -15,11 +16,15 @@ import (
 // betweenLooks is how often, at most, the name servers are asked who the master is.
 const betweenLooks = 500 * time.Millisecond
 
+// looks is how often they are asked when no send fails: a process that only consumes has no other way to notice.
+const looks = 2 * time.Second
+
 // master notices when another broker has become the master. The client asks for its address every 30 s only, and meanwhile sends to the one that
-// it knows: producers are made anew when it has another one.
+// it knows: producers are made anew when it has another one, and consumers told to ask.
 type master struct {
 	names *names
 	life  context.Context
+	watch sync.Once
 
 	mu    sync.Mutex
 	last  []string // the masters that were seen last
@@ -27,8 +32,8 @@ type master struct {
 	moved chan struct{} // closed when there is another one
 }
 
-// change returns a channel that is closed when another broker than now becomes the master. It asks who is, unless that is known: a client that is
-// made after that learns of no earlier one.
+// change returns a channel that is closed when another broker than now becomes the master. It asks who is, unless that is known: a client that
+// is made after that learns of no earlier one.
 func (m *master) change() <-chan struct{} {
 	m.mu.Lock()
 	known := len(m.last) > 0
@@ -36,6 +41,13 @@ func (m *master) change() <-chan struct{} {
 	if !known {
 		m.look()
 	}
+	m.watch.Do(func() {
+		go func() {
+			for backoff.Sleep(m.life, looks); m.life.Err() == nil; backoff.Sleep(m.life, looks) {
+				m.look()
+			}
+		}()
+	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.moved == nil {

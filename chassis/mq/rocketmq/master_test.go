@@ -16,8 +16,8 @@ import (
 	"example.com/fourfold/chassis/mq/rocketmq/remoting/remotingtest"
 )
 
-// TestAnotherMaster: when another broker has become the master, events and half messages go there at once, not when the client asks for its address
-// again, half a minute later.
+// TestAnotherMaster: when another broker has become the master, events and half messages go there at once, not when the client asks for its
+// address again, half a minute later.
 func TestAnotherMaster(t *testing.T) {
 	t.Parallel()
 	const notAvailable = 14 // what a replica answers

@@ -20,9 +20,10 @@ import (
 func TestBrokers(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]struct{ all, masters []string }{
-		`{"brokerAddrTable":{},"clusterAddrTable":{}}`:                                               {},
-		`{"brokerAddrTable":{"b":{"brokerAddrs":{0:"h:1",12:"h:3"}},"a":{"brokerAddrs":{0:"h:2"}}}}`: {[]string{"h:1", "h:2", "h:3"}, []string{"h:1", "h:2"}},
-		`{"brokerAddrTable":{"a":{"brokerAddrs":{2:"h:2"}}}}`:                                        {[]string{"h:2"}, nil},
+		`{"brokerAddrTable":{},"clusterAddrTable":{}}`: {},
+		`{"brokerAddrTable":{"b":{"brokerAddrs":{0:"h:1",12:"h:3"}},"a":{"brokerAddrs":{0:"h:2"}}}}`: {
+			[]string{"h:1", "h:2", "h:3"}, []string{"h:1", "h:2"}},
+		`{"brokerAddrTable":{"a":{"brokerAddrs":{2:"h:2"}}}}`: {[]string{"h:2"}, nil},
 	} {
 		names := remotingtest.Serve(t, func(int, map[string]string) (int, string) { return 0, body })
 		all, err := remoting.Brokers(t.Context(), names)
