@@ -294,8 +294,8 @@ func (p *producer) firstBy(broker string, at time.Time) taken {
 	return taken{}
 }
 
-// requireAll reads the topic from its beginning and requires that every message that was answered is there, in the order in which it was sent. One
-// that was not answered in time may be there too, and late.
+// requireAll reads the topic from its beginning and requires that every message that was answered is there, in the order in which it was sent.
+// One that was not answered in time may be there too, and late.
 func (p *producer) requireAll(t *testing.T) {
 	t.Helper()
 	const pull = 11
@@ -522,7 +522,8 @@ var effects = map[string]string{
 		ON i.event_id = x.event_id AND i.state = 'DONE' WHERE x.topic = 'member-events' AND x.state = 'SENT'
 		GROUP BY x.event_id HAVING COUNT(DISTINCT i.grp) <> 3)`,
 	"each member has points, once": `(SELECT m.id AS row_id FROM shop_member.member m LEFT JOIN shop_credit.credit_entry e
-		ON e.member_id = m.id AND e.source LIKE 'registration:%' AND e.status = 'ADDED' WHERE ` + signedUp + ` GROUP BY m.id HAVING COUNT(e.source) <> 1)`,
+		ON e.member_id = m.id AND e.source LIKE 'registration:%' AND e.status = 'ADDED' WHERE ` + signedUp + `
+		GROUP BY m.id HAVING COUNT(e.source) <> 1)`,
 	"each member has an SMS and an e-mail, once": `(SELECT m.id AS row_id FROM shop_member.member m LEFT JOIN shop_notify.notification n
 		ON n.event_type = 'member.registered' AND n.recipient IN (m.phone, m.email) AND n.state = 'SENT' WHERE ` + signedUp + `
 		GROUP BY m.id HAVING COUNT(n.id) <> 2)`,
