@@ -84,7 +84,7 @@ func bringUp(ctx context.Context, data string, replicas int, faults bool) (runni
 	if faults {
 		env[system.Faults] = "true"
 	}
-	s, err := compose.Open(ctx, compose.Options{Dir: data, Env: env, Log: os.Stdout})
+	s, err := compose.Open(ctx, compose.Options{Dir: data, Replicas: replicas, Env: env, Log: os.Stdout})
 	if err != nil {
 		return nil, err
 	}
