@@ -351,7 +351,7 @@ func (s *shop) String() string {
 	return text
 }
 
-// openShop opens the shop: shoppers order, 25 times a second in all, and pay each tenth order; somebody signs up each half second.
+// openShop opens the shop: shoppers order, up to 32 times a second in all, and pay each tenth order; somebody signs up each half second.
 func openShop(t *testing.T, target system.Target) *shop {
 	s := &shop{gateways: target.Gateways, sku: "ha-" + strings.ToLower(rand.Text()[:8])}
 	s.only("")
@@ -363,11 +363,11 @@ func openShop(t *testing.T, target system.Target) *shop {
 	var wg sync.WaitGroup
 	s.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
 	t.Cleanup(s.stop)
-	for range 5 {
+	for range 8 {
 		c, err := s.signUp(ctx)
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { _, err := c.order(ctx); return err == nil }, time.Minute, 100*time.Millisecond)
-		s.each(ctx, &wg, 200*time.Millisecond, func() error {
+		s.each(ctx, &wg, 250*time.Millisecond, func() error {
 			id, err := c.order(ctx)
 			if err != nil {
 				return err
