@@ -505,10 +505,7 @@ func ofAll(query string) string {
 	return "(" + strings.Join(all, " UNION ALL ") + ")"
 }
 
-var (
-	sent     = ofAll("SELECT event_id, topic, subject, created_at FROM shop.mq_outbox WHERE state = 'SENT'")
-	received = ofAll("SELECT event_id, grp, topic, source, subject, generation, seq, state, created_at, closed_at FROM shop.mq_inbox")
-)
+var received = ofAll("SELECT event_id, grp, topic, source, subject, generation, seq, state, created_at, closed_at FROM shop.mq_inbox")
 
 // effects are queries of what is wrong. The column row_id names it.
 var effects = map[string]string{
