@@ -1,5 +1,5 @@
-// Command topics creates all topics of api/event/v1, with four queues each, and prints them. It waits for the broker, and for its replica to have
-// them too. Existing topics stay as they are.
+// Command topics creates all topics of api/event/v1, with four queues each, and prints them. It waits for the broker, and for its replica to
+// have them too. Existing topics stay as they are.
 package main
 
 import (
