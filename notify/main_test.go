@@ -362,8 +362,8 @@ func TestStartFailsWithARemedy(t *testing.T) {
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	cfg, _ := testConfig(t)
-	assert.Equal(t, smtp.Times{Dial: 30 * time.Second, Command: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute, Dot: 10 * time.Minute},
-		cfg.Email.SMTP.Times)
+	assert.Equal(t, smtp.Times{Dial: 30 * time.Second, Command: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute,
+		Dot: 10 * time.Minute}, cfg.Email.SMTP.Times)
 	assert.Equal(t, time.Minute, cfg.SMS.HTTP.Timeout)
 	assert.Equal(t, sender.Times{Every: 250 * time.Millisecond, Lease: 30 * time.Second, Stop: 5 * time.Second, LongestPause: 10 * time.Minute,
 		Unanswered: 30 * time.Minute, GiveUp: 24 * time.Hour}, cfg.Sender)

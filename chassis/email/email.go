@@ -36,8 +36,8 @@ func Check(address string) error {
 	return checkDomain(domain)
 }
 
-// Public is Check for the address of a stranger, whose domain is one of the Internet: it has at least two parts. Otherwise root@localhost would be
-// reached on the mail server.
+// Public is Check for the address of a stranger, whose domain is one of the Internet: it has at least two parts. Otherwise a stranger would have
+// mail sent to root@localhost, on the mail server.
 func Public(address string) error {
 	if err := Check(address); err != nil {
 		return err

@@ -45,8 +45,8 @@ type Member struct {
 // maxEmail is what the column has room for; it is less than email.Longest.
 const maxEmail = 200
 
-// New makes a member with phone, email and name in their normal form. It returns ErrInvalid, naming the detail that has none, or to which nothing
-// could be sent.
+// New makes a member with phone, email and name in their normal form. It returns ErrInvalid, naming the detail that has none, or to which
+// nothing could be sent.
 func New(id, phone, address, name string, role Role) (Member, error) {
 	m := Member{ID: id, Phone: normalPhone(phone), Email: normalEmail(address), Name: strings.TrimSpace(name), Role: role}
 	wrong := email.Public(strings.ToLower(strings.TrimSpace(address)))

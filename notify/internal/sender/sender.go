@@ -26,12 +26,12 @@ const scope = "example.com/fourfold/notify/internal/sender"
 // Provider accepts notifications of one channel.
 type Provider interface {
 	// Send hands n over. It returns nil if the provider has n, notification.ErrRefused if the provider will never accept it, and
-	// notification.ErrUnknown if it was given n and did not say whether it has it. After any error but ErrRefused n is tried again, after one with
-	// a notification.LaterError in it not before its time. Send may be called again for a notification that the provider has, which recognizes it
-	// by n's id.
+	// notification.ErrUnknown if it was given n and did not say whether it has it. After any error but ErrRefused n is tried again, after one
+	// with a notification.LaterError in it not before its time. Send may be called again for a notification that the provider has, which
+	// recognizes it by n's id.
 	//
-	// Send bounds the time that a provider may take itself. When ctx ends, n may become another sender's: Send does not give n to the provider any
-	// more, and returns soon if it did not yet.
+	// Send itself bounds the time that a provider may take. When ctx ends, n may become another sender's: if Send has not given n to the provider
+	// by then, it does not do so any more, and returns soon.
 	Send(ctx context.Context, n notification.Notification) error
 }
 
@@ -76,7 +76,8 @@ func New(store *mysql.Store, channel notification.Channel, provider Provider, ti
 	return &Sender{store, channel, provider, times, sends}
 }
 
-// Run sends until ctx ends. Then it waits for the answers to what it is sending, for Times.Stop, and leaves what is not answered to another sender.
+// Run sends until ctx ends. Then it waits for the answers to what it is sending, for Times.Stop, and leaves what is not answered to another
+// sender.
 func (s *Sender) Run(ctx context.Context) error {
 	// A send goes on for a while when ctx ends, and what came of it is written for a while longer.
 	sending, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -148,8 +149,8 @@ func (s *Sender) lease(ctx context.Context, limit int) ([]mysql.Leased, error) {
 	return s.store.Lease(ctx, s.channel, s.times.Lease, int32(limit))
 }
 
-// send hands l, leased at taken or later, to the provider and writes the result. If it dies or fails in between, the lease runs out and l is sent
-// again. The provider gets sending as its context, ended when the lease is lost.
+// send hands l, leased at taken or later, to the provider and writes the result. If it dies or fails in between, the lease runs out and l is
+// sent again. The provider gets sending as its context, ended when the lease is lost.
 func (s *Sender) send(sending, noting context.Context, taken time.Time, l mysql.Leased) {
 	ctx, span := otel.Tracer(scope).Start(telemetry.Begin(sending), "send "+string(l.Channel))
 	defer span.End()
@@ -209,8 +210,9 @@ func (s *Sender) result(l mysql.Leased, err error) result {
 // errLease ends a call whose lease is over.
 var errLease = errors.New("the lease on the notification was lost: another sender may have it")
 
-// hold renews the lease on l, which was taken at taken or later, until release is called. The context that it returns ends with ctx, and as soon as
-// another sender might have l: when a third of the lease is left and it was not renewed. A renewal is made by noting, which outlives ctx.
+// hold renews the lease on l, which was taken at taken or later, until release is called. The context that it returns ends with ctx, and when
+// another sender has l or might soon: a third of the lease is left and it was not renewed. Renewals go on behind the end of ctx, until that of
+// noting.
 func (s *Sender) hold(ctx, noting context.Context, taken time.Time, l mysql.Leased) (held context.Context, release func()) {
 	ctx, lose := context.WithCancelCause(ctx)
 	safe := s.times.Lease * 2 / 3

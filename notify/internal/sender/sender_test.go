@@ -250,6 +250,49 @@ func TestLeaseOfTheDead(t *testing.T) {
 	assert.Equal(t, "n-1 SENT 2 0 \n--\n", mysqltest.Dump(t, db, rows), "SENT stays SENT")
 }
 
+// TestRenew tests that a lease is renewed by who has it, also behind its end, and by nobody else: neither by one whose lease another has, nor
+// when the notification was put off or closed.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	lease := func() mysql.Leased {
+		t.Helper()
+		leased, err := s.Lease(t.Context(), notification.SMS, time.Minute, 10)
+		require.NoError(t, err)
+		require.Len(t, leased, 1)
+		return leased[0]
+	}
+	over := func() {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), "UPDATE notification SET next_at = TIMESTAMPADD(SECOND, -1, NOW(3))")
+		require.NoError(t, err)
+	}
+	renew := func(l mysql.Leased) bool {
+		t.Helper()
+		held, err := s.Renew(t.Context(), l, time.Minute)
+		require.NoError(t, err)
+		return held
+	}
+	first := lease()
+	require.True(t, renew(first))
+	over()
+	require.True(t, renew(first), "nobody took it")
+	over()
+	second := lease()
+	require.False(t, renew(first))
+	require.True(t, renew(second))
+	require.NoError(t, s.Postpone(t.Context(), second, time.Hour, "later", true))
+	require.False(t, renew(second))
+	assert.Equal(t, "1 1\n--\n", mysqltest.Dump(t, db, "SELECT unanswered, TIMESTAMPDIFF(MINUTE, NOW(3), next_at) BETWEEN 58 AND 60 FROM notification"),
+		"a renewal under way does not shorten the pause")
+	over()
+	third := lease()
+	assert.EqualValues(t, 1, third.Unanswered)
+	require.NoError(t, s.Close(t.Context(), "n-1", notification.Sent, ""))
+	require.False(t, renew(third))
+}
+
 // TestDemoInbox tests that a second try adds nothing.
 func TestDemoInbox(t *testing.T) {
 	t.Parallel()

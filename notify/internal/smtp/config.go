@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -52,15 +53,13 @@ type Times struct {
 
 // withDefaults returns t with the standard's times in place of zero ones.
 func (t Times) withDefaults() Times {
-	for _, c := range []struct {
-		at       *time.Duration
-		standard time.Duration
-	}{{&t.Dial, 30 * time.Second}, {&t.Command, 5 * time.Minute}, {&t.Data, 2 * time.Minute}, {&t.Block, 3 * time.Minute}, {&t.Dot, 10 * time.Minute}} {
-		if *c.at == 0 {
-			*c.at = c.standard
-		}
+	return Times{
+		Dial:    cmp.Or(t.Dial, 30*time.Second),
+		Command: cmp.Or(t.Command, 5*time.Minute),
+		Data:    cmp.Or(t.Data, 2*time.Minute),
+		Block:   cmp.Or(t.Block, 3*time.Minute),
+		Dot:     cmp.Or(t.Dot, 10*time.Minute),
 	}
-	return t
 }
 
 // How the connection is encrypted: Config.TLS, and whenOffered, which only a server on this machine has.
