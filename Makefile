@@ -68,6 +68,7 @@ outages:
 	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 30m -run 'TestBrokerAway$$' ./e2e
 
 ## make test-compose    the system in containers, really run: healthy, the demo's numbers, killed and moved containers, nothing left
+##                  and with two of each: the master broker killed and frozen under 50 messages a second, nothing lost
 .PHONY: test-compose
 test-compose:
 	@deploy/compose/test.sh

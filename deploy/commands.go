@@ -17,10 +17,10 @@ import (
 	"example.com/fourfold/deploy/system"
 )
 
-// up brings the system up, with its members and the catalogue. replicas is as in stack.Options.
-func up(ctx context.Context, data string, replicas int) (running, error) {
+// up brings the system up, with its members and the catalogue. replicas is as in stack.Options; faults allows failpoints.
+func up(ctx context.Context, data string, replicas int, faults bool) (running, error) {
 	start := time.Now()
-	s, err := bringUp(ctx, data, replicas)
+	s, err := bringUp(ctx, data, replicas, faults)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func up(ctx context.Context, data string, replicas int) (running, error) {
 
 // runDemo brings the stack up and shows the demo, or an outage of the broker, up to the books.
 func runDemo(ctx context.Context, data string, replicas int, outage bool) error {
-	s, err := up(ctx, data, replicas)
+	s, err := up(ctx, data, replicas, true) // a payment is held at a failpoint to be read
 	if err != nil {
 		return err
 	}
@@ -87,6 +87,11 @@ func live(ctx context.Context, data, command string) error {
 		return err
 	}
 	defer func() { _ = d.Close() }()
+	if command == "pay" || command == "refund" {
+		if err := d.Holds(ctx); err != nil {
+			return err
+		}
+	}
 	color := progress.Color(os.Stdout)
 	switch command {
 	case "signup":

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	case "demo":
 		return runDemo(ctx, *data, *replicas, *outage)
 	case "up":
-		_, err := up(ctx, *data, *replicas)
+		_, err := up(ctx, *data, *replicas, false)
 		return err
 	case "signup", "pay", "ship", "refund":
 		return live(ctx, *data, args[0])

@@ -54,8 +54,8 @@ func find(ctx context.Context, data string) (running, error) {
 	return s, err
 }
 
-// bringUp brings the system up: in the way in which it is up or has its data, else in containers where an engine answers and images can be had.
-func bringUp(ctx context.Context, data string, replicas int) (running, error) {
+// bringUp brings the system up, with failpoints when faults says so or FAULTS is set: in the way in which it is up or has its data, else in containers where an engine answers and images can be had.
+func bringUp(ctx context.Context, data string, replicas int, faults bool) (running, error) {
 	log := progress.New(os.Stdout)
 	containers, why, err := choose(ctx, data)
 	if err != nil {
@@ -71,14 +71,20 @@ func bringUp(ctx context.Context, data string, replicas int) (running, error) {
 		if err != nil {
 			return nil, err
 		}
-		return stack.Up(ctx, stack.Options{Dir: data, Replicas: replicas, Faults: true, Env: env, Log: os.Stdout})
+		if faults {
+			env[system.Faults] = "true"
+		}
+		return stack.Up(ctx, stack.Options{Dir: data, Replicas: replicas, Env: env, Log: os.Stdout})
 	}
 	log.Say("way", "in containers: %s", why)
 	env, err := compose.Chosen(root, os.Environ())
 	if err != nil {
 		return nil, err
 	}
-	s, err := compose.Open(ctx, compose.Options{Dir: data, Env: env, Log: os.Stdout})
+	if faults {
+		env[system.Faults] = "true"
+	}
+	s, err := compose.Open(ctx, compose.Options{Dir: data, Replicas: replicas, Env: env, Log: os.Stdout})
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ var (
 const lameDuck = "5s"
 
 // anywhere are the tests that need no process of their own: with TARGET=FOLDER of a demo.json they run on a system that is up, however that was
-// brought up, with LIMIT_CALLS=0, LIMIT_STRANGERS=0 and REGISTRATION_POINTS=0.
+// brought up, with LIMIT_CALLS=0, LIMIT_STRANGERS=0, LIMIT_ADDRESSES=0 and REGISTRATION_POINTS=0.
 var anywhere = []string{"TestTheNumbers", "TestCreditRefuses", "TestInventoryRefuses", "TestWarehouseRefuses", "TestTwentyPayAtOnce",
 	"TestOrderIsTriedFirst", "TestCancelBeforePayment", "TestLinesOfTheSameProduct", "TestSomebodyElsesOrder", "TestReceiveStockOnce",
 	"TestIdempotencyKey", "TestRefund", "TestWarehouseWork", "TestSpentPointsAreNotRefunded", "TestRefundAgainstPick", "TestFiftyShoppersTenUnits",
@@ -83,7 +83,7 @@ func bringUp(ctx context.Context) (down func(), err error) {
 	}
 	shared, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Faults: true, Log: os.Stderr, Env: map[string]string{
 		// All tests call from one address.
-		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0",
+		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "LIMIT_ADDRESSES": "0",
 		// Tests count the points of payments; those of a sign-up come at any time. See TestMessages.
 		"REGISTRATION_POINTS":         "0",
 		"GATEWAY_LAME_DUCK":           lameDuck,

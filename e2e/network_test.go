@@ -25,7 +25,7 @@ import (
 func own(t *testing.T, o stack.Options) {
 	t.Helper()
 	o.Dir, o.RandomPorts, o.Faults, o.SkipBuild = t.TempDir(), true, true, true
-	env := map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "REGISTRATION_POINTS": "0"} // all calls come from one address
+	env := map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "LIMIT_ADDRESSES": "0", "REGISTRATION_POINTS": "0"} // all calls come from one address
 	maps.Copy(env, o.Env)
 	o.Env = env
 	s, err := stack.Up(t.Context(), o)

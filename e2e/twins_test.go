@@ -19,7 +19,7 @@ import (
 func TestTwoOfEach(t *testing.T) {
 	ctx := t.Context()
 	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Replicas: 2, SkipBuild: true, Env: map[string]string{
-		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", // all calls come from one address
+		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "LIMIT_ADDRESSES": "0", // all calls come from one address
 		"GATEWAY_LAME_DUCK": lameDuck,
 	}})
 	require.NoError(t, err)

@@ -16,10 +16,13 @@ var defaults []byte
 type config struct {
 	service.Config
 	HTTP struct {
-		Addr              string        `yaml:"addr"`
-		Timeout           time.Duration `yaml:"timeout"`
-		LameDuck          time.Duration `yaml:"lame_duck"`
-		TrustForwardedFor bool          `yaml:"trust_forwarded_for"`
+		Addr           string        `yaml:"addr"`
+		Timeout        time.Duration `yaml:"timeout"`
+		WriteTimeout   time.Duration `yaml:"write_timeout"`
+		PerAddress     int           `yaml:"per_address"`
+		LameDuck       time.Duration `yaml:"lame_duck"`
+		TrustedProxies string        `yaml:"trusted_proxies"`
+		Origins        string        `yaml:"origins"`
 	} `yaml:"http"`
 	// Upstreams are the gRPC addresses of the services, by name; lists where several instances run.
 	Upstreams map[string]string `yaml:"upstreams"`
@@ -36,4 +39,7 @@ type config struct {
 type limits struct {
 	Calls     limit.Rate `yaml:"calls"`
 	Strangers limit.Rate `yaml:"strangers"`
+	Addresses limit.Rate `yaml:"addresses"`
+	// UnderWay is how many calls may be under way at once in this gateway, 0 any number.
+	UnderWay int `yaml:"under_way"`
 }

@@ -86,7 +86,7 @@ func (c config) streams(svc *service.Service, conns connections) (*live.Streams,
 		return nil, errors.New("mq.keys: the keys that events are signed with are missing")
 	}
 	events := mq.NewBus(svc.Name(), ways, c.MQ.Config.Config)
-	hub := live.NewHub(c.Live.PerMember, c.Live.Total)
+	hub := live.NewHub(c.Live)
 	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, events) })
 	return live.New(c.Live, hub, conns["order"], svc.Stopped(), prometheus.DefaultRegisterer)
 }

@@ -239,7 +239,7 @@ func TestLiveOutlivesTimeouts(t *testing.T) {
 	s.shop.get = order.get
 	p := watch(t, s.url, s.token(t, "m1", accessv1.Shopper))
 	require.Equal(t, "CREATED", p.next(t))
-	assert.Equal(t, "no-store", p.resp.Header.Get("Cache-Control"))
+	assert.Equal(t, "no-store, no-transform", p.resp.Header.Get("Cache-Control"))
 	select {
 	case state, open := <-p.states:
 		t.Fatal(state, open)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9/logging"
@@ -36,11 +37,19 @@ func serve(ctx context.Context, cfg config) error {
 		return err
 	}
 	logging.Disable() // the Redis client would log every failed dial; the limiter says it once a minute
-	rdb := limit.Open(cfg.Redis)
+	rdb, err := limit.Open(cfg.Redis)
+	if err != nil {
+		return fmt.Errorf("redis.addr: %w", err)
+	}
 	svc.OnClose(func() { _ = rdb.Close() })
+	limiter, err := limit.New(rdb, svc.Log, prometheus.DefaultRegisterer)
+	if err != nil {
+		return err
+	}
+	svc.Degraded("limits", limiter.Degraded)
 	server, err := newServer(cfg, parts{
 		log: svc.Log, probes: svc.Probes(), stopping: svc.Stopping, metrics: prometheus.DefaultRegisterer,
-		verifier: verifier, limiter: limit.New(rdb, svc.Log), streams: streams,
+		verifier: verifier, limiter: limiter, streams: streams,
 		upstreams: conns.upstreams(cfg.Messages.Timeout, svc.Log),
 	})
 	if err != nil {

@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/go-kratos/kratos/v2/middleware"
-	"github.com/go-kratos/kratos/v2/middleware/recovery"
 	"github.com/go-kratos/kratos/v2/transport"
 	khttp "github.com/go-kratos/kratos/v2/transport/http"
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,34 +46,53 @@ type parts struct {
 	stopping func() bool
 }
 
-// newServer returns the public HTTP server. All its answers that are not a success have the error form.
+// newServer returns the public HTTP server, which listens on cfg.HTTP.Addr, if that is not empty, from now on. All its answers that are not a success have the error form.
 func newServer(cfg config, p parts) (*khttp.Server, error) {
 	measured, err := measure(p.metrics)
 	if err != nil {
 		return nil, err
 	}
+	proxies, err := limit.ParseProxies(cfg.HTTP.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("http.trusted_proxies: %w", err)
+	}
+	origins, err := otherOrigins(cfg.HTTP.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("http.origins: %w", err)
+	}
 	errs := answer.NewWriter(p.log)
 	notFound := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		errs.Error(w, r, kerrors.NotFound("ROUTE_NOT_FOUND", "there is nothing at "+r.URL.Path+": see /docs"))
 	})
+	var listener net.Listener
+	if cfg.HTTP.Addr != "" {
+		if listener, err = listen(cfg.HTTP.Addr, 2*cfg.Live.Heartbeat, cfg.HTTP.PerAddress, proxies); err != nil {
+			return nil, err
+		}
+	}
 	var srv *khttp.Server
 	srv = khttp.NewServer(
-		khttp.Address(cfg.HTTP.Addr),
+		khttp.Listener(listener),
 		khttp.Timeout(cfg.HTTP.Timeout),
 		khttp.StrictSlash(false),
-		khttp.Filter(traced, answer.Mark, closeWhenStopping(p.stopping), cleanPath(notFound), arrived),
-		khttp.Middleware(measured, recovery.Recovery(), admit(cfg, p.verifier, p.limiter)),
+		khttp.Filter(traced, answer.Mark, closeWhenStopping(p.stopping), origins, answer.Head, cleanPath(notFound), arrived),
+		khttp.Middleware(measured, service.Recover(p.log), admit(cfg, proxies, p.verifier, p.limiter)),
 		khttp.ErrorEncoder(errs.Error),
 		khttp.NotFoundHandler(notFound),
 		khttp.MethodNotAllowedHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			allowed := strings.Join(transcode.Methods(srv, r.URL.Path), ", ")
+			methods := transcode.Methods(srv, r.URL.Path)
+			if slices.Contains(methods, http.MethodGet) {
+				methods = append(methods, http.MethodHead)
+			}
+			allowed := strings.Join(methods, ", ")
 			w.Header().Set("Allow", allowed)
 			errs.Error(w, r, kerrors.New(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED",
-				r.Method+" is not for "+r.URL.Path+", but "+allowed+" is: see /docs"))
+				answer.Asked(r)+" is not for "+r.URL.Path+", but "+allowed+" is: see /docs"))
 		})),
 	)
 	srv.ReadHeaderTimeout = 5 * time.Second
 	srv.ReadTimeout = cfg.HTTP.Timeout
+	srv.WriteTimeout = cfg.HTTP.WriteTimeout // streams have a deadline for each write instead
 	srv.IdleTimeout = 2 * time.Minute
 	srv.MaxHeaderBytes = 32 << 10
 
@@ -79,7 +101,7 @@ func newServer(cfg config, p parts) (*khttp.Server, error) {
 	}
 	router := srv.Route("/")
 	router.GET(live.Path, p.streams.Serve)
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+	for _, path := range []string{"/healthz", "/readyz"} {
 		router.GET(path, func(ctx khttp.Context) error {
 			p.probes.ServeHTTP(ctx.Response(), ctx.Request())
 			return nil
@@ -137,15 +159,20 @@ func cleanPath(notFound http.Handler) func(http.Handler) http.Handler {
 
 // admit turns away, before the request is read, callers that call too often (429) or may not make the call (401, 403). The services check the
 // token again; checking it here saves them useless work and tells whose call it is.
-func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) middleware.Middleware {
+func admit(cfg config, proxies limit.Proxies, verifier *identity.Verifier, limiter *limit.Limiter) middleware.Middleware {
+	var underWay atomic.Int64
 	return func(next middleware.Handler) middleware.Handler {
 		return func(ctx context.Context, req any) (any, error) {
+			defer underWay.Add(-1)
+			if n := underWay.Add(1); cfg.Limits.UnderWay > 0 && n > int64(cfg.Limits.UnderWay) {
+				return nil, kerrors.ServiceUnavailable("TRY_LATER", "too many calls are under way here: try again")
+			}
 			tr, _ := transport.FromServerContext(ctx)
 			r, _ := khttp.RequestFromServerContext(ctx)
 			operation := tr.Operation()
 			caller, refusal := verifier.Admit(operation, r.Header.Get("Authorization"))
 
-			address := limit.Address(r, cfg.HTTP.TrustForwardedFor)
+			address := proxies.Address(r)
 			subject, rate := "calls:member:"+caller.MemberID, cfg.Limits.Calls
 			switch {
 			case r.Method != http.MethodGet && identity.LevelOf(operation) == accessv1.Level_PUBLIC:
@@ -153,13 +180,18 @@ func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) midd
 			case caller.MemberID == "":
 				subject = "calls:address:" + address
 			}
+			if caller.MemberID != "" {
+				if err := limiter.TakeHere("address:"+address, cfg.Limits.Addresses); err != nil {
+					return nil, err
+				}
+			}
 			if err := limiter.Take(ctx, subject, rate); err != nil {
 				return nil, err
 			}
 			if refusal != nil {
 				return nil, refusal
 			}
-			return next(identity.NewContext(ctx, caller), req)
+			return next(limit.NewContext(identity.NewContext(ctx, caller), address), req)
 		}
 	}
 }

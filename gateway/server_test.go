@@ -136,9 +136,9 @@ func TestErrorForm(t *testing.T) {
 		{"POST", "/v1/./orders", "", 404, "ROUTE_NOT_FOUND", ""},
 		{"GET", "/v1/products/..%2forders", "", 404, "ROUTE_NOT_FOUND", ""},
 		{"GET", "//", "", 404, "ROUTE_NOT_FOUND", ""},
-		{"DELETE", "/v1/orders", "", 405, "METHOD_NOT_ALLOWED", "GET, POST is"},
+		{"DELETE", "/v1/orders", "", 405, "METHOD_NOT_ALLOWED", "GET, POST, HEAD is"},
 		{"GET", "/v1/orders/o1/pay", "", 405, "METHOD_NOT_ALLOWED", "POST is"},
-		{"POST", "/docs", "", 405, "METHOD_NOT_ALLOWED", "GET is"},
+		{"POST", "/docs", "", 405, "METHOD_NOT_ALLOWED", "GET, HEAD is"},
 		{"POST", "/v1/orders", `{"lines":[{"sku":"a","quantity":true}]}`, 400, "FIELD_INVALID", "lines[0].quantity"},
 		{"POST", "/v1/orders", `{"lines":[{"sku":"a","quantity":0}]}`, 400, "VALIDATOR", "lines[0].quantity"},
 		{"POST", "/v1/orders", `{"lines":[]}`, 400, "VALIDATOR", "lines"},
@@ -152,7 +152,7 @@ func TestErrorForm(t *testing.T) {
 		assert.Contains(t, a.Message, c.message)
 		assert.NotEmpty(t, a.header.Get("X-Request-Id"))
 	}
-	assert.Equal(t, "GET, POST", s.call(t, "DELETE", "/v1/orders", token, "").header.Get("Allow"))
+	assert.Equal(t, "GET, POST, HEAD", s.call(t, "DELETE", "/v1/orders", token, "").header.Get("Allow"))
 }
 
 // TestInternalErrorsAreHidden tests that internal causes are only logged: the client gets the id to find them by.
@@ -273,14 +273,16 @@ func TestRetryAfterOfAService(t *testing.T) {
 func TestProbesAndPages(t *testing.T) {
 	t.Parallel()
 	s := open(t, limited)
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+	for _, path := range []string{"/healthz", "/readyz"} {
 		for range 20 { // no limit
 			a := s.call(t, "GET", path, "", "")
 			require.Equal(t, 200, a.code)
 			require.Equal(t, "probe "+path, a.body)
 		}
 	}
-	assert.Equal(t, 404, s.call(t, "GET", "/faults", "", "").code, "faults are never on the public port")
+	for _, private := range []string{"/faults", "/metrics", "/debug"} {
+		assert.Equal(t, 404, s.call(t, "GET", private, "", "").code, "%s is on the admin port only", private)
+	}
 	a := s.call(t, "GET", "/openapi.yaml", "", "")
 	assert.Equal(t, 200, a.code)
 	assert.Equal(t, "application/yaml", a.header.Get("Content-Type"))

@@ -20,6 +20,7 @@ func TestNotKnown(t *testing.T) {
 	faults := mysqltest.NewFaults()
 	cfg := testConfig(t)
 	cfg.MySQL.Wrap, cfg.Log.Level = faults.Wrap, "error"
+	cfg.Faults = true // reflection says what is served
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	members := memberv1.NewMembersClient(conn)

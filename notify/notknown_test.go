@@ -18,7 +18,7 @@ func TestNotKnown(t *testing.T) {
 	t.Parallel()
 	faults := mysqltest.NewFaults()
 	cfg, signer := testConfig(t)
-	cfg.MySQL.Wrap = faults.Wrap
+	cfg.MySQL.Wrap, cfg.Faults = faults.Wrap, true // reflection says what is served
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	operator := servicetest.Bearer(t, signer, identity.Caller{MemberID: "m-1", Role: accessv1.Operator})
 	call := func(method string, req proto.Message) servicetest.Call {

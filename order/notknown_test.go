@@ -29,7 +29,7 @@ import (
 func TestNotKnown(t *testing.T) {
 	t.Parallel()
 	faults := mysqltest.NewFaults()
-	s := serveOrder(t, func(cfg *config) { cfg.MySQL.Wrap = faults.Wrap })
+	s := serveOrder(t, func(cfg *config) { cfg.MySQL.Wrap, cfg.Faults = faults.Wrap, true })
 	about := func(make func(id string) proto.Message, steps ...string) func(*testing.T) (proto.Message, map[string]string) {
 		return func(t *testing.T) (proto.Message, map[string]string) { return make(s.order(t, steps...)), s.headers(t) }
 	}

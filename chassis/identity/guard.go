@@ -39,14 +39,16 @@ func Guard(v *Verifier) middleware.Middleware {
 // method; 403 for a caller whose role does not reach it, and for everybody at a method without a level. With a 403 the caller is returned too.
 func (v *Verifier) Admit(operation, authorization string) (Caller, error) {
 	level := LevelOf(operation)
-	if level == accessv1.Level_BRANCH || ofFrame(strings.TrimPrefix(operation, "/")) {
+	service, _, _ := strings.Cut(strings.TrimPrefix(operation, "/"), "/")
+	if level == accessv1.Level_BRANCH || OfFrame(service) {
 		return Caller{}, nil // a branch is authenticated by its MAC, in tcc.Participant
 	}
 	var caller Caller
 	if authorization != "" {
-		token, found := strings.CutPrefix(authorization, "Bearer ")
+		scheme, token, _ := strings.Cut(authorization, " ")
 		var err error
-		if caller, err = v.Verify(token); err != nil || !found {
+		// The scheme's name has no case (RFC 9110 section 11.1), and any number of spaces follows it.
+		if caller, err = v.Verify(strings.TrimLeft(token, " ")); err != nil || !strings.EqualFold(scheme, "Bearer") {
 			return Caller{}, kerrors.Unauthorized("TOKEN_INVALID", "the access token is not valid or has expired: sign in again")
 		}
 	}
@@ -81,7 +83,7 @@ func LevelOf(operation string) accessv1.Level {
 // (health, reflection, metadata) are left out.
 func CheckLevels(services map[string]grpc.ServiceInfo) error {
 	for name, info := range services {
-		if ofFrame(name) {
+		if OfFrame(name) {
 			continue
 		}
 		for _, m := range info.Methods {
@@ -96,7 +98,12 @@ func CheckLevels(services map[string]grpc.ServiceInfo) error {
 	return nil
 }
 
-// ofFrame reports whether a service is the frame's own: health, reflection, metadata.
-func ofFrame(name string) bool {
-	return strings.HasPrefix(name, "grpc.") || strings.HasPrefix(name, "kratos.api.")
+// frame are the frame's own services.
+var frame = map[string]bool{
+	"grpc.health.v1.Health": true, "grpc.channelz.v1.Channelz": true, "kratos.api.Metadata": true,
+	"grpc.reflection.v1.ServerReflection": true, "grpc.reflection.v1alpha.ServerReflection": true,
+	"envoy.service.status.v3.ClientStatusDiscoveryService": true,
 }
+
+// OfFrame reports whether a service ("package.Service") is the frame's own.
+func OfFrame(name string) bool { return frame[name] }

@@ -17,6 +17,7 @@ type admin struct {
 	*http.ServeMux
 	probes *http.ServeMux
 	checks []check
+	less   map[string]func() string
 }
 
 type check struct {
@@ -25,7 +26,7 @@ type check struct {
 }
 
 func newAdmin(faults bool) *admin {
-	a := &admin{ServeMux: http.NewServeMux(), probes: http.NewServeMux()}
+	a := &admin{ServeMux: http.NewServeMux(), probes: http.NewServeMux(), less: map[string]func() string{}}
 	a.probes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	a.probes.HandleFunc("GET /readyz", a.readyz)
 	a.probes.Handle("GET /metrics", promhttp.Handler())
@@ -40,6 +41,8 @@ func newAdmin(faults bool) *admin {
 func (a *admin) ready(name string, run func(context.Context) error) {
 	a.checks = append(a.checks, check{name, run})
 }
+
+func (a *admin) degraded(name string, why func() string) { a.less[name] = why }
 
 // readyz answers 200, or 503 with the checks that failed and why. The checks run concurrently, so that a slow one does not delay the others.
 func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
@@ -64,5 +67,15 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 	if len(failed) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(failed) == 0, "failed": failed})
+	answer := map[string]any{"ready": len(failed) == 0, "failed": failed}
+	degraded := map[string]string{}
+	for name, why := range a.less {
+		if reason := why(); reason != "" {
+			degraded[name] = reason
+		}
+	}
+	if len(degraded) > 0 {
+		answer["degraded"] = degraded
+	}
+	_ = json.NewEncoder(w).Encode(answer)
 }

@@ -35,7 +35,7 @@ type Config struct {
 		// Level is debug, info, warn or error.
 		Level string `yaml:"level"`
 	} `yaml:"log"`
-	// Faults allows failpoints to be set over the admin port. For demonstrations and tests.
+	// Faults allows failpoints to be set over the admin port, and shows gRPC reflection. For demonstrations and tests.
 	Faults bool `yaml:"faults"`
 	// IdentityKeys is the folder with the public keys (<key id>.pem) that access tokens are checked against.
 	IdentityKeys string `yaml:"identity_keys"`

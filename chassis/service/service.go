@@ -18,7 +18,6 @@ import (
 	"github.com/go-kratos/kratos/contrib/middleware/validate/v2"
 	"github.com/go-kratos/kratos/v2"
 	klog "github.com/go-kratos/kratos/v2/log"
-	"github.com/go-kratos/kratos/v2/middleware/recovery"
 	"github.com/go-kratos/kratos/v2/transport"
 	"github.com/go-kratos/kratos/v2/transport/grpc"
 	"golang.org/x/sync/errgroup"
@@ -50,7 +49,7 @@ type Service struct {
 	lameDuck time.Duration
 }
 
-// New returns a service called name with a gRPC server, under options, that recovers from panics, checks who may call (access.v1.level of each
+// New returns a service called name with a gRPC server, under options, that recovers from panics, hides the frame's own services unless cfg.Faults, checks who may call (access.v1.level of each
 // method), validates requests and demands an Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
 func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, error) {
 	s, err := NewBare(name, cfg)
@@ -61,13 +60,17 @@ func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, erro
 	if err != nil {
 		return nil, err
 	}
+	options = append(options, telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext))
+	if !cfg.Faults {
+		options = append(options, hideFrame()...)
+	}
 	s.GRPC = grpc.NewServer(
 		grpc.Address(cfg.GRPC.Addr),
 		grpc.Timeout(cfg.GRPC.Timeout),
-		grpc.Options(append(options, telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext))...),
+		grpc.Options(options...),
 		grpc.Middleware(
-			recovery.Recovery(),
 			logCalls(s.Log),
+			Recover(s.Log),
 			identity.Guard(verifier),
 			hideFaults,
 			validate.ProtoValidate(),
@@ -109,6 +112,9 @@ func (s *Service) Serve(srv transport.Server) { s.servers = append(s.servers, sr
 
 // Ready adds a check to /readyz. It must answer within two seconds.
 func (s *Service) Ready(name string, check func(context.Context) error) { s.admin.ready(name, check) }
+
+// Degraded adds to /readyz why a part works less well than it should, which leaves the service ready: why returns "" while it does not.
+func (s *Service) Degraded(name string, why func() string) { s.admin.degraded(name, why) }
 
 // Probes returns a handler of /healthz, /readyz and /metrics, as the admin port has, for a service that answers them on another port too.
 func (s *Service) Probes() http.Handler { return s.admin.probes }

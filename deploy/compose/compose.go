@@ -1,4 +1,4 @@
-// Package compose brings the system up in containers by compose.yaml, with the ports of compose.debug.yaml open on 127.0.0.1.
+// Package compose brings the system up in containers by compose.yaml and its layers, with the ports of compose.debug.yaml open on 127.0.0.1.
 package compose
 
 import (
@@ -27,10 +27,16 @@ type Options struct {
 	Dir string
 	// Project names the containers and volumes; "" means fourfold, or COMPOSE_PROJECT_NAME.
 	Project string
+	// Replicas is how many of each service, of coordinator and gateway there are: with 2 compose.ha.yaml is loaded, and the broker has a replica. 0
+	// leaves it at what runs, or takes 1.
+	Replicas int
 	// Env are the services' settings, for example ORDER_TTL, and ports on 127.0.0.1, as system.ChosenPorts.
 	Env map[string]string
 	// Log gets one line for each step; nil discards them.
 	Log io.Writer
+
+	// more are further layers, which win.
+	more []string
 }
 
 // System is the system in containers. It need not be up.
@@ -38,11 +44,27 @@ type System struct {
 	root, dir, project string
 	command            []string // Docker Compose
 	chosen             map[string]string
+	more               []string
 	log                *progress.Log
 }
 
-// layers are the files of which the system is made, the last one wins.
-const layers = "compose.yaml:compose.debug.yaml:compose.extras.yaml"
+// replicasVariable holds, among what is chosen, how many there are of each.
+const replicasVariable = "REPLICAS"
+
+// Replicas returns how many of each service, of coordinator and gateway there are.
+func (s *System) Replicas() int {
+	n, _ := strconv.Atoi(s.chosen[replicasVariable])
+	return max(1, n)
+}
+
+// layers returns the files of which the system is made, the last one wins.
+func (s *System) layers() []string {
+	files := []string{"compose.yaml", "compose.debug.yaml"}
+	if s.Replicas() > 1 {
+		files = append(files, "compose.ha.yaml", "compose.ha.debug.yaml")
+	}
+	return slices.Concat(files, []string{"compose.extras.yaml"}, s.more)
+}
 
 // Open returns the system of a project. It fails when no engine or no Docker Compose answers, and when the project's containers are those of
 // another copy of the repository.
@@ -54,7 +76,10 @@ func Open(ctx context.Context, o Options) (*System, error) {
 	if out, err := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("no Docker engine answers: %w: %s", err, bytes.TrimSpace(out))
 	}
-	s := &System{root: root, dir: o.Dir, project: o.Project, log: progress.New(o.Log)}
+	if o.Replicas < 0 || o.Replicas > system.MaxReplicas {
+		return nil, fmt.Errorf("REPLICAS=%d: there can be 1 or %d of each process", o.Replicas, system.MaxReplicas)
+	}
+	s := &System{root: root, dir: o.Dir, project: o.Project, log: progress.New(o.Log), more: o.more}
 	if s.project == "" {
 		s.project = os.Getenv("COMPOSE_PROJECT_NAME")
 	}
@@ -80,6 +105,9 @@ func Open(ctx context.Context, o Options) (*System, error) {
 		return nil, err
 	}
 	maps.Copy(s.chosen, o.Env)
+	if o.Replicas > 0 {
+		s.chosen[replicasVariable] = strconv.Itoa(o.Replicas)
+	}
 	return s, nil
 }
 
@@ -159,7 +187,7 @@ func (s *System) Up(ctx context.Context) error {
 
 func (s *System) start(ctx context.Context, fresh bool) error {
 	step := s.log.Step("start")
-	cmd, err := s.cmd(ctx, "up", "--wait", "--no-build", "--quiet-pull")
+	cmd, err := s.cmd(ctx, "up", "--wait", "--no-build", "--quiet-pull", "--remove-orphans")
 	if err == nil {
 		err = step.Run("containers", cmd)
 	}
@@ -171,7 +199,7 @@ func (s *System) start(ctx context.Context, fresh bool) error {
 		return fmt.Errorf("the containers do not start: %s\n%s`make logs` shows more, `make down` ends what runs", progress.Tail(err.Error(), 1),
 			s.sick(context.WithoutCancel(ctx)))
 	}
-	step.Done("%d containers healthy", len(system.Processes))
+	step.Done("%d containers healthy", len(s.names()))
 	return nil
 }
 
@@ -207,17 +235,22 @@ func (s *System) Seed(ctx context.Context) (t system.Target, err error) {
 		return "127.0.0.1:" + strconv.Itoa(ports[system.PortVariable(process, role)])
 	}
 	t.Gateway, t.Queues, t.Broker = "http://"+addr("gateway", ""), addr("queues", ""), addr("broker", "")
-	t.Gateways, t.Admin = []string{t.Gateway}, map[string]string{}
+	t.Admin = map[string]string{}
 	t.MySQL.Host, t.MySQL.Port = "127.0.0.1", ports[system.PortVariable("mariadb", "")]
-	for _, p := range system.Processes {
-		if p.Healthy.Path != "" {
-			t.Admin[p.Name] = "http://" + addr(p.Name, p.Healthy.Role)
+	for _, name := range s.names() {
+		if p := system.Find(name); p.Healthy.Path != "" {
+			t.Admin[name] = "http://" + addr(name, p.Healthy.Role)
 		}
+	}
+	for _, name := range s.Instances("gateway") {
+		t.Gateways = append(t.Gateways, "http://"+addr(name, ""))
 	}
 	return t, t.Write(s.dir)
 }
 
-func (s *System) ports() (map[string]int, error) { return system.ChosenPorts(s.chosen, 1, nil) }
+func (s *System) ports() (map[string]int, error) {
+	return system.ChosenPorts(s.chosen, s.Replicas(), nil)
+}
 
 // Run runs the program of a service to its end, in a container like the service's, and returns its output without blanks around it.
 func (s *System) Run(ctx context.Context, service string, args ...string) (string, error) {
@@ -257,7 +290,7 @@ func (s *System) cmd(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	}
 	cmd := exec.CommandContext(ctx, s.command[0], append(s.command[1:], args...)...)
 	cmd.Dir = s.folder()
-	cmd.Env = append(os.Environ(), "COMPOSE_FILE="+layers, "COMPOSE_PROJECT_NAME="+s.project, "COMPOSE_PROGRESS=plain", "IMAGES=prebuilt")
+	cmd.Env = append(os.Environ(), "COMPOSE_FILE="+strings.Join(s.layers(), ":"), "COMPOSE_PROJECT_NAME="+s.project, "COMPOSE_PROGRESS=plain", "IMAGES=prebuilt")
 	for name, value := range s.chosen {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}

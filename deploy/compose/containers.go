@@ -60,7 +60,7 @@ func (s *System) processes(ctx context.Context) ([]Container, error) {
 		return nil, err
 	}
 	var found []Container
-	for _, name := range system.Names() {
+	for _, name := range s.names() {
 		i := slices.IndexFunc(all, func(c Container) bool { return c.Process == name })
 		if i < 0 {
 			found = append(found, Container{Process: name, State: "not there"})
@@ -230,7 +230,24 @@ func (s *System) Disk(ctx context.Context) (machine.Disk, error) {
 }
 
 // Instances returns the names of all instances of a process.
-func (s *System) Instances(process string) []string { return system.Find(process).Instances(1) }
+func (s *System) Instances(process string) []string {
+	return system.Find(process).Instances(s.Replicas())
+}
+
+// besides are containers of compose.ha.yaml that are not second instances of a process: what makes a broker take over.
+var besides = []string{"namesrv-2", "namesrv-3", "broker-2"}
+
+// names returns the processes of this system in the order they are shown.
+func (s *System) names() []string {
+	var names []string
+	for _, p := range system.Processes {
+		names = append(names, s.Instances(p.Name)...)
+	}
+	if s.Replicas() > 1 {
+		names = append(names, besides...)
+	}
+	return names
+}
 
 // Kill kills a container with SIGKILL. The engine, which was told to, does not start it again: Start does.
 func (s *System) Kill(ctx context.Context, name string) error {

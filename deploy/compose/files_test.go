@@ -168,6 +168,104 @@ func TestEnvironment(t *testing.T) {
 	assert.Empty(t, extras.Services, "it is a fork's")
 }
 
+// override is what is read of a layer whose services extend those of another file.
+type override struct {
+	Services map[string]struct {
+		Extends      struct{ File, Service string }
+		Environment  map[string]string
+		Volumes      []string
+		Build, Ports yaml.Node // with tags that say what becomes of what the layers before have
+	}
+}
+
+func readOverride(t *testing.T, name string) (o override) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(text, &o))
+	return o
+}
+
+// TestFilesHA: compose.ha.yaml and compose.ha.debug.yaml have the second instances of the list, each like the first, everybody knows both, and
+// the name servers and brokers agree on where the others are.
+func TestFilesHA(t *testing.T) {
+	t.Parallel()
+	base, ha, debug := read(t, "compose.yaml"), readOverride(t, "compose.ha.yaml"), read(t, "compose.ha.debug.yaml")
+	servers := []string{"namesrv", "namesrv-2", "namesrv-3"}
+	others := append([]string{"topics", "broker", "broker-2"}, servers...) // dtm itself needs to know nobody
+	for _, p := range system.Processes {
+		if p.Single {
+			continue
+		}
+		for _, instance := range p.Instances(2) {
+			if instance != "dtm" {
+				others = append(others, instance)
+			}
+			for variable, first := range base.Services[p.Name].Environment {
+				process := system.Find(strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(variable, "_ADDR"), "_ADMIN")))
+				told := ha.Services[instance].Environment[variable]
+				switch {
+				case variable == "MQ_NAME_SERVERS":
+					assert.Equal(t, first+",namesrv-2:9876,namesrv-3:9876", told, instance)
+				case process.Name != "" && !process.Single && !strings.HasSuffix(variable, "_LISTEN"):
+					assert.Equal(t, first+","+strings.Replace(first, process.Name, process.Name+"-2", 1), told, "%s of %s", variable, instance)
+				default:
+					assert.Empty(t, told, "%s of %s", variable, instance)
+				}
+			}
+		}
+		second := ha.Services[p.Instances(2)[1]]
+		assert.Equal(t, struct{ File, Service string }{"compose.yaml", p.Name}, second.Extends)
+		assert.Equal(t, "!reset", second.Build.Tag, "the image is the first one's")
+		for role, port := range p.Ports {
+			if role != p.Healthy.Role {
+				continue
+			}
+			name := system.PortVariable(p.Instances(2)[1], role)
+			assert.Equal(t, []string{fmt.Sprintf("127.0.0.1:${%s:-%d}:%d", name, system.Ports(2)[name], port)}, debug.Services[p.Instances(2)[1]].Ports)
+		}
+	}
+	assert.ElementsMatch(t, others, slices.Collect(maps.Keys(ha.Services)))
+	var gateway []string
+	gatewayPorts := ha.Services["gateway-2"].Ports
+	require.NoError(t, gatewayPorts.Decode(&gateway))
+	assert.Equal(t, []string{fmt.Sprintf("127.0.0.1:${PORT_GATEWAY_2:-%d}:8080", system.Ports(2)["PORT_GATEWAY_2"])}, gateway)
+	var peers, names, controllers []string
+	for i, server := range servers {
+		id := fmt.Sprint("n", i+1)
+		peers, names, controllers = append(peers, id+"-"+server+":9878"), append(names, server+":9876"), append(controllers, server+":9878")
+		assert.Equal(t, id, ha.Services[server].Environment["CONTROLLER_ID"])
+	}
+	for _, server := range servers {
+		assert.Equal(t, strings.Join(peers, ";"), ha.Services[server].Environment["CONTROLLER_PEERS"])
+		assert.Equal(t, []string{server + ":/data"}, ha.Services[server].Volumes)
+	}
+	for _, broker := range []string{"broker", "broker-2"} {
+		assert.Equal(t, strings.Join(names, ";"), ha.Services[broker].Environment["NAME_SERVERS"])
+		assert.Equal(t, strings.Join(controllers, ";"), ha.Services[broker].Environment["CONTROLLERS"])
+	}
+	assert.Equal(t, "broker-2", ha.Services["broker-2"].Environment["BROKER_HOST"])
+	assert.Equal(t, []string{"broker-2:/data"}, ha.Services["broker-2"].Volumes)
+}
+
+// TestSettings: every variable in the settings of name server and broker is one that the containers have.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	base, ha := read(t, "compose.yaml"), readOverride(t, "compose.ha.yaml")
+	for _, name := range []string{"namesrv", "broker"} {
+		told := base.Services[name].Environment
+		for _, more := range []map[string]string{nil, ha.Services[name].Environment} {
+			maps.Copy(told, more)
+			file := name + map[bool]string{true: ".ha.conf", false: ".conf"}[more != nil]
+			text, err := os.ReadFile("../rocketmq/" + file)
+			require.NoError(t, err)
+			for _, match := range regexp.MustCompile(`\$\{(\w+)}`).FindAllStringSubmatch(string(text), -1) {
+				assert.NotEmpty(t, told[match[1]], "%s: %s", file, match[1])
+			}
+		}
+	}
+}
+
 func number(t *testing.T, text string) int {
 	t.Helper()
 	n, err := strconv.Atoi(text)

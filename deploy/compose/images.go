@@ -93,7 +93,7 @@ func (s *System) checkMachine(ctx context.Context, ports map[string]int) error {
 		data = s.dir
 	}
 	open := map[string]int{}
-	for _, layer := range strings.Split(layers, ":") {
+	for _, layer := range s.layers() {
 		text, err := os.ReadFile(filepath.Join(s.folder(), layer))
 		if err != nil {
 			return err

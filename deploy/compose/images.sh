@@ -25,5 +25,5 @@ scripts=(deploy/compose/mariadb.sh deploy/compose/rocketmq.sh deploy/rocketmq)
 build fourfold/mariadb:10.11 infrastructure.Dockerfile mariadb '' "${scripts[@]}"
 build fourfold/redis:7.0 infrastructure.Dockerfile redis '' "${scripts[@]}"
 jars=()
-[[ ${ROCKETMQ:=prebuilt} != prebuilt ]] || jars=(.cache/rocketmq-5.3.3/lib .cache/rocketmq-5.3.3/classes)
+[[ ${ROCKETMQ:=prebuilt} != prebuilt ]] || jars=(.cache/rocketmq-5.3.3/{lib,classes,classes.ha})
 build fourfold/rocketmq:5.3.3 infrastructure.Dockerfile "rocketmq-$ROCKETMQ" '' "${scripts[@]}" "${jars[@]}"

@@ -23,7 +23,7 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-ins
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 997 rocketmq && useradd --uid 997 --gid rocketmq --no-create-home --home-dir /data --shell /usr/sbin/nologin rocketmq \
  && install -d -o rocketmq -g rocketmq /data
-COPY deploy/rocketmq/java.options deploy/rocketmq/logback.xml deploy/rocketmq/namesrv.conf deploy/rocketmq/broker.conf \
+COPY deploy/rocketmq/java.options deploy/rocketmq/logback.xml deploy/rocketmq/*.conf \
   deploy/compose/rocketmq.sh /opt/rocketmq/
 USER rocketmq
 ENTRYPOINT ["/opt/rocketmq/rocketmq.sh"]
@@ -31,6 +31,7 @@ ENTRYPOINT ["/opt/rocketmq/rocketmq.sh"]
 FROM java AS rocketmq-prebuilt
 COPY .cache/rocketmq-5.3.3/lib /opt/rocketmq/lib
 COPY .cache/rocketmq-5.3.3/classes /opt/rocketmq/classes
+COPY .cache/rocketmq-5.3.3/classes.ha /opt/rocketmq/classes.ha
 
 FROM debian:bookworm-slim AS jars
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven
@@ -40,3 +41,4 @@ RUN /src/deploy/rocketmq/fetch.sh
 FROM java AS rocketmq-compiled
 COPY --from=jars /src/.cache/rocketmq-5.3.3/lib /opt/rocketmq/lib
 COPY --from=jars /src/.cache/rocketmq-5.3.3/classes /opt/rocketmq/classes
+COPY --from=jars /src/.cache/rocketmq-5.3.3/classes.ha /opt/rocketmq/classes.ha

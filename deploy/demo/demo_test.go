@@ -181,7 +181,7 @@ func TestOldRecord(t *testing.T) {
 func newDemo(t *testing.T) *Demo {
 	ctx := t.Context()
 	s, err := stack.Up(ctx, stack.Options{Dir: t.TempDir(), RandomPorts: true, Temporary: true, Faults: true,
-		Env: map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0"}})
+		Env: map[string]string{"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "LIMIT_ADDRESSES": "0"}})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, s.Down(context.Background()))

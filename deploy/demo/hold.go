@@ -79,6 +79,18 @@ func (d *Demo) hold(ctx context.Context, orderID, path string, points []string) 
 	return m, o, nil
 }
 
+var errNoFaults = errors.New("this system runs without failpoints, at which a transaction is held to be read: `make demo`, or `FAULTS=1 make up`, " +
+	"starts it anew with them, and the data stays")
+
+// Holds returns an error for a system that cannot hold a transaction still, as Pay and Refund do.
+func (d *Demo) Holds(ctx context.Context) error {
+	_, err := d.hits(ctx, nil)
+	if answered(err, http.StatusNotFound) {
+		return errNoFaults
+	}
+	return err
+}
+
 // setFaults sets failpoints in each instance of a service over its admin port; an empty action clears them, which ends a pause.
 func (d *Demo) setFaults(ctx context.Context, service, action string, points ...string) error {
 	set := map[string]string{}
@@ -88,7 +100,11 @@ func (d *Demo) setFaults(ctx context.Context, service, action string, points ...
 	var errs []error
 	for _, instance := range d.target.Instances(service) {
 		admin := client{base: d.target.Admin[instance]}
-		if err := admin.do(ctx, http.MethodPut, "/faults", set, nil); err != nil {
+		err := admin.do(ctx, http.MethodPut, "/faults", set, nil)
+		if answered(err, http.StatusNotFound) {
+			return errNoFaults
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("set failpoints of %s: %w", instance, err))
 		}
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
@@ -121,6 +124,33 @@ func TestPasswordStaysOutOfTheLog(t *testing.T) {
 	prepare(t, c, p, "logged", 8)
 	if out := c.output.String(); strings.Contains(out, secret) || !strings.Contains(out, "logged") {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestPayloadStaysOutOfTheLog: what a branch is told, and what proves that order told it, is in no line at any level, also when calls fail.
+func TestPayloadStaysOutOfTheLog(t *testing.T) {
+	t.Parallel()
+	c, p := start(t, append(emptyDatabase(t, mariadb), "LOG_LEVEL=debug")...), newParticipant(t)
+	const address, mac = "1 Example Street, Hangzhou", "k1.a-mac-that-confirms"
+	req := request("told", 8)
+	req.TransOptions.BranchHeaders = map[string]string{"x-branch-mac": mac}
+	if _, err := c.Prepare(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	branch := p.branch("told", "01")
+	branch.BusiPayload = protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), address)
+	if _, err := c.RegisterBranch(t.Context(), branch); err != nil {
+		t.Fatal(err)
+	}
+	submit(t, c, req)
+	eventually(t, 20*time.Second, "a Confirm that fails is logged", func() bool {
+		return strings.Contains(c.output.String(), "grpc client called: "+p.addr+"/test.Branch/Confirm01 err: rpc error")
+	})
+	for _, secret := range []string{address, mac, base64.StdEncoding.EncodeToString(branch.BusiPayload), hex.EncodeToString(branch.BusiPayload)} {
+		if out := c.output.String(); strings.Contains(out, secret) {
+			i := strings.Index(out, secret)
+			t.Errorf("%q is in the log: %s", secret, out[max(0, i-300):i+len(secret)])
+		}
 	}
 }
 

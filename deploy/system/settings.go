@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -39,6 +40,9 @@ func Settings(root string) (map[string]string, error) {
 	return all, err
 }
 
+// Faults is the variable that allows failpoints, which crash or hold a process at a named point. They are off unless a person, or the demo, says so.
+const Faults = "FAULTS"
+
 // Chosen returns the variables of environ with which a person configures a system: PORT_<NAME> and PORT_OFFSET, and the settings, as
 // LIMIT_CALLS, or SMTP_PASSWORD_FILE for what is in a file. It fails for settings that cannot be chosen, because they would have to be
 // ignored: refused returns the reason and the remedy, "" for the others.
@@ -53,6 +57,12 @@ func Chosen(environ []string, settings map[string]string, refused func(name stri
 		instead, listens := strings.CutSuffix(setting, "_LISTEN")
 		switch {
 		case value == "": // counts as unset
+		case name == Faults:
+			on, err := strconv.ParseBool(value)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s=%s: it is 1 or 0", name, value))
+			}
+			env[name] = strconv.FormatBool(on)
 		case ports[name] != 0, name == PortOffset, name == PortBrokerFast, known && refused(name) == "":
 			env[name] = value
 		case known && listens:

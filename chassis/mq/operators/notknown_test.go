@@ -44,7 +44,7 @@ func TestNotKnown(t *testing.T) {
 	mqlaws.AwaitCount(t, db, 1, "SELECT COUNT(*) FROM mq_inbox")
 
 	dir, signer := servicetest.Keys(t)
-	cfg := service.Config{IdentityKeys: dir}
+	cfg := service.Config{IdentityKeys: dir, Faults: true} // reflection says what is served
 	cfg.GRPC.Addr, cfg.GRPC.Timeout, cfg.Admin.Addr, cfg.Log.Level = servicetest.FreeAddr(t), 10*time.Second, "127.0.0.1:0", "error"
 	svc, err := service.New("notify", cfg)
 	require.NoError(t, err)

@@ -19,20 +19,19 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/redisdb"
 )
 
 // Config is the part of a service's config.yaml about the queues in Redis. All services must use the same.
 type Config struct {
-	// Addr is host:port.
+	// Addr is host:port, or a URL with a password or for TLS: redisdb.Options.
 	Addr string `yaml:"addr"`
 	// Prefix begins the name of every key. Default mq.
 	Prefix string `yaml:"prefix"`
@@ -65,28 +64,17 @@ func Open(cfg Config) (*Queues, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
 	cfg.Lease = cmp.Or(cfg.Lease, 4*time.Second)
 	switch {
-	case !strings.Contains(cfg.Addr, ":"):
-		return nil, fmt.Errorf("mq.queues.addr is host:port of the Redis for queues, not %q", cfg.Addr)
 	case cfg.Shards < 1 || cfg.Shards > 1000:
 		return nil, fmt.Errorf("mq.queues.shards is %d: 1 to 1000", cfg.Shards)
 	case cfg.ShardBytes < 1<<16 || cfg.Timeout < 0 || cfg.Lease < time.Second:
 		return nil, errors.New("mq.queues: shard_bytes is at least 65536, lease at least 1s, and timeout not negative")
 	}
-	return &Queues{cfg: cfg, rdb: goredis.NewClient(&goredis.Options{
-		Addr:                  cfg.Addr,
-		DialTimeout:           cfg.Timeout,
-		DialerRetries:         1,
-		ReadTimeout:           cfg.Timeout,
-		WriteTimeout:          cfg.Timeout,
-		PoolTimeout:           cfg.Timeout,
-		PoolSize:              64, // a group that waits for entries holds one
-		ContextTimeoutEnabled: true,
-		MaxRetries:            -1, // a call that was not answered may have been executed
-		DisableIdentity:       true,
-		MaintNotificationsConfig: &maintnotifications.Config{
-			Mode: maintnotifications.ModeDisabled,
-		},
-	})}, nil
+	o, err := redisdb.Options(cfg.Addr, cfg.Timeout)
+	if err != nil {
+		return nil, fmt.Errorf("mq.queues.addr: %w", err)
+	}
+	o.PoolSize = 64 // a group that waits for entries holds one
+	return &Queues{cfg: cfg, rdb: goredis.NewClient(o)}, nil
 }
 
 // Close ends the connection. End Listen, Tail and Watch before.

@@ -33,6 +33,7 @@ type Broker struct {
 	service string
 	timeout time.Duration
 	names   *names
+	master  *master
 	plain   lazy[rocketmq.Producer]
 	made    atomic.Int64
 
@@ -84,6 +85,8 @@ func Dial(service string, cfg Config) (*Broker, error) {
 	}
 	b.plain.shutdown = func(p rocketmq.Producer) { _ = p.Shutdown() }
 	b.life, b.end = context.WithCancel(context.Background())
+	b.master = &master{names: names, life: b.life}
+	b.plain.change = b.master.change
 	return b, nil
 }
 

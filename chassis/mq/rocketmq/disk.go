@@ -12,7 +12,7 @@ import (
 func (b *Broker) DiskUsed(ctx context.Context) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	brokers, err := b.brokers(ctx)
+	brokers, err := b.names.brokers(ctx, remoting.Brokers)
 	if err != nil {
 		return 0, unavailable(err)
 	}
@@ -30,11 +30,11 @@ func (b *Broker) DiskUsed(ctx context.Context) (float64, error) {
 // errNoBroker means that a name server answered, and no broker has registered with it.
 var errNoBroker = errors.New("no broker has registered with the name server")
 
-// brokers returns the addresses of the brokers, at least one, by the first name server that answers.
-func (b *Broker) brokers(ctx context.Context) ([]string, error) {
-	errs := []error{fmt.Errorf("none of the %s knows a broker", b.names.Description())}
-	for _, addr := range b.names.Resolve() {
-		brokers, err := remoting.Brokers(ctx, addr)
+// brokers returns the addresses that list has of the first name server that answers with any.
+func (n *names) brokers(ctx context.Context, list func(ctx context.Context, addr string) ([]string, error)) ([]string, error) {
+	errs := []error{fmt.Errorf("none of the %s knows a broker", n.Description())}
+	for _, addr := range n.Resolve() {
+		brokers, err := list(ctx, addr)
 		if err == nil && len(brokers) > 0 {
 			return brokers, nil
 		}

@@ -32,7 +32,7 @@ type transactions struct {
 // Transactions returns a sender with a producer of its own, which connects when it is first used.
 func (b *Broker) Transactions(check mq.Check) mq.Transactions {
 	t := &transactions{broker: b, check: check}
-	t.producer.start = t.start
+	t.producer.start, t.producer.change = t.start, b.master.change
 	t.producer.shutdown = func(p rocketmq.TransactionProducer) { _ = p.Shutdown() }
 	return t
 }
@@ -64,7 +64,7 @@ func (t *transactions) Half(ctx context.Context, topic string, e mq.Event, born 
 	if err != nil {
 		return err
 	}
-	return send(ctx, p, m)
+	return t.broker.master.told(send(ctx, p, m))
 }
 
 func send(ctx context.Context, p rocketmq.TransactionProducer, m *primitive.Message) error {
@@ -75,12 +75,19 @@ func send(ctx context.Context, p rocketmq.TransactionProducer, m *primitive.Mess
 	return outcome(result.SendResult, nil)
 }
 
-// Answer implements mq.Transactions by a producer of its own: the broker asks only producers that have sent it a heartbeat.
+// Answer implements mq.Transactions by a producer of its own: the broker asks only producers that have sent it a heartbeat. A new master has to
+// hear of it too.
 func (t *transactions) Answer(ctx context.Context, topic string) error {
 	defer t.producer.stop()
-	if p := t.heard(ctx, topic); p != nil {
-		<-ctx.Done()
-		_ = p.Shutdown()
+	for ctx.Err() == nil {
+		moved := t.broker.master.change()
+		if p := t.heard(ctx, topic); p != nil {
+			select {
+			case <-ctx.Done():
+			case <-moved:
+			}
+			_ = p.Shutdown()
+		}
 	}
 	return nil
 }

@@ -6,14 +6,17 @@ import (
 	"time"
 )
 
-// lazy is a client that is started when it is first needed, and anew after it was stopped.
+// lazy is a client that is started when it is first needed, and anew after it was stopped or is outdated.
 type lazy[C any] struct {
 	start    func() (C, error)
 	shutdown func(C)
+	// change returns a channel that is closed when a client that is started now is outdated. It may be nil.
+	change func() <-chan struct{}
 
 	mu       sync.Mutex
 	running  bool
 	client   C
+	outdated <-chan struct{}
 	starting chan struct{} // closed when the start under way has ended; nil when none is
 	failed   error         // of the last start
 	at       time.Time     // when that was
@@ -27,6 +30,7 @@ func (l *lazy[C]) get(ctx context.Context) (C, error) {
 	var none C
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.replace()
 	if !l.running && l.starting == nil && (l.failed == nil || time.Since(l.at) > again) {
 		l.starting = make(chan struct{})
 		go l.run(l.starting)
@@ -48,10 +52,29 @@ func (l *lazy[C]) get(ctx context.Context) (C, error) {
 	return none, unavailable(l.failed)
 }
 
+// replace shuts an outdated client down, in the background: it may say goodbye to a server that is not there any more. It is called with mu
+// held.
+func (l *lazy[C]) replace() {
+	if !l.running {
+		return
+	}
+	select {
+	case <-l.outdated:
+		go l.shutdown(l.client)
+		l.running = false
+	default:
+	}
+}
+
 func (l *lazy[C]) run(started chan struct{}) {
+	var outdated <-chan struct{}
+	if l.change != nil {
+		outdated = l.change() // before the client learns of what may change
+	}
 	client, err := l.start()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.outdated = outdated
 	l.client, l.running, l.failed, l.at, l.starting = client, err == nil, err, time.Now(), nil
 	close(started)
 }

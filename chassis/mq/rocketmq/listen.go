@@ -47,7 +47,13 @@ func (b *Broker) Listen(ctx context.Context, s mq.Subscription, take func(mq.Del
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-b.master.change():
+			_ = c.Start() // from the second time on it only asks for the route, and tells the broker of itself
+		}
+	}
 	l.close()
 	_ = c.Shutdown()
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 )
 
 // Send implements mq.Transport. When it returns nil, the broker has e on its disk.
@@ -31,13 +32,13 @@ func (b *Broker) Send(ctx context.Context, topic string, e mq.Event, at time.Tim
 	if err != nil && strings.Contains(err.Error(), "route info not found") {
 		return b.noRoute(ctx, topic)
 	}
-	return outcome(result, err)
+	return b.master.told(outcome(result, err))
 }
 
 // noRoute returns why the client knows no broker for topic: an mq.ErrNoRoute, unless a name server says that there is no broker at all.
 func (b *Broker) noRoute(ctx context.Context, topic string) error {
 	if len(b.names.Resolve()) > 0 {
-		if _, err := b.brokers(ctx); errors.Is(err, errNoBroker) {
+		if _, err := b.names.brokers(ctx, remoting.Brokers); errors.Is(err, errNoBroker) {
 			return fmt.Errorf("%w: %w", mq.ErrUnavailable, err)
 		}
 	}

@@ -24,7 +24,14 @@ func (b *Broker) Tail(ctx context.Context, topic string, types []string, f func(
 	for i := range next {
 		next[i] = -1
 	}
+	moved := b.master.change()
 	for n := 0; ctx.Err() == nil; {
+		select {
+		case <-moved:
+			moved = b.master.change()
+			_ = r.consumer.Start() // only asks for the route
+		default:
+		}
 		var failed error
 		for i := range r.queues {
 			if err := r.tail(ctx, i, &next[i], types, f); err != nil {

@@ -28,7 +28,7 @@ func brokerSettings(root, dir string, vars map[string]string) setup.Settings {
 func (s *Stack) makeTopics(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	_, err := s.Run(ctx, "topics", "-name-servers", s.vars["MQ_NAME_SERVERS"], "-broker", s.addr("broker", ""))
+	_, err := s.Run(ctx, "topics", "-name-servers", s.vars["MQ_NAME_SERVERS"])
 	return err
 }
 

@@ -35,9 +35,15 @@ func TestChosen(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"PORT_GATEWAY": "8081", "PORT_OFFSET": "100", "LIMIT_CALLS": "0", "SMTP_FROM": "shop@example.com",
 		"LOG_LEVEL": "debug"}, env)
-	_, err = Chosen(root, []string{"GATEWAY_LISTEN=0.0.0.0:80", "ORDER_DSN=x", "ORDER_ADMIN_LISTEN=:1", "FAULTS=false"})
+	_, err = Chosen(root, []string{"GATEWAY_LISTEN=0.0.0.0:80", "ORDER_DSN=x", "ORDER_ADMIN_LISTEN=:1"})
 	require.EqualError(t, err, "GATEWAY_LISTEN=0.0.0.0:80: everything listens on 127.0.0.1 here; PORT_GATEWAY chooses the port\n"+
 		"ORDER_DSN is set, and the stack decides it: unset it, or start that service by hand\n"+
-		"ORDER_ADMIN_LISTEN=:1: everything listens on 127.0.0.1 here; PORT_ORDER_ADMIN chooses the port\n"+
-		"FAULTS is set, and the stack decides it: unset it, or start that service by hand")
+		"ORDER_ADMIN_LISTEN=:1: everything listens on 127.0.0.1 here; PORT_ORDER_ADMIN chooses the port")
+	for given, want := range map[string]string{"1": "true", "true": "true", "0": "false"} {
+		env, err = Chosen(root, []string{"FAULTS=" + given})
+		require.NoError(t, err)
+		assert.Equal(t, map[string]string{"FAULTS": want}, env)
+	}
+	_, err = Chosen(root, []string{"FAULTS=yes"})
+	require.EqualError(t, err, "FAULTS=yes: it is 1 or 0")
 }

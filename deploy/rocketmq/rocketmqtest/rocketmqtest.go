@@ -81,7 +81,7 @@ func (s *Server) Create(t testing.TB, topics ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for _, topic := range topics {
-		if err := rocketmq.CreateTopic(ctx, s.NameServer, s.Addr, topic, 4); err != nil {
+		if err := rocketmq.CreateTopic(ctx, s.NameServer, topic, 4); err != nil {
 			t.Fatal(err)
 		}
 	}

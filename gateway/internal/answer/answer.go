@@ -30,7 +30,7 @@ func NewWriter(log *slog.Logger) Writer { return Writer{log} }
 func (a Writer) Error(w http.ResponseWriter, r *http.Request, err error) {
 	e := kerrors.FromError(err)
 	id := w.Header().Get(requestIDHeader)
-	attrs := []any{"method", r.Method, "path", r.URL.Path, "err", err}
+	attrs := []any{"method", Asked(r), "path", r.URL.Path, "err", err}
 	switch {
 	case errors.Is(r.Context().Err(), context.Canceled):
 		a.log.DebugContext(r.Context(), "client left", attrs...)
@@ -46,6 +46,9 @@ func (a Writer) Error(w http.ResponseWriter, r *http.Request, err error) {
 			seconds = "1"
 		}
 		w.Header().Set("Retry-After", seconds)
+	}
+	if e.Code == http.StatusUnauthorized { // RFC 9110 section 11.6.1
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	f := form{e.Code, e.Reason, e.Message, e.Metadata}
 	if f.Metadata == nil {

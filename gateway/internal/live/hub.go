@@ -16,49 +16,59 @@ import (
 
 // Hub knows which orders are watched here, and wakes their watchers.
 type Hub struct {
-	perMember, total int
+	perMember, perAddress, total int
 
-	mu      sync.Mutex
-	orders  map[string]map[*watcher]struct{}
-	members map[string]int
-	open    int
+	mu        sync.Mutex
+	orders    map[string]map[*watcher]struct{}
+	members   map[string]int
+	addresses map[string]int
+	open      int
 }
 
-// NewHub returns a Hub in which each member may watch perMember times at once, and all members together total times.
-func NewHub(perMember, total int) *Hub {
-	return &Hub{perMember: perMember, total: total, orders: map[string]map[*watcher]struct{}{}, members: map[string]int{}}
+// NewHub returns a Hub in which a member, an address and all of them together may watch so often at once as cfg says.
+func NewHub(cfg Config) *Hub {
+	return &Hub{perMember: cfg.PerMember, perAddress: cfg.PerAddress, total: cfg.Total, orders: map[string]map[*watcher]struct{}{},
+		members: map[string]int{}, addresses: map[string]int{}}
 }
 
 // watcher is one stream's interest in an order. changed holds at most one signal: a slow watcher may miss how many changes there were, never
 // that there was one.
 type watcher struct {
-	hub           *Hub
-	order, member string
-	changed       chan struct{}
+	hub                    *Hub
+	order, member, address string
+	changed                chan struct{}
 }
 
 // watch returns an error, 429 or 503, when there are too many watchers.
-func (h *Hub) watch(order, member string) (*watcher, error) {
+func (h *Hub) watch(order, member, address string) (*watcher, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.members[member] >= h.perMember:
+	case over(h.members[member], h.perMember):
 		return nil, kerrors.New(http.StatusTooManyRequests, "TOO_MANY_STREAMS",
 			fmt.Sprintf("you watch orders %d times already: close one of them", h.perMember)).
 			WithMetadata(map[string]string{"retry_after": "5"})
-	case h.open >= h.total:
+	case over(h.addresses[address], h.perAddress):
+		return nil, kerrors.New(http.StatusTooManyRequests, "TOO_MANY_STREAMS",
+			fmt.Sprintf("your address watches orders %d times already: try again, or ask for the order now and then", h.perAddress)).
+			WithMetadata(map[string]string{"retry_after": "5"})
+	case over(h.open, h.total):
 		return nil, kerrors.ServiceUnavailable("TRY_LATER", "too many orders are watched here: try again, or ask for the order now and then").
 			WithMetadata(map[string]string{"retry_after": "5"})
 	}
-	w := &watcher{h, order, member, make(chan struct{}, 1)}
+	w := &watcher{h, order, member, address, make(chan struct{}, 1)}
 	if h.orders[order] == nil {
 		h.orders[order] = map[*watcher]struct{}{}
 	}
 	h.orders[order][w] = struct{}{}
 	h.members[member]++
+	h.addresses[address]++
 	h.open++
 	return w, nil
 }
+
+// over reports whether there is no room for one more; bound 0 is none.
+func over(open, bound int) bool { return bound > 0 && open >= bound }
 
 func (w *watcher) close() {
 	h := w.hub
@@ -70,6 +80,9 @@ func (w *watcher) close() {
 	}
 	if h.members[w.member]--; h.members[w.member] == 0 {
 		delete(h.members, w.member)
+	}
+	if h.addresses[w.address]--; h.addresses[w.address] == 0 {
+		delete(h.addresses, w.address)
 	}
 	h.open--
 }

@@ -18,6 +18,8 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/answer"
+	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
@@ -32,9 +34,10 @@ type Config struct {
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Patience bounds one reading of the order, and how long a client may take to receive what it is sent.
 	Patience time.Duration `yaml:"patience"`
-	// PerMember and Total bound how many streams are open at once.
-	PerMember int `yaml:"per_member"`
-	Total     int `yaml:"total"`
+	// PerMember, PerAddress and Total bound how many streams are open at once; 0 does not.
+	PerMember  int `yaml:"per_member"`
+	PerAddress int `yaml:"per_address"`
+	Total      int `yaml:"total"`
 }
 
 // Streams serves Path.
@@ -98,7 +101,7 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 			return nil, err
 		}
 		// First watch, then read, so that a change in between wakes the stream.
-		if w, err = s.hub.watch(ctx.Vars().Get("id"), identity.FromContext(c).MemberID); err != nil {
+		if w, err = s.hub.watch(ctx.Vars().Get("id"), identity.FromContext(c).MemberID, limit.AddressOf(c)); err != nil {
 			return nil, err
 		}
 		first, err = read(c, call)
@@ -112,7 +115,8 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 		ctx.Response().WriteHeader(http.StatusNoContent) // which tells browsers not to come back
 		return nil
 	}
-	st := &stream{Streams: s, call: call, watcher: w, view: view, out: ctx.Response(), control: http.NewResponseController(ctx.Response())}
+	st := &stream{Streams: s, call: call, watcher: w, view: view, head: answer.IsHead(ctx.Request()), out: ctx.Response(),
+		control: http.NewResponseController(ctx.Response())}
 	s.ended.WithLabelValues(st.run(service.CallContext(ctx.Request().Context()), first)).Inc()
 	return nil
 }

@@ -96,7 +96,7 @@ func open(t *testing.T, change ...func(*live.Config)) *stage {
 	for _, c := range change {
 		c(&cfg)
 	}
-	s := &stage{orders: &orders{}, hub: live.NewHub(cfg.PerMember, cfg.Total), metrics: prometheus.NewRegistry()}
+	s := &stage{orders: &orders{}, hub: live.NewHub(cfg), metrics: prometheus.NewRegistry()}
 	s.set(1, orderv1.Order_CREATED)
 	stopped := make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(stopped) })

@@ -24,6 +24,7 @@ type stream struct {
 	*watcher
 	call    *transcode.Call
 	view    *view
+	head    bool // the client asks for the headers only
 	out     http.ResponseWriter
 	control *http.ResponseController
 }
@@ -34,6 +35,10 @@ func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 	h := s.out.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
+	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compressed would wait for more (RFC 9111 section 5.2.2.6)
+	if s.head {
+		return "head"
+	}
 	if s.write("retry: 2000\n\n") != nil {
 		return "client"
 	}

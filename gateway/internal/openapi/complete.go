@@ -29,7 +29,7 @@ const (
 	description = `The public door of Fourfold.
 
 Sign in with POST /v1/sessions and send the token as "Authorization: Bearer …". Money is in cents, times are RFC 3339. Whole
-numbers are JSON numbers; requests may hold them up to 2^53, as numbers or strings. A body has at most 64 KiB, and a field
+numbers are JSON numbers; requests may hold them up to 2^53 - 1, as numbers or strings. A body has at most 64 KiB, and a field
 that is not described here is refused.
 
 Every answer has an X-Request-Id. Every error has the form Error.`
@@ -174,7 +174,7 @@ func codes(r transcode.Route, level accessv1.Level, named []int) []int {
 		all = append(all, 404)
 	}
 	if r.HasBody() {
-		all = append(all, 413)
+		all = append(all, 413, 415)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -191,6 +191,7 @@ var texts = map[int]string{
 	404: "There is no such thing, or it is somebody else's.",
 	409: "Refused by the business; reason says why.",
 	413: "The body is too large.",
+	415: "The body is not said to be application/json.",
 	422: "The Idempotency-Key was used before with another body.",
 	429: "Too many calls.",
 	500: "A fault of ours, to be found in the logs by the request's id.",

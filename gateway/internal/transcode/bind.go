@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,7 +22,7 @@ import (
 const MaxBody = 64 << 10
 
 // bind makes the RPC's request from the path's variables, the query and the body. Its errors are 400, naming the field, or 413.
-func (r Route) bind(vars, query url.Values, req *http.Request) (proto.Message, error) {
+func (r Route) bind(vars url.Values, req *http.Request) (proto.Message, error) {
 	m := r.in.New()
 	bound := map[string]bool{}
 	for _, name := range r.PathFields() {
@@ -32,6 +33,9 @@ func (r Route) bind(vars, query url.Values, req *http.Request) (proto.Message, e
 	}
 	if r.body != "" {
 		data, err := readBody(req)
+		if err == nil && len(data) > 0 {
+			err = isJSON(req.Header.Values("Content-Type"))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -43,6 +47,10 @@ func (r Route) bind(vars, query url.Values, req *http.Request) (proto.Message, e
 		if err := decode(data, target, prefix, bound); err != nil {
 			return nil, err
 		}
+	}
+	query, err := parseQuery(req.URL.RawQuery)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch {
@@ -56,6 +64,31 @@ func (r Route) bind(vars, query url.Values, req *http.Request) (proto.Message, e
 		}
 	}
 	return m.Interface(), nil
+}
+
+// parseQuery reads a query. Unlike url.Values of net/http it does not drop what it cannot read, which would drop a filter: that is 400, naming the
+// parameter.
+func parseQuery(raw string) (url.Values, error) {
+	query := url.Values{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(key)
+		if err != nil || !utf8.ValidString(name) {
+			return nil, invalid(strings.ToValidUTF8(key, "?"), "this name is not percent-encoded UTF-8")
+		}
+		if strings.Contains(pair, ";") {
+			return nil, invalid(name, "a semicolon is written as %%3B, and parameters are separated by &")
+		}
+		text, err := url.QueryUnescape(value)
+		if err != nil {
+			return nil, invalid(name, "is not percent-encoded: a percent sign itself is written as %%25")
+		}
+		query[name] = append(query[name], text)
+	}
+	return query, nil
 }
 
 // setQuery binds one query parameter. A number, a bool, an enum or a message with an empty text counts as absent.
@@ -143,6 +176,18 @@ func readBody(req *http.Request) ([]byte, error) {
 		return nil, kerrors.BadRequest("BODY_INVALID", "the body ended before it was complete").WithCause(err)
 	}
 	return data, nil
+}
+
+// isJSON returns a 415 unless the header says that the body is JSON. Without this, another origin's page could send one from a visitor's browser as
+// text, for which browsers do not ask before (Fetch section 4.8: CORS-preflight).
+func isJSON(contentType []string) error {
+	if len(contentType) == 1 {
+		media, params, err := mime.ParseMediaType(contentType[0])
+		if charset := params["charset"]; err == nil && media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8")) {
+			return nil
+		}
+	}
+	return kerrors.New(http.StatusUnsupportedMediaType, "BODY_TYPE_UNSUPPORTED", "a body is sent with Content-Type: application/json")
 }
 
 // invalid returns the 400 about the field at path.

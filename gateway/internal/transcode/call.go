@@ -95,7 +95,7 @@ type Call struct {
 
 // NewCall reads ctx's request as a call of r. Its errors are 400, naming the field, or 413.
 func NewCall(r Route, ctx khttp.Context, conn grpc.ClientConnInterface) (*Call, error) {
-	in, err := r.bind(ctx.Vars(), ctx.Query(), ctx.Request())
+	in, err := r.bind(ctx.Vars(), ctx.Request())
 	if err != nil {
 		return nil, err
 	}

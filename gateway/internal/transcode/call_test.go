@@ -168,6 +168,7 @@ func request(t *testing.T, front string, route transcode.Route, in proto.Message
 	}
 	req, err := http.NewRequestWithContext(t.Context(), route.Method, front+path, body)
 	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
 	return req
 }
 

@@ -15,8 +15,8 @@ import (
 )
 
 // MaxInt is the largest whole number, of either sign, that a request may hold: up to it a JSON number keeps its value in every client,
-// JavaScript's included.
-const MaxInt = 1 << 53
+// JavaScript's included, and has no neighbour that is read as the same one (RFC 8259 section 6).
+const MaxInt = 1<<53 - 1
 
 // decode reads a JSON object into m: proto field names, whole numbers as numbers or strings, enums by name, null as absent. Unlike protojson it
 // knows the field's whole path for its errors, which are 400: prefix names m itself, bound the fields that the body must not set. An empty body
@@ -35,9 +35,9 @@ func decode(data []byte, m protoreflect.Message, prefix string, bound map[string
 	if data[0] != '{' {
 		return malformed("it must be a JSON object")
 	}
-	d := decoder{json.NewDecoder(bytes.NewReader(data)), bound}
+	d := decoder{json.NewDecoder(bytes.NewReader(data)), data, bound}
 	d.UseNumber()
-	token, err := d.Token()
+	token, err := d.token(prefix)
 	if err != nil {
 		return malformed("%v", err)
 	}
@@ -51,7 +51,40 @@ func malformed(format string, args ...any) error {
 // decoder reads JSON that is known to be well formed.
 type decoder struct {
 	*json.Decoder
+	data  []byte
 	bound map[string]bool
+}
+
+// token returns the next token, which belongs to the field at path. A string with half of a surrogate pair is 400: encoding/json would put U+FFFD in
+// its place, and what is stored would not be what was sent.
+func (d decoder) token(path string) (json.Token, error) {
+	from := d.InputOffset()
+	token, err := d.Token()
+	if _, isText := token.(string); isText && halfSurrogate(d.data[from:d.InputOffset()]) {
+		return nil, invalid(path, "has half of a surrogate pair: \\ud83d stands before \\ude00 only, and not alone")
+	}
+	return token, err
+}
+
+// halfSurrogate reports whether JSON text escapes half of a surrogate pair (RFC 8259 section 7) without the other one.
+func halfSurrogate(text []byte) bool {
+	high := false
+	for i := 0; i < len(text); i++ {
+		var unit uint64
+		if text[i] == '\\' {
+			i++
+			if text[i] == 'u' {
+				unit, _ = strconv.ParseUint(string(text[i+1:i+5]), 16, 16)
+				i += 4
+			}
+		}
+		low := 0xdc00 <= unit && unit <= 0xdfff
+		if high != low {
+			return true
+		}
+		high = 0xd800 <= unit && unit <= 0xdbff
+	}
+	return high
 }
 
 // message reads the object that begins with token.
@@ -150,7 +183,7 @@ func (d decoder) entries(m protoreflect.Map, f protoreflect.FieldDescriptor, pat
 }
 
 func (d decoder) key(path string, seen map[string]bool) (string, error) {
-	token, err := d.Token()
+	token, err := d.token(path)
 	if err != nil {
 		return "", err
 	}
@@ -173,7 +206,7 @@ func (d decoder) value(f protoreflect.FieldDescriptor, path string,
 		v = empty()
 		return v, true, decodeWellKnown(raw, v.Message(), path)
 	}
-	token, err := d.Token()
+	token, err := d.token(path)
 	if err != nil || token == nil {
 		return v, false, err
 	}

@@ -24,12 +24,12 @@ func TestEncode(t *testing.T) {
 		"zeros are there, the absent is not": {``,
 			`{"text":"","flag":false,"raw":"","color":"COLOR_UNSPECIFIED","i32":0,"u32":0,"i64":0,"u64":0,"s64":0,"f32":0,"f64":0,` +
 				`"amounts":[],"colors":[],"inners":[],"counts":{},"by_number":{}}`},
-		"every kind": {`text: "a<b>&\"号" flag: true raw: "\001\377" color: RED i32: -5 u32: 6 i64: 9007199254740992
-				u64: 8 s64: -9007199254740992 f32: 1.5 f64: 0.1 inner { sku: "x" amount: 3 } at_time { seconds: 1769846400 nanos: 5000000 }
+		"every kind": {`text: "a<b>&\"号" flag: true raw: "\001\377" color: RED i32: -5 u32: 6 i64: 9007199254740991
+				u64: 8 s64: -9007199254740991 f32: 1.5 f64: 0.1 inner { sku: "x" amount: 3 } at_time { seconds: 1769846400 nanos: 5000000 }
 				wait { seconds: 1 nanos: 500000000 } boxed { value: 7 } amounts: [1, 2] colors: [BLUE, RED] inners { sku: "a" } inners { sku: "b" }
 				counts { key: "b" value: 2 } counts { key: "a" value: 1 } by_number { key: 4 value { amount: 9 } } one_count: 0 maybe: 0`,
-			`{"text":"a<b>&\"号","flag":true,"raw":"Af8=","color":"RED","i32":-5,"u32":6,"i64":9007199254740992,"u64":8,` +
-				`"s64":-9007199254740992,"f32":1.5,"f64":0.1,"inner":{"sku":"x","amount":3},"at_time":"2026-01-31T08:00:00.005Z",` +
+			`{"text":"a<b>&\"号","flag":true,"raw":"Af8=","color":"RED","i32":-5,"u32":6,"i64":9007199254740991,"u64":8,` +
+				`"s64":-9007199254740991,"f32":1.5,"f64":0.1,"inner":{"sku":"x","amount":3},"at_time":"2026-01-31T08:00:00.005Z",` +
 				`"wait":"1.500s","boxed":7,"amounts":[1,2],"colors":["BLUE","RED"],"inners":[{"sku":"a","amount":0},{"sku":"b","amount":0}],` +
 				`"counts":{"a":1,"b":2},"by_number":{"4":{"sku":"","amount":9}},"one_count":0,"maybe":0}`},
 	} {
@@ -72,9 +72,9 @@ func TestDecode(t *testing.T) {
 		" \n":                         ``,
 		`{}`:                          ``,
 		`{"text":"a\u00e9号","i64":5}`: `text: "aé号" i64: 5`,
-		`{"i64":"9007199254740992","u64":"7","i32":"-3","amounts":["1",2]}`: `i64: 9007199254740992 u64: 7 i32: -3 ` +
+		`{"i64":"9007199254740991","u64":"7","i32":"-3","amounts":["1",2]}`: `i64: 9007199254740991 u64: 7 i32: -3 ` +
 			`amounts: [1, 2]`,
-		`{"i64":-9007199254740992}`: `i64: -9007199254740992`,
+		`{"i64":-9007199254740991}`: `i64: -9007199254740991`,
 		`{"text":null,"i64":null,"inner":null,"amounts":null,"at_time":null,"counts":null,"maybe":null}`: ``,
 		`{"color":"BLUE","colors":["RED"],"flag":true,"raw":"Af8=","f64":1e3,"f32":-0.5}`: `color: BLUE colors: RED flag: true ` +
 			`raw: "\001\377" f64: 1000 f32: -0.5`,
@@ -97,6 +97,17 @@ func TestDecode(t *testing.T) {
 }
 
 // TestDecodeRefuses tests that every refusal is 400 with the path of the field; for a body that is no JSON object there is no path.
+// TestWholePairs: a pair is one character, and what only looks like an escape is text.
+func TestWholePairs(t *testing.T) {
+	t.Parallel()
+	for body, text := range map[string]string{`{"text":"\ud83d\ude00"}`: "😀", `{"text":"😀"}`: "😀", `{"text":"\\ud83d"}`: `\ud83d`,
+		`{"text":"\\\ud83d\ude00"}`: `\😀`, `{"text":"\ufffd"}`: "\uFFFD", `{"text":"\uD7FF\uE000"}`: "\uD7FF\uE000"} {
+		m := newEverything(t)
+		require.NoError(t, decode([]byte(body), m, "", nil), body)
+		assert.Equal(t, text, m.Get(m.Descriptor().Fields().ByName("text")).String())
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	for body, field := range map[string]string{
@@ -120,7 +131,17 @@ func TestDecodeRefuses(t *testing.T) {
 		`{"i32":2147483648}`:                    "i32",
 		`{"u32":-1}`:                            "u32",
 		`{"u64":-1}`:                            "u64",
-		`{"i64":9007199254740993}`:              "i64",
+		`{"i64":9007199254740992}`:              "i64",
+		`{"i64":"-9007199254740992"}`:           "i64",
+		`{"text":"\ud83d"}`:                     "text",
+		`{"text":"a\ud83d."}`:                   "text",
+		`{"text":"\uDE00"}`:                     "text",
+		`{"text":"\ude00\ud83d"}`:               "text",
+		`{"text":"\ud83d\ud83d\ude00"}`:         "text",
+		`{"text":"\ud83d\n\ude00"}`:             "text",
+		`{"inner":{"inner":{"sku":"\udfff"}}}`:  "inner.inner.sku",
+		`{"counts":{"\ud800":1}}`:               "counts",
+		`{"\ud800":1}`:                          "",
 		`{"i64":"-9007199254740993"}`:           "i64",
 		`{"i64":1.5}`:                           "i64",
 		`{"i64":1e3}`:                           "i64",

@@ -50,6 +50,7 @@ func TestRequestRefused(t *testing.T) {
 			s, front := open(t)
 			req, err := http.NewRequestWithContext(t.Context(), c.method, front.URL+c.path, strings.NewReader(c.body))
 			require.NoError(t, err)
+			req.Header.Set("Content-Type", "application/json")
 			code, body := do(t, req)
 			assert.Equal(t, c.code, code, body)
 			assert.Contains(t, body, c.want)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,7 @@ const (
 	ConsumerList      = 38
 	TopicRoute        = 105
 	BrokerClusterInfo = 106
+	TopicConfig       = 351
 )
 
 // most is more than an answer has.
@@ -27,6 +29,11 @@ const most = 1 << 20
 // Ask sends one request to addr (host:port) and returns the body of the answer. args are the request's arguments: names and values in turn.
 // Without a deadline of ctx it takes at most 3 s.
 func Ask(ctx context.Context, addr string, code int, args ...string) ([]byte, error) {
+	return AskWith(ctx, addr, code, nil, args...)
+}
+
+// AskWith is Ask with a body.
+func AskWith(ctx context.Context, addr string, code int, body []byte, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, untilDeadline(ctx))
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -46,9 +53,9 @@ func Ask(ctx context.Context, addr string, code int, args ...string) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)))
+	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)+len(body)))
 	frame = binary.BigEndian.AppendUint32(frame, uint32(len(header)))
-	if _, err := conn.Write(append(frame, header...)); err != nil {
+	if _, err := conn.Write(slices.Concat(frame, header, body)); err != nil {
 		return nil, err
 	}
 	var size uint32

@@ -16,16 +16,22 @@ import (
 	"example.com/fourfold/chassis/mq/rocketmq/remoting/remotingtest"
 )
 
-// TestBrokers: all brokers of a cluster, as the name server lists them, with keys that are no JSON.
+// TestBrokers: all brokers of a cluster, and its masters, as the name server lists them, with keys that are no JSON.
 func TestBrokers(t *testing.T) {
 	t.Parallel()
-	for body, want := range map[string][]string{
-		`{"brokerAddrTable":{},"clusterAddrTable":{}}`:                                               nil,
-		`{"brokerAddrTable":{"b":{"brokerAddrs":{0:"h:1",12:"h:3"}},"a":{"brokerAddrs":{0:"h:2"}}}}`: {"h:1", "h:2", "h:3"},
+	for body, want := range map[string]struct{ all, masters []string }{
+		`{"brokerAddrTable":{},"clusterAddrTable":{}}`: {},
+		`{"brokerAddrTable":{"b":{"brokerAddrs":{0:"h:1",12:"h:3"}},"a":{"brokerAddrs":{0:"h:2"}}}}`: {
+			[]string{"h:1", "h:2", "h:3"}, []string{"h:1", "h:2"}},
+		`{"brokerAddrTable":{"a":{"brokerAddrs":{2:"h:2"}}}}`: {[]string{"h:2"}, nil},
 	} {
-		got, err := remoting.Brokers(t.Context(), remotingtest.Serve(t, func(int, map[string]string) (int, string) { return 0, body }))
+		names := remotingtest.Serve(t, func(int, map[string]string) (int, string) { return 0, body })
+		all, err := remoting.Brokers(t.Context(), names)
 		require.NoError(t, err)
-		assert.Equal(t, want, got, body)
+		assert.Equal(t, want.all, all, body)
+		masters, err := remoting.Masters(t.Context(), names)
+		require.NoError(t, err)
+		assert.Equal(t, want.masters, masters, body)
 	}
 }
 
