@@ -1,15 +1,16 @@
 package main
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
-	"net/mail"
 	"slices"
 	"strings"
 	"time"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/email"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/notify/internal/mysql"
@@ -51,16 +52,23 @@ type config struct {
 type settings struct {
 	operators  []string
 	email, sms sender.Provider
+	// announce logs what the mail server supports; nil without one.
+	announce func(context.Context) error
 }
 
 // settings checks the configuration. Its error names what is wrong. demo is the provider for demonstrations.
 func (c config) settings(demo mysql.Mailbox) (s settings, err error) {
-	var operators, email, sms error
+	var operators, mails, texts error
 	s.operators, operators = c.operators()
-	s.email, email = c.emailProvider(demo)
-	s.sms, sms = c.smsProvider(demo)
-	return s, errors.Join(c.checkTimes(), operators, email, sms)
+	s.email, s.announce, mails = c.emailProvider(demo)
+	s.sms, texts = c.smsProvider(demo)
+	return s, errors.Join(c.checkTimes(), operators, mails, texts)
 }
+
+const (
+	leastLease = 3 * time.Second
+	mostStop   = 8 * time.Second
+)
 
 // checkTimes refuses times under which two senders would have the same notification at once.
 func (c config) checkTimes() error {
@@ -68,8 +76,12 @@ func (c config) checkTimes() error {
 	switch {
 	case c.Keep.Notifications < 0:
 		return errors.New("keep.notifications: a time such as 720h; 0 keeps them for ever")
-	case t.Every <= 0, t.Call <= 0, t.Lease <= 2*t.Call, t.LongestPause <= 0, t.GiveUp <= 0, c.Stale <= 0:
-		return errors.New("sender: every, call, longest_pause, give_up and stale above 0, lease above twice call")
+	case min(t.Every, t.LongestPause, t.Unanswered, t.GiveUp, c.Stale) <= 0:
+		return errors.New("sender: every, longest_pause, unanswered, give_up and stale above 0")
+	case t.Lease < leastLease:
+		return fmt.Errorf("sender.lease: %s or longer: it is renewed after a sixth of it, and a slow database takes its time", leastLease)
+	case t.Stop < 0 || t.Stop > mostStop:
+		return fmt.Errorf("sender.stop: from 0s to %s: whoever stops the process kills it later", mostStop)
 	}
 	return nil
 }
@@ -87,8 +99,8 @@ func (c config) operators() ([]string, error) {
 	var all []string
 	for address := range strings.SplitSeq(c.OperatorsEmail, ",") {
 		address = strings.TrimSpace(address)
-		if parsed, err := mail.ParseAddress(address); err != nil || parsed.Address != address {
-			return nil, fmt.Errorf("operators_email (OPERATORS_EMAIL): %q is no address: write them as a@example.com,b@example.com", address)
+		if err := email.Check(address); err != nil {
+			return nil, fmt.Errorf("operators_email (OPERATORS_EMAIL): %q %w: write them as a@example.com,b@example.com", address, err)
 		}
 		if !slices.Contains(all, address) {
 			all = append(all, address)
@@ -97,15 +109,19 @@ func (c config) operators() ([]string, error) {
 	return all, nil
 }
 
-// emailProvider returns the provider that the configuration names.
-func (c config) emailProvider(demo mysql.Mailbox) (sender.Provider, error) {
+// emailProvider returns the provider that the configuration names, and what logs its abilities, if it has any.
+func (c config) emailProvider(demo mysql.Mailbox) (sender.Provider, func(context.Context) error, error) {
 	switch c.Email.Provider {
 	case "demo":
-		return demo, nil
+		return demo, nil, nil
 	case "smtp":
-		return smtp.New(c.Email.SMTP)
+		p, err := smtp.New(c.Email.SMTP)
+		if err != nil {
+			return nil, nil, err
+		}
+		return p, p.Announce, nil
 	}
-	return nil, fmt.Errorf("email.provider (EMAIL_PROVIDER) is %q: set it to demo or smtp", c.Email.Provider)
+	return nil, nil, fmt.Errorf("email.provider (EMAIL_PROVIDER) is %q: set it to demo or smtp", c.Email.Provider)
 }
 
 // smsProvider returns the provider that the configuration names.

@@ -44,6 +44,9 @@ func serve(ctx context.Context, cfg config) error {
 	for _, c := range events.New(notifications, s.operators, cfg.Stale).Consumers() {
 		msgs.Consume(c.Subscription, c.Handle)
 	}
+	if s.announce != nil {
+		svc.Go(s.announce)
+	}
 	svc.Go(sender.New(notifications, notification.Email, s.email, cfg.Sender).Run)
 	svc.Go(sender.New(notifications, notification.SMS, s.sms, cfg.Sender).Run)
 	svc.Go(sender.Watch(notifications, msgs.Alerts))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	gosmtp "github.com/emersion/go-smtp"
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,6 +45,8 @@ import (
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tied"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
+	"example.com/fourfold/notify/internal/sender"
+	"example.com/fourfold/notify/internal/smtp"
 	"example.com/fourfold/notify/migrations"
 )
 
@@ -237,7 +241,7 @@ func TestKilledBetweenAnswerAndNote(t *testing.T) {
 	t.Cleanup(provider.Close)
 	conf := t.TempDir() + "/config.yaml"
 	require.NoError(t,
-		os.WriteFile(conf, []byte(strings.NewReplacer("call: 10s", "call: 1s", "lease: 30s", "lease: 3s").Replace(string(defaults))), 0o600))
+		os.WriteFile(conf, []byte(strings.Replace(string(defaults), "lease: 30s", "lease: 3s", 1)), 0o600))
 	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_LISTEN="+cfg.GRPC.Addr, "NOTIFY_ADMIN_LISTEN="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN,
 		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText, "FAULTS=true",
@@ -332,10 +336,15 @@ func TestStartFailsWithARemedy(t *testing.T) {
 	for want, change := range map[string]func(*config){
 		"EMAIL_PROVIDER) is \"pigeon\": set it to demo or smtp": func(c *config) { c.Email.Provider = "pigeon" },
 		"SMS_PROVIDER) is \"\": set it to demo or http":         func(c *config) { c.SMS.Provider = "" },
-		"SMTP_ADDR":                    func(c *config) { c.Email.Provider = "smtp" },
-		"SMS_URL":                      func(c *config) { c.SMS.Provider = "http" },
-		"OPERATORS_EMAIL":              func(c *config) { c.OperatorsEmail = "a@example.com,b" },
-		"lease above twice call":       func(c *config) { c.Sender.Lease = 2 * c.Sender.Call },
+		"SMTP_ADDR":       func(c *config) { c.Email.Provider = "smtp" },
+		"SMS_URL":         func(c *config) { c.SMS.Provider = "http" },
+		"OPERATORS_EMAIL": func(c *config) { c.OperatorsEmail = "a@example.com,b" },
+		"SMTP_TLS": func(c *config) {
+			c.Email.Provider, c.Email.SMTP = "smtp", smtp.Config{Addr: "m:25", From: "a@b.cn", TLS: "x"}
+		},
+		"sender.lease: 3s or longer":   func(c *config) { c.Sender.Lease = time.Second },
+		"sender.stop: from 0s to 8s":   func(c *config) { c.Sender.Stop = time.Minute },
+		"unanswered, give_up and":      func(c *config) { c.Sender.Unanswered = 0 },
 		"stale above 0":                func(c *config) { c.Stale = 0 },
 		"keep.notifications":           func(c *config) { c.Keep.Notifications = -1 },
 		"longer than the broker keeps": func(c *config) { c.Keep.Messages = time.Hour },
@@ -348,6 +357,49 @@ func TestStartFailsWithARemedy(t *testing.T) {
 		cancel()
 	}
 }
+
+// TestTimes tests that the built-in times are those of the standard, and fit into the time that a process has to stop.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	cfg, _ := testConfig(t)
+	assert.Equal(t, smtp.Times{Dial: 30 * time.Second, Command: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute,
+		Dot: 10 * time.Minute}, cfg.Email.SMTP.Times)
+	assert.Equal(t, time.Minute, cfg.SMS.HTTP.Timeout)
+	assert.Equal(t, sender.Times{Every: 250 * time.Millisecond, Lease: 30 * time.Second, Stop: 5 * time.Second, LongestPause: 10 * time.Minute,
+		Unanswered: 30 * time.Minute, GiveUp: 24 * time.Hour}, cfg.Sender)
+}
+
+// TestMailServerAway tests that the service starts without its mail server, and sends when that is back.
+func TestMailServerAway(t *testing.T) {
+	t.Parallel()
+	cfg, _ := testConfig(t)
+	addr := servicetest.FreeAddr(t)
+	cfg.Email.Provider, cfg.Email.SMTP = "smtp", smtp.Config{Addr: addr, From: "shop@example.com"}
+	db := migrated(t, cfg)
+	_, err := db.ExecContext(t.Context(), `INSERT INTO notification (id, source, event_id, event_type, channel, recipient, subject, body, state)
+		VALUES ('n-1', '/member', 'e-1', 'member.registered', 'EMAIL', 'ann@example.com', 'hello', 'hello', 'PENDING')`)
+	require.NoError(t, err)
+	serving(t, cfg)
+	state := "SELECT state, last_error LIKE 'connect: %' FROM notification"
+	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, "PENDING 1\n--\n", mysqltest.Dump(t, db, state)) },
+		20*time.Second, 50*time.Millisecond)
+	lis, err := net.Listen("tcp", addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = lis.Close() })
+	server := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return taker{}, nil }))
+	go func() { _ = server.Serve(lis) }()
+	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, "SENT 0\n--\n", mysqltest.Dump(t, db, state)) },
+		30*time.Second, 50*time.Millisecond)
+}
+
+// taker takes every mail.
+type taker struct{}
+
+func (taker) Mail(string, *gosmtp.MailOptions) error { return nil }
+func (taker) Rcpt(string, *gosmtp.RcptOptions) error { return nil }
+func (taker) Data(r io.Reader) error                 { _, err := io.Copy(io.Discard, r); return err }
+func (taker) Reset()                                 {}
+func (taker) Logout() error                          { return nil }
 
 func TestOperators(t *testing.T) {
 	t.Parallel()

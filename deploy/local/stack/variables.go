@@ -25,8 +25,8 @@ const variablesFile = "stack.env"
 // NotifyDefaults returns the variables that say how notify sends mails and SMS, and to whom it sends alerts: to the demo's inbox, unless a
 // person chooses otherwise.
 func NotifyDefaults() map[string]string {
-	return map[string]string{"EMAIL_PROVIDER": "demo", "SMTP_ADDR": "", "SMTP_FROM": "", "SMTP_USERNAME": "", "SMTP_PASSWORD": "",
-		"SMS_PROVIDER": "demo", "SMS_URL": "", "SMS_TOKEN": "", "OPERATORS_EMAIL": "operator@example.com"}
+	return map[string]string{"EMAIL_PROVIDER": "demo", "SMTP_ADDR": "", "SMTP_TLS": "", "SMTP_CA": "", "SMTP_HELLO": "", "SMTP_FROM": "",
+		"SMTP_USERNAME": "", "SMTP_PASSWORD": "", "SMS_PROVIDER": "demo", "SMS_URL": "", "SMS_TOKEN": "", "OPERATORS_EMAIL": "operator@example.com"}
 }
 
 // Chosen returns the variables of environ with which a person configures a stack: see system.Chosen.

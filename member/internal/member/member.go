@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"example.com/fourfold/chassis/email"
 )
 
 var (
@@ -40,14 +42,21 @@ type Member struct {
 	CreatedAt time.Time
 }
 
-// New makes a member with phone, email and name in their normal form. It returns ErrInvalid, naming the detail that has none.
-func New(id, phone, email, name string, role Role) (Member, error) {
-	m := Member{ID: id, Phone: normalPhone(phone), Email: normalEmail(email), Name: strings.TrimSpace(name), Role: role}
+// maxEmail is what the column has room for; it is less than email.Longest.
+const maxEmail = 200
+
+// New makes a member with phone, email and name in their normal form. It returns ErrInvalid, naming the detail that has none, or to which
+// nothing could be sent.
+func New(id, phone, address, name string, role Role) (Member, error) {
+	m := Member{ID: id, Phone: normalPhone(phone), Email: normalEmail(address), Name: strings.TrimSpace(name), Role: role}
+	wrong := email.Public(strings.ToLower(strings.TrimSpace(address)))
 	switch n := utf8.RuneCountInString(m.Name); {
 	case m.Phone == "":
 		return Member{}, fmt.Errorf("%w: phone: write it with + and the country code, as +8613800138000", ErrInvalid)
+	case wrong != nil:
+		return Member{}, fmt.Errorf("%w: email: it %w: write it as name@example.com", ErrInvalid, wrong)
 	case m.Email == "":
-		return Member{}, fmt.Errorf("%w: email: write it as name@example.com, at most 200 characters", ErrInvalid)
+		return Member{}, fmt.Errorf("%w: email: write it as name@example.com, at most %d characters", ErrInvalid, maxEmail)
 	case n < 1 || n > 100 || strings.ContainsFunc(m.Name, unicode.IsControl):
 		return Member{}, fmt.Errorf("%w: name: 1 to 100 characters on one line", ErrInvalid)
 	case role != Shopper && role != Operator:
@@ -76,11 +85,11 @@ func ParseLogin(s string) Login {
 }
 
 // normalEmail returns s in lower case without the space around it, or "" when s is not an address. It accepts only ASCII, so that two addresses
-// that look alike are alike.
+// that look alike are alike. It accepts more than New does: members who signed up with another rule can sign in.
 func normalEmail(s string) string {
 	s = strings.TrimSpace(s)
 	name, domain, _ := strings.Cut(s, "@")
-	if name == "" || domain == "" || strings.Contains(domain, "@") || len(s) > 200 {
+	if name == "" || domain == "" || strings.Contains(domain, "@") || len(s) > maxEmail {
 		return ""
 	}
 	for i := range len(s) {

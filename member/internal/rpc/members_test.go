@@ -161,6 +161,26 @@ func TestSignUpRefuses(t *testing.T) {
 	_, err = f.SignUp(t.Context(), blank)
 	requireReason(t, err, memberv1.ErrorReason_MEMBER_INVALID, 400)
 	assert.ErrorContains(t, err, "name")
+
+	unreachable := ann()
+	unreachable.Phone, unreachable.Email = "+8613800138004", "dan..d@example.com" // which the rule of the proto takes
+	_, err = f.SignUp(t.Context(), unreachable)
+	requireReason(t, err, memberv1.ErrorReason_MEMBER_INVALID, 400)
+	assert.ErrorContains(t, err, "email: it has a dot")
+}
+
+// TestSignsInWithAnOldAddress tests that who signed up with an address that is refused now can still sign in.
+func TestSignsInWithAnOldAddress(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.SignUp(t.Context(), ann())
+	require.NoError(t, err)
+	for _, old := range []string{"an..n@example.com", "ann@example", "ann@192.0.2.1"} {
+		_, err = f.db.ExecContext(t.Context(), "UPDATE member SET email = ?", old)
+		require.NoError(t, err)
+		_, err = f.SignIn(t.Context(), &memberv1.SignInRequest{Login: old, Password: "correct horse"})
+		require.NoError(t, err, old)
+	}
 }
 
 // TestOneEventAMember tests that a refused sign-up leaves no event.

@@ -15,6 +15,8 @@ type Leased struct {
 	notification.Notification
 	// Age is by the database's clock.
 	Age time.Duration
+	// Unanswered is how often a provider was given it without saying whether it has it.
+	Unanswered int32
 
 	owner string
 }
@@ -43,10 +45,16 @@ func (s *Store) Lease(ctx context.Context, channel notification.Channel, lease t
 				ID: r.ID, Channel: notification.Channel(r.Channel), To: r.Recipient, Subject: r.Subject, Text: r.Body,
 				State: notification.Pending, Tries: r.Tries, EventType: r.EventType, CreatedAt: r.CreatedAt,
 			},
-			Age: time.Duration(r.AgeUs) * time.Microsecond, owner: owner,
+			Age: time.Duration(r.AgeUs) * time.Microsecond, Unanswered: r.Unanswered, owner: owner,
 		}
 	}
 	return leased, err
+}
+
+// Renew makes the lease on n as long again as it was at first. It reports false when n is closed or the lease is another sender's by now.
+func (s *Store) Renew(ctx context.Context, n Leased, lease time.Duration) (held bool, err error) {
+	rows, err := s.q.RenewLease(ctx, query.RenewLeaseParams{ID: n.ID, Owner: n.owner, LeaseUs: lease.Microseconds()})
+	return rows == 1, err
 }
 
 // Close takes a PENDING notification to its last state. It changes nothing when the notification is closed already. It does not ask whose lease
@@ -56,10 +64,15 @@ func (s *Store) Close(ctx context.Context, id string, to notification.State, why
 	return err
 }
 
-// Postpone ends n's lease and keeps n from being taken for pause. It changes nothing when the lease is another sender's by now.
-func (s *Store) Postpone(ctx context.Context, n Leased, pause time.Duration, why string) error {
+// Postpone ends n's lease and keeps n from being taken for pause. With unanswered it counts that a provider may have it. It changes nothing when
+// the lease is another sender's by now.
+func (s *Store) Postpone(ctx context.Context, n Leased, pause time.Duration, why string, unanswered bool) error {
+	count := int64(0)
+	if unanswered {
+		count = 1
+	}
 	_, err := s.q.PostponeNotification(ctx, query.PostponeNotificationParams{
-		ID: n.ID, Owner: n.owner, PauseUs: pause.Microseconds(), LastError: why,
+		ID: n.ID, Owner: n.owner, PauseUs: pause.Microseconds(), LastError: why, Unanswered: count,
 	})
 	return err
 }

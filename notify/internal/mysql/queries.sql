@@ -24,16 +24,22 @@ UPDATE notification SET owner = sqlc.arg('owner'), tries = tries + 1,
 WHERE id IN (sqlc.slice('ids')) AND state = 'PENDING' AND next_at <= NOW(3);
 
 -- name: ListLeased :many
-SELECT id, channel, recipient, subject, body, tries, event_type, created_at,
+SELECT id, channel, recipient, subject, body, tries, unanswered, event_type, created_at,
   CAST(TIMESTAMPDIFF(MICROSECOND, created_at, NOW(3)) AS SIGNED) AS age_us
 FROM notification WHERE id IN (sqlc.slice('ids')) AND owner = sqlc.arg('owner') AND state = 'PENDING' ORDER BY id;
+
+-- name: RenewLease :execrows
+UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('lease_us') AS SIGNED), NOW(3))
+WHERE id = sqlc.arg('id') AND owner = sqlc.arg('owner') AND state = 'PENDING';
 
 -- name: CloseNotification :execrows
 UPDATE notification SET state = sqlc.arg('to_state'), last_error = sqlc.arg('last_error'), closed_at = NOW(3)
 WHERE id = sqlc.arg('id') AND state = 'PENDING';
 
 -- name: PostponeNotification :execrows
-UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('pause_us') AS SIGNED), NOW(3)), last_error = sqlc.arg('last_error')
+-- Nobody is the owner any more: a renewal that is under way must not shorten the pause.
+UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('pause_us') AS SIGNED), NOW(3)), last_error = sqlc.arg('last_error'),
+  owner = '', unanswered = unanswered + CAST(sqlc.arg('unanswered') AS SIGNED)
 WHERE id = sqlc.arg('id') AND owner = sqlc.arg('owner') AND state = 'PENDING';
 
 -- name: ListNotifications :many

@@ -11,7 +11,19 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrRefused means that a provider will never accept the notification. Another try would not help.
 	ErrRefused = errors.New("refused for good")
+	// ErrUnknown means that a provider was given the notification and did not say whether it has it.
+	ErrUnknown = errors.New("the provider may have it")
 )
+
+// LaterError is a provider's answer that names a time before which it does not want to be asked again.
+type LaterError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e LaterError) Error() string { return e.Err.Error() }
+
+func (e LaterError) Unwrap() error { return e.Err }
 
 // Channel is a way to reach somebody.
 type Channel string
@@ -96,3 +108,7 @@ func GivenUp(age, giveUp time.Duration, n int32) State {
 func Pause(n int32, longest time.Duration) time.Duration {
 	return min(time.Second<<min(max(n-1, 0), 20), longest)
 }
+
+// PauseUnknown returns the pause after a provider was given a notification for the nth time without an answer: first, doubled each time. It is
+// longer than the others, since each further try may be one too many: with 30 min it is given six times in 24 h.
+func PauseUnknown(n int32, first time.Duration) time.Duration { return first << min(max(n-1, 0), 10) }

@@ -48,8 +48,8 @@ func add(t *testing.T, db *sql.DB, id string, channel notification.Channel) {
 }
 
 // quick are times for tests that wait for something other than a time.
-var quick = sender.Times{Every: 10 * time.Millisecond, Call: 5 * time.Second, Lease: 11 * time.Second, LongestPause: 20 * time.Millisecond,
-	GiveUp: 24 * time.Hour}
+var quick = sender.Times{Every: 10 * time.Millisecond, Lease: 11 * time.Second, Stop: 5 * time.Second, LongestPause: 20 * time.Millisecond,
+	Unanswered: 20 * time.Millisecond, GiveUp: 24 * time.Hour}
 
 // run starts a sender for SMS.
 func run(t *testing.T, s *mysql.Store, p sender.Provider, times sender.Times) {
@@ -90,7 +90,7 @@ func (g *gateway) open(t *testing.T, answer func(n int, w http.ResponseWriter, r
 		answer(n, w, r)
 	}))
 	t.Cleanup(server.Close)
-	p, err := sms.New(sms.Config{URL: server.URL, Token: "t"})
+	p, err := sms.New(sms.Config{URL: server.URL, Token: "t", Timeout: 300 * time.Millisecond})
 	require.NoError(t, err)
 	return p
 }
@@ -102,8 +102,6 @@ func TestTriedAgain(t *testing.T) {
 	add(t, db, "n-1", notification.SMS)
 	add(t, db, "n-2", notification.Email)
 	var g gateway
-	times := quick
-	times.Call = 300 * time.Millisecond
 	run(t, s, g.open(t, func(n int, w http.ResponseWriter, r *http.Request) {
 		switch n {
 		case 1, 2:
@@ -111,7 +109,7 @@ func TestTriedAgain(t *testing.T) {
 		case 3:
 			<-r.Context().Done()
 		}
-	}), times)
+	}), quick)
 	await(t, db, "n-1 SENT 4 0 \nn-2 PENDING 0 1 ", rows)
 	assert.Equal(t, []string{"n-1", "n-1", "n-1", "n-1"}, g.keys)
 }
@@ -172,9 +170,7 @@ func TestDatabaseAwayBehindTheAnswer(t *testing.T) {
 	require.NoError(t, database.Migrate(t.Context(), db, migrations.FS))
 	add(t, db, "n-1", notification.SMS)
 	c := crashing{database: server, back: make(chan error, 1)}
-	times := quick
-	times.Call, times.Lease = 30*time.Second, 61*time.Second
-	run(t, mysql.NewStore(db), &c, times)
+	run(t, mysql.NewStore(db), &c, quick)
 	require.NoError(t, <-c.back)
 	await(t, db, "n-1 SENT 1 0 ", rows)
 	n, _ := c.times.Load("n-1")
@@ -245,13 +241,56 @@ func TestLeaseOfTheDead(t *testing.T) {
 		return err != nil || len(other) == 1
 	}, 20*time.Second, 50*time.Millisecond)
 	require.NoError(t, err)
-	require.NoError(t, s.Postpone(t.Context(), dead[0], 0, "late"))
+	require.NoError(t, s.Postpone(t.Context(), dead[0], 0, "late", false))
 	none, err = s.Lease(t.Context(), notification.SMS, time.Minute, 10)
 	require.NoError(t, err)
 	assert.Empty(t, none, "the lease is the other's")
 	require.NoError(t, s.Close(t.Context(), "n-1", notification.Sent, ""))
 	require.NoError(t, s.Close(t.Context(), "n-1", notification.Failed, "late"))
 	assert.Equal(t, "n-1 SENT 2 0 \n--\n", mysqltest.Dump(t, db, rows), "SENT stays SENT")
+}
+
+// TestRenew tests that a lease is renewed by who has it, also behind its end, and by nobody else: neither by one whose lease another has, nor
+// when the notification was put off or closed.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	lease := func() mysql.Leased {
+		t.Helper()
+		leased, err := s.Lease(t.Context(), notification.SMS, time.Minute, 10)
+		require.NoError(t, err)
+		require.Len(t, leased, 1)
+		return leased[0]
+	}
+	over := func() {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), "UPDATE notification SET next_at = TIMESTAMPADD(SECOND, -1, NOW(3))")
+		require.NoError(t, err)
+	}
+	renew := func(l mysql.Leased) bool {
+		t.Helper()
+		held, err := s.Renew(t.Context(), l, time.Minute)
+		require.NoError(t, err)
+		return held
+	}
+	first := lease()
+	require.True(t, renew(first))
+	over()
+	require.True(t, renew(first), "nobody took it")
+	over()
+	second := lease()
+	require.False(t, renew(first))
+	require.True(t, renew(second))
+	require.NoError(t, s.Postpone(t.Context(), second, time.Hour, "later", true))
+	require.False(t, renew(second))
+	assert.Equal(t, "1 1\n--\n", mysqltest.Dump(t, db, "SELECT unanswered, TIMESTAMPDIFF(MINUTE, NOW(3), next_at) BETWEEN 58 AND 60 FROM notification"),
+		"a renewal under way does not shorten the pause")
+	over()
+	third := lease()
+	assert.EqualValues(t, 1, third.Unanswered)
+	require.NoError(t, s.Close(t.Context(), "n-1", notification.Sent, ""))
+	require.False(t, renew(third))
 }
 
 // TestDemoInbox tests that a second try adds nothing.
@@ -292,4 +331,185 @@ func TestFailingIsAlerted(t *testing.T) {
 	assert.Equal(t, "email-failing\n", look())
 	assert.Equal(t, "notify/email-failing\nnotify/sms-failing\n--\n", mysqltest.Dump(t, db, "SELECT subject FROM mq_outbox ORDER BY subject"),
 		"one event each")
+}
+
+// slow is a provider that thinks until it is let, and keeps what it was given even when nobody waits any more.
+type slow struct {
+	counted
+	began chan struct{}
+	let   chan struct{}
+	// patient is whether Send waits when its context ends.
+	patient bool
+	ended   chan error
+}
+
+func newSlow() *slow {
+	return &slow{began: make(chan struct{}, 10), let: make(chan struct{}), ended: make(chan error, 10)}
+}
+
+func (p *slow) Send(ctx context.Context, n notification.Notification) error {
+	_ = p.counted.Send(ctx, n)
+	p.began <- struct{}{}
+	done := ctx.Done()
+	if p.patient {
+		done = nil
+	}
+	select {
+	case <-p.let:
+		return nil
+	case <-done:
+		p.ended <- context.Cause(ctx)
+		return fmt.Errorf("%w: %w", notification.ErrUnknown, ctx.Err())
+	}
+}
+
+// end waits until the context of a call has ended, and returns why.
+func (p *slow) end(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-p.ended:
+		return err
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "the call goes on")
+		return nil
+	}
+}
+
+func (c *counted) of(id string) int64 {
+	n, found := c.times.Load(id)
+	if !found {
+		return 0
+	}
+	return n.(*atomic.Int64).Load()
+}
+
+// TestSlowProviderIsAskedOnce tests that no sender takes what another one is still being answered about, however long that takes.
+func TestSlowProviderIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	times := quick
+	times.Lease = 6 * time.Second // a sixth and two thirds of it are long for a busy machine's database
+	p := newSlow()
+	run(t, s, p, times)
+	run(t, s, p, times)
+	<-p.began
+	time.Sleep(times.Lease * 5 / 4)
+	assert.EqualValues(t, 1, p.of("n-1"))
+	close(p.let)
+	await(t, db, "n-1 SENT 1 0 ", rows)
+	assert.EqualValues(t, 1, p.of("n-1"))
+}
+
+// TestLostLeaseEndsTheCall tests that a call ends before another sender may have the notification, and that what it says late changes nothing.
+func TestLostLeaseEndsTheCall(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	times := quick
+	times.Lease = 3 * time.Second
+	p := newSlow()
+	run(t, s, p, times)
+	<-p.began
+	_, err := db.ExecContext(t.Context(), "UPDATE notification SET owner = 'another', next_at = TIMESTAMPADD(HOUR, 1, NOW(3))")
+	require.NoError(t, err)
+	require.ErrorContains(t, p.end(t), "another sender may have it")
+	time.Sleep(100 * time.Millisecond)
+	assert.Equal(t, "another PENDING 0 1\n--\n", mysqltest.Dump(t, db, "SELECT owner, state, unanswered, next_at > NOW(3) FROM notification"))
+}
+
+// TestDatabaseAwayEndsTheCall tests that a lease that cannot be renewed is lost in time.
+func TestDatabaseAwayEndsTheCall(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	times := quick
+	times.Lease, times.Stop = 2*time.Second, 0
+	p := newSlow()
+	run(t, s, p, times)
+	<-p.began
+	begin := time.Now()
+	require.NoError(t, db.Close())
+	require.ErrorContains(t, p.end(t), "the lease on the notification was lost")
+	assert.Less(t, time.Since(begin), times.Lease)
+}
+
+// TestUnanswered tests that what a provider may have is tried again after long pauses, few times.
+func TestUnanswered(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	var g gateway
+	times := quick
+	times.Unanswered = 30 * time.Minute
+	run(t, s, g.open(t, func(int, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), times)
+	again := func(age time.Duration) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), "UPDATE notification SET next_at = NOW(3), created_at = TIMESTAMPADD(SECOND, ?, NOW(3))", -age.Seconds())
+		require.NoError(t, err)
+	}
+	for n, minutes := range []int{30, 60, 120, 240, 480, 960} {
+		if n > 0 {
+			again(time.Duration(minutes) * time.Minute / 2)
+		}
+		await(t, db, fmt.Sprintf("PENDING %d %d 1 1", n+1, n+1), fmt.Sprintf(`SELECT state, tries, unanswered, last_error LIKE 'the provider may have it: %%',
+			TIMESTAMPDIFF(SECOND, NOW(3), next_at) BETWEEN %d AND %d FROM notification`, minutes*60-40, minutes*60))
+	}
+	// The next pause would be 32 h, and it is given up after 24 h.
+	again(23 * time.Hour)
+	await(t, db, "PENDING 7 1", "SELECT state, tries, TIMESTAMPDIFF(MINUTE, NOW(3), next_at) BETWEEN 58 AND 61 FROM notification WHERE tries = 7")
+	again(25 * time.Hour)
+	await(t, db, "n-1 FAILED 8 0 tried for too long; 7 times the provider was given it and did not answer: it may have it", rows)
+}
+
+// TestLater tests that a provider that names a time is not asked before it.
+func TestLater(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	add(t, db, "n-1", notification.SMS)
+	var g gateway
+	run(t, s, g.open(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "3600")
+		http.Error(w, "slowly", http.StatusTooManyRequests)
+	}), quick)
+	await(t, db, "1 1", "SELECT tries, TIMESTAMPDIFF(SECOND, NOW(3), next_at) BETWEEN 3560 AND 3600 FROM notification")
+}
+
+// TestStop tests that a sender that is told to stop waits for the answers for a while, and not longer, also for a provider that does not end.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answered, patient bool
+		want              string
+	}{
+		"answered in time": {true, false, "n-1 SENT 1 0 "},
+		"not answered":     {false, false, "n-1 PENDING 1 1 the provider may have it: context canceled"},
+		"not even ended":   {false, true, "n-1 PENDING 1 1 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, db := open(t)
+			add(t, db, "n-1", notification.SMS)
+			p := newSlow()
+			p.patient = c.patient
+			times := quick
+			times.Stop = 2 * time.Second
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- sender.New(s, notification.SMS, p, times).Run(ctx) }()
+			<-p.began
+			stop()
+			begin := time.Now()
+			if c.answered {
+				time.Sleep(100 * time.Millisecond)
+				close(p.let)
+			}
+			require.NoError(t, <-done)
+			assert.Less(t, time.Since(begin), times.Stop+4*time.Second)
+			assert.Equal(t, c.want+"\n--\n", mysqltest.Dump(t, db, rows))
+			if !c.answered {
+				close(p.let)
+			}
+		})
+	}
 }

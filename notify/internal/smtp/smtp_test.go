@@ -7,12 +7,15 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"math/big"
 	"mime"
 	"mime/quotedprintable"
 	"net"
 	"net/mail"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -115,6 +118,8 @@ type silent struct{}
 func (silent) Printf(string, ...any) {}
 func (silent) Println(...any)        {}
 
+var loopback = net.IPv4(127, 0, 0, 1)
+
 func provider(t *testing.T, cfg smtp.Config) *smtp.Provider {
 	t.Helper()
 	if cfg.From == "" {
@@ -183,7 +188,7 @@ func TestNoHeaderOfAStrangers(t *testing.T) {
 	assert.Equal(t, []string{"from shop@example.com", "to ann@example.com"}, p.saw)
 	for _, to := range []string{
 		"", "ann", "ann@example.com\r\nBcc: eve@example.com", "ann@example.com>\r\nRCPT TO:<eve@example.com", "Ann <ann@example.com>",
-		"ann@example.com, eve@example.com", "ann @example.com",
+		"ann@example.com, eve@example.com", "ann @example.com", `"ann"@example.com`, "an..n@example.com", "用户@example.com", "ann@例子.中国",
 	} {
 		n.To = to
 		require.ErrorIs(t, send(t.Context(), n), notification.ErrRefused, "%q", to)
@@ -209,6 +214,11 @@ func TestAnswers(t *testing.T) {
 		"relay denied, another":    {&post{rcpt: refusal(554, 5, 7, 1)}, false},
 		"no such mailbox":          {&post{rcpt: refusal(554, 5, 1, 1)}, true},
 		"mailbox full":             {&post{rcpt: refusal(552, 5, 2, 2)}, true},
+		"mailbox full, old server": {&post{rcpt: refusal(552)}, true},
+		"not an address to it":     {&post{rcpt: refusal(501)}, true},
+		"no such domain":           {&post{rcpt: refusal(550, 5, 4, 1)}, true},
+		"come again, it says":      {&post{rcpt: refusal(450, 4, 1, 1)}, false},
+		"service shuts down":       {&post{text: refusal(421)}, false},
 		"text refused":             {&post{text: refusal(554, 5, 6, 0)}, true},
 		"refused, no more is said": {&post{text: refusal(554)}, false},
 		"text later":               {&post{text: refusal(451)}, false},
@@ -231,23 +241,26 @@ func TestAnswers(t *testing.T) {
 
 func TestTLSAndPassword(t *testing.T) {
 	t.Parallel()
-	certificate, roots := certificate(t)
+	own, roots := certificate(t, loopback)
+	_, another := certificate(t, loopback)
 	var p post
-	p.open(t, certificate)
-	cfg := smtp.Config{Addr: p.addr, Username: "shop", Password: "secret", Roots: roots}
+	p.open(t, own)
+	cfg := smtp.Config{Addr: p.addr, Username: "shop", Password: "secret", CA: roots}
 	require.NoError(t, provider(t, cfg).Send(t.Context(), note()))
 	assert.Equal(t, []string{"AUTH", "TLS", "from shop@example.com", "to ann@example.com"}, p.saw)
 
 	wrong := cfg
 	wrong.Password = "guess"
 	err := provider(t, wrong).Send(t.Context(), note())
-	require.ErrorContains(t, err, "AUTH: ")
+	require.ErrorContains(t, err, "AUTH PLAIN: 535")
 	assert.NotErrorIs(t, err, notification.ErrRefused, "the operator may mend it")
 	assert.NotContains(t, err.Error(), "guess")
 
 	stranger := cfg
-	stranger.Roots = x509.NewCertPool()
-	require.ErrorContains(t, provider(t, stranger).Send(t.Context(), note()), "STARTTLS: ")
+	stranger.CA = another
+	err = provider(t, stranger).Send(t.Context(), note())
+	require.ErrorContains(t, err, "STARTTLS: ")
+	require.ErrorContains(t, err, "(SMTP_CA) sets the authority's certificate")
 	assert.Len(t, p.mails, 1)
 }
 
@@ -266,32 +279,18 @@ func TestHangs(t *testing.T) {
 	assert.Less(t, time.Since(start), 5*time.Second)
 }
 
-func TestConfigurations(t *testing.T) {
-	t.Parallel()
-	for want, cfg := range map[string]smtp.Config{
-		"SMTP_ADDR":     {Addr: "mail.example.com", From: "a@example.com"},
-		"SMTP_FROM":     {Addr: "mail.example.com:587", From: "nobody"},
-		"SMTP_PASSWORD": {Addr: "mail.example.com:587", From: "a@example.com", Username: "u"},
-	} {
-		_, err := smtp.New(cfg)
-		require.ErrorContains(t, err, want)
-	}
-}
-
-// certificate returns a self-signed certificate for 127.0.0.1.
-func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+// certificate returns a self-signed certificate for an address, and the file with its authority, which is itself.
+func certificate(t *testing.T, ip net.IP) (tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{ip},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	require.NoError(t, err)
-	parsed, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	roots := x509.NewCertPool()
-	roots.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }

@@ -244,7 +244,7 @@ func (q *Queries) ListInbox(ctx context.Context, arg ListInboxParams) ([]Inbox, 
 }
 
 const listLeased = `-- name: ListLeased :many
-SELECT id, channel, recipient, subject, body, tries, event_type, created_at,
+SELECT id, channel, recipient, subject, body, tries, unanswered, event_type, created_at,
   CAST(TIMESTAMPDIFF(MICROSECOND, created_at, NOW(3)) AS SIGNED) AS age_us
 FROM notification WHERE id IN (/*SLICE:ids*/?) AND owner = ? AND state = 'PENDING' ORDER BY id
 `
@@ -255,15 +255,16 @@ type ListLeasedParams struct {
 }
 
 type ListLeasedRow struct {
-	ID        string
-	Channel   string
-	Recipient string
-	Subject   string
-	Body      string
-	Tries     int32
-	EventType string
-	CreatedAt time.Time
-	AgeUs     int64
+	ID         string
+	Channel    string
+	Recipient  string
+	Subject    string
+	Body       string
+	Tries      int32
+	Unanswered int32
+	EventType  string
+	CreatedAt  time.Time
+	AgeUs      int64
 }
 
 func (q *Queries) ListLeased(ctx context.Context, arg ListLeasedParams) ([]ListLeasedRow, error) {
@@ -293,6 +294,7 @@ func (q *Queries) ListLeased(ctx context.Context, arg ListLeasedParams) ([]ListL
 			&i.Subject,
 			&i.Body,
 			&i.Tries,
+			&i.Unanswered,
 			&i.EventType,
 			&i.CreatedAt,
 			&i.AgeUs,
@@ -389,21 +391,25 @@ func (q *Queries) ListNotifications(ctx context.Context, arg ListNotificationsPa
 }
 
 const postponeNotification = `-- name: PostponeNotification :execrows
-UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3)), last_error = ?
+UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3)), last_error = ?,
+  owner = '', unanswered = unanswered + CAST(? AS SIGNED)
 WHERE id = ? AND owner = ? AND state = 'PENDING'
 `
 
 type PostponeNotificationParams struct {
-	PauseUs   int64
-	LastError string
-	ID        string
-	Owner     string
+	PauseUs    int64
+	LastError  string
+	Unanswered int64
+	ID         string
+	Owner      string
 }
 
+// Nobody is the owner any more: a renewal that is under way must not shorten the pause.
 func (q *Queries) PostponeNotification(ctx context.Context, arg PostponeNotificationParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, postponeNotification,
 		arg.PauseUs,
 		arg.LastError,
+		arg.Unanswered,
 		arg.ID,
 		arg.Owner,
 	)
@@ -461,4 +467,23 @@ func (q *Queries) Receive(ctx context.Context, arg ReceiveParams) error {
 		arg.Body,
 	)
 	return err
+}
+
+const renewLease = `-- name: RenewLease :execrows
+UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
+WHERE id = ? AND owner = ? AND state = 'PENDING'
+`
+
+type RenewLeaseParams struct {
+	LeaseUs int64
+	ID      string
+	Owner   string
+}
+
+func (q *Queries) RenewLease(ctx context.Context, arg RenewLeaseParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, renewLease, arg.LeaseUs, arg.ID, arg.Owner)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
