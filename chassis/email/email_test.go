@@ -1,13 +1,13 @@
 package email_test
 
 import (
+	"math/rand/v2"
 	"net/mail"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"example.com/fourfold/chassis/email"
 )
@@ -52,13 +52,24 @@ func TestCheck(t *testing.T) {
 // TestEveryAddressIsOneForMail tests that what the rule takes is taken as it is by the parser of mail headers, too.
 func TestEveryAddressIsOneForMail(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		address := rapid.StringMatching("[a-zA-Z.!#$%&'*+/=?^_`{|}~ \"-]{1,5}@[a-z0-9.-]{1,8}").Draw(t, "address")
-		if email.Check(address) != nil {
-			return
+	const characters = "abZ0.!#$%&'*+/=?^_`{|}~- \"\\(),:;<>[]\r\n"
+	text := func() string {
+		b := make([]byte, 1+rand.IntN(4))
+		for i := range b {
+			b[i] = characters[rand.IntN(len(characters))]
 		}
+		return string(b)
+	}
+	taken := 0
+	for range 100_000 {
+		address := text() + "@" + text()
+		if email.Check(address) != nil {
+			continue
+		}
+		taken++
 		parsed, err := mail.ParseAddress(address)
-		require.NoError(t, err)
-		assert.Equal(t, address, parsed.Address)
-	})
+		require.NoError(t, err, "%q", address)
+		require.Equal(t, address, parsed.Address)
+	}
+	assert.Greater(t, taken, 100)
 }
