@@ -82,6 +82,20 @@ func TestForwardedForIsNotTrusted(t *testing.T) {
 	}
 }
 
+// TestServicesLearnTheAddress tests that the services are told the address that the limits count, and no other.
+func TestServicesLearnTheAddress(t *testing.T) {
+	t.Parallel()
+	for _, trust := range []bool{false, true} {
+		t.Run(fmt.Sprint(trust), func(t *testing.T) {
+			t.Parallel()
+			s := open(t, func(c *config) { c.HTTP.TrustForwardedFor = trust })
+			a := s.call(t, "POST", "/v1/sessions", "", `{"login":"a@example.com","password":"wrong"}`,
+				"X-Caller-Address", "203.0.113.9", "X-Forwarded-For", "192.0.2.7")
+			assert.Contains(t, a.body, map[bool]string{false: `"127.0.0.1"`, true: `"192.0.2.7"`}[trust])
+		})
+	}
+}
+
 func TestNoLimits(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -159,7 +159,7 @@ func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) midd
 			if refusal != nil {
 				return nil, refusal
 			}
-			return next(identity.NewContext(ctx, caller), req)
+			return next(identity.NewContext(service.WithAddress(ctx, address), caller), req)
 		}
 	}
 }

@@ -71,8 +71,9 @@ func (orders) CreateOrder(ctx context.Context, _ *orderv1.CreateOrderRequest) (*
 	return &orderv1.Order{Id: "o1", Status: orderv1.Order_CREATED, TotalCents: 1000, MemberId: identity.FromContext(ctx).MemberID}, nil
 }
 
-func (*shop) SignIn(context.Context, *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
-	return &memberv1.SignInReply{AccessToken: "t", ExpiresIn: 3600}, nil
+// SignIn answers where the call came from.
+func (*shop) SignIn(ctx context.Context, _ *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
+	return &memberv1.SignInReply{AccessToken: service.Address(ctx), ExpiresIn: 3600}, nil
 }
 
 func (*shop) GetProduct(_ context.Context, r *inventoryv1.GetProductRequest) (*inventoryv1.Product, error) {

@@ -10,6 +10,7 @@ import (
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/member/internal/rpc"
 )
 
 //go:embed config.yaml
@@ -19,6 +20,7 @@ type config struct {
 	service.Config
 	SigningKey string           `yaml:"signing_key"`
 	TokenTTL   time.Duration    `yaml:"token_ttl"`
+	Guesses    rpc.Guesses      `yaml:"guesses"`
 	MySQL      database.Config  `yaml:"mysql"`
 	MQ         messaging.Config `yaml:"mq"`
 	Keep       struct {
@@ -34,6 +36,8 @@ func (c config) check() error {
 	}
 	return nil
 }
+
+func (c config) members() rpc.Config { return rpc.Config{TokenTTL: c.TokenTTL, Guesses: c.Guesses} }
 
 // loadSigner reads the signing key. It fails when the services would not accept what the key signs.
 func loadSigner(cfg config) (*identity.Signer, error) {

@@ -6,6 +6,7 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/member/internal/mysql"
@@ -42,7 +43,12 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(mysql.NewStore(db), msgs.Outbox, passwords, signer, cfg.TokenTTL))
+	members, err := rpc.NewMembers(mysql.NewStore(db), msgs.Outbox, passwords, signer, cfg.members())
+	if err != nil {
+		return err
+	}
+	memberv1.RegisterMembersServer(svc.GRPC, members)
+	svc.Go(database.Retain(db, mysql.Allowances()))
 	svc.Go(msgs.Outbox.Answer(eventv1.TopicMembers))
 	return svc.Run(ctx)
 }

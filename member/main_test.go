@@ -27,6 +27,8 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
+	"example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/rpc"
 )
 
 // TestMain also runs the command itself, for the tests that start it as a process.
@@ -104,6 +106,7 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, 10, cfg.MySQL.MaxConns)
 	assert.Equal(t, "127.0.0.1:9876", cfg.MQ.NameServers)
 	assert.Equal(t, 168*time.Hour, cfg.Keep.Messages)
+	assert.Equal(t, rpc.Guesses{Strangers: mysql.Rate{PerHour: 10, Burst: 10}, Owner: mysql.Rate{PerHour: 60, Burst: 20}}, cfg.Guesses)
 }
 
 // TestServe runs the service on a real database and calls it over gRPC.
@@ -213,7 +216,8 @@ func TestNoSecretsInTheLog(t *testing.T) {
 
 	log := p.terminate(t)
 	assert.Contains(t, log, memberv1.Members_SignIn_FullMethodName, "the calls are in the log")
-	for _, secret := range []string{"correct horse", "battery", "staple", session.GetAccessToken(), "argon2id", "PRIVATE KEY"} {
+	assert.Regexp(t, `"level":"INFO","msg":"sign-in failed",.*"login":"[\w-]{12}"`, log)
+	for _, secret := range []string{"ann@example.com", "138000", "correct horse", "battery", "staple", session.GetAccessToken(), "argon2id", "PRIVATE KEY"} {
 		assert.NotContains(t, log, secret)
 	}
 	signature := session.GetAccessToken()[strings.LastIndexByte(session.GetAccessToken(), '.')+1:]

@@ -5,6 +5,8 @@ package identity
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -91,6 +93,11 @@ func (s *Signer) Sign(c Caller, now time.Time, ttl time.Duration) (string, error
 	}})
 	t.Header["kid"] = s.keyID
 	return t.SignedString(s.key)
+}
+
+// Secret returns 32 bytes for purpose that only a holder of the signing key can know; they tell nothing of the key.
+func (s *Signer) Secret(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, s.key.Seed(), nil, issuer+" "+purpose, sha256.Size)
 }
 
 // Verifier checks access tokens with public keys.

@@ -32,7 +32,8 @@ const (
 type MembersClient interface {
 	// SignUp makes a shopper. 201; 409 when the phone or the email is taken.
 	SignUp(ctx context.Context, in *SignUpRequest, opts ...grpc.CallOption) (*SignUpReply, error)
-	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike.
+	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike; 429 while too many wrong passwords
+	// came for the login, known or not, from addresses that its owner has not signed in from.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInReply, error)
 	// GetMe gives the caller. 404 when the member of the token is gone.
 	GetMe(ctx context.Context, in *GetMeRequest, opts ...grpc.CallOption) (*Member, error)
@@ -82,7 +83,8 @@ func (c *membersClient) GetMe(ctx context.Context, in *GetMeRequest, opts ...grp
 type MembersServer interface {
 	// SignUp makes a shopper. 201; 409 when the phone or the email is taken.
 	SignUp(context.Context, *SignUpRequest) (*SignUpReply, error)
-	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike.
+	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike; 429 while too many wrong passwords
+	// came for the login, known or not, from addresses that its owner has not signed in from.
 	SignIn(context.Context, *SignInRequest) (*SignInReply, error)
 	// GetMe gives the caller. 404 when the member of the token is gone.
 	GetMe(context.Context, *GetMeRequest) (*Member, error)

@@ -2,6 +2,7 @@
 package member
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -74,6 +75,9 @@ func ParseLogin(s string) Login {
 	}
 	return Login{Phone: normalPhone(s)}
 }
+
+// Or returns the login as one text in the normal form, and text without the space around it when that was neither a phone nor an email.
+func (l Login) Or(text string) string { return cmp.Or(l.Phone, l.Email, strings.TrimSpace(text)) }
 
 // normalEmail returns s in lower case without the space around it, or "" when s is not an address. It accepts only ASCII, so that two addresses
 // that look alike are alike.

@@ -18,6 +18,7 @@ import (
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
+	"example.com/fourfold/member/internal/pseudonym"
 )
 
 // Members serves accounts and sign-in.
@@ -27,12 +28,26 @@ type Members struct {
 	outbox    *mq.Outbox
 	passwords *password.Hasher
 	tokens    *identity.Signer
-	ttl       time.Duration
+	cfg       Config
+	guesses   *guesses
 }
 
-// NewMembers returns the service over store, which is on the outbox's database. Access tokens are valid for ttl.
-func NewMembers(store *mysql.Store, outbox *mq.Outbox, passwords *password.Hasher, tokens *identity.Signer, ttl time.Duration) *Members {
-	return &Members{store: store, outbox: outbox, passwords: passwords, tokens: tokens, ttl: ttl}
+// Config is what a shop decides.
+type Config struct {
+	// TokenTTL is how long access tokens are valid.
+	TokenTTL time.Duration
+	// Guesses bounds how often passwords may be guessed.
+	Guesses Guesses
+}
+
+// NewMembers returns the service over store, which is on the outbox's database. The names of logins and addresses are kept under a key of tokens.
+func NewMembers(store *mysql.Store, outbox *mq.Outbox, passwords *password.Hasher, tokens *identity.Signer, cfg Config) (*Members, error) {
+	key, err := tokens.Secret("pseudonyms")
+	if err != nil {
+		return nil, err
+	}
+	return &Members{store: store, outbox: outbox, passwords: passwords, tokens: tokens, cfg: cfg,
+		guesses: newGuesses(store, pseudonym.New(key), cfg.Guesses)}, nil
 }
 
 // SignUp creates a shopper and publishes member.registered, both or neither. It does not need the broker. The password is hashed first, so that
@@ -70,10 +85,16 @@ func registered(m member.Member) (mq.Event, error) {
 	return mq.Event{Type: eventv1.TypeMemberRegistered, Subject: m.ID, Data: data}, err
 }
 
-// SignIn returns an access token. It answers an unknown login and a wrong password alike, also in time.
+// SignIn returns an access token. It answers an unknown login and a wrong password alike, also in time, and counts both before it looks at the
+// password: guesses that are too many cost no hash, and the right one is answered as the wrong ones are.
 func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
-	m, hash, err := s.store.ByLogin(ctx, member.ParseLogin(req.GetLogin()))
+	login := member.ParseLogin(req.GetLogin())
+	m, hash, err := s.store.ByLogin(ctx, login)
 	if err != nil && !errors.Is(err, member.ErrNotFound) {
+		return nil, err
+	}
+	guess, err := s.guesses.take(ctx, login.Or(req.GetLogin()), m.ID)
+	if err != nil {
 		return nil, err
 	}
 	match, err := s.passwords.Match(ctx, req.GetPassword(), hash)
@@ -81,13 +102,17 @@ func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*mem
 		return nil, err
 	}
 	if !match {
+		guess.wrong(ctx)
 		return nil, Error(member.ErrSignIn)
 	}
-	token, err := s.tokens.Sign(identity.Caller{MemberID: m.ID, Role: identity.Role(m.Role)}, time.Now(), s.ttl)
+	if err := guess.right(ctx); err != nil {
+		return nil, err
+	}
+	token, err := s.tokens.Sign(identity.Caller{MemberID: m.ID, Role: identity.Role(m.Role)}, time.Now(), s.cfg.TokenTTL)
 	if err != nil {
 		return nil, err
 	}
-	return &memberv1.SignInReply{AccessToken: token, ExpiresIn: int32(s.ttl.Seconds())}, nil
+	return &memberv1.SignInReply{AccessToken: token, ExpiresIn: int32(s.cfg.TokenTTL.Seconds())}, nil
 }
 
 // GetMe returns the caller's own account.

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"testing"
 	"time"
@@ -29,7 +30,10 @@ import (
 	"example.com/fourfold/member/migrations"
 )
 
-func TestMain(m *testing.M) { mysqltest.Main(m) }
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // each wrong password is a line
+	mysqltest.Main(m)
+}
 
 // fixture is the service over a database of the test's own.
 type fixture struct {
@@ -39,7 +43,7 @@ type fixture struct {
 	tokens *identity.Verifier
 }
 
-func newFixture(t *testing.T) fixture {
+func newFixture(t *testing.T, limits ...rpc.Guesses) fixture {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
@@ -47,8 +51,14 @@ func newFixture(t *testing.T) fixture {
 	require.NoError(t, err)
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db)
+	cfg := rpc.Config{TokenTTL: time.Hour}
+	for _, l := range limits {
+		cfg.Guesses = l
+	}
+	members, err := rpc.NewMembers(store, mqtest.Absent(t, db, "member"), passwords, identity.NewSigner("k1", private), cfg)
+	require.NoError(t, err)
 	return fixture{
-		rpc.NewMembers(store, mqtest.Absent(t, db, "member"), passwords, identity.NewSigner("k1", private), time.Hour),
+		members,
 		db,
 		store,
 		identity.NewVerifier(map[string]ed25519.PublicKey{"k1": public}),

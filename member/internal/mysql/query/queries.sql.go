@@ -7,7 +7,37 @@ package query
 
 import (
 	"context"
+	"time"
 )
+
+const beginAllowance = `-- name: BeginAllowance :exec
+INSERT INTO allowance (subject, whole_at)
+VALUES (?, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(6)))
+`
+
+type BeginAllowanceParams struct {
+	Subject string
+	EachUs  int64
+}
+
+func (q *Queries) BeginAllowance(ctx context.Context, arg BeginAllowanceParams) error {
+	_, err := q.db.ExecContext(ctx, beginAllowance, arg.Subject, arg.EachUs)
+	return err
+}
+
+const forgetMemberAddresses = `-- name: ForgetMemberAddresses :exec
+DELETE FROM member_address WHERE member_id = ? AND seen_at < ?
+`
+
+type ForgetMemberAddressesParams struct {
+	MemberID string
+	SeenAt   time.Time
+}
+
+func (q *Queries) ForgetMemberAddresses(ctx context.Context, arg ForgetMemberAddressesParams) error {
+	_, err := q.db.ExecContext(ctx, forgetMemberAddresses, arg.MemberID, arg.SeenAt)
+	return err
+}
 
 const getMember = `-- name: GetMember :one
 SELECT id, phone, email, name, role, password_hash, created_at FROM member WHERE id = ?
@@ -66,6 +96,20 @@ func (q *Queries) GetMemberByPhone(ctx context.Context, phone string) (Member, e
 	return i, err
 }
 
+const giveBackAllowance = `-- name: GiveBackAllowance :exec
+UPDATE allowance SET whole_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), whole_at) WHERE subject = ?
+`
+
+type GiveBackAllowanceParams struct {
+	ByUs    int64
+	Subject string
+}
+
+func (q *Queries) GiveBackAllowance(ctx context.Context, arg GiveBackAllowanceParams) error {
+	_, err := q.db.ExecContext(ctx, giveBackAllowance, arg.ByUs, arg.Subject)
+	return err
+}
+
 const insertMember = `-- name: InsertMember :exec
 INSERT INTO member (id, phone, email, name, role, password_hash) VALUES (?, ?, ?, ?, ?, ?)
 `
@@ -89,4 +133,81 @@ func (q *Queries) InsertMember(ctx context.Context, arg InsertMemberParams) erro
 		arg.PasswordHash,
 	)
 	return err
+}
+
+const isMemberAddress = `-- name: IsMemberAddress :one
+SELECT EXISTS (SELECT 1 FROM member_address WHERE member_id = ? AND address = ?) AS seen
+`
+
+type IsMemberAddressParams struct {
+	MemberID string
+	Address  string
+}
+
+func (q *Queries) IsMemberAddress(ctx context.Context, arg IsMemberAddressParams) (bool, error) {
+	row := q.db.QueryRowContext(ctx, isMemberAddress, arg.MemberID, arg.Address)
+	var seen bool
+	err := row.Scan(&seen)
+	return seen, err
+}
+
+const oldestKeptAddress = `-- name: OldestKeptAddress :one
+SELECT seen_at FROM member_address WHERE member_id = ? ORDER BY seen_at DESC LIMIT 1 OFFSET ?
+`
+
+type OldestKeptAddressParams struct {
+	MemberID string
+	Offset   int32
+}
+
+func (q *Queries) OldestKeptAddress(ctx context.Context, arg OldestKeptAddressParams) (time.Time, error) {
+	row := q.db.QueryRowContext(ctx, oldestKeptAddress, arg.MemberID, arg.Offset)
+	var seen_at time.Time
+	err := row.Scan(&seen_at)
+	return seen_at, err
+}
+
+const putMemberAddress = `-- name: PutMemberAddress :exec
+INSERT INTO member_address (member_id, address, seen_at) VALUES (?, ?, NOW(3)) ON DUPLICATE KEY UPDATE seen_at = NOW(3)
+`
+
+type PutMemberAddressParams struct {
+	MemberID string
+	Address  string
+}
+
+func (q *Queries) PutMemberAddress(ctx context.Context, arg PutMemberAddressParams) error {
+	_, err := q.db.ExecContext(ctx, putMemberAddress, arg.MemberID, arg.Address)
+	return err
+}
+
+const takeAllowance = `-- name: TakeAllowance :execrows
+UPDATE allowance
+SET whole_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), GREATEST(whole_at, NOW(6)))
+WHERE subject = ? AND whole_at <= TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(6))
+`
+
+type TakeAllowanceParams struct {
+	EachUs  int64
+	Subject string
+	MostUs  int64
+}
+
+func (q *Queries) TakeAllowance(ctx context.Context, arg TakeAllowanceParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, takeAllowance, arg.EachUs, arg.Subject, arg.MostUs)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const wholeIn = `-- name: WholeIn :one
+SELECT CAST(TIMESTAMPDIFF(MICROSECOND, NOW(6), whole_at) AS SIGNED) AS whole_us FROM allowance WHERE subject = ?
+`
+
+func (q *Queries) WholeIn(ctx context.Context, subject string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, wholeIn, subject)
+	var whole_us int64
+	err := row.Scan(&whole_us)
+	return whole_us, err
 }
