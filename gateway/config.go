@@ -6,6 +6,7 @@ import (
 
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/endings"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/live"
 )
@@ -27,10 +28,11 @@ type config struct {
 		// Timeout bounds each service's answer about its messages.
 		Timeout time.Duration `yaml:"timeout"`
 	} `yaml:"messages"`
-	MQ     messaging.Ways `yaml:"mq"`
-	Live   live.Config    `yaml:"live"`
-	Redis  limit.Config   `yaml:"redis"`
-	Limits limits         `yaml:"limits"`
+	Endings endings.Config `yaml:"endings"`
+	MQ      messaging.Ways `yaml:"mq"`
+	Live    live.Config    `yaml:"live"`
+	Redis   limit.Config   `yaml:"redis"`
+	Limits  limits         `yaml:"limits"`
 }
 
 type limits struct {

@@ -115,8 +115,9 @@ type stage struct {
 
 	signer *identity.Signer
 
-	hub  *live.Hub
-	told chan struct{}
+	endings *identity.Endings
+	hub     *live.Hub
+	told    chan struct{}
 }
 
 // open starts a stage; the limits are off unless change sets them.
@@ -154,7 +155,9 @@ func open(t *testing.T, change ...func(*config)) *stage {
 	t.Cleanup(conns.close)
 	p.upstreams = conns.upstreams(20*time.Second, logger)
 	s.hub = live.NewHub(cfg.Live.PerMember, cfg.Live.Total)
-	p.streams, err = live.New(cfg.Live, s.hub, conns["order"], s.told, p.metrics)
+	s.endings = new(identity.Endings)
+	p.verifier = verifier.Heed(s.endings)
+	p.streams, err = live.New(cfg.Live, s.hub, conns["order"], s.endings, s.told, p.metrics)
 	require.NoError(t, err)
 	srv, err := newServer(cfg, p)
 	require.NoError(t, err)

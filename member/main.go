@@ -1,4 +1,5 @@
-// Command member owns accounts and signs access tokens. "member seed" creates one account from the command line.
+// Command member owns accounts and signs access tokens. "member seed" creates one account from the command line; "member password", "member role"
+// and "member close" change one.
 package main
 
 import (
@@ -15,7 +16,9 @@ import (
 	"example.com/fourfold/member/migrations"
 )
 
-func main() { service.Main("member", defaults, serve, seedCommand) }
+func main() {
+	service.Main("member", defaults, serve, seedCommand, passwordCommand, roleCommand, closeCommand)
+}
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {
@@ -43,11 +46,13 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	members, err := rpc.NewMembers(mysql.NewStore(db), msgs.Outbox, passwords, signer, cfg.members())
+	store := mysql.NewStore(db)
+	members, err := rpc.NewMembers(store, msgs.Outbox, passwords, signer, cfg.members())
 	if err != nil {
 		return err
 	}
 	memberv1.RegisterMembersServer(svc.GRPC, members)
+	memberv1.RegisterEndingsServer(svc.GRPC, rpc.NewEndings(cfg.MQ.Keys, store, cfg.TokenTTL))
 	svc.Go(database.Retain(db, mysql.Allowances()))
 	svc.Go(msgs.Outbox.Answer(eventv1.TopicMembers))
 	return svc.Run(ctx)

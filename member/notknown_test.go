@@ -11,6 +11,7 @@ import (
 
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/member/internal/mysql"
@@ -52,5 +53,9 @@ func TestNotKnown(t *testing.T) {
 		call(memberv1.Members_GetMe_FullMethodName, "", func() proto.Message {
 			return &memberv1.GetMeRequest{}
 		}),
+		{Method: memberv1.Endings_ListEndings_FullMethodName, Make: func(*testing.T) (proto.Message, map[string]string) {
+			req := new(memberv1.ListEndingsRequest)
+			return req, mqtest.Keys().CallHeaders(memberv1.Endings_ListEndings_FullMethodName, req)
+		}},
 	}, "mq.v1.Messages", "mq.v1.Sent")
 }

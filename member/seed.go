@@ -37,9 +37,6 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 	if flags.NArg() > 0 {
 		return fmt.Errorf("seed does not know %q: it takes -role, -login, -phone, -name, and SEED_PASSWORD", flags.Arg(0))
 	}
-	if err := member.CheckPassword(secret); err != nil {
-		return fmt.Errorf("the environment variable SEED_PASSWORD is %w", err)
-	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -47,6 +44,9 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 	wanted, err := member.New(id.String(), *phone, *login, *name, member.Role(*role))
 	if err != nil {
 		return err
+	}
+	if err := password.Check(secret, wanted); err != nil {
+		return fmt.Errorf("the environment variable SEED_PASSWORD is %w", err)
 	}
 
 	db, err := database.Open(cfg.MySQL)

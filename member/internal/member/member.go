@@ -33,11 +33,13 @@ const (
 
 // Member is an account. Phone is E.164, Email is lower-case; each belongs to one member only.
 type Member struct {
-	ID        string
-	Phone     string
-	Email     string
-	Name      string
-	Role      Role
+	ID    string
+	Phone string
+	Email string
+	Name  string
+	Role  Role
+	// Epoch counts how often the member's tokens were ended.
+	Epoch     int64
 	CreatedAt time.Time
 }
 
@@ -55,14 +57,6 @@ func New(id, phone, email, name string, role Role) (Member, error) {
 		return Member{}, fmt.Errorf("%w: role: %s or %s", ErrInvalid, Shopper, Operator)
 	}
 	return m, nil
-}
-
-// CheckPassword returns ErrInvalid unless password may be a new member's.
-func CheckPassword(password string) error {
-	if n := utf8.RuneCountInString(password); n < 8 || n > 128 {
-		return fmt.Errorf("%w: password: 8 to 128 characters", ErrInvalid)
-	}
-	return nil
 }
 
 // Login is a phone or an email in its normal form. One of the two is set, or none if the text was neither.

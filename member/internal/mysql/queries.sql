@@ -2,13 +2,30 @@
 INSERT INTO member (id, phone, email, name, role, password_hash) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: GetMember :one
-SELECT * FROM member WHERE id = ?;
+SELECT * FROM member WHERE id = ? AND closed_at IS NULL;
 
 -- name: GetMemberByPhone :one
 SELECT * FROM member WHERE phone = ?;
 
 -- name: GetMemberByEmail :one
 SELECT * FROM member WHERE email = ?;
+
+-- name: SetPassword :execrows
+UPDATE member SET password_hash = sqlc.arg('hash'), epoch = epoch + 1, ended_at = NOW(3) WHERE id = sqlc.arg('id') AND closed_at IS NULL;
+
+-- name: SetRole :execrows
+UPDATE member SET role = sqlc.arg('role'), epoch = epoch + 1, ended_at = NOW(3)
+WHERE id = sqlc.arg('id') AND closed_at IS NULL AND role <> sqlc.arg('role');
+
+-- name: CloseMember :execrows
+UPDATE member SET phone = NULL, email = NULL, name = '', password_hash = '', epoch = epoch + 1, ended_at = NOW(3), closed_at = NOW(3)
+WHERE id = ? AND closed_at IS NULL;
+
+-- name: ForgetAllAddresses :exec
+DELETE FROM member_address WHERE member_id = ?;
+
+-- name: ListEndings :many
+SELECT id, epoch FROM member WHERE ended_at >= TIMESTAMPADD(SECOND, CAST(sqlc.arg('since_s') AS SIGNED), NOW(3));
 
 -- name: TakeAllowance :execrows
 UPDATE allowance

@@ -61,6 +61,9 @@ func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*mem
 	if err != nil {
 		return nil, Error(err)
 	}
+	if err := password.Check(req.GetPassword(), m); err != nil {
+		return nil, Error(err)
+	}
 	hash, err := s.passwords.Hash(ctx, req.GetPassword())
 	if err != nil {
 		return nil, err
@@ -108,7 +111,7 @@ func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*mem
 	if err := guess.right(ctx); err != nil {
 		return nil, err
 	}
-	token, err := s.tokens.Sign(identity.Caller{MemberID: m.ID, Role: identity.Role(m.Role)}, time.Now(), s.cfg.TokenTTL)
+	token, err := s.tokens.Sign(identity.Caller{MemberID: m.ID, Role: identity.Role(m.Role), Epoch: m.Epoch}, time.Now(), s.cfg.TokenTTL)
 	if err != nil {
 		return nil, err
 	}

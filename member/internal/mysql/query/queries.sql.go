@@ -7,6 +7,7 @@ package query
 
 import (
 	"context"
+	"database/sql"
 	"time"
 )
 
@@ -25,6 +26,28 @@ func (q *Queries) BeginAllowance(ctx context.Context, arg BeginAllowanceParams) 
 	return err
 }
 
+const closeMember = `-- name: CloseMember :execrows
+UPDATE member SET phone = NULL, email = NULL, name = '', password_hash = '', epoch = epoch + 1, ended_at = NOW(3), closed_at = NOW(3)
+WHERE id = ? AND closed_at IS NULL
+`
+
+func (q *Queries) CloseMember(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, closeMember, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const forgetAllAddresses = `-- name: ForgetAllAddresses :exec
+DELETE FROM member_address WHERE member_id = ?
+`
+
+func (q *Queries) ForgetAllAddresses(ctx context.Context, memberID string) error {
+	_, err := q.db.ExecContext(ctx, forgetAllAddresses, memberID)
+	return err
+}
+
 const forgetMemberAddresses = `-- name: ForgetMemberAddresses :exec
 DELETE FROM member_address WHERE member_id = ? AND seen_at < ?
 `
@@ -40,7 +63,7 @@ func (q *Queries) ForgetMemberAddresses(ctx context.Context, arg ForgetMemberAdd
 }
 
 const getMember = `-- name: GetMember :one
-SELECT id, phone, email, name, role, password_hash, created_at FROM member WHERE id = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at FROM member WHERE id = ? AND closed_at IS NULL
 `
 
 func (q *Queries) GetMember(ctx context.Context, id string) (Member, error) {
@@ -48,50 +71,59 @@ func (q *Queries) GetMember(ctx context.Context, id string) (Member, error) {
 	var i Member
 	err := row.Scan(
 		&i.ID,
-		&i.Phone,
-		&i.Email,
 		&i.Name,
 		&i.Role,
 		&i.PasswordHash,
 		&i.CreatedAt,
+		&i.Phone,
+		&i.Email,
+		&i.Epoch,
+		&i.EndedAt,
+		&i.ClosedAt,
 	)
 	return i, err
 }
 
 const getMemberByEmail = `-- name: GetMemberByEmail :one
-SELECT id, phone, email, name, role, password_hash, created_at FROM member WHERE email = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at FROM member WHERE email = ?
 `
 
-func (q *Queries) GetMemberByEmail(ctx context.Context, email string) (Member, error) {
+func (q *Queries) GetMemberByEmail(ctx context.Context, email sql.NullString) (Member, error) {
 	row := q.db.QueryRowContext(ctx, getMemberByEmail, email)
 	var i Member
 	err := row.Scan(
 		&i.ID,
-		&i.Phone,
-		&i.Email,
 		&i.Name,
 		&i.Role,
 		&i.PasswordHash,
 		&i.CreatedAt,
+		&i.Phone,
+		&i.Email,
+		&i.Epoch,
+		&i.EndedAt,
+		&i.ClosedAt,
 	)
 	return i, err
 }
 
 const getMemberByPhone = `-- name: GetMemberByPhone :one
-SELECT id, phone, email, name, role, password_hash, created_at FROM member WHERE phone = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at FROM member WHERE phone = ?
 `
 
-func (q *Queries) GetMemberByPhone(ctx context.Context, phone string) (Member, error) {
+func (q *Queries) GetMemberByPhone(ctx context.Context, phone sql.NullString) (Member, error) {
 	row := q.db.QueryRowContext(ctx, getMemberByPhone, phone)
 	var i Member
 	err := row.Scan(
 		&i.ID,
-		&i.Phone,
-		&i.Email,
 		&i.Name,
 		&i.Role,
 		&i.PasswordHash,
 		&i.CreatedAt,
+		&i.Phone,
+		&i.Email,
+		&i.Epoch,
+		&i.EndedAt,
+		&i.ClosedAt,
 	)
 	return i, err
 }
@@ -116,8 +148,8 @@ INSERT INTO member (id, phone, email, name, role, password_hash) VALUES (?, ?, ?
 
 type InsertMemberParams struct {
 	ID           string
-	Phone        string
-	Email        string
+	Phone        sql.NullString
+	Email        sql.NullString
 	Name         string
 	Role         string
 	PasswordHash string
@@ -151,6 +183,38 @@ func (q *Queries) IsMemberAddress(ctx context.Context, arg IsMemberAddressParams
 	return seen, err
 }
 
+const listEndings = `-- name: ListEndings :many
+SELECT id, epoch FROM member WHERE ended_at >= TIMESTAMPADD(SECOND, CAST(? AS SIGNED), NOW(3))
+`
+
+type ListEndingsRow struct {
+	ID    string
+	Epoch int64
+}
+
+func (q *Queries) ListEndings(ctx context.Context, sinceS int64) ([]ListEndingsRow, error) {
+	rows, err := q.db.QueryContext(ctx, listEndings, sinceS)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListEndingsRow
+	for rows.Next() {
+		var i ListEndingsRow
+		if err := rows.Scan(&i.ID, &i.Epoch); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const oldestKeptAddress = `-- name: OldestKeptAddress :one
 SELECT seen_at FROM member_address WHERE member_id = ? ORDER BY seen_at DESC LIMIT 1 OFFSET ?
 `
@@ -179,6 +243,41 @@ type PutMemberAddressParams struct {
 func (q *Queries) PutMemberAddress(ctx context.Context, arg PutMemberAddressParams) error {
 	_, err := q.db.ExecContext(ctx, putMemberAddress, arg.MemberID, arg.Address)
 	return err
+}
+
+const setPassword = `-- name: SetPassword :execrows
+UPDATE member SET password_hash = ?, epoch = epoch + 1, ended_at = NOW(3) WHERE id = ? AND closed_at IS NULL
+`
+
+type SetPasswordParams struct {
+	Hash string
+	ID   string
+}
+
+func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setPassword, arg.Hash, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const setRole = `-- name: SetRole :execrows
+UPDATE member SET role = ?, epoch = epoch + 1, ended_at = NOW(3)
+WHERE id = ? AND closed_at IS NULL AND role <> ?
+`
+
+type SetRoleParams struct {
+	Role string
+	ID   string
+}
+
+func (q *Queries) SetRole(ctx context.Context, arg SetRoleParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setRole, arg.Role, arg.ID, arg.Role)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const takeAllowance = `-- name: TakeAllowance :execrows
