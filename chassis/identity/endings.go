@@ -4,7 +4,9 @@ import "sync/atomic"
 
 // Endings are the members whose tokens were ended before they expire, each with the first epoch whose tokens are still good. No clock decides: a
 // token names the epoch that it was made in. The zero Endings ends none. Any number of goroutines may use it.
-type Endings struct{ epochs atomic.Pointer[map[string]int64] }
+type Endings struct {
+	epochs atomic.Pointer[map[string]int64]
+}
 
 // Set replaces what is known. The map must not be changed afterwards.
 func (e *Endings) Set(epochs map[string]int64) { e.epochs.Store(&epochs) }
