@@ -107,7 +107,7 @@ func setPassword(ctx context.Context, c change) error {
 	if err := password.Check(secret, c.member); err != nil {
 		return fmt.Errorf("the new password, of SET_PASSWORD or the standard input, is %w", err)
 	}
-	passwords, err := password.NewHasher()
+	passwords, err := password.NewHasher(0)
 	if err != nil {
 		return err
 	}

@@ -18,12 +18,16 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	SigningKey string           `yaml:"signing_key"`
-	TokenTTL   time.Duration    `yaml:"token_ttl"`
-	Guesses    rpc.Guesses      `yaml:"guesses"`
-	MySQL      database.Config  `yaml:"mysql"`
-	MQ         messaging.Config `yaml:"mq"`
-	Keep       struct {
+	SigningKey string        `yaml:"signing_key"`
+	TokenTTL   time.Duration `yaml:"token_ttl"`
+	Guesses    rpc.Guesses   `yaml:"guesses"`
+	Passwords  struct {
+		// Waiting is how many wait for each that is hashed; 0 lets any number wait.
+		Waiting int `yaml:"waiting"`
+	} `yaml:"passwords"`
+	MySQL database.Config  `yaml:"mysql"`
+	MQ    messaging.Config `yaml:"mq"`
+	Keep  struct {
 		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`
 	} `yaml:"keep"`

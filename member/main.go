@@ -29,7 +29,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	passwords, err := password.NewHasher()
+	passwords, err := password.NewHasher(cfg.Passwords.Waiting)
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,7 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, 10, cfg.MySQL.MaxConns)
 	assert.Equal(t, "127.0.0.1:9876", cfg.MQ.NameServers)
 	assert.Equal(t, 168*time.Hour, cfg.Keep.Messages)
+	assert.Equal(t, 50, cfg.Passwords.Waiting)
 	assert.Equal(t, rpc.Guesses{Strangers: mysql.Rate{PerHour: 10, Burst: 10}, Owner: mysql.Rate{PerHour: 60, Burst: 20}}, cfg.Guesses)
 }
 
@@ -158,6 +159,19 @@ func TestServe(t *testing.T) {
 		assert.Equal(t, 400, kerrors.Code(err), "%s: %v", field, err)
 		assert.ErrorContains(t, err, field)
 	}
+
+	for _, name := range []string{"An\u200bn", "\u202enimda", "\u3164", "Ann\nOperator"} {
+		bad := ann()
+		bad.Name = name
+		_, err := members.SignUp(ctx, bad)
+		assert.Equal(t, 400, kerrors.Code(err), "%q: %v", name, err)
+		assert.ErrorContains(t, err, "name: ")
+	}
+	common := ann()
+	common.Password = "Baseball"
+	_, err = members.SignUp(ctx, common)
+	assert.Equal(t, 400, kerrors.Code(err), "%v", err)
+	assert.ErrorContains(t, err, "password: ")
 
 	reply, err := http.Get("http://" + cfg.Admin.Addr + "/readyz")
 	require.NoError(t, err)

@@ -13,6 +13,9 @@ SELECT * FROM member WHERE email = ?;
 -- name: SetPassword :execrows
 UPDATE member SET password_hash = sqlc.arg('hash'), epoch = epoch + 1, ended_at = NOW(3) WHERE id = sqlc.arg('id') AND closed_at IS NULL;
 
+-- name: Rehash :exec
+UPDATE member SET password_hash = sqlc.arg('new_hash') WHERE id = sqlc.arg('id') AND password_hash = sqlc.arg('old_hash');
+
 -- name: SetRole :execrows
 UPDATE member SET role = sqlc.arg('role'), epoch = epoch + 1, ended_at = NOW(3)
 WHERE id = sqlc.arg('id') AND closed_at IS NULL AND role <> sqlc.arg('role');

@@ -49,6 +49,11 @@ func (s *Store) ByLogin(ctx context.Context, l member.Login) (m member.Member, p
 	return member.Member{}, "", member.ErrNotFound
 }
 
+// Rehash replaces a hash of the member's password by another of the same password, if it is still that one.
+func (s *Store) Rehash(ctx context.Context, memberID, oldHash, newHash string) error {
+	return s.q.Rehash(ctx, query.RehashParams{ID: memberID, OldHash: oldHash, NewHash: newHash})
+}
+
 func some(s string) sql.NullString { return sql.NullString{String: s, Valid: true} }
 
 func found(r query.Member, err error) (member.Member, string, error) {

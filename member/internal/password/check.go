@@ -14,8 +14,8 @@ import (
 // Check returns member.ErrInvalid, naming the password, unless it may be m's: 8 to 128 characters, and none that is tried first. Those are the
 // common ones, the same few characters again and again, and what anybody who knows the account knows.
 func Check(password string, m member.Member) error {
-	n := utf8.RuneCountInString(password)
-	folded := strings.ToLower(password)
+	n := utf8.RuneCountInString(normal(password))
+	folded := strings.ToLower(normal(password))
 	switch {
 	case n < 8 || n > 128:
 		return fmt.Errorf("%w: password: 8 to 128 characters", member.ErrInvalid)

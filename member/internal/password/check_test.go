@@ -22,6 +22,7 @@ func TestCheck(t *testing.T) {
 		"aaaaaaaa", "        ", "abababab", "abcabcabc", "1234123412341234", "密密密密密密密密",
 		"23456789", "1234567890", "98765432", "abcdefgh", "zyxwvuts",
 		"ann.chovey@example.com", "ann.chovey", "ann.chovey1", "Ann Chovey!", "8613800138000", "+8613800138000", "13800138000", "00138000",
+		"ｐａｓｓｗｏｒｄ", "sunshin\u0065",
 		"fourfold", "Fourfold123",
 	} {
 		require.ErrorIs(t, Check(p, ann), member.ErrInvalid, p)

@@ -81,9 +81,12 @@ func (s *guesses) take(ctx context.Context, login, memberID string) (*guess, err
 // wrong logs a guess that was wrong.
 func (g *guess) wrong(ctx context.Context) { g.log(ctx, "sign-in failed") }
 
+// undone takes the guess back: nobody looked at the password.
+func (g *guess) undone(ctx context.Context) error { return g.of.store.GiveBack(ctx, g.subject, g.rate) }
+
 // right takes the guess back, and remembers where the owner is.
 func (g *guess) right(ctx context.Context) error {
-	if err := g.of.store.GiveBack(ctx, g.subject, g.rate); err != nil {
+	if err := g.undone(ctx); err != nil {
 		return err
 	}
 	if g.address == "" {

@@ -66,7 +66,7 @@ func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*mem
 	}
 	hash, err := s.passwords.Hash(ctx, req.GetPassword())
 	if err != nil {
-		return nil, err
+		return nil, Error(err)
 	}
 	event, err := registered(m)
 	if err != nil {
@@ -100,13 +100,19 @@ func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*mem
 	if err != nil {
 		return nil, err
 	}
-	match, err := s.passwords.Match(ctx, req.GetPassword(), hash)
+	match, old, err := s.passwords.Match(ctx, req.GetPassword(), hash)
 	if err != nil {
-		return nil, err
+		_ = guess.undone(ctx) // at worst it counts as a wrong one
+		return nil, Error(err)
 	}
 	if !match {
 		guess.wrong(ctx)
 		return nil, Error(member.ErrSignIn)
+	}
+	if old {
+		if err := s.rehash(ctx, m.ID, hash, req.GetPassword()); err != nil {
+			return nil, err
+		}
 	}
 	if err := guess.right(ctx); err != nil {
 		return nil, err
@@ -116,6 +122,15 @@ func (s *Members) SignIn(ctx context.Context, req *memberv1.SignInRequest) (*mem
 		return nil, err
 	}
 	return &memberv1.SignInReply{AccessToken: token, ExpiresIn: int32(s.cfg.TokenTTL.Seconds())}, nil
+}
+
+// rehash replaces a hash of the bytes as they were typed by one of their normal form, unless the password was changed meanwhile.
+func (s *Members) rehash(ctx context.Context, memberID, old, password string) error {
+	hash, err := s.passwords.Hash(ctx, password)
+	if err != nil {
+		return Error(err)
+	}
+	return s.store.Rehash(ctx, memberID, old, hash)
 }
 
 // GetMe returns the caller's own account.

@@ -47,7 +47,7 @@ func newFixture(t *testing.T, limits ...rpc.Guesses) fixture {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
-	passwords, err := password.NewHasher()
+	passwords, err := password.NewHasher(0)
 	require.NoError(t, err)
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	store := mysql.NewStore(db)
@@ -220,6 +220,21 @@ func TestRacingSignUps(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestOldHash tests that a password that was hashed as it was typed goes on being good, and is good in every form after its next use.
+func TestOldHash(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.SignUp(t.Context(), ann())
+	require.NoError(t, err)
+	f.cheapen(t, "caf\u00e9 \ufb01rst")
+	_, err = f.SignIn(t.Context(), &memberv1.SignInRequest{Login: "ann@example.com", Password: "cafe\u0301 first"})
+	requireReason(t, err, memberv1.ErrorReason_SIGN_IN_FAILED, 401)
+	for _, typed := range []string{"caf\u00e9 \ufb01rst", "cafe\u0301 first", "caf\u00e9 \ufb01rst"} {
+		_, err = f.SignIn(t.Context(), &memberv1.SignInRequest{Login: "ann@example.com", Password: typed})
+		require.NoError(t, err, "%+q", typed)
+	}
+}
+
 func TestGetMeOfNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -243,6 +258,9 @@ func TestEveryErrorOfTheDomainHasItsAnswer(t *testing.T) {
 		requireReason(t, rpc.Error(sentinel), want.reason, want.code)
 		requireReason(t, rpc.Error(fmt.Errorf("wrapped: %w", sentinel)), want.reason, want.code)
 	}
+	busy := kerrors.FromError(rpc.Error(fmt.Errorf("wrapped: %w", password.ErrBusy)))
+	assert.EqualValues(t, 503, busy.Code)
+	assert.NotEmpty(t, busy.Metadata["retry_after"])
 	other := errors.New("the database is gone")
 	assert.Same(t, other, rpc.Error(other))
 	assert.NoError(t, rpc.Error(nil))

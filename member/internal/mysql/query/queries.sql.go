@@ -245,6 +245,21 @@ func (q *Queries) PutMemberAddress(ctx context.Context, arg PutMemberAddressPara
 	return err
 }
 
+const rehash = `-- name: Rehash :exec
+UPDATE member SET password_hash = ? WHERE id = ? AND password_hash = ?
+`
+
+type RehashParams struct {
+	NewHash string
+	ID      string
+	OldHash string
+}
+
+func (q *Queries) Rehash(ctx context.Context, arg RehashParams) error {
+	_, err := q.db.ExecContext(ctx, rehash, arg.NewHash, arg.ID, arg.OldHash)
+	return err
+}
+
 const setPassword = `-- name: SetPassword :execrows
 UPDATE member SET password_hash = ?, epoch = epoch + 1, ended_at = NOW(3) WHERE id = ? AND closed_at IS NULL
 `
