@@ -38,4 +38,5 @@ type config struct {
 type limits struct {
 	Calls     limit.Rate `yaml:"calls"`
 	Strangers limit.Rate `yaml:"strangers"`
+	SignUps   limit.Rate `yaml:"sign_ups"`
 }

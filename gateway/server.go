@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	accessv1 "example.com/fourfold/api/access/v1"
+	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/answer"
@@ -155,6 +156,11 @@ func admit(cfg config, verifier *identity.Verifier, limiter *limit.Limiter) midd
 			}
 			if err := limiter.Take(ctx, subject, rate); err != nil {
 				return nil, err
+			}
+			if operation == memberv1.Members_SignUp_FullMethodName && cfg.Limits.Strangers.PerSecond > 0 {
+				if err := limiter.Take(ctx, "sign-ups:address:"+address, cfg.Limits.SignUps); err != nil {
+					return nil, err
+				}
 			}
 			if refusal != nil {
 				return nil, refusal

@@ -27,7 +27,7 @@ var Readable = map[string][]string{
 	"shop_credit":    append([]string{"credit_account", "credit_entry"}, everyParticipant...),
 	"shop_wms":       append([]string{"delivery_slip", "delivery_line", "warehouse"}, everyParticipant...),
 	"shop_member":    append([]string{"member (id, phone, email, name, role, created_at)"}, everyService...),
-	"shop_notify":    append([]string{"contact", "notification", "inbox"}, everyService...),
+	"shop_notify":    append([]string{"contact", "notification", "inbox", "sms_spent"}, everyService...),
 }
 
 // Hidden are the other tables, by database; under "" those of every database.

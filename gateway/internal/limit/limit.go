@@ -15,9 +15,10 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Rate is PerSecond calls on average and Burst at once. PerSecond 0 means no limit.
+// Rate is PerSecond calls on average, or PerHour, and Burst at once. 0 means no limit.
 type Rate struct {
 	PerSecond int `yaml:"per_second"`
+	PerHour   int `yaml:"per_hour"`
 	Burst     int `yaml:"burst"`
 }
 
@@ -65,16 +66,16 @@ func New(rdb *redis.Client, log *slog.Logger) *Limiter {
 // Take counts one call of subject under rate. When there were too many it returns a 429 with the seconds to wait in metadata.retry_after.
 // Without Redis every call passes: the shop is worth more than its limits.
 func (l *Limiter) Take(ctx context.Context, subject string, rate Rate) error {
-	if rate.PerSecond <= 0 {
+	limit := redis_rate.Limit{Rate: rate.PerSecond, Burst: max(rate.Burst, 1), Period: time.Second}
+	if rate.PerHour > 0 {
+		limit.Rate, limit.Period = rate.PerHour, time.Hour
+	}
+	if limit.Rate <= 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
-	result, err := l.redis.Allow(ctx, subject, redis_rate.Limit{
-		Rate:   rate.PerSecond,
-		Burst:  max(rate.Burst, 1),
-		Period: time.Second,
-	})
+	result, err := l.redis.Allow(ctx, subject, limit)
 	if err != nil {
 		l.warn(err)
 		return nil

@@ -117,7 +117,8 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 		ctx.Response().WriteHeader(http.StatusNoContent) // which tells browsers not to come back
 		return nil
 	}
-	st := &stream{Streams: s, caller: caller, call: call, watcher: w, view: view, out: ctx.Response(), control: http.NewResponseController(ctx.Response())}
+	st := &stream{Streams: s, caller: caller, call: call, watcher: w, view: view, out: ctx.Response(),
+		control: http.NewResponseController(ctx.Response())}
 	s.ended.WithLabelValues(st.run(service.CallContext(ctx.Request().Context()), first)).Inc()
 	return nil
 }

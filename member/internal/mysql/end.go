@@ -58,3 +58,9 @@ func (s *Store) Endings(ctx context.Context, while time.Duration) (map[string]in
 	}
 	return epochs, err
 }
+
+// MarkTold notes in tx that the member is told of a sign-up with their phone or email. It reports false when that was within the last day.
+func (s *Store) MarkTold(ctx context.Context, tx *sql.Tx, memberID string) (due bool, err error) {
+	n, err := s.q.WithTx(tx).MarkTold(ctx, memberID)
+	return n > 0, err
+}

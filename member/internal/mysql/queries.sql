@@ -30,6 +30,9 @@ DELETE FROM member_address WHERE member_id = ?;
 -- name: ListEndings :many
 SELECT id, epoch FROM member WHERE ended_at >= TIMESTAMPADD(SECOND, CAST(sqlc.arg('since_s') AS SIGNED), NOW(3));
 
+-- name: MarkTold :execrows
+UPDATE member SET told_at = NOW(3) WHERE id = ? AND (told_at IS NULL OR told_at < TIMESTAMPADD(DAY, -1, NOW(3)));
+
 -- name: TakeAllowance :execrows
 UPDATE allowance
 SET whole_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('each_us') AS SIGNED), GREATEST(whole_at, NOW(6)))

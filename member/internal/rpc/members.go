@@ -2,19 +2,14 @@ package rpc
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"net/http"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
@@ -48,44 +43,6 @@ func NewMembers(store *mysql.Store, outbox *mq.Outbox, passwords *password.Hashe
 	}
 	return &Members{store: store, outbox: outbox, passwords: passwords, tokens: tokens, cfg: cfg,
 		guesses: newGuesses(store, pseudonym.New(key), cfg.Guesses)}, nil
-}
-
-// SignUp creates a shopper and publishes member.registered, both or neither. It does not need the broker. The password is hashed first, so that
-// neither a row nor a half message waits for that.
-func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*memberv1.SignUpReply, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, err
-	}
-	m, err := member.New(id.String(), req.GetPhone(), req.GetEmail(), req.GetName(), member.Shopper)
-	if err != nil {
-		return nil, Error(err)
-	}
-	if err := password.Check(req.GetPassword(), m); err != nil {
-		return nil, Error(err)
-	}
-	hash, err := s.passwords.Hash(ctx, req.GetPassword())
-	if err != nil {
-		return nil, Error(err)
-	}
-	event, err := registered(m)
-	if err != nil {
-		return nil, err
-	}
-	err = s.outbox.PublishInTx(ctx, eventv1.TopicMembers, event, func(tx *sql.Tx) error {
-		return s.store.Create(ctx, tx, m, hash)
-	})
-	if err != nil {
-		return nil, Error(err)
-	}
-	service.Code(ctx, http.StatusCreated)
-	return &memberv1.SignUpReply{MemberId: m.ID}, nil
-}
-
-// registered returns the event that tells other services of m.
-func registered(m member.Member) (mq.Event, error) {
-	data, err := mq.Data(&eventv1.MemberRegistered{MemberId: m.ID, Phone: m.Phone, Email: m.Email, Name: m.Name})
-	return mq.Event{Type: eventv1.TypeMemberRegistered, Subject: m.ID, Data: data}, err
 }
 
 // SignIn returns an access token. It answers an unknown login and a wrong password alike, also in time, and counts both before it looks at the

@@ -20,4 +20,5 @@ type Member struct {
 	Epoch        int64
 	EndedAt      sql.NullTime
 	ClosedAt     sql.NullTime
+	ToldAt       sql.NullTime
 }

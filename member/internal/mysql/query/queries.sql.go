@@ -63,7 +63,7 @@ func (q *Queries) ForgetMemberAddresses(ctx context.Context, arg ForgetMemberAdd
 }
 
 const getMember = `-- name: GetMember :one
-SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at FROM member WHERE id = ? AND closed_at IS NULL
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at, told_at FROM member WHERE id = ? AND closed_at IS NULL
 `
 
 func (q *Queries) GetMember(ctx context.Context, id string) (Member, error) {
@@ -80,12 +80,13 @@ func (q *Queries) GetMember(ctx context.Context, id string) (Member, error) {
 		&i.Epoch,
 		&i.EndedAt,
 		&i.ClosedAt,
+		&i.ToldAt,
 	)
 	return i, err
 }
 
 const getMemberByEmail = `-- name: GetMemberByEmail :one
-SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at FROM member WHERE email = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at, told_at FROM member WHERE email = ?
 `
 
 func (q *Queries) GetMemberByEmail(ctx context.Context, email sql.NullString) (Member, error) {
@@ -102,12 +103,13 @@ func (q *Queries) GetMemberByEmail(ctx context.Context, email sql.NullString) (M
 		&i.Epoch,
 		&i.EndedAt,
 		&i.ClosedAt,
+		&i.ToldAt,
 	)
 	return i, err
 }
 
 const getMemberByPhone = `-- name: GetMemberByPhone :one
-SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at FROM member WHERE phone = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at, told_at FROM member WHERE phone = ?
 `
 
 func (q *Queries) GetMemberByPhone(ctx context.Context, phone sql.NullString) (Member, error) {
@@ -124,6 +126,7 @@ func (q *Queries) GetMemberByPhone(ctx context.Context, phone sql.NullString) (M
 		&i.Epoch,
 		&i.EndedAt,
 		&i.ClosedAt,
+		&i.ToldAt,
 	)
 	return i, err
 }
@@ -213,6 +216,18 @@ func (q *Queries) ListEndings(ctx context.Context, sinceS int64) ([]ListEndingsR
 		return nil, err
 	}
 	return items, nil
+}
+
+const markTold = `-- name: MarkTold :execrows
+UPDATE member SET told_at = NOW(3) WHERE id = ? AND (told_at IS NULL OR told_at < TIMESTAMPADD(DAY, -1, NOW(3)))
+`
+
+func (q *Queries) MarkTold(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, markTold, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const oldestKeptAddress = `-- name: OldestKeptAddress :one
