@@ -51,7 +51,8 @@ type Service struct {
 }
 
 // New returns a service called name with a gRPC server, under options, that recovers from panics, checks who may call (access.v1.level of each
-// method), validates requests, texts that people see too ((text.v1.shown)), and demands an Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
+// method), validates requests, also texts that people see (text.v1.shown), and demands an Idempotency-Key (idempotency.v1.key). It reads the
+// public keys from cfg.IdentityKeys.
 func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, error) {
 	s, err := NewBare(name, cfg)
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package shown refuses texts that are not what they look like, in the fields that people see ((text.v1.shown) in the protos).
 //
 // A text may have letters, marks, numbers, punctuation, symbols and spaces of any script. It may not have what cannot be seen or changes what is
-// around it: controls, marks of direction, zero-width characters, fillers, private and unassigned characters; nor marks without a letter, or more
-// of them than a script writes. The joiners are let in where they make a difference that is seen: between letters of the scripts that join or stack
-// theirs, and in emoji.
+// around it: controls, marks of direction, zero-width characters, fillers, private and unassigned characters; nor marks without a letter, or
+// more of them than a script writes. The joiners are let in where they make a difference that is seen: between letters of the scripts that join
+// or stack theirs, and in emoji.
 package shown
 
 import (

@@ -19,8 +19,8 @@ import (
 // SignUp creates a shopper and publishes member.registered, both or neither. It does not need the broker. The password is hashed first, so that
 // neither a row nor a half message waits for that.
 //
-// Where the phone or the email is taken it creates nobody and answers the same after the same work: one hash, one publication. The owner is told.
-// Who repeats a sign-up with the same password is the owner, and gets the same answer again.
+// Where the phone or the email is taken it creates nobody and answers the same after the same work: one hash, one publication. The owner is
+// told. Who repeats a sign-up with the same password is the owner, and gets the same answer again.
 func (s *Members) SignUp(ctx context.Context, req *memberv1.SignUpRequest) (*memberv1.SignUpReply, error) {
 	id, err := uuid.NewV7()
 	if err != nil {

@@ -137,7 +137,8 @@ func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	return nil
 }
 
-// tell writes a notification, STALE when e is too old and DROPPED when it is an SMS that the budget does not allow. It writes none if there is one already, because the inbox has forgotten e.
+// tell writes a notification, STALE when e is too old and DROPPED when it is an SMS that the budget does not allow. It writes none if there is
+// one already, because the inbox has forgotten e.
 func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel notification.Channel, to string, text notification.Text) error {
 	age, err := h.age(ctx, tx, e)
 	if err != nil {

@@ -51,7 +51,7 @@ type Spent struct {
 func (s *Store) SpentToday(ctx context.Context) (list []Spent, err error) {
 	rows, err := s.q.ListSMSSpent(ctx)
 	for _, r := range rows {
-		list = append(list, Spent{string(r.Country), int(r.Spent), int(r.Dropped)})
+		list = append(list, Spent{r.Country, int(r.Spent), int(r.Dropped)})
 	}
 	return list, err
 }
