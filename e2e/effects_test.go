@@ -17,13 +17,13 @@ type check struct{ name, query string }
 // Seeded members did not sign up: there are no events about them.
 var effects = []check{
 	{"each sign-up is one event, each event a sign-up", `SELECT m.id AS row_id FROM shop_member.member m
-			LEFT JOIN shop_member.mq_outbox x ON x.subject = m.id AND x.topic = 'member-events' AND x.state = 'SENT'
+			LEFT JOIN shop_member.mq_outbox x ON x.subject = m.id AND x.type = 'member.registered' AND x.state = 'SENT'
 			WHERE ` + signedUp + ` GROUP BY m.id HAVING COUNT(x.id) <> 1
 		UNION ALL SELECT x.event_id FROM shop_member.mq_outbox x LEFT JOIN shop_member.member m ON m.id = x.subject
-			WHERE x.topic = 'member-events' AND x.state = 'SENT' AND m.id IS NULL`},
+			WHERE x.type = 'member.registered' AND x.state = 'SENT' AND m.id IS NULL`},
 	{"each sign-up was consumed once by credit", `SELECT x.event_id AS row_id FROM shop_member.mq_outbox x
 			LEFT JOIN shop_credit.mq_inbox i ON i.grp = 'credit-registration' AND i.event_id = x.event_id AND i.state = 'DONE'
-			WHERE x.topic = 'member-events' AND x.state = 'SENT' AND i.id IS NULL`},
+			WHERE x.type = 'member.registered' AND x.state = 'SENT' AND i.id IS NULL`},
 	{"each sign-up is one SMS and one e-mail, sent", `SELECT m.id AS row_id FROM shop_member.member m
 			LEFT JOIN shop_notify.notification n ON n.event_type = 'member.registered' AND n.state = 'SENT'
 				AND (n.channel = 'SMS' AND n.recipient = m.phone OR n.channel = 'EMAIL' AND n.recipient = m.email)

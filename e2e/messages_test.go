@@ -94,11 +94,23 @@ func signUpIsFollowed(t *testing.T) {
 	assert.ElementsMatch(t, []string{"credit-registration", "notify-sms", "notify-email"}, groups)
 	assert.Equal(t, trace, messages(t, "event_id="+trace[0].EventID))
 
-	// A sign-up that is refused: nothing happens.
+	// The same sign-up again: nothing happens.
 	again, err := n.signUp(t.Context(), anonymous())
 	require.NoError(t, err)
-	require.Equal(t, 409, again.code)
+	require.Equal(t, a.raw, again.raw)
 	requireEffects(t, registration)
+
+	// One of somebody else with the same email: the answer is the same, and the owner is told, once.
+	stranger := someone()
+	stranger.Email, stranger.Password = n.Email, "another horse"
+	for range 2 {
+		again, err = stranger.signUp(t.Context(), anonymous())
+		require.NoError(t, err)
+		require.Equal(t, 201, again.code, again.raw)
+	}
+	require.Eventually(t, func() bool { return len(inbox(t, n.Email)) == 2 }, 30*time.Second, 10*time.Millisecond)
+	requireEffects(t, registration)
+	assert.Empty(t, inbox(t, stranger.Phone))
 }
 
 // effectsAreSeen spoils one effect after another and requires that it is found: a check that cannot fail proves nothing.
@@ -316,8 +328,8 @@ func brokerKilled(t *testing.T) {
 				mu.Lock()
 				told = append(told, n)
 				mu.Unlock()
-				if mrand.N(10) == 0 { // a second sign-up: refused and rolled back
-					if a, err := n.signUp(context.Background(), c); err == nil && a.code == 409 {
+				if mrand.N(10) == 0 { // a second sign-up: nothing happens
+					if a, err := n.signUp(context.Background(), c); err == nil && a.code == 201 {
 						refused.Add(1)
 					}
 				}

@@ -6,6 +6,7 @@ import (
 
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/endings"
 	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/live"
 )
@@ -30,10 +31,11 @@ type config struct {
 		// Timeout bounds each service's answer about its messages.
 		Timeout time.Duration `yaml:"timeout"`
 	} `yaml:"messages"`
-	MQ     messaging.Ways `yaml:"mq"`
-	Live   live.Config    `yaml:"live"`
-	Redis  limit.Config   `yaml:"redis"`
-	Limits limits         `yaml:"limits"`
+	Endings endings.Config `yaml:"endings"`
+	MQ      messaging.Ways `yaml:"mq"`
+	Live    live.Config    `yaml:"live"`
+	Redis   limit.Config   `yaml:"redis"`
+	Limits  limits         `yaml:"limits"`
 }
 
 type limits struct {
@@ -41,5 +43,6 @@ type limits struct {
 	Strangers limit.Rate `yaml:"strangers"`
 	Addresses limit.Rate `yaml:"addresses"`
 	// UnderWay is how many calls may be under way at once in this gateway, 0 any number.
-	UnderWay int `yaml:"under_way"`
+	UnderWay int        `yaml:"under_way"`
+	SignUps  limit.Rate `yaml:"sign_ups"`
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/service"
@@ -77,7 +78,7 @@ func (c connections) upstreams(patience time.Duration, log *slog.Logger) []trans
 
 // streams returns the streams of order events. The broker's events, which svc follows, wake them, and they read their orders from the order
 // service.
-func (c config) streams(svc *service.Service, conns connections) (*live.Streams, error) {
+func (c config) streams(svc *service.Service, conns connections, ended *identity.Endings) (*live.Streams, error) {
 	ways, err := messaging.Dial(svc, c.MQ)
 	if err != nil {
 		return nil, err
@@ -88,5 +89,5 @@ func (c config) streams(svc *service.Service, conns connections) (*live.Streams,
 	events := mq.NewBus(svc.Name(), ways, c.MQ.Config.Config)
 	hub := live.NewHub(c.Live)
 	svc.Go(func(ctx context.Context) error { return hub.Follow(ctx, events) })
-	return live.New(c.Live, hub, conns["order"], svc.Stopped(), prometheus.DefaultRegisterer)
+	return live.New(c.Live, hub, conns["order"], ended, svc.Stopped(), prometheus.DefaultRegisterer)
 }

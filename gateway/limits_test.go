@@ -58,6 +58,29 @@ func TestLimitsOfMembersAndStrangers(t *testing.T) {
 	assert.Equal(t, 200, s.call(t, "GET", "/v1/products/x", "", "").code, "looking at products is not counted with sign-in")
 }
 
+// TestLimitOfSignUps tests that sign-ups of an address have a limit of their own, beside that of strangers, and none without that.
+func TestLimitOfSignUps(t *testing.T) {
+	t.Parallel()
+	form := `{"phone":"+8613800138000","email":"a@example.com","name":"A","password":"correct horse"}`
+	hourly := func(c *config) { c.Limits.SignUps = limit.Rate{PerHour: 1, Burst: 4} }
+	s := open(t, func(c *config) { c.Limits.Strangers = limit.Rate{PerSecond: 1000, Burst: 1000} }, hourly)
+	refused := 0
+	for range 10 {
+		if a := s.call(t, "POST", "/v1/members", "", form); a.code == 429 {
+			refused++
+			seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+			require.NoError(t, err)
+			assert.InDelta(t, 3600, seconds, 60)
+		}
+	}
+	assert.Equal(t, 6, refused)
+	assert.Equal(t, 200, s.call(t, "POST", "/v1/sessions", "", `{"login":"a@example.com","password":"x"}`).code, "signing in is not signing up")
+	s = open(t, hourly)
+	for range 10 {
+		assert.NotEqual(t, 429, s.call(t, "POST", "/v1/members", "", form).code, "LIMIT_STRANGERS=0 switches both off")
+	}
+}
+
 func TestBadTokensAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	s := open(t, limited)
@@ -85,6 +108,24 @@ func TestForwardedForIsNotTrusted(t *testing.T) {
 			} else {
 				assert.GreaterOrEqual(t, refused, 19-int(time.Since(start).Seconds()))
 			}
+		})
+	}
+}
+
+// TestServicesLearnTheAddress tests that the services are told the address that the limits count, and no other.
+func TestServicesLearnTheAddress(t *testing.T) {
+	t.Parallel()
+	for _, trust := range []bool{false, true} {
+		t.Run(fmt.Sprint(trust), func(t *testing.T) {
+			t.Parallel()
+			s := open(t, func(c *config) {
+				if trust {
+					c.HTTP.TrustedProxies = "127.0.0.0/8"
+				}
+			})
+			a := s.call(t, "POST", "/v1/sessions", "", `{"login":"a@example.com","password":"wrong"}`,
+				"X-Caller-Address", "203.0.113.9", "X-Forwarded-For", "192.0.2.7")
+			assert.Contains(t, a.body, map[bool]string{false: `"127.0.0.1"`, true: `"192.0.2.7"`}[trust])
 		})
 	}
 }

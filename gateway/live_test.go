@@ -282,3 +282,31 @@ func TestStopUnderStreams(t *testing.T) {
 	assert.NoError(t, g.cmd.Wait(), g.log)
 	assert.Less(t, time.Since(began), 8*time.Second)
 }
+
+// TestEndedTokens tests that a token that was ended opens no door any more, and closes the page that it opened, and that no other token does.
+func TestEndedTokens(t *testing.T) {
+	t.Parallel()
+	s := open(t, func(c *config) { c.Live.Backstop = 50 * time.Millisecond })
+	var order row
+	order.set(1, orderv1.Order_CREATED)
+	s.shop.get = order.get
+	token := func(member string, epoch int64) string {
+		token, err := s.signer.Sign(identity.Caller{MemberID: member, Role: accessv1.Shopper, Epoch: epoch}, time.Now(), time.Hour)
+		require.NoError(t, err)
+		return token
+	}
+	old, other := watch(t, s.url, token("m1", 1)), watch(t, s.url, token("m1", 2))
+	assert.Equal(t, "CREATED", old.next(t))
+	assert.Equal(t, "CREATED", other.next(t))
+	s.endings.Set(map[string]int64{"m1": 2})
+	assert.Equal(t, "TOKEN_INVALID", old.next(t))
+	for _, path := range []string{"/v1/orders/o1", "/v1/orders/o1/events", "/v1/products/x"} {
+		for _, epoch := range []int64{0, 1} {
+			assert.Equal(t, "TOKEN_INVALID", s.call(t, "GET", path, token("m1", epoch), "").Reason, path)
+		}
+	}
+	assert.Equal(t, 200, s.call(t, "GET", "/v1/orders/o1", token("m1", 2), "").code)
+	assert.Equal(t, 200, s.call(t, "GET", "/v1/products/x", token("m2", 0), "").code)
+	order.set(2, orderv1.Order_PAID)
+	assert.Equal(t, "PAID", other.next(t))
+}

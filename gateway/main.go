@@ -11,6 +11,7 @@ import (
 
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/gateway/internal/endings"
 	"example.com/fourfold/gateway/internal/limit"
 )
 
@@ -32,7 +33,10 @@ func serve(ctx context.Context, cfg config) error {
 		return err
 	}
 	conns.attach(svc)
-	streams, err := cfg.streams(svc, conns)
+	ended := endings.New(conns["member"], cfg.MQ.Keys, svc.Log)
+	svc.Go(ended.Follow(cfg.Endings))
+	verifier = verifier.Heed(ended.Endings)
+	streams, err := cfg.streams(svc, conns, ended.Endings)
 	if err != nil {
 		return err
 	}

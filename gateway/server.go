@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	accessv1 "example.com/fourfold/api/access/v1"
+	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/answer"
@@ -188,10 +189,15 @@ func admit(cfg config, proxies limit.Proxies, verifier *identity.Verifier, limit
 			if err := limiter.Take(ctx, subject, rate); err != nil {
 				return nil, err
 			}
+			if operation == memberv1.Members_SignUp_FullMethodName && cfg.Limits.Strangers.PerSecond > 0 {
+				if err := limiter.Take(ctx, "sign-ups:address:"+address, cfg.Limits.SignUps); err != nil {
+					return nil, err
+				}
+			}
 			if refusal != nil {
 				return nil, refusal
 			}
-			return next(limit.NewContext(identity.NewContext(ctx, caller), address), req)
+			return next(identity.NewContext(service.WithAddress(ctx, address), caller), req)
 		}
 	}
 }

@@ -71,8 +71,9 @@ func (orders) CreateOrder(ctx context.Context, _ *orderv1.CreateOrderRequest) (*
 	return &orderv1.Order{Id: "o1", Status: orderv1.Order_CREATED, TotalCents: 1000, MemberId: identity.FromContext(ctx).MemberID}, nil
 }
 
-func (*shop) SignIn(context.Context, *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
-	return &memberv1.SignInReply{AccessToken: "t", ExpiresIn: 3600}, nil
+// SignIn answers where the call came from.
+func (*shop) SignIn(ctx context.Context, _ *memberv1.SignInRequest) (*memberv1.SignInReply, error) {
+	return &memberv1.SignInReply{AccessToken: service.Address(ctx), ExpiresIn: 3600}, nil
 }
 
 func (*shop) GetProduct(_ context.Context, r *inventoryv1.GetProductRequest) (*inventoryv1.Product, error) {
@@ -114,8 +115,9 @@ type stage struct {
 
 	signer *identity.Signer
 
-	hub  *live.Hub
-	told chan struct{}
+	endings *identity.Endings
+	hub     *live.Hub
+	told    chan struct{}
 }
 
 // open starts a stage; the limits are off unless change sets them.
@@ -156,7 +158,9 @@ func open(t *testing.T, change ...func(*config)) *stage {
 	t.Cleanup(conns.close)
 	p.upstreams = conns.upstreams(20*time.Second, logger)
 	s.hub = live.NewHub(cfg.Live)
-	p.streams, err = live.New(cfg.Live, s.hub, conns["order"], s.told, p.metrics)
+	s.endings = new(identity.Endings)
+	p.verifier = verifier.Heed(s.endings)
+	p.streams, err = live.New(cfg.Live, s.hub, conns["order"], s.endings, s.told, p.metrics)
 	require.NoError(t, err)
 	srv, err := newServer(cfg, p)
 	require.NoError(t, err)

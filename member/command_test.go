@@ -102,10 +102,10 @@ func TestSeed(t *testing.T) {
 	assert.Equal(t, first, m.ID+"\n")
 	assert.Equal(t, member.Operator, m.Role)
 	assert.Equal(t, "操作员 One", m.Name)
-	passwords, err := password.NewHasher()
+	passwords, err := password.NewHasher(0)
 	require.NoError(t, err)
 	for secret, want := range map[string]bool{"correct horse": true, "another password": false} {
-		got, err := passwords.Match(t.Context(), secret, hash)
+		got, _, err := passwords.Match(t.Context(), secret, hash)
 		require.NoError(t, err)
 		assert.Equal(t, want, got, "the password of who is there is left alone")
 	}

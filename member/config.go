@@ -10,6 +10,7 @@ import (
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/member/internal/rpc"
 )
 
 //go:embed config.yaml
@@ -17,11 +18,16 @@ var defaults []byte
 
 type config struct {
 	service.Config
-	SigningKey string           `yaml:"signing_key"`
-	TokenTTL   time.Duration    `yaml:"token_ttl"`
-	MySQL      database.Config  `yaml:"mysql"`
-	MQ         messaging.Config `yaml:"mq"`
-	Keep       struct {
+	SigningKey string        `yaml:"signing_key"`
+	TokenTTL   time.Duration `yaml:"token_ttl"`
+	Guesses    rpc.Guesses   `yaml:"guesses"`
+	Passwords  struct {
+		// Waiting is how many wait for each that is hashed; 0 lets any number wait.
+		Waiting int `yaml:"waiting"`
+	} `yaml:"passwords"`
+	MySQL database.Config  `yaml:"mysql"`
+	MQ    messaging.Config `yaml:"mq"`
+	Keep  struct {
 		// Messages is at least mq.MinKeep, or 0 for ever.
 		Messages time.Duration `yaml:"messages"`
 	} `yaml:"keep"`
@@ -34,6 +40,8 @@ func (c config) check() error {
 	}
 	return nil
 }
+
+func (c config) members() rpc.Config { return rpc.Config{TokenTTL: c.TokenTTL, Guesses: c.Guesses} }
 
 // loadSigner reads the signing key. It fails when the services would not accept what the key signs.
 func loadSigner(cfg config) (*identity.Signer, error) {

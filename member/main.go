@@ -1,4 +1,5 @@
-// Command member owns accounts and signs access tokens. "member seed" creates one account from the command line.
+// Command member owns accounts and signs access tokens. "member seed" creates one account from the command line; "member password", "member role"
+// and "member close" change one.
 package main
 
 import (
@@ -6,6 +7,7 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	memberv1 "example.com/fourfold/api/member/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/member/internal/mysql"
@@ -14,7 +16,9 @@ import (
 	"example.com/fourfold/member/migrations"
 )
 
-func main() { service.Main("member", defaults, serve, seedCommand) }
+func main() {
+	service.Main("member", defaults, serve, seedCommand, passwordCommand, roleCommand, closeCommand)
+}
 
 // serve runs the service until ctx ends or the process is told to stop.
 func serve(ctx context.Context, cfg config) error {
@@ -25,7 +29,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	passwords, err := password.NewHasher()
+	passwords, err := password.NewHasher(cfg.Passwords.Waiting)
 	if err != nil {
 		return err
 	}
@@ -42,7 +46,14 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	memberv1.RegisterMembersServer(svc.GRPC, rpc.NewMembers(mysql.NewStore(db), msgs.Outbox, passwords, signer, cfg.TokenTTL))
+	store := mysql.NewStore(db)
+	members, err := rpc.NewMembers(store, msgs.Outbox, passwords, signer, cfg.members())
+	if err != nil {
+		return err
+	}
+	memberv1.RegisterMembersServer(svc.GRPC, members)
+	memberv1.RegisterEndingsServer(svc.GRPC, rpc.NewEndings(cfg.MQ.Keys, store, cfg.TokenTTL))
+	svc.Go(database.Retain(db, mysql.Allowances()))
 	svc.Go(msgs.Outbox.Answer(eventv1.TopicMembers))
 	return svc.Run(ctx)
 }

@@ -27,6 +27,8 @@ import (
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
+	"example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/rpc"
 )
 
 // TestMain also runs the command itself, for the tests that start it as a process.
@@ -104,6 +106,8 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, 10, cfg.MySQL.MaxConns)
 	assert.Equal(t, "127.0.0.1:9876", cfg.MQ.NameServers)
 	assert.Equal(t, 168*time.Hour, cfg.Keep.Messages)
+	assert.Equal(t, 50, cfg.Passwords.Waiting)
+	assert.Equal(t, rpc.Guesses{Strangers: mysql.Rate{PerHour: 10, Burst: 10}, Owner: mysql.Rate{PerHour: 60, Burst: 20}}, cfg.Guesses)
 }
 
 // TestServe runs the service on a real database and calls it over gRPC.
@@ -121,9 +125,10 @@ func TestServe(t *testing.T) {
 	assert.Equal(t, []string{"201"}, header.Get("x-http-code"))
 
 	header = nil
-	_, err = members.SignUp(ctx, ann(), grpc.Header(&header))
-	assert.True(t, memberv1.IsMemberExists(err), "%v", err)
-	assert.Empty(t, header.Get("x-http-code"), "201 is for who was made a member")
+	again, err := members.SignUp(ctx, ann(), grpc.Header(&header))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"201"}, header.Get("x-http-code"))
+	assert.Equal(t, signed.GetMemberId(), again.GetMemberId(), "the same sign-up again")
 
 	_, err = members.SignIn(ctx, &memberv1.SignInRequest{Login: "ann@example.com", Password: "wrong horse"})
 	assert.True(t, memberv1.IsSignInFailed(err), "%v", err)
@@ -155,6 +160,19 @@ func TestServe(t *testing.T) {
 		assert.Equal(t, 400, kerrors.Code(err), "%s: %v", field, err)
 		assert.ErrorContains(t, err, field)
 	}
+
+	for _, name := range []string{"An\u200bn", "\u202enimda", "\u3164", "Ann\nOperator"} {
+		bad := ann()
+		bad.Name = name
+		_, err := members.SignUp(ctx, bad)
+		assert.Equal(t, 400, kerrors.Code(err), "%q: %v", name, err)
+		assert.ErrorContains(t, err, "name: ")
+	}
+	common := ann()
+	common.Password = "Baseball"
+	_, err = members.SignUp(ctx, common)
+	assert.Equal(t, 400, kerrors.Code(err), "%v", err)
+	assert.ErrorContains(t, err, "password: ")
 
 	reply, err := http.Get("http://" + cfg.Admin.Addr + "/readyz")
 	require.NoError(t, err)
@@ -195,8 +213,10 @@ func TestNoSecretsInTheLog(t *testing.T) {
 	defer cancel()
 	_, err := members.SignUp(ctx, ann())
 	require.NoError(t, err)
-	_, err = members.SignUp(ctx, ann())
-	require.Error(t, err)
+	other := ann()
+	other.Password = "wrong battery"
+	_, err = members.SignUp(ctx, other)
+	require.NoError(t, err)
 	bad := ann()
 	bad.Phone, bad.Password = "0", "battery"
 	_, err = members.SignUp(ctx, bad)
@@ -213,7 +233,8 @@ func TestNoSecretsInTheLog(t *testing.T) {
 
 	log := p.terminate(t)
 	assert.Contains(t, log, memberv1.Members_SignIn_FullMethodName, "the calls are in the log")
-	for _, secret := range []string{"correct horse", "battery", "staple", session.GetAccessToken(), "argon2id", "PRIVATE KEY"} {
+	assert.Regexp(t, `"level":"INFO","msg":"sign-in failed",.*"login":"[\w-]{12}"`, log)
+	for _, secret := range []string{"ann@example.com", "138000", "correct horse", "battery", "staple", session.GetAccessToken(), "argon2id", "PRIVATE KEY"} {
 		assert.NotContains(t, log, secret)
 	}
 	signature := session.GetAccessToken()[strings.LastIndexByte(session.GetAccessToken(), '.')+1:]

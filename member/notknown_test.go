@@ -11,7 +11,11 @@ import (
 
 	memberv1 "example.com/fourfold/api/member/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
+	"example.com/fourfold/member/internal/mysql"
+	"example.com/fourfold/member/internal/rpc"
 )
 
 // TestNotKnown tests that what is not known is answered as not known, in every call, whatever the database fails to do.
@@ -20,7 +24,9 @@ func TestNotKnown(t *testing.T) {
 	faults := mysqltest.NewFaults()
 	cfg := testConfig(t)
 	cfg.MySQL.Wrap, cfg.Log.Level = faults.Wrap, "error"
-	cfg.Faults = true // reflection says what is served
+	cfg.Faults = true                                 // reflection says what is served
+	unlimited := mysql.Rate{PerHour: 1e6, Burst: 1e6} // and counted
+	cfg.Guesses = rpc.Guesses{Strangers: unlimited, Owner: unlimited}
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	conn := servicetest.Dial(t, cfg.GRPC.Addr)
 	members := memberv1.NewMembersClient(conn)
@@ -30,7 +36,7 @@ func TestNotKnown(t *testing.T) {
 	signed, err := members.SignIn(t.Context(), signIn)
 	require.NoError(t, err)
 	var people atomic.Int64
-	token := map[string]string{"authorization": "Bearer " + signed.GetAccessToken()}
+	token := map[string]string{"authorization": "Bearer " + signed.GetAccessToken(), service.AddressHeader: "192.0.2.1"}
 	call := func(method, name string, req func() proto.Message) servicetest.Call {
 		return servicetest.Call{Method: method, Case: name, Make: func(*testing.T) (proto.Message, map[string]string) { return req(), token }}
 	}
@@ -48,5 +54,9 @@ func TestNotKnown(t *testing.T) {
 		call(memberv1.Members_GetMe_FullMethodName, "", func() proto.Message {
 			return &memberv1.GetMeRequest{}
 		}),
+		{Method: memberv1.Endings_ListEndings_FullMethodName, Make: func(*testing.T) (proto.Message, map[string]string) {
+			req := new(memberv1.ListEndingsRequest)
+			return req, mqtest.Keys().CallHeaders(memberv1.Endings_ListEndings_FullMethodName, req)
+		}},
 	}, "mq.v1.Messages", "mq.v1.Sent")
 }

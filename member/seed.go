@@ -14,6 +14,7 @@ import (
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
+	"example.com/fourfold/chassis/shown"
 	"example.com/fourfold/member/internal/member"
 	"example.com/fourfold/member/internal/mysql"
 	"example.com/fourfold/member/internal/password"
@@ -37,9 +38,6 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 	if flags.NArg() > 0 {
 		return fmt.Errorf("seed does not know %q: it takes -role, -login, -phone, -name, and SEED_PASSWORD", flags.Arg(0))
 	}
-	if err := member.CheckPassword(secret); err != nil {
-		return fmt.Errorf("the environment variable SEED_PASSWORD is %w", err)
-	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -47,6 +45,12 @@ func seed(ctx context.Context, cfg config, args []string, secret string, out io.
 	wanted, err := member.New(id.String(), *phone, *login, *name, member.Role(*role))
 	if err != nil {
 		return err
+	}
+	if err := shown.Line(wanted.Name); err != nil {
+		return fmt.Errorf("-name: %w", err)
+	}
+	if err := password.Check(secret, wanted); err != nil {
+		return fmt.Errorf("the environment variable SEED_PASSWORD is %w", err)
 	}
 
 	db, err := database.Open(cfg.MySQL)
@@ -75,7 +79,7 @@ func ensure(ctx context.Context, db *sql.DB, m member.Member, secret string) (me
 	if !errors.Is(err, member.ErrNotFound) {
 		return found, err
 	}
-	passwords, err := password.NewHasher()
+	passwords, err := password.NewHasher(0)
 	if err != nil {
 		return member.Member{}, err
 	}

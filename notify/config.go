@@ -14,6 +14,7 @@ import (
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/notification"
 	"example.com/fourfold/notify/internal/sender"
 	"example.com/fourfold/notify/internal/sms"
 	"example.com/fourfold/notify/internal/smtp"
@@ -35,6 +36,8 @@ type config struct {
 		// Provider is demo or http.
 		Provider string     `yaml:"provider"`
 		HTTP     sms.Config `yaml:"http"`
+		// Budget bounds what providers are given that cost money.
+		Budget notification.Budget `yaml:"budget"`
 	} `yaml:"sms"`
 	// OperatorsEmail are addresses, separated by commas.
 	OperatorsEmail string        `yaml:"operators_email"`
@@ -86,10 +89,19 @@ func (c config) checkTimes() error {
 	return nil
 }
 
+// smsBudget returns the budget of SMS, nil when they cost nothing.
+func (c config) smsBudget() *notification.Budget {
+	if c.SMS.Provider == "demo" {
+		return nil
+	}
+	return &c.SMS.Budget
+}
+
 // retention returns what is deleted when it is old.
 func (c config) retention() []database.Retention {
 	return []database.Retention{
 		{Table: "notification", Column: "closed_at", Keep: c.Keep.Notifications},
+		{Table: "sms_spent", Column: "day", Keep: c.Keep.Notifications},
 		{Table: "inbox", Column: "received_at", Keep: c.Keep.Notifications},
 	}
 }

@@ -41,7 +41,7 @@ func serve(ctx context.Context, cfg config) error {
 		return err
 	}
 	notifyv1.RegisterNotificationsServer(svc.GRPC, rpc.NewNotifications(notifications))
-	for _, c := range events.New(notifications, s.operators, cfg.Stale).Consumers() {
+	for _, c := range events.New(notifications, s.operators, cfg.Stale, cfg.smsBudget()).Consumers() {
 		msgs.Consume(c.Subscription, c.Handle)
 	}
 	if s.announce != nil {
@@ -50,6 +50,9 @@ func serve(ctx context.Context, cfg config) error {
 	svc.Go(sender.New(notifications, notification.Email, s.email, cfg.Sender).Run)
 	svc.Go(sender.New(notifications, notification.SMS, s.sms, cfg.Sender).Run)
 	svc.Go(sender.Watch(notifications, msgs.Alerts))
+	if budget := cfg.smsBudget(); budget != nil {
+		svc.Go(sender.WatchBudget(notifications, msgs.Alerts, *budget))
+	}
 	if err := msgs.WatchWays(); err != nil {
 		return err
 	}

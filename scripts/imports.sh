@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=$(cd api && GOWORK=off go list -m | sed 's#/api$##')
 services="order inventory credit wms member notify gateway"
-ours="api/access api/alert api/branch api/idempotency api/ledger api/mq" # the protos that belong to the chassis
+ours="api/access api/alert api/branch api/idempotency api/ledger api/mq api/text" # the protos that belong to the chassis
 domains="order/internal/order inventory/internal/stock credit/internal/account wms/internal/delivery \
 member/internal/member notify/internal/notification"
 

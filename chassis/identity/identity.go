@@ -5,6 +5,8 @@ package identity
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -43,6 +45,8 @@ var levels = sync.OnceValue(func() map[Role]accessv1.Level {
 type Caller struct {
 	MemberID string
 	Role     Role
+	// Epoch is the member's epoch when the token was made: Endings.
+	Epoch int64
 }
 
 const (
@@ -54,7 +58,8 @@ const (
 var ErrToken = errors.New("the access token is not valid")
 
 type claims struct {
-	Role Role `json:"role"`
+	Role  Role  `json:"role"`
+	Epoch int64 `json:"epoch,omitempty"`
 	jwt.RegisteredClaims
 }
 
@@ -82,7 +87,7 @@ func NewSigner(keyID string, key ed25519.PrivateKey) *Signer { return &Signer{ke
 
 // Sign returns a token for c that is valid for ttl from now.
 func (s *Signer) Sign(c Caller, now time.Time, ttl time.Duration) (string, error) {
-	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{c.Role, jwt.RegisteredClaims{
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{c.Role, c.Epoch, jwt.RegisteredClaims{
 		Issuer:    issuer,
 		Audience:  jwt.ClaimStrings{audience},
 		Subject:   c.MemberID,
@@ -93,10 +98,16 @@ func (s *Signer) Sign(c Caller, now time.Time, ttl time.Duration) (string, error
 	return t.SignedString(s.key)
 }
 
+// Secret returns 32 bytes for purpose that only a holder of the signing key can know; they tell nothing of the key.
+func (s *Signer) Secret(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, s.key.Seed(), nil, issuer+" "+purpose, sha256.Size)
+}
+
 // Verifier checks access tokens with public keys.
 type Verifier struct {
-	keys   map[string]ed25519.PublicKey
-	parser *jwt.Parser
+	keys    map[string]ed25519.PublicKey
+	parser  *jwt.Parser
+	endings *Endings // nil when tokens are good until they expire
 }
 
 // LoadVerifier reads every <key id>.pem (an Ed25519 public key, PKIX) in dir. There must be at least one.
@@ -125,13 +136,16 @@ func LoadVerifier(dir string) (*Verifier, error) {
 
 // NewVerifier returns a Verifier that accepts tokens signed by the private halves of keys, which are by key id.
 func NewVerifier(keys map[string]ed25519.PublicKey) *Verifier {
-	return &Verifier{keys, jwt.NewParser(
+	return &Verifier{keys: keys, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 		jwt.WithIssuer(issuer),
 		jwt.WithAudience(audience),
 		jwt.WithExpirationRequired(),
 	)}
 }
+
+// Heed returns a Verifier with the same keys that does not accept tokens that e says have ended.
+func (v *Verifier) Heed(e *Endings) *Verifier { return &Verifier{v.keys, v.parser, e} }
 
 // Verify returns the caller that token names, or ErrToken.
 func (v *Verifier) Verify(token string) (Caller, error) {
@@ -150,7 +164,11 @@ func (v *Verifier) Verify(token string) (Caller, error) {
 	case c.Subject == "", c.Role.level() == accessv1.Level_LEVEL_UNSPECIFIED:
 		return Caller{}, fmt.Errorf("%w: it names no member or no role", ErrToken)
 	}
-	return Caller{c.Subject, c.Role}, nil
+	caller := Caller{c.Subject, c.Role, c.Epoch}
+	if v.endings.Ended(caller) {
+		return Caller{}, fmt.Errorf("%w: it was ended", ErrToken)
+	}
+	return caller, nil
 }
 
 type callerKey struct{}

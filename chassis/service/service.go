@@ -49,8 +49,9 @@ type Service struct {
 	lameDuck time.Duration
 }
 
-// New returns a service called name with a gRPC server, under options, that recovers from panics, hides the frame's own services unless cfg.Faults, checks who may call (access.v1.level of each
-// method), validates requests and demands an Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
+// New returns a service called name with a gRPC server, under options, that recovers from panics, hides the frame's own services unless cfg.Faults,
+// checks who may call (access.v1.level of each method), validates requests, also texts that people see (text.v1.shown), and demands an
+// Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
 func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, error) {
 	s, err := NewBare(name, cfg)
 	if err != nil {
@@ -74,6 +75,7 @@ func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, erro
 			identity.Guard(verifier),
 			hideFaults,
 			validate.ProtoValidate(),
+			checkTexts,
 			demandKey,
 		),
 	)

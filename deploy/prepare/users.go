@@ -27,7 +27,7 @@ var Readable = map[string][]string{
 	"shop_credit":    append([]string{"credit_account", "credit_entry"}, everyParticipant...),
 	"shop_wms":       append([]string{"delivery_slip", "delivery_line", "warehouse"}, everyParticipant...),
 	"shop_member":    append([]string{"member (id, phone, email, name, role, created_at)"}, everyService...),
-	"shop_notify":    append([]string{"contact", "notification", "inbox"}, everyService...),
+	"shop_notify":    append([]string{"contact", "notification", "inbox", "sms_spent"}, everyService...),
 }
 
 // Hidden are the other tables, by database; under "" those of every database.
@@ -35,6 +35,7 @@ var Hidden = map[string][]string{
 	"":               {"goose_db_version", "mq_version", "alert_version", "tcc_version"}, // which migrations were made
 	"shop_order":     {"idempotency"},                                                    // answers, by the key that repeats them
 	"shop_inventory": {"idempotency"},
+	"shop_member":    {"allowance", "member_address"},           // who is guessed at, and from where members sign in
 	"shop_dtm":       {"trans_global", "trans_branch_op", "kv"}, // the MACs that confirm and cancel, and the requests
 }
 

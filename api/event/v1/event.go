@@ -20,6 +20,7 @@ func Topics() []string {
 // The types of events.
 const (
 	TypeMemberRegistered = "member.registered"
+	TypeSignUpRefused    = "member.sign-up-refused"
 
 	TypeOrderCreated   = "order.created"
 	TypeOrderPaid      = "order.paid"

@@ -93,6 +93,68 @@ func (x *MemberRegistered) GetName() string {
 	return ""
 }
 
+// SignUpRefused is member.sign-up-refused in member-events: somebody who did not know the password tried to sign up with the member's phone or
+// email. At most one a day; the subject is the member's id, without a sequence.
+type SignUpRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Email         string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignUpRefused) Reset() {
+	*x = SignUpRefused{}
+	mi := &file_event_v1_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignUpRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignUpRefused) ProtoMessage() {}
+
+func (x *SignUpRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_event_v1_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignUpRefused.ProtoReflect.Descriptor instead.
+func (*SignUpRefused) Descriptor() ([]byte, []int) {
+	return file_event_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SignUpRefused) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *SignUpRefused) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *SignUpRefused) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // OrderChanged is order.created, order.paid, order.canceled, order.shipped, order.completed and order.refunded in order-events; the
 // subject is the order's id, the sequence counts the order's events.
 type OrderChanged struct {
@@ -112,7 +174,7 @@ type OrderChanged struct {
 
 func (x *OrderChanged) Reset() {
 	*x = OrderChanged{}
-	mi := &file_event_v1_event_proto_msgTypes[1]
+	mi := &file_event_v1_event_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +186,7 @@ func (x *OrderChanged) String() string {
 func (*OrderChanged) ProtoMessage() {}
 
 func (x *OrderChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_event_v1_event_proto_msgTypes[1]
+	mi := &file_event_v1_event_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +199,7 @@ func (x *OrderChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderChanged.ProtoReflect.Descriptor instead.
 func (*OrderChanged) Descriptor() ([]byte, []int) {
-	return file_event_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_event_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *OrderChanged) GetOrderId() string {
@@ -201,7 +263,7 @@ type ProductChanged struct {
 
 func (x *ProductChanged) Reset() {
 	*x = ProductChanged{}
-	mi := &file_event_v1_event_proto_msgTypes[2]
+	mi := &file_event_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +275,7 @@ func (x *ProductChanged) String() string {
 func (*ProductChanged) ProtoMessage() {}
 
 func (x *ProductChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_event_v1_event_proto_msgTypes[2]
+	mi := &file_event_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +288,7 @@ func (x *ProductChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductChanged.ProtoReflect.Descriptor instead.
 func (*ProductChanged) Descriptor() ([]byte, []int) {
-	return file_event_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_event_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ProductChanged) GetSku() string {
@@ -264,7 +326,7 @@ type DeliveryChanged struct {
 
 func (x *DeliveryChanged) Reset() {
 	*x = DeliveryChanged{}
-	mi := &file_event_v1_event_proto_msgTypes[3]
+	mi := &file_event_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -276,7 +338,7 @@ func (x *DeliveryChanged) String() string {
 func (*DeliveryChanged) ProtoMessage() {}
 
 func (x *DeliveryChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_event_v1_event_proto_msgTypes[3]
+	mi := &file_event_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -289,7 +351,7 @@ func (x *DeliveryChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryChanged.ProtoReflect.Descriptor instead.
 func (*DeliveryChanged) Descriptor() ([]byte, []int) {
-	return file_event_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_event_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DeliveryChanged) GetDeliveryId() string {
@@ -325,7 +387,7 @@ type OrderChanged_Line struct {
 
 func (x *OrderChanged_Line) Reset() {
 	*x = OrderChanged_Line{}
-	mi := &file_event_v1_event_proto_msgTypes[4]
+	mi := &file_event_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +399,7 @@ func (x *OrderChanged_Line) String() string {
 func (*OrderChanged_Line) ProtoMessage() {}
 
 func (x *OrderChanged_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_event_v1_event_proto_msgTypes[4]
+	mi := &file_event_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +412,7 @@ func (x *OrderChanged_Line) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderChanged_Line.ProtoReflect.Descriptor instead.
 func (*OrderChanged_Line) Descriptor() ([]byte, []int) {
-	return file_event_v1_event_proto_rawDescGZIP(), []int{1, 0}
+	return file_event_v1_event_proto_rawDescGZIP(), []int{2, 0}
 }
 
 func (x *OrderChanged_Line) GetSku() string {
@@ -390,7 +452,11 @@ const file_event_v1_event_proto_rawDesc = "" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
 	"\x05phone\x18\x02 \x01(\tR\x05phone\x12\x14\n" +
 	"\x05email\x18\x03 \x01(\tR\x05email\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"\xcd\x02\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"V\n" +
+	"\rSignUpRefused\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\xcd\x02\n" +
 	"\fOrderChanged\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x16\n" +
@@ -429,16 +495,17 @@ func file_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_event_v1_event_proto_rawDescData
 }
 
-var file_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_event_v1_event_proto_goTypes = []any{
 	(*MemberRegistered)(nil),  // 0: event.v1.MemberRegistered
-	(*OrderChanged)(nil),      // 1: event.v1.OrderChanged
-	(*ProductChanged)(nil),    // 2: event.v1.ProductChanged
-	(*DeliveryChanged)(nil),   // 3: event.v1.DeliveryChanged
-	(*OrderChanged_Line)(nil), // 4: event.v1.OrderChanged.Line
+	(*SignUpRefused)(nil),     // 1: event.v1.SignUpRefused
+	(*OrderChanged)(nil),      // 2: event.v1.OrderChanged
+	(*ProductChanged)(nil),    // 3: event.v1.ProductChanged
+	(*DeliveryChanged)(nil),   // 4: event.v1.DeliveryChanged
+	(*OrderChanged_Line)(nil), // 5: event.v1.OrderChanged.Line
 }
 var file_event_v1_event_proto_depIdxs = []int32{
-	4, // 0: event.v1.OrderChanged.lines:type_name -> event.v1.OrderChanged.Line
+	5, // 0: event.v1.OrderChanged.lines:type_name -> event.v1.OrderChanged.Line
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -457,7 +524,7 @@ func file_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_event_v1_event_proto_rawDesc), len(file_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "example.com/fourfold/api/access/v1"
 	_ "example.com/fourfold/api/idempotency/v1"
+	_ "example.com/fourfold/api/text/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -423,7 +424,8 @@ func (x *PriceProductsReply) GetProducts() []*Product {
 type CreateProductRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
-	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// On one line, without characters that cannot be seen or change how others are seen.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// 1 to 1,000,000,000.
 	PriceCents    int64 `protobuf:"varint,3,opt,name=price_cents,json=priceCents,proto3" json:"price_cents,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -484,7 +486,8 @@ func (x *CreateProductRequest) GetPriceCents() int64 {
 type ChangeProductRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
-	Name  *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// On one line, without characters that cannot be seen or change how others are seen.
+	Name *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
 	// 1 to 1,000,000,000.
 	PriceCents    *int64 `protobuf:"varint,3,opt,name=price_cents,json=priceCents,proto3,oneof" json:"price_cents,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -791,7 +794,7 @@ var File_inventory_v1_inventory_proto protoreflect.FileDescriptor
 
 const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\n" +
-	"\x1cinventory/v1/inventory.proto\x12\finventory.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a idempotency/v1/idempotency.proto\"l\n" +
+	"\x1cinventory/v1/inventory.proto\x12\finventory.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a idempotency/v1/idempotency.proto\x1a\x12text/v1/text.proto\"l\n" +
 	"\aProduct\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
@@ -818,18 +821,16 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\x04skus\x18\x01 \x03(\tB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10dR\x04skus\"G\n" +
 	"\x12PriceProductsReply\x121\n" +
-	"\bproducts\x18\x01 \x03(\v2\x15.inventory.v1.ProductR\bproducts\"\xa2\x01\n" +
+	"\bproducts\x18\x01 \x03(\v2\x15.inventory.v1.ProductR\bproducts\"\xa6\x01\n" +
 	"\x14CreateProductRequest\x12:\n" +
-	"\x03sku\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x03sku\x12\x1e\n" +
-	"\x04name\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12.\n" +
+	"\x03sku\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x03sku\x12\"\n" +
+	"\x04name\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xc8\x01\xc0\xbc\x18\x01R\x04name\x12.\n" +
 	"\vprice_cents\x18\x03 \x01(\x03B\r\xbaH\n" +
 	"\"\b\x18\x80\x94\xeb\xdc\x03(\x01R\n" +
-	"priceCents\"\xa6\x01\n" +
+	"priceCents\"\xaa\x01\n" +
 	"\x14ChangeProductRequest\x12\x1b\n" +
-	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12#\n" +
-	"\x04name\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01H\x00R\x04name\x88\x01\x01\x123\n" +
+	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12'\n" +
+	"\x04name\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xc8\x01\xc0\xbc\x18\x01H\x00R\x04name\x88\x01\x01\x123\n" +
 	"\vprice_cents\x18\x03 \x01(\x03B\r\xbaH\n" +
 	"\"\b\x18\x80\x94\xeb\xdc\x03(\x01H\x01R\n" +
 	"priceCents\x88\x01\x01B\a\n" +

@@ -29,6 +29,8 @@ const (
 	ErrorReason_MEMBER_INVALID   ErrorReason = 1
 	ErrorReason_SIGN_IN_FAILED   ErrorReason = 2
 	ErrorReason_MEMBER_NOT_FOUND ErrorReason = 3
+	// Too many wrong passwords for this login, whether somebody has it or not.
+	ErrorReason_TOO_MANY_GUESSES ErrorReason = 4
 )
 
 // Enum value maps for ErrorReason.
@@ -38,12 +40,14 @@ var (
 		1: "MEMBER_INVALID",
 		2: "SIGN_IN_FAILED",
 		3: "MEMBER_NOT_FOUND",
+		4: "TOO_MANY_GUESSES",
 	}
 	ErrorReason_value = map[string]int32{
 		"MEMBER_EXISTS":    0,
 		"MEMBER_INVALID":   1,
 		"SIGN_IN_FAILED":   2,
 		"MEMBER_NOT_FOUND": 3,
+		"TOO_MANY_GUESSES": 4,
 	}
 )
 
@@ -78,12 +82,13 @@ var File_member_v1_errors_proto protoreflect.FileDescriptor
 
 const file_member_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16member/v1/errors.proto\x12\tmember.v1\x1a\x13errors/errors.proto*|\n" +
+	"\x16member/v1/errors.proto\x12\tmember.v1\x1a\x13errors/errors.proto*\x98\x01\n" +
 	"\vErrorReason\x12\x17\n" +
 	"\rMEMBER_EXISTS\x10\x00\x1a\x04\xa8E\x99\x03\x12\x18\n" +
 	"\x0eMEMBER_INVALID\x10\x01\x1a\x04\xa8E\x90\x03\x12\x18\n" +
 	"\x0eSIGN_IN_FAILED\x10\x02\x1a\x04\xa8E\x91\x03\x12\x1a\n" +
-	"\x10MEMBER_NOT_FOUND\x10\x03\x1a\x04\xa8E\x94\x03\x1a\x04\xa0E\xf4\x03B-Z+example.com/fourfold/api/member/v1;memberv1b\x06proto3"
+	"\x10MEMBER_NOT_FOUND\x10\x03\x1a\x04\xa8E\x94\x03\x12\x1a\n" +
+	"\x10TOO_MANY_GUESSES\x10\x04\x1a\x04\xa8E\xad\x03\x1a\x04\xa0E\xf4\x03B-Z+example.com/fourfold/api/member/v1;memberv1b\x06proto3"
 
 var (
 	file_member_v1_errors_proto_rawDescOnce sync.Once

@@ -58,3 +58,17 @@ func IsMemberNotFound(err error) bool {
 func ErrorMemberNotFound(format string, args ...interface{}) *errors.Error {
 	return errors.New(404, ErrorReason_MEMBER_NOT_FOUND.String(), fmt.Sprintf(format, args...))
 }
+
+// Too many wrong passwords for this login, whether somebody has it or not.
+func IsTooManyGuesses(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_TOO_MANY_GUESSES.String() && e.Code == 429
+}
+
+// Too many wrong passwords for this login, whether somebody has it or not.
+func ErrorTooManyGuesses(format string, args ...interface{}) *errors.Error {
+	return errors.New(429, ErrorReason_TOO_MANY_GUESSES.String(), fmt.Sprintf(format, args...))
+}

@@ -11,6 +11,7 @@ package memberv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "example.com/fourfold/api/access/v1"
+	_ "example.com/fourfold/api/text/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -165,8 +166,9 @@ type SignUpRequest struct {
 	// E.164, as +8613800138000.
 	Phone string `protobuf:"bytes,1,opt,name=phone,proto3" json:"phone,omitempty"`
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
-	Name  string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// 8 to 128 characters.
+	// On one line, without characters that cannot be seen or change how others are seen.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// 8 to 128 characters, and none of those that are tried first: common ones, the member's own name, phone or email.
 	Password      string `protobuf:"bytes,4,opt,name=password,proto3" json:"password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -420,7 +422,7 @@ var File_member_v1_member_proto protoreflect.FileDescriptor
 
 const file_member_v1_member_proto_rawDesc = "" +
 	"\n" +
-	"\x16member/v1/member.proto\x12\tmember.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x02\n" +
+	"\x16member/v1/member.proto\x12\tmember.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12text/v1/text.proto\"\x85\x02\n" +
 	"\x06Member\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
 	"\x05phone\x18\x02 \x01(\tR\x05phone\x12\x14\n" +
@@ -432,12 +434,12 @@ const file_member_v1_member_proto_rawDesc = "" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSHOPPER\x10\x01\x12\f\n" +
-	"\bOPERATOR\x10\x02\"\xab\x01\n" +
+	"\bOPERATOR\x10\x02\"\xaf\x01\n" +
 	"\rSignUpRequest\x121\n" +
 	"\x05phone\x18\x01 \x01(\tB\x1b\xbaH\x18r\x162\x14^\\+[1-9][0-9]{6,14}$R\x05phone\x12 \n" +
 	"\x05email\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x18\xc8\x01`\x01R\x05email\x12\x1d\n" +
-	"\x04name\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x04name\x12&\n" +
+	"\xbaH\ar\x05\x18\xc8\x01`\x01R\x05email\x12!\n" +
+	"\x04name\x18\x03 \x01(\tB\r\xbaH\x06r\x04\x10\x01\x18d\xc0\xbc\x18\x01R\x04name\x12&\n" +
 	"\bpassword\x18\x04 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\b\x18\x80\x01R\bpassword\"*\n" +
 	"\vSignUpReply\x12\x1b\n" +

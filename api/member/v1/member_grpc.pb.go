@@ -30,9 +30,11 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type MembersClient interface {
-	// SignUp makes a shopper. 201; 409 when the phone or the email is taken.
+	// SignUp makes a shopper. 201. It does not tell whose phone or email it is: when one of them is taken the answer is the same, nobody is made,
+	// member_id is nobody's, and the owner is told by e-mail. Repeated with the same password it answers the same member_id.
 	SignUp(ctx context.Context, in *SignUpRequest, opts ...grpc.CallOption) (*SignUpReply, error)
-	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike.
+	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike; 429 while too many wrong passwords
+	// came for the login, known or not, from addresses that its owner has not signed in from.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInReply, error)
 	// GetMe gives the caller. 404 when the member of the token is gone.
 	GetMe(ctx context.Context, in *GetMeRequest, opts ...grpc.CallOption) (*Member, error)
@@ -80,9 +82,11 @@ func (c *membersClient) GetMe(ctx context.Context, in *GetMeRequest, opts ...grp
 // All implementations must embed UnimplementedMembersServer
 // for forward compatibility.
 type MembersServer interface {
-	// SignUp makes a shopper. 201; 409 when the phone or the email is taken.
+	// SignUp makes a shopper. 201. It does not tell whose phone or email it is: when one of them is taken the answer is the same, nobody is made,
+	// member_id is nobody's, and the owner is told by e-mail. Repeated with the same password it answers the same member_id.
 	SignUp(context.Context, *SignUpRequest) (*SignUpReply, error)
-	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike.
+	// SignIn gives an access token (EdDSA JWT). 401 for an unknown login and for a wrong password alike; 429 while too many wrong passwords
+	// came for the login, known or not, from addresses that its owner has not signed in from.
 	SignIn(context.Context, *SignInRequest) (*SignInReply, error)
 	// GetMe gives the caller. 404 when the member of the token is gone.
 	GetMe(context.Context, *GetMeRequest) (*Member, error)

@@ -12,6 +12,7 @@ package mqv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "example.com/fourfold/api/access/v1"
+	_ "example.com/fourfold/api/text/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -2678,7 +2679,7 @@ var File_mq_v1_mq_proto protoreflect.FileDescriptor
 
 const file_mq_v1_mq_proto_rawDesc = "" +
 	"\n" +
-	"\x0emq/v1/mq.proto\x12\x05mq.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n" +
+	"\x0emq/v1/mq.proto\x12\x05mq.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12text/v1/text.proto\"\x89\x03\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -2846,12 +2847,11 @@ const file_mq_v1_mq_proto_rawDesc = "" +
 	"\tresent_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bresentAt\x12\x1d\n" +
 	"\n" +
 	"last_error\x18\t \x01(\tR\tlastError\"\x10\n" +
-	"\x0eGetModeRequest\"d\n" +
+	"\x0eGetModeRequest\"h\n" +
 	"\x10ForceModeRequest\x12,\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\f.mq.v1.ForceB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04mode\x12\"\n" +
-	"\x06reason\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"\xd3\a\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04mode\x12&\n" +
+	"\x06reason\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xf4\x03\xc0\xbc\x18\x02R\x06reason\"\xd3\a\n" +
 	"\tModeReply\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x120\n" +

@@ -88,6 +88,8 @@ const (
 	Notification_FAILED Notification_State = 3
 	// Too old when it could have been sent.
 	Notification_STALE Notification_State = 4
+	// An SMS for which the day's budget was spent.
+	Notification_DROPPED Notification_State = 5
 )
 
 // Enum value maps for Notification_State.
@@ -98,6 +100,7 @@ var (
 		2: "SENT",
 		3: "FAILED",
 		4: "STALE",
+		5: "DROPPED",
 	}
 	Notification_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -105,6 +108,7 @@ var (
 		"SENT":              2,
 		"FAILED":            3,
 		"STALE":             4,
+		"DROPPED":           5,
 	}
 )
 
@@ -601,7 +605,7 @@ var File_notify_v1_notify_proto protoreflect.FileDescriptor
 
 const file_notify_v1_notify_proto_rawDesc = "" +
 	"\n" +
-	"\x16notify/v1/notify.proto\x12\tnotify.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x04\n" +
+	"\x16notify/v1/notify.proto\x12\tnotify.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x04\n" +
 	"\fNotification\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
 	"\achannel\x18\x02 \x01(\x0e2\x1f.notify.v1.Notification.ChannelR\achannel\x12\x0e\n" +
@@ -622,14 +626,15 @@ const file_notify_v1_notify_proto_rawDesc = "" +
 	"\aChannel\x12\x17\n" +
 	"\x13CHANNEL_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03SMS\x10\x01\x12\t\n" +
-	"\x05EMAIL\x10\x02\"L\n" +
+	"\x05EMAIL\x10\x02\"Y\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\b\n" +
 	"\x04SENT\x10\x02\x12\n" +
 	"\n" +
 	"\x06FAILED\x10\x03\x12\t\n" +
-	"\x05STALE\x10\x04\"\xe7\x01\n" +
+	"\x05STALE\x10\x04\x12\v\n" +
+	"\aDROPPED\x10\x05\"\xe7\x01\n" +
 	"\x18ListNotificationsRequest\x12\x18\n" +
 	"\x02to\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xfe\x01R\x02to\x12\"\n" +
 	"\bevent_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\aeventId\x12=\n" +

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "example.com/fourfold/api/access/v1"
 	_ "example.com/fourfold/api/idempotency/v1"
+	_ "example.com/fourfold/api/text/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -357,9 +358,10 @@ func (x *OrderLine) GetPriceCents() int64 {
 }
 
 type CreateOrderRequest struct {
-	state         protoimpl.MessageState     `protogen:"open.v1"`
-	Lines         []*CreateOrderRequest_Line `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
-	Address       string                     `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	state protoimpl.MessageState     `protogen:"open.v1"`
+	Lines []*CreateOrderRequest_Line `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	// On any number of lines, without characters that cannot be seen or change how others are seen.
+	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1329,7 +1331,7 @@ var File_order_v1_order_proto protoreflect.FileDescriptor
 
 const file_order_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x14order/v1/order.proto\x12\border.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a idempotency/v1/idempotency.proto\"\xce\x04\n" +
+	"\x14order/v1/order.proto\x12\border.v1\x1a\x16access/v1/access.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a idempotency/v1/idempotency.proto\x1a\x12text/v1/text.proto\"\xce\x04\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x16.order.v1.Order.StatusR\x06status\x12\x16\n" +
@@ -1362,11 +1364,11 @@ const file_order_v1_order_proto_rawDesc = "" +
 	"\bquantity\x18\x02 \x01(\x05R\bquantity\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1f\n" +
 	"\vprice_cents\x18\x04 \x01(\x03R\n" +
-	"priceCents\"\xcb\x01\n" +
+	"priceCents\"\xcf\x01\n" +
 	"\x12CreateOrderRequest\x12C\n" +
 	"\x05lines\x18\x01 \x03(\v2!.order.v1.CreateOrderRequest.LineB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10dR\x05lines\x12\"\n" +
-	"\aaddress\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\aaddress\x1aL\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10dR\x05lines\x12&\n" +
+	"\aaddress\x18\x02 \x01(\tB\f\xbaH\x05r\x03\x18\xf4\x03\xc0\xbc\x18\x02R\aaddress\x1aL\n" +
 	"\x04Line\x12\x1b\n" +
 	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12'\n" +
 	"\bquantity\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x01R\bquantity\"c\n" +

@@ -1,7 +1,6 @@
 package limit
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -54,19 +53,6 @@ func network(addr netip.Addr) netip.Prefix {
 	}
 	prefix, _ := addr.Prefix(bits) // never fails for these
 	return prefix
-}
-
-type addressKey struct{}
-
-// NewContext returns a copy of ctx with the address of the caller.
-func NewContext(ctx context.Context, address string) context.Context {
-	return context.WithValue(ctx, addressKey{}, address)
-}
-
-// AddressOf returns the address that NewContext was given.
-func AddressOf(ctx context.Context) string {
-	address, _ := ctx.Value(addressKey{}).(string)
-	return address
 }
 
 // Address returns the address that r is counted under: the peer's; when that is one of the proxies, the one that it wrote last into

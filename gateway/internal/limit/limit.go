@@ -20,10 +20,30 @@ import (
 	"example.com/fourfold/chassis/redisdb"
 )
 
-// Rate is PerSecond calls on average and Burst at once. PerSecond 0 means no limit.
+// Rate is PerSecond calls on average, or PerHour, and Burst at once. 0 means no limit.
 type Rate struct {
 	PerSecond int `yaml:"per_second"`
+	PerHour   int `yaml:"per_hour"`
 	Burst     int `yaml:"burst"`
+}
+
+func (r Rate) none() bool { return r.PerSecond <= 0 && r.PerHour <= 0 }
+
+// redis returns the rate as redis_rate has it.
+func (r Rate) redis() redis_rate.Limit {
+	if r.PerHour > 0 {
+		return redis_rate.Limit{Rate: r.PerHour, Burst: max(r.Burst, 1), Period: time.Hour}
+	}
+	return redis_rate.Limit{Rate: r.PerSecond, Burst: max(r.Burst, 1), Period: time.Second}
+}
+
+// bucket returns a bucket of the rate in this process.
+func (r Rate) bucket() *rate.Limiter {
+	average := rate.Limit(r.PerSecond)
+	if r.PerHour > 0 {
+		average = rate.Limit(float64(r.PerHour) / time.Hour.Seconds())
+	}
+	return rate.NewLimiter(average, max(r.Burst, 1))
 }
 
 // Config says where Redis is (redisdb.Options), and how long a call waits for it before it is counted here.
@@ -74,19 +94,15 @@ func New(rdb *redis.Client, log *slog.Logger, metrics prometheus.Registerer) (*L
 // Take counts one call of subject under limit. When there were too many it returns a 429 with the seconds to wait in metadata.retry_after. What Redis
 // does not count in time this gateway counts by itself, in a bucket that begins without a burst: so the limit holds for each gateway alone.
 func (l *Limiter) Take(ctx context.Context, subject string, limit Rate) error {
-	if limit.PerSecond <= 0 {
+	if limit.none() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
-	result, err := l.redis.Allow(ctx, subject, redis_rate.Limit{
-		Rate:   limit.PerSecond,
-		Burst:  max(limit.Burst, 1),
-		Period: time.Second,
-	})
+	result, err := l.redis.Allow(ctx, subject, limit.redis())
 	if err != nil {
 		l.warn(err)
-		if wait := l.local.take(subject, Rate{limit.PerSecond, limit.PerSecond}); wait > 0 {
+		if wait := l.local.take(subject, Rate{limit.PerSecond, limit.PerHour, limit.PerSecond}); wait > 0 {
 			l.missed.WithLabelValues("refused").Inc()
 			return tooMany(wait)
 		}
@@ -101,7 +117,7 @@ func (l *Limiter) Take(ctx context.Context, subject string, limit Rate) error {
 
 // TakeHere counts one call as Take does, by this gateway alone: it costs no call of Redis.
 func (l *Limiter) TakeHere(subject string, limit Rate) error {
-	if limit.PerSecond <= 0 {
+	if limit.none() {
 		return nil
 	}
 	if wait := l.local.take(subject, limit); wait > 0 {
@@ -161,7 +177,7 @@ func (b *buckets) take(subject string, limit Rate) time.Duration {
 	b.mu.Lock()
 	bucket, ok := b.all.Get(subject)
 	if !ok {
-		bucket = rate.NewLimiter(rate.Limit(limit.PerSecond), max(limit.Burst, 1))
+		bucket = limit.bucket()
 		b.all.Add(subject, bucket)
 	}
 	b.mu.Unlock()

@@ -19,7 +19,6 @@ import (
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/answer"
-	"example.com/fourfold/gateway/internal/limit"
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
@@ -46,6 +45,7 @@ type Streams struct {
 	hub     *Hub
 	route   transcode.Route
 	conn    grpc.ClientConnInterface
+	endings *identity.Endings
 	stopped <-chan struct{}
 	ended   *prometheus.CounterVec
 }
@@ -61,13 +61,15 @@ func Route() (transcode.Route, error) {
 	return transcode.Route{}, fmt.Errorf("live: no route for %s: %w", orderv1.Orders_GetOrder_FullMethodName, err)
 }
 
-// New returns Streams that ask the order service at conn, and end when stopped is closed.
-func New(cfg Config, hub *Hub, conn grpc.ClientConnInterface, stopped <-chan struct{}, metrics prometheus.Registerer) (*Streams, error) {
+// New returns Streams that ask the order service at conn, and end when stopped is closed. One whose token has ended according to endings ends
+// instead of reading its order.
+func New(cfg Config, hub *Hub, conn grpc.ClientConnInterface, endings *identity.Endings, stopped <-chan struct{},
+	metrics prometheus.Registerer) (*Streams, error) {
 	route, err := Route()
 	if err != nil {
 		return nil, err
 	}
-	s := &Streams{cfg: cfg, hub: hub, route: route, conn: conn, stopped: stopped}
+	s := &Streams{cfg: cfg, hub: hub, route: route, conn: conn, endings: endings, stopped: stopped}
 	s.ended = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gateway_streams_ended_total", Help: "Streams of order events that ended, by cause.",
 	}, []string{"cause"})
@@ -86,9 +88,10 @@ func New(cfg Config, hub *Hub, conn grpc.ClientConnInterface, stopped <-chan str
 func (s *Streams) Serve(ctx khttp.Context) error {
 	s.route.Announce(ctx, Path)
 	var (
-		call  *transcode.Call
-		w     *watcher
-		first *orderv1.Order
+		caller identity.Caller
+		call   *transcode.Call
+		w      *watcher
+		first  *orderv1.Order
 	)
 	defer func() {
 		if w != nil {
@@ -97,11 +100,12 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 	}()
 	open := ctx.Middleware(func(c context.Context, _ any) (any, error) {
 		var err error
+		caller = identity.FromContext(c)
 		if call, err = transcode.NewCall(s.route, ctx, s.conn); err != nil {
 			return nil, err
 		}
 		// First watch, then read, so that a change in between wakes the stream.
-		if w, err = s.hub.watch(ctx.Vars().Get("id"), identity.FromContext(c).MemberID, limit.AddressOf(c)); err != nil {
+		if w, err = s.hub.watch(ctx.Vars().Get("id"), caller.MemberID, service.Address(c)); err != nil {
 			return nil, err
 		}
 		first, err = read(c, call)
@@ -115,7 +119,7 @@ func (s *Streams) Serve(ctx khttp.Context) error {
 		ctx.Response().WriteHeader(http.StatusNoContent) // which tells browsers not to come back
 		return nil
 	}
-	st := &stream{Streams: s, call: call, watcher: w, view: view, head: answer.IsHead(ctx.Request()), out: ctx.Response(),
+	st := &stream{Streams: s, caller: caller, call: call, watcher: w, view: view, head: answer.IsHead(ctx.Request()), out: ctx.Response(),
 		control: http.NewResponseController(ctx.Response())}
 	s.ended.WithLabelValues(st.run(service.CallContext(ctx.Request().Context()), first)).Inc()
 	return nil

@@ -100,7 +100,7 @@ func open(t *testing.T, change ...func(*live.Config)) *stage {
 	s.set(1, orderv1.Order_CREATED)
 	stopped := make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(stopped) })
-	streams, err := live.New(cfg, s.hub, s.orders, stopped, s.metrics)
+	streams, err := live.New(cfg, s.hub, s.orders, new(identity.Endings), stopped, s.metrics)
 	require.NoError(t, err)
 	arrived := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/gateway/internal/transcode"
 )
 
@@ -22,6 +23,7 @@ const again = time.Second
 type stream struct {
 	*Streams
 	*watcher
+	caller  identity.Caller
 	call    *transcode.Call
 	view    *view
 	head    bool // the client asks for the headers only
@@ -63,6 +65,9 @@ func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 			continue
 		case <-s.changed:
 		case <-look.C:
+		}
+		if s.endings.Ended(s.caller) {
+			return s.end("TOKEN_INVALID", "token")
 		}
 		order, err := s.look(ctx)
 		switch code := kerrors.Code(err); {

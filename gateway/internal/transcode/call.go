@@ -22,7 +22,7 @@ import (
 	"example.com/fourfold/chassis/service"
 )
 
-// forwarded are the request's headers that reach the services, as metadata. No others do.
+// forwarded are the request's headers that reach the services, as metadata. No others do; the caller's address is the gateway's word.
 var forwarded = []string{"authorization", "idempotency-key", "x-request-id"}
 
 // Upstream is a service behind the gateway: the proto file with its RPCs, and the connection to it.
@@ -110,7 +110,12 @@ func NewCall(r Route, ctx khttp.Context, conn grpc.ClientConnInterface) (*Call, 
 func (c *Call) Make(ctx context.Context) (proto.Message, int, error) {
 	var header metadata.MD
 	out := c.route.out.New().Interface()
-	err := c.conn.Invoke(metadata.NewOutgoingContext(ctx, c.md), c.route.Operation, c.in, out, grpc.Header(&header))
+	md := c.md
+	if address := service.Address(ctx); address != "" {
+		md = md.Copy()
+		md.Set(service.AddressHeader, address)
+	}
+	err := c.conn.Invoke(metadata.NewOutgoingContext(ctx, md), c.route.Operation, c.in, out, grpc.Header(&header))
 	return out, successCode(header), c.route.answer(err)
 }
 

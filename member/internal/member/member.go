@@ -2,6 +2,7 @@
 package member
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,11 +35,13 @@ const (
 
 // Member is an account. Phone is E.164, Email is lower-case; each belongs to one member only.
 type Member struct {
-	ID        string
-	Phone     string
-	Email     string
-	Name      string
-	Role      Role
+	ID    string
+	Phone string
+	Email string
+	Name  string
+	Role  Role
+	// Epoch counts how often the member's tokens were ended.
+	Epoch     int64
 	CreatedAt time.Time
 }
 
@@ -65,14 +68,6 @@ func New(id, phone, address, name string, role Role) (Member, error) {
 	return m, nil
 }
 
-// CheckPassword returns ErrInvalid unless password may be a new member's.
-func CheckPassword(password string) error {
-	if n := utf8.RuneCountInString(password); n < 8 || n > 128 {
-		return fmt.Errorf("%w: password: 8 to 128 characters", ErrInvalid)
-	}
-	return nil
-}
-
 // Login is a phone or an email in its normal form. One of the two is set, or none if the text was neither.
 type Login struct{ Phone, Email string }
 
@@ -83,6 +78,9 @@ func ParseLogin(s string) Login {
 	}
 	return Login{Phone: normalPhone(s)}
 }
+
+// Or returns the login as one text in the normal form, and text without the space around it when that was neither a phone nor an email.
+func (l Login) Or(text string) string { return cmp.Or(l.Phone, l.Email, strings.TrimSpace(text)) }
 
 // normalEmail returns s in lower case without the space around it, or "" when s is not an address. It accepts only ASCII, so that two addresses
 // that look alike are alike. It accepts more than New does: members who signed up with another rule can sign in.

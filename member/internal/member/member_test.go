@@ -72,20 +72,6 @@ func TestNewNamesTheBadDetail(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestCheckPassword(t *testing.T) {
-	t.Parallel()
-	for password, good := range map[string]bool{
-		"": false, "1234567": false, "12345678": true, "密码密码密码密": false, "密码密码密码密码": true,
-		strings.Repeat("x", 128): true, strings.Repeat("x", 129): false,
-	} {
-		err := member.CheckPassword(password)
-		assert.Equal(t, good, err == nil, "%d bytes: %v", len(password), err)
-		if !good {
-			require.ErrorIs(t, err, member.ErrInvalid)
-		}
-	}
-}
-
 func TestParseLogin(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]member.Login{

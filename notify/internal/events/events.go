@@ -27,11 +27,13 @@ type Handlers struct {
 	store     *mysql.Store
 	operators []string
 	stale     time.Duration
+	budget    *notification.Budget
 }
 
-// New returns Handlers that write to store. Alerts go to the operators' addresses; a notification about an event older than stale is not sent.
-func New(store *mysql.Store, operators []string, stale time.Duration) *Handlers {
-	return &Handlers{store, operators, stale}
+// New returns Handlers that write to store. Alerts go to the operators' addresses; a notification about an event older than stale is not sent,
+// nor an SMS beyond budget, which is nil when SMS cost nothing.
+func New(store *mysql.Store, operators []string, stale time.Duration, budget *notification.Budget) *Handlers {
+	return &Handlers{store, operators, stale, budget}
 }
 
 // Consumer is a subscription and its handler.
@@ -45,7 +47,7 @@ func (h *Handlers) Consumers() []Consumer {
 	registered := []string{eventv1.TypeMemberRegistered}
 	return []Consumer{
 		{mq.Subscription{Group: "notify-sms", Topic: eventv1.TopicMembers, Types: registered}, h.welcomeSMS},
-		{mq.Subscription{Group: "notify-email", Topic: eventv1.TopicMembers, Types: registered}, h.welcomeEmail},
+		{mq.Subscription{Group: "notify-email", Topic: eventv1.TopicMembers, Types: append(registered, eventv1.TypeSignUpRefused)}, h.memberEmail},
 		{mq.Subscription{Group: "notify-orders", Topic: eventv1.TopicOrders, Order: mq.Strict}, h.order},
 		{mq.Subscription{Group: "notify-alerts", Topic: alertv1.Topic, Types: []string{alertv1.TypeRaised}}, h.alert},
 	}
@@ -58,6 +60,18 @@ func (h *Handlers) welcomeSMS(ctx context.Context, tx *sql.Tx, e mq.Event) error
 		return err
 	}
 	return h.tell(ctx, tx, e, notification.SMS, m.GetPhone(), notification.WelcomeSMS())
+}
+
+// memberEmail mails to a member what happened to the account.
+func (h *Handlers) memberEmail(ctx context.Context, tx *sql.Tx, e mq.Event) error {
+	if e.Type != eventv1.TypeSignUpRefused {
+		return h.welcomeEmail(ctx, tx, e)
+	}
+	var m eventv1.SignUpRefused
+	if err := e.Read(&m); err != nil {
+		return err
+	}
+	return h.tell(ctx, tx, e, notification.Email, m.GetEmail(), notification.SignUpEmail(m.GetName()))
 }
 
 // welcomeEmail welcomes a new member, and stores the member's contact.
@@ -123,7 +137,8 @@ func (h *Handlers) alert(ctx context.Context, tx *sql.Tx, e mq.Event) error {
 	return nil
 }
 
-// tell writes a notification, STALE when e is too old. It writes none if there is one already, because the inbox has forgotten e.
+// tell writes a notification, STALE when e is too old and DROPPED when it is an SMS that the budget does not allow. It writes none if there is
+// one already, because the inbox has forgotten e.
 func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel notification.Channel, to string, text notification.Text) error {
 	age, err := h.age(ctx, tx, e)
 	if err != nil {
@@ -133,8 +148,18 @@ func (h *Handlers) tell(ctx context.Context, tx *sql.Tx, e mq.Event, channel not
 	if err != nil {
 		return err
 	}
+	state := notification.First(age, h.stale)
+	if state == notification.Pending && channel == notification.SMS && h.budget != nil {
+		spent, err := h.store.SpendSMS(ctx, tx, *h.budget, notification.Country(to))
+		if err != nil {
+			return err
+		}
+		if !spent {
+			state = notification.Dropped
+		}
+	}
 	err = h.store.Add(ctx, tx, notification.Notification{
-		ID: id.String(), Channel: channel, To: to, Subject: text.Subject, Text: text.Body, State: notification.First(age, h.stale),
+		ID: id.String(), Channel: channel, To: to, Subject: text.Subject, Text: text.Body, State: state,
 		Source: e.Source, EventID: e.ID, EventType: e.Type,
 	})
 	if err != nil && !database.Duplicate(err) {

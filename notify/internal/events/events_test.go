@@ -20,6 +20,7 @@ import (
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
 	"example.com/fourfold/notify/internal/events"
 	"example.com/fourfold/notify/internal/mysql"
+	"example.com/fourfold/notify/internal/notification"
 	"example.com/fourfold/notify/migrations"
 )
 
@@ -31,11 +32,15 @@ type stage struct {
 	consumers map[string]events.Consumer
 }
 
-func newStage(t *testing.T) stage {
+func newStage(t *testing.T, budget ...notification.Budget) stage {
 	t.Helper()
 	db := mysqltest.Open(t, migrations.FS, mq.Tables())
 	s := stage{db, map[string]events.Consumer{}}
-	for _, c := range events.New(mysql.NewStore(db), []string{"op-1@example.com", "op-2@example.com"}, 24*time.Hour).Consumers() {
+	var limit *notification.Budget
+	if len(budget) > 0 {
+		limit = &budget[0]
+	}
+	for _, c := range events.New(mysql.NewStore(db), []string{"op-1@example.com", "op-2@example.com"}, 24*time.Hour, limit).Consumers() {
 		s.consumers[c.Group] = c
 	}
 	return s

@@ -64,3 +64,18 @@ SELECT
     AND f.closed_at >= TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('span_us') AS SIGNED), NOW(3))) AS failed,
   (SELECT COUNT(*) FROM notification p WHERE p.state = 'PENDING' AND p.channel = sqlc.arg('channel')
     AND p.created_at < TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('patience_us') AS SIGNED), NOW(3))) AS late;
+
+-- name: BeginSMSDay :exec
+INSERT INTO sms_spent (day, country, spent) VALUES (UTC_DATE(), ?, 0) ON DUPLICATE KEY UPDATE spent = spent;
+
+-- name: SpendSMS :execrows
+UPDATE sms_spent SET spent = spent + 1 WHERE day = UTC_DATE() AND country = sqlc.arg('country') AND spent < sqlc.arg('budget');
+
+-- name: UnspendSMS :exec
+UPDATE sms_spent SET spent = spent - 1 WHERE day = UTC_DATE() AND country = ?;
+
+-- name: DropSMS :exec
+UPDATE sms_spent SET dropped = dropped + 1 WHERE day = UTC_DATE() AND country = ?;
+
+-- name: ListSMSSpent :many
+SELECT country, spent, dropped FROM sms_spent WHERE day = UTC_DATE() ORDER BY country;

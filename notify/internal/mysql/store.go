@@ -41,7 +41,7 @@ func (s *Store) Contact(ctx context.Context, tx *sql.Tx, memberID string) (c not
 	return notification.Contact(row), err == nil, err
 }
 
-// Add writes n, which is PENDING or STALE, with its id, event and text.
+// Add writes n, which is PENDING, STALE or DROPPED, with its id, event and text.
 func (s *Store) Add(ctx context.Context, tx *sql.Tx, n notification.Notification) error {
 	return s.q.WithTx(tx).InsertNotification(ctx, query.InsertNotificationParams{
 		ID: n.ID, Source: n.Source, EventID: n.EventID, EventType: n.EventType, Channel: string(n.Channel), Recipient: n.To,

@@ -3,6 +3,7 @@ package notification
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -40,6 +41,7 @@ const (
 //	    \                |  \--it refused it for good, or GiveUp is over--> FAILED
 //	     \               \--GiveUp was over before the first try--> STALE
 //	      \--the event was too old--> STALE
+//	       \--the day's budget is spent--> DROPPED
 type State string
 
 // The states. Only PENDING is left again.
@@ -48,6 +50,7 @@ const (
 	Sent    State = "SENT"
 	Failed  State = "FAILED"
 	Stale   State = "STALE"
+	Dropped State = "DROPPED"
 )
 
 // Notification is one text for one recipient on one channel, because of one event.
@@ -84,6 +87,40 @@ type Received struct {
 
 // Contact is where a member is reached.
 type Contact struct{ MemberID, Phone, Email, Name string }
+
+// Budget is how many SMS that cost money may be written on a day (UTC); 0 is no limit.
+type Budget struct {
+	// PerDay is for all together, PerCountry for the numbers of one country that is not Home.
+	PerDay     int `yaml:"per_day"`
+	PerCountry int `yaml:"per_country"`
+	// Home is the calling code of the country whose numbers only PerDay bounds: 86.
+	Home string `yaml:"home"`
+}
+
+// Of returns how many may be written to the numbers of country, 0 for any number.
+func (b Budget) Of(country string) int {
+	if country == b.Home {
+		return 0
+	}
+	return b.PerCountry
+}
+
+// Country returns the calling code of a number in E.164, as the ITU gives them out: "1", "86", "852".
+func Country(phone string) string {
+	digits := strings.TrimPrefix(phone, "+")
+	length := 3
+	switch {
+	case digits == "":
+		return ""
+	case digits[0] == '1' || digits[0] == '7':
+		length = 1
+	case len(digits) > 1 && strings.Contains(twoDigits, " "+digits[:2]+" "):
+		length = 2
+	}
+	return digits[:min(length, len(digits))]
+}
+
+const twoDigits = " 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98 "
 
 // First returns the state of a new notification about an event of this age: Stale, which is never sent, if the event is older than stale.
 func First(age, stale time.Duration) State {

@@ -46,6 +46,11 @@ func WelcomeEmail(name string) Text {
 	return Text{"欢迎加入 Fourfold / Welcome to Fourfold", fill("welcome", map[string]any{"Name": salutation(name)})}
 }
 
+// SignUpEmail returns the mail to a member with whose phone or email somebody tried to sign up.
+func SignUpEmail(name string) Text {
+	return Text{"您已有 Fourfold 账户 / You have an account with Fourfold", fill("signup", map[string]any{"Name": salutation(name)})}
+}
+
 // OrderEmail returns the mail about what happened to a member's order, and false for types of events that are not told.
 func OrderEmail(eventType, name string, o Order) (Text, bool) {
 	title, told := titles[eventType]
@@ -112,6 +117,17 @@ var texts = template.Must(template.New("").Funcs(template.FuncMap{
 
 welcome to Fourfold. Your account is ready.
 If this was not you, please ignore this mail.
+{{end}}
+
+{{- define "signup"}}{{template "hello" .}}
+
+有人尝试用您的手机号或邮箱注册。您已有账户，请直接登录。
+如果这不是您本人的操作，无需处理：账户没有任何变化。
+
+{{template "dear" .}}
+
+somebody tried to sign up with your phone number or e-mail address. You have an account already: sign in with it.
+If this was not you, there is nothing to do: nothing was changed.
 {{end}}
 
 {{- define "order.paid"}}{{template "hello" .}}

@@ -513,3 +513,31 @@ func TestStop(t *testing.T) {
 		})
 	}
 }
+
+// TestBudgetIsAlerted tests one alert when most of the day's SMS are spent, of all or of a country that is not home, and its end on the next day.
+func TestBudgetIsAlerted(t *testing.T) {
+	t.Parallel()
+	s, db := open(t)
+	alerts := alert.New(mqtest.Absent(t, db, "notify"), db, "notify")
+	look := func() string {
+		t.Helper()
+		require.NoError(t, sender.LookAtBudget(t.Context(), s, alerts, notification.Budget{PerDay: 100, PerCountry: 10, Home: "86"}))
+		return strings.TrimSuffix(mysqltest.Dump(t, db, "SELECT name FROM alert WHERE cleared_at IS NULL"), "--\n")
+	}
+	set := func(statement string) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	assert.Empty(t, look())
+	set("INSERT INTO sms_spent (day, country, spent) VALUES (UTC_DATE(), '', 79), (UTC_DATE(), '86', 72), (UTC_DATE(), '44', 7)")
+	assert.Empty(t, look())
+	set("UPDATE sms_spent SET spent = 8 WHERE country = '44'")
+	assert.Equal(t, "sms-budget\n", look())
+	set("UPDATE sms_spent SET spent = 7 WHERE country = '44'")
+	assert.Empty(t, look())
+	set("UPDATE sms_spent SET spent = 80 WHERE country = ''")
+	assert.Equal(t, "sms-budget\n", look())
+	set("UPDATE sms_spent SET day = day - INTERVAL 1 DAY")
+	assert.Empty(t, look())
+}

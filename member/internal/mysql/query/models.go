@@ -5,15 +5,20 @@
 package query
 
 import (
+	"database/sql"
 	"time"
 )
 
 type Member struct {
 	ID           string
-	Phone        string
-	Email        string
 	Name         string
 	Role         string
 	PasswordHash string
 	CreatedAt    time.Time
+	Phone        sql.NullString
+	Email        sql.NullString
+	Epoch        int64
+	EndedAt      sql.NullTime
+	ClosedAt     sql.NullTime
+	ToldAt       sql.NullTime
 }

@@ -7,10 +7,63 @@ package query
 
 import (
 	"context"
+	"database/sql"
+	"time"
 )
 
+const beginAllowance = `-- name: BeginAllowance :exec
+INSERT INTO allowance (subject, whole_at)
+VALUES (?, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(6)))
+`
+
+type BeginAllowanceParams struct {
+	Subject string
+	EachUs  int64
+}
+
+func (q *Queries) BeginAllowance(ctx context.Context, arg BeginAllowanceParams) error {
+	_, err := q.db.ExecContext(ctx, beginAllowance, arg.Subject, arg.EachUs)
+	return err
+}
+
+const closeMember = `-- name: CloseMember :execrows
+UPDATE member SET phone = NULL, email = NULL, name = '', password_hash = '', epoch = epoch + 1, ended_at = NOW(3), closed_at = NOW(3)
+WHERE id = ? AND closed_at IS NULL
+`
+
+func (q *Queries) CloseMember(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, closeMember, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const forgetAllAddresses = `-- name: ForgetAllAddresses :exec
+DELETE FROM member_address WHERE member_id = ?
+`
+
+func (q *Queries) ForgetAllAddresses(ctx context.Context, memberID string) error {
+	_, err := q.db.ExecContext(ctx, forgetAllAddresses, memberID)
+	return err
+}
+
+const forgetMemberAddresses = `-- name: ForgetMemberAddresses :exec
+DELETE FROM member_address WHERE member_id = ? AND seen_at < ?
+`
+
+type ForgetMemberAddressesParams struct {
+	MemberID string
+	SeenAt   time.Time
+}
+
+func (q *Queries) ForgetMemberAddresses(ctx context.Context, arg ForgetMemberAddressesParams) error {
+	_, err := q.db.ExecContext(ctx, forgetMemberAddresses, arg.MemberID, arg.SeenAt)
+	return err
+}
+
 const getMember = `-- name: GetMember :one
-SELECT id, phone, email, name, role, password_hash, created_at FROM member WHERE id = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at, told_at FROM member WHERE id = ? AND closed_at IS NULL
 `
 
 func (q *Queries) GetMember(ctx context.Context, id string) (Member, error) {
@@ -18,52 +71,78 @@ func (q *Queries) GetMember(ctx context.Context, id string) (Member, error) {
 	var i Member
 	err := row.Scan(
 		&i.ID,
-		&i.Phone,
-		&i.Email,
 		&i.Name,
 		&i.Role,
 		&i.PasswordHash,
 		&i.CreatedAt,
+		&i.Phone,
+		&i.Email,
+		&i.Epoch,
+		&i.EndedAt,
+		&i.ClosedAt,
+		&i.ToldAt,
 	)
 	return i, err
 }
 
 const getMemberByEmail = `-- name: GetMemberByEmail :one
-SELECT id, phone, email, name, role, password_hash, created_at FROM member WHERE email = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at, told_at FROM member WHERE email = ?
 `
 
-func (q *Queries) GetMemberByEmail(ctx context.Context, email string) (Member, error) {
+func (q *Queries) GetMemberByEmail(ctx context.Context, email sql.NullString) (Member, error) {
 	row := q.db.QueryRowContext(ctx, getMemberByEmail, email)
 	var i Member
 	err := row.Scan(
 		&i.ID,
-		&i.Phone,
-		&i.Email,
 		&i.Name,
 		&i.Role,
 		&i.PasswordHash,
 		&i.CreatedAt,
+		&i.Phone,
+		&i.Email,
+		&i.Epoch,
+		&i.EndedAt,
+		&i.ClosedAt,
+		&i.ToldAt,
 	)
 	return i, err
 }
 
 const getMemberByPhone = `-- name: GetMemberByPhone :one
-SELECT id, phone, email, name, role, password_hash, created_at FROM member WHERE phone = ?
+SELECT id, name, role, password_hash, created_at, phone, email, epoch, ended_at, closed_at, told_at FROM member WHERE phone = ?
 `
 
-func (q *Queries) GetMemberByPhone(ctx context.Context, phone string) (Member, error) {
+func (q *Queries) GetMemberByPhone(ctx context.Context, phone sql.NullString) (Member, error) {
 	row := q.db.QueryRowContext(ctx, getMemberByPhone, phone)
 	var i Member
 	err := row.Scan(
 		&i.ID,
-		&i.Phone,
-		&i.Email,
 		&i.Name,
 		&i.Role,
 		&i.PasswordHash,
 		&i.CreatedAt,
+		&i.Phone,
+		&i.Email,
+		&i.Epoch,
+		&i.EndedAt,
+		&i.ClosedAt,
+		&i.ToldAt,
 	)
 	return i, err
+}
+
+const giveBackAllowance = `-- name: GiveBackAllowance :exec
+UPDATE allowance SET whole_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), whole_at) WHERE subject = ?
+`
+
+type GiveBackAllowanceParams struct {
+	ByUs    int64
+	Subject string
+}
+
+func (q *Queries) GiveBackAllowance(ctx context.Context, arg GiveBackAllowanceParams) error {
+	_, err := q.db.ExecContext(ctx, giveBackAllowance, arg.ByUs, arg.Subject)
+	return err
 }
 
 const insertMember = `-- name: InsertMember :exec
@@ -72,8 +151,8 @@ INSERT INTO member (id, phone, email, name, role, password_hash) VALUES (?, ?, ?
 
 type InsertMemberParams struct {
 	ID           string
-	Phone        string
-	Email        string
+	Phone        sql.NullString
+	Email        sql.NullString
 	Name         string
 	Role         string
 	PasswordHash string
@@ -89,4 +168,175 @@ func (q *Queries) InsertMember(ctx context.Context, arg InsertMemberParams) erro
 		arg.PasswordHash,
 	)
 	return err
+}
+
+const isMemberAddress = `-- name: IsMemberAddress :one
+SELECT EXISTS (SELECT 1 FROM member_address WHERE member_id = ? AND address = ?) AS seen
+`
+
+type IsMemberAddressParams struct {
+	MemberID string
+	Address  string
+}
+
+func (q *Queries) IsMemberAddress(ctx context.Context, arg IsMemberAddressParams) (bool, error) {
+	row := q.db.QueryRowContext(ctx, isMemberAddress, arg.MemberID, arg.Address)
+	var seen bool
+	err := row.Scan(&seen)
+	return seen, err
+}
+
+const listEndings = `-- name: ListEndings :many
+SELECT id, epoch FROM member WHERE ended_at >= TIMESTAMPADD(SECOND, CAST(? AS SIGNED), NOW(3))
+`
+
+type ListEndingsRow struct {
+	ID    string
+	Epoch int64
+}
+
+func (q *Queries) ListEndings(ctx context.Context, sinceS int64) ([]ListEndingsRow, error) {
+	rows, err := q.db.QueryContext(ctx, listEndings, sinceS)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListEndingsRow
+	for rows.Next() {
+		var i ListEndingsRow
+		if err := rows.Scan(&i.ID, &i.Epoch); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const markTold = `-- name: MarkTold :execrows
+UPDATE member SET told_at = NOW(3) WHERE id = ? AND (told_at IS NULL OR told_at < TIMESTAMPADD(DAY, -1, NOW(3)))
+`
+
+func (q *Queries) MarkTold(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, markTold, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const oldestKeptAddress = `-- name: OldestKeptAddress :one
+SELECT seen_at FROM member_address WHERE member_id = ? ORDER BY seen_at DESC LIMIT 1 OFFSET ?
+`
+
+type OldestKeptAddressParams struct {
+	MemberID string
+	Offset   int32
+}
+
+func (q *Queries) OldestKeptAddress(ctx context.Context, arg OldestKeptAddressParams) (time.Time, error) {
+	row := q.db.QueryRowContext(ctx, oldestKeptAddress, arg.MemberID, arg.Offset)
+	var seen_at time.Time
+	err := row.Scan(&seen_at)
+	return seen_at, err
+}
+
+const putMemberAddress = `-- name: PutMemberAddress :exec
+INSERT INTO member_address (member_id, address, seen_at) VALUES (?, ?, NOW(3)) ON DUPLICATE KEY UPDATE seen_at = NOW(3)
+`
+
+type PutMemberAddressParams struct {
+	MemberID string
+	Address  string
+}
+
+func (q *Queries) PutMemberAddress(ctx context.Context, arg PutMemberAddressParams) error {
+	_, err := q.db.ExecContext(ctx, putMemberAddress, arg.MemberID, arg.Address)
+	return err
+}
+
+const rehash = `-- name: Rehash :exec
+UPDATE member SET password_hash = ? WHERE id = ? AND password_hash = ?
+`
+
+type RehashParams struct {
+	NewHash string
+	ID      string
+	OldHash string
+}
+
+func (q *Queries) Rehash(ctx context.Context, arg RehashParams) error {
+	_, err := q.db.ExecContext(ctx, rehash, arg.NewHash, arg.ID, arg.OldHash)
+	return err
+}
+
+const setPassword = `-- name: SetPassword :execrows
+UPDATE member SET password_hash = ?, epoch = epoch + 1, ended_at = NOW(3) WHERE id = ? AND closed_at IS NULL
+`
+
+type SetPasswordParams struct {
+	Hash string
+	ID   string
+}
+
+func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setPassword, arg.Hash, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const setRole = `-- name: SetRole :execrows
+UPDATE member SET role = ?, epoch = epoch + 1, ended_at = NOW(3)
+WHERE id = ? AND closed_at IS NULL AND role <> ?
+`
+
+type SetRoleParams struct {
+	Role string
+	ID   string
+}
+
+func (q *Queries) SetRole(ctx context.Context, arg SetRoleParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setRole, arg.Role, arg.ID, arg.Role)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const takeAllowance = `-- name: TakeAllowance :execrows
+UPDATE allowance
+SET whole_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), GREATEST(whole_at, NOW(6)))
+WHERE subject = ? AND whole_at <= TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(6))
+`
+
+type TakeAllowanceParams struct {
+	EachUs  int64
+	Subject string
+	MostUs  int64
+}
+
+func (q *Queries) TakeAllowance(ctx context.Context, arg TakeAllowanceParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, takeAllowance, arg.EachUs, arg.Subject, arg.MostUs)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const wholeIn = `-- name: WholeIn :one
+SELECT CAST(TIMESTAMPDIFF(MICROSECOND, NOW(6), whole_at) AS SIGNED) AS whole_us FROM allowance WHERE subject = ?
+`
+
+func (q *Queries) WholeIn(ctx context.Context, subject string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, wholeIn, subject)
+	var whole_us int64
+	err := row.Scan(&whole_us)
+	return whole_us, err
 }

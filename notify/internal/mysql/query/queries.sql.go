@@ -24,6 +24,15 @@ func (q *Queries) AgeOf(ctx context.Context, at time.Time) (int64, error) {
 	return age_us, err
 }
 
+const beginSMSDay = `-- name: BeginSMSDay :exec
+INSERT INTO sms_spent (day, country, spent) VALUES (UTC_DATE(), ?, 0) ON DUPLICATE KEY UPDATE spent = spent
+`
+
+func (q *Queries) BeginSMSDay(ctx context.Context, country string) error {
+	_, err := q.db.ExecContext(ctx, beginSMSDay, country)
+	return err
+}
+
 const closeNotification = `-- name: CloseNotification :execrows
 UPDATE notification SET state = ?, last_error = ?, closed_at = NOW(3)
 WHERE id = ? AND state = 'PENDING'
@@ -72,6 +81,15 @@ func (q *Queries) CountFailing(ctx context.Context, arg CountFailingParams) (Cou
 	var i CountFailingRow
 	err := row.Scan(&i.Failed, &i.Late)
 	return i, err
+}
+
+const dropSMS = `-- name: DropSMS :exec
+UPDATE sms_spent SET dropped = dropped + 1 WHERE day = UTC_DATE() AND country = ?
+`
+
+func (q *Queries) DropSMS(ctx context.Context, country string) error {
+	_, err := q.db.ExecContext(ctx, dropSMS, country)
+	return err
 }
 
 const dueNotifications = `-- name: DueNotifications :many
@@ -390,6 +408,39 @@ func (q *Queries) ListNotifications(ctx context.Context, arg ListNotificationsPa
 	return items, nil
 }
 
+const listSMSSpent = `-- name: ListSMSSpent :many
+SELECT country, spent, dropped FROM sms_spent WHERE day = UTC_DATE() ORDER BY country
+`
+
+type ListSMSSpentRow struct {
+	Country string
+	Spent   int32
+	Dropped int32
+}
+
+func (q *Queries) ListSMSSpent(ctx context.Context) ([]ListSMSSpentRow, error) {
+	rows, err := q.db.QueryContext(ctx, listSMSSpent)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListSMSSpentRow
+	for rows.Next() {
+		var i ListSMSSpentRow
+		if err := rows.Scan(&i.Country, &i.Spent, &i.Dropped); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const postponeNotification = `-- name: PostponeNotification :execrows
 UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3)), last_error = ?,
   owner = '', unanswered = unanswered + CAST(? AS SIGNED)
@@ -486,4 +537,30 @@ func (q *Queries) RenewLease(ctx context.Context, arg RenewLeaseParams) (int64, 
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const spendSMS = `-- name: SpendSMS :execrows
+UPDATE sms_spent SET spent = spent + 1 WHERE day = UTC_DATE() AND country = ? AND spent < ?
+`
+
+type SpendSMSParams struct {
+	Country string
+	Budget  int32
+}
+
+func (q *Queries) SpendSMS(ctx context.Context, arg SpendSMSParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, spendSMS, arg.Country, arg.Budget)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const unspendSMS = `-- name: UnspendSMS :exec
+UPDATE sms_spent SET spent = spent - 1 WHERE day = UTC_DATE() AND country = ?
+`
+
+func (q *Queries) UnspendSMS(ctx context.Context, country string) error {
+	_, err := q.db.ExecContext(ctx, unspendSMS, country)
+	return err
 }
