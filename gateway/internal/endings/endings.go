@@ -3,6 +3,7 @@ package endings
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -42,7 +43,7 @@ func (f *Follower) Follow(cfg Config) func(context.Context) error {
 	}
 	return loop.Every(cfg.Every, cfg.Every+time.Second, "ask which tokens have ended", func(ctx context.Context) error {
 		err := f.ask(ctx)
-		if err != nil && !f.away && ctx.Err() == nil {
+		if err != nil && !f.away && !errors.Is(ctx.Err(), context.Canceled) { // a member that is silent ends the time for one question only
 			f.log.Warn("member does not say which tokens have ended: what was known last holds", "err", err)
 		}
 		f.away = err != nil
