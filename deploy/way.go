@@ -54,7 +54,8 @@ func find(ctx context.Context, data string) (running, error) {
 	return s, err
 }
 
-// bringUp brings the system up, with failpoints when faults says so or FAULTS is set: in the way in which it is up or has its data, else in containers where an engine answers and images can be had.
+// bringUp brings the system up, with failpoints when faults says so or FAULTS is set: in the way in which it is up or has its data, else in
+// containers where an engine answers and images can be had.
 func bringUp(ctx context.Context, data string, replicas int, faults bool) (running, error) {
 	log := progress.New(os.Stdout)
 	containers, why, err := choose(ctx, data)

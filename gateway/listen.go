@@ -10,9 +10,10 @@ import (
 	"example.com/fourfold/gateway/internal/limit"
 )
 
-// listen returns a listener for the public port. A peer that is gone without a word is noticed within gone: by the kernel, which ends a connection
-// when what was sent is not acknowledged for so long, or when its probes of a silent one are not answered. perAddress bounds how many connections
-// an address may have open at once, 0 not at all; proxies of ours may have any number. One more is closed at once, before anything is read.
+// listen returns a listener for the public port. A peer that is gone without a word is noticed within gone: by the kernel, which ends a
+// connection when what was sent is not acknowledged for so long, or when its probes of a silent one are not answered. perAddress bounds how
+// many connections an address may have open at once, 0 not at all; proxies of ours may have any number. One more is closed at once, before
+// anything is read.
 func listen(addr string, gone time.Duration, perAddress int, proxies limit.Proxies) (net.Listener, error) {
 	config := net.ListenConfig{
 		Control:         boundConnections(gone),

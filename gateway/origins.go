@@ -10,7 +10,8 @@ import (
 )
 
 // otherOrigins returns a filter that lets pages of these origins, separated by commas, call the API and read its answers: scheme://host, or
-// scheme://host:port. Without any, browsers let no other page do so. A token is never sent by a browser of its own accord, so credentials are off.
+// scheme://host:port. Without any, browsers let no other page do so. A token is never sent by a browser of its own accord, so credentials are
+// off.
 func otherOrigins(text string) (func(http.Handler) http.Handler, error) {
 	var origins []string
 	for origin := range strings.SplitSeq(text, ",") {

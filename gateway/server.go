@@ -47,7 +47,8 @@ type parts struct {
 	stopping func() bool
 }
 
-// newServer returns the public HTTP server, which listens on cfg.HTTP.Addr, if that is not empty, from now on. All its answers that are not a success have the error form.
+// newServer returns the public HTTP server, which listens on cfg.HTTP.Addr, if that is not empty, from now on. All its answers that are not a
+// success have the error form.
 func newServer(cfg config, p parts) (*khttp.Server, error) {
 	measured, err := measure(p.metrics)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"example.com/fourfold/gateway/internal/limit"
 )
 
-// TestSlowClients: whoever says nothing, says it slowly or does not read is served for a bounded time, and then costs nothing. The table that it logs
-// is in docs/guarantees/clients.md.
+// TestSlowClients: whoever says nothing, says it slowly or does not read is served for a bounded time, and then costs nothing. The table that
+// it logs is in docs/guarantees/clients.md.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	g := startProcess(t, "GATEWAY_WRITE_TIMEOUT=3s")

@@ -12,8 +12,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Options returns the options of a client for addr that makes each call once and gives up after timeout. addr is host:port, or a URL with all that
-// a server may ask for: redis://user:password@host:port/db, or rediss:// for TLS, as redis.ParseURL reads it. An error does not show the password.
+// Options returns the options of a client for addr that makes each call once and gives up after timeout. addr is host:port, or a URL with all
+// that a server may ask for: redis://user:password@host:port/db, or rediss:// for TLS, as redis.ParseURL reads it. An error does not show the
+// password.
 func Options(addr string, timeout time.Duration) (*redis.Options, error) {
 	o := &redis.Options{Addr: addr}
 	if strings.Contains(addr, "://") {

@@ -70,7 +70,7 @@ func TestPanicsAreLoggedWithoutTheRequest(t *testing.T) {
 		with  func()
 		cause string
 	}{
-		"a nil map":         {func() { map[string]int(nil)[req.GetLogin()] = 1 }, "assignment to entry in nil map"},
+		"a nil pointer":     {func() { _ = *(*string)(nil) + req.GetLogin() }, "nil pointer dereference"},
 		"an index":          {func() { _ = []int{}[len(req.GetLogin())] }, "index out of range"},
 		"a text about it":   {func() { panic(fmt.Sprintf("no idea: %v", req)) }, "a string"},
 		"an error about it": {func() { panic(fmt.Errorf("no idea: %v: %w", req, errors.ErrUnsupported)) }, "a *fmt.wrapError"},

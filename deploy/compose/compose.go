@@ -27,8 +27,8 @@ type Options struct {
 	Dir string
 	// Project names the containers and volumes; "" means fourfold, or COMPOSE_PROJECT_NAME.
 	Project string
-	// Replicas is how many of each service, of coordinator and gateway there are: with 2 compose.ha.yaml is loaded, and the broker has a replica. 0
-	// leaves it at what runs, or takes 1.
+	// Replicas is how many of each service, of coordinator and gateway there are: with 2 compose.ha.yaml is loaded, and the broker has a
+	// replica. 0 leaves it at what runs, or takes 1.
 	Replicas int
 	// Env are the services' settings, for example ORDER_TTL, and ports on 127.0.0.1, as system.ChosenPorts.
 	Env map[string]string

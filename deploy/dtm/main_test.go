@@ -146,7 +146,8 @@ func TestPayloadStaysOutOfTheLog(t *testing.T) {
 	eventually(t, 20*time.Second, "a Confirm that fails is logged", func() bool {
 		return strings.Contains(c.output.String(), "grpc client called: "+p.addr+"/test.Branch/Confirm01 err: rpc error")
 	})
-	for _, secret := range []string{address, mac, base64.StdEncoding.EncodeToString(branch.BusiPayload), hex.EncodeToString(branch.BusiPayload)} {
+	payload := branch.BusiPayload
+	for _, secret := range []string{address, mac, base64.StdEncoding.EncodeToString(payload), hex.EncodeToString(payload)} {
 		if out := c.output.String(); strings.Contains(out, secret) {
 			i := strings.Index(out, secret)
 			t.Errorf("%q is in the log: %s", secret, out[max(0, i-300):i+len(secret)])

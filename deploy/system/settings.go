@@ -40,7 +40,8 @@ func Settings(root string) (map[string]string, error) {
 	return all, err
 }
 
-// Faults is the variable that allows failpoints, which crash or hold a process at a named point. They are off unless a person, or the demo, says so.
+// Faults is the variable that allows failpoints, which crash or hold a process at a named point. They are off unless a person, or the demo,
+// says so.
 const Faults = "FAULTS"
 
 // Chosen returns the variables of environ with which a person configures a system: PORT_<NAME> and PORT_OFFSET, and the settings, as

@@ -91,8 +91,9 @@ func New(rdb *redis.Client, log *slog.Logger, metrics prometheus.Registerer) (*L
 	return &Limiter{redis: redis_rate.NewLimiter(rdb), patience: rdb.Options().ReadTimeout, log: log, local: newBuckets(), missed: missed}, nil
 }
 
-// Take counts one call of subject under limit. When there were too many it returns a 429 with the seconds to wait in metadata.retry_after. What Redis
-// does not count in time this gateway counts by itself, in a bucket that begins without a burst: so the limit holds for each gateway alone.
+// Take counts one call of subject under limit. When there were too many it returns a 429 with the seconds to wait in metadata.retry_after.
+// What Redis does not count in time this gateway counts by itself, in a bucket that begins without a burst: so the limit holds for each
+// gateway alone.
 func (l *Limiter) Take(ctx context.Context, subject string, limit Rate) error {
 	if limit.none() {
 		return nil

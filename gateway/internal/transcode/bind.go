@@ -66,8 +66,8 @@ func (r Route) bind(vars url.Values, req *http.Request) (proto.Message, error) {
 	return m.Interface(), nil
 }
 
-// parseQuery reads a query. Unlike url.Values of net/http it does not drop what it cannot read, which would drop a filter: that is 400, naming the
-// parameter.
+// parseQuery reads a query. Unlike url.Values of net/http it does not drop what it cannot read, which would drop a filter: that is 400, naming
+// the parameter.
 func parseQuery(raw string) (url.Values, error) {
 	query := url.Values{}
 	for pair := range strings.SplitSeq(raw, "&") {

@@ -55,8 +55,8 @@ type decoder struct {
 	bound map[string]bool
 }
 
-// token returns the next token, which belongs to the field at path. A string with half of a surrogate pair is 400: encoding/json would put U+FFFD in
-// its place, and what is stored would not be what was sent.
+// token returns the next token, which belongs to the field at path. A string with half of a surrogate pair is 400: encoding/json would put
+// U+FFFD in its place, and what is stored would not be what was sent.
 func (d decoder) token(path string) (json.Token, error) {
 	from := d.InputOffset()
 	token, err := d.Token()

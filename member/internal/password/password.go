@@ -53,8 +53,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 }
 
 // Match reports whether hash was made from password, and whether it is old: made from the bytes as they were typed, before passwords had a
-// normal form, so that it should be made again. An empty hash (of a login that does not exist) matches nothing and takes as long, so that the time does
-// not show who is a member. It returns ErrBusy when too many wait, and ctx's error when ctx ends before its turn.
+// normal form, so that it should be made again. An empty hash (of a login that does not exist) matches nothing and takes as long, so that the
+// time does not show who is a member. It returns ErrBusy when too many wait, and ctx's error when ctx ends before its turn.
 func (h *Hasher) Match(ctx context.Context, password, hash string) (match, old bool, err error) {
 	if err := h.acquire(ctx); err != nil {
 		return false, false, err
