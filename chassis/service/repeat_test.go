@@ -41,7 +41,8 @@ func TestEveryRPCSaysWhatASecondCallDoes(t *testing.T) {
 	t.Parallel()
 	files := []protoreflect.FileDescriptor{
 		branchv1.File_branch_v1_branch_proto, creditv1.File_credit_v1_credit_proto, inventoryv1.File_inventory_v1_inventory_proto,
-		ledgerv1.File_ledger_v1_ledger_proto, memberv1.File_member_v1_member_proto, mqv1.File_mq_v1_mq_proto, mqv1.File_mq_v1_sent_proto,
+		ledgerv1.File_ledger_v1_ledger_proto, memberv1.File_member_v1_member_proto, memberv1.File_member_v1_endings_proto,
+		mqv1.File_mq_v1_mq_proto, mqv1.File_mq_v1_sent_proto,
 		notifyv1.File_notify_v1_notify_proto, orderv1.File_order_v1_order_proto, wmsv1.File_wms_v1_wms_proto,
 	}
 	seen, keyed := 0, []string{}
