@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -36,6 +37,7 @@ type modeWatch struct {
 	long, settle time.Duration
 
 	away    time.Time // since when Redis does not answer
+	told    int64     // as which occurrence that is told: the one that another instance has told, or away
 	stale   time.Time // since when the queue stands still
 	epoch   int64     // for which and in which store changes are
 	store   string
@@ -51,7 +53,7 @@ func (w *modeWatch) look(ctx context.Context) error {
 	if err != nil {
 		return w.silent(ctx)
 	}
-	w.away = time.Time{}
+	w.away, w.told = time.Time{}, 0
 	if err := w.alerts.Clear(ctx, queuesRedis); err != nil || s.Epoch == 0 {
 		return err
 	}
@@ -77,7 +79,13 @@ func (w *modeWatch) silent(ctx context.Context) error {
 		now = "The broker was away when Redis last answered: what lies in its queues waits for Redis, and what is sent now goes by the\n" +
 			"broker if that is back, and waits in the outboxes until then. What Redis should lose is sent again."
 	}
-	return w.alerts.Of(w.away.UnixMilli()).Raise(ctx, queuesRedis,
+	// Each instance has noticed at another time; what one of them told is the same for all.
+	lasting, err := w.alerts.lasting(ctx, queuesRedis)
+	if err != nil {
+		return err
+	}
+	w.told = cmp.Or(lasting, w.told, w.away.UnixMilli())
+	return w.alerts.Of(w.told).Raise(ctx, queuesRedis,
 		fmt.Sprintf("the Redis for queues has not answered for %s", rounded(lasts)),
 		fmt.Sprintf(`The Redis that takes events while the message broker is away has not answered %[1]s for %[2]s.
 %[3]s

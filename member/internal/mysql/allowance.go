@@ -16,6 +16,9 @@ type Rate struct {
 	Burst   int `yaml:"burst"`
 }
 
+// tries is how often one is tried to be taken from a row that others change at the same time.
+const tries = 10
+
 // each returns how long the allowance takes to grow by one.
 func (r Rate) each() time.Duration { return time.Hour / time.Duration(r.PerHour) }
 
@@ -26,7 +29,7 @@ func (s *Store) Take(ctx context.Context, subject string, r Rate) (wait time.Dur
 		return 0, nil
 	}
 	most := time.Duration(max(r.Burst, 1)-1) * r.each()
-	for range 2 {
+	for range tries {
 		taken, err := s.q.TakeAllowance(ctx, query.TakeAllowanceParams{
 			Subject: subject, EachUs: r.each().Microseconds(), MostUs: most.Microseconds(),
 		})
@@ -34,8 +37,11 @@ func (s *Store) Take(ctx context.Context, subject string, r Rate) (wait time.Dur
 			return 0, err
 		}
 		whole, err := s.q.WholeIn(ctx, subject)
+		if wait := time.Duration(whole)*time.Microsecond - most; err == nil && wait > 0 {
+			return wait, nil
+		}
 		if err == nil {
-			return max(time.Duration(whole)*time.Microsecond-most, time.Millisecond), nil
+			continue // the row came, or one was given back, after the UPDATE
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return 0, err
@@ -45,7 +51,7 @@ func (s *Store) Take(ctx context.Context, subject string, r Rate) (wait time.Dur
 			return 0, err
 		} // somebody was quicker: take from their row
 	}
-	return r.each(), nil // the row comes and goes: it is deleted in this moment
+	return r.each(), nil // the row comes and goes all the time
 }
 
 // GiveBack undoes one Take that was granted.

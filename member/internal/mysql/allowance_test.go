@@ -80,6 +80,23 @@ func TestAllowanceAtOnce(t *testing.T) {
 	}
 }
 
+// TestAllowanceIsBegunAtOnce: of the first few at the same time none is refused: there is enough.
+func TestAllowanceIsBegunAtOnce(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	for round := range 30 {
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				wait, err := s.Take(t.Context(), subject(fmt.Sprint("b", round)), mysql.Rate{PerHour: 10, Burst: 10})
+				assert.NoError(t, err)
+				assert.Zero(t, wait)
+			})
+		}
+		group.Wait()
+	}
+}
+
 func TestAddressesOfAMember(t *testing.T) {
 	t.Parallel()
 	s, db := open(t)

@@ -7,6 +7,7 @@ import (
 
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql"
+	"example.com/fourfold/order/internal/participant"
 )
 
 // alerts is the prefix of an alert's key; the gid follows.
@@ -27,10 +28,19 @@ func (s *Sweeper) alarm(ctx context.Context, a mysql.Overdue, p problem) error {
 func lasts(a mysql.Overdue) problem {
 	return problem{fmt.Sprintf("The %s of order %s does not settle: it is open since %v", strings.ToLower(string(a.Kind)), a.OrderID, a.Age),
 		fmt.Sprintf(`Global transaction %[1]s (%[2]s) of order %[3]s is open since %[4]v. The order stays as it is until then, and the transaction settles by
-itself as soon as all that it needs are there: order, inventory, credit, wms and the coordinator. What keeps it is in their logs: search them
+itself as soon as all that it needs are there: %[5]s. What keeps it is in their logs: search them
 for %[1]s. If one of them has lost what it tried, there is an alert branch-not-tried too: then a person must act.
 How far it has come in each:  make settle ORDER=%[3]s
-`, a.GID, a.Kind, a.OrderID, a.Age)}
+`, a.GID, a.Kind, a.OrderID, a.Age, needed())}
+}
+
+// needed returns whom a transaction needs, for people.
+func needed() string {
+	names := []string{"order"}
+	for _, p := range participant.All() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ") + " and the coordinator"
 }
 
 // undecided says that the coordinator will never settle a, so that a person must decide.

@@ -18,10 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	creditv1 "example.com/fourfold/api/credit/v1"
-	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	orderv1 "example.com/fourfold/api/order/v1"
-	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
@@ -52,17 +49,14 @@ type coordinator struct {
 	aborts   int
 }
 
-// serve lets the coordinator and the other three answer at addr, which it sets.
+// serve lets the coordinator and the other participants answer at addr, which it sets.
 func (c *coordinator) serve() error {
 	lis, err := net.Listen("tcp", c.addr)
 	if err != nil {
 		return err
 	}
-	c.addr, c.server = lis.Addr().String(), grpc.NewServer()
+	c.addr, c.server = lis.Addr().String(), grpc.NewServer(grpc.UnknownServiceHandler(willing))
 	dtmgpb.RegisterDtmServer(c.server, c)
-	inventoryv1.RegisterStockFreezeServer(c.server, willingInventory{})
-	creditv1.RegisterCreditGrantServer(c.server, willingCredit{})
-	wmsv1.RegisterDeliverySlipServer(c.server, willingWMS{})
 	go func(s *grpc.Server) { _ = s.Serve(lis) }(c.server)
 	return nil
 }
@@ -113,29 +107,12 @@ func (c *coordinator) Abort(context.Context, *dtmgpb.DtmRequest) (*emptypb.Empty
 	return &emptypb.Empty{}, nil
 }
 
-// The other three participants accept every Try.
-type (
-	willingInventory struct {
-		inventoryv1.UnimplementedStockFreezeServer
+// willing is every other participant: it accepts each Try.
+func willing(_ any, stream grpc.ServerStream) error {
+	if err := stream.RecvMsg(&emptypb.Empty{}); err != nil {
+		return err
 	}
-	willingCredit struct {
-		creditv1.UnimplementedCreditGrantServer
-	}
-	willingWMS struct {
-		wmsv1.UnimplementedDeliverySlipServer
-	}
-)
-
-func (willingInventory) Try(context.Context, *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, nil
-}
-
-func (willingCredit) Try(context.Context, *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, nil
-}
-
-func (willingWMS) Try(context.Context, *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, nil
+	return stream.SendMsg(&emptypb.Empty{})
 }
 
 // TestSubmit tests that a Submit whose outcome is unknown is sent again until the coordinator answers or the deadline comes, and that a refused
