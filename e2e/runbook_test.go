@@ -31,6 +31,7 @@ func TestRunbook(t *testing.T) {
 	t.Run("messages", b.messages)
 	t.Run("outbox-refused", b.refused)
 	t.Run("position", b.position)
+	t.Run("sms-budget", b.smsBudget)
 	t.Run("mq-mode", b.mode)
 	t.Run("payment", func(t *testing.T) { b.payment(t, lost) })
 	t.Run("branch-not-tried", func(t *testing.T) { b.notTried(t, lost) })
@@ -42,6 +43,15 @@ func TestRunbook(t *testing.T) {
 			assert.True(t, b.ran[section+" "+line], "%s: no scenario runs %q", section, line)
 		}
 	}
+}
+
+// smsBudget looks for what the budget of SMS let through, and what it did not.
+func (b *book) smsBudget(t *testing.T) {
+	shopper(t)
+	require.Eventually(t, func() bool {
+		return strings.Contains(b.works(t, "sms-budget", "GET /v1/ops/notifications?state=SENT"), `"SMS"`)
+	}, 30*time.Second, 100*time.Millisecond)
+	assert.Contains(t, b.works(t, "sms-budget", "GET /v1/ops/notifications?state=DROPPED"), `"notifications":[]`)
 }
 
 // book runs the commands of the runbook's sections.
