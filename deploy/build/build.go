@@ -50,16 +50,20 @@ func Programs(ctx context.Context, root string, log *progress.Log, tools ...stri
 	if err := step.Run("services", command(ctx, root, filepath.Join(root, "go.work"), "go", args...)); err != nil {
 		return err
 	}
+	// The command itself, as scripts/deploy.sh does: it watches over the stacks of tests.
+	if err := step.Run("deploy", command(ctx, root, "off", "go", "build", "-C", "deploy", "-v", "-buildvcs=false", "-o", bin+"/", ".")); err != nil {
+		return err
+	}
 	if stale(filepath.Join(bin, "dtm"), filepath.Join(root, "deploy/dtm"), filepath.Join(root, "chassis")) {
 		if err := step.Run("dtm", command(ctx, root, "", "deploy/dtm/build.sh", filepath.Join(bin, "dtm"))); err != nil {
 			return err
 		}
 	}
-	step.Done("%d programs in bin/", len(system.Databases())+4+len(tools))
+	step.Done("%d programs in bin/", len(system.Databases())+5+len(tools))
 	return nil
 }
 
-// command is a command in root, in a Go workspace ("" for none).
+// command is a command in root, in a Go workspace ("off" for none, "" for the usual one).
 func command(ctx context.Context, root, workspace, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = root
