@@ -174,7 +174,7 @@ func TestLateAnnouncement(t *testing.T) {
 	broker, err := rocketmq.Dial(s.service, rocketmq.Config{NameServers: door.addr})
 	require.NoError(t, err)
 	t.Cleanup(broker.Close)
-	door.once() // ask whether the topic exists
+	door.admit(2) // ask who the master is, and whether the topic exists
 	background(t, mq.NewOutbox(s.db, mq.NewBus(s.service, broker, mq.Config{Keys: mqtest.Keys()}), mq.OutboxConfig{}).Answer(s.topic))
 	require.Eventually(t, door.used, 20*time.Second, time.Millisecond)
 	time.Sleep(2 * time.Second) // the first heartbeat goes nowhere

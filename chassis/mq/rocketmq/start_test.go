@@ -52,7 +52,7 @@ func TestNameServerMoves(t *testing.T) {
 		}
 	}()
 	require.ErrorContains(t, <-unknown, "no address")
-	old.once() // the question
+	old.admit(1) // the question
 	ip := net.IPv4(127, 0, 0, 1)
 	host.Store(&ip)
 	require.NoError(t, <-started)
@@ -115,7 +115,8 @@ type door struct {
 	mu       sync.Mutex
 	listener net.Listener
 	conns    []net.Conn
-	last     bool
+	left     int  // how many more connections it admits, if they are counted
+	counted  bool // by admit
 }
 
 func open(t *testing.T, to string) *door {
@@ -129,7 +130,7 @@ func (d *door) reopen(t *testing.T) {
 	l, err := net.Listen("tcp", d.addr)
 	require.NoError(t, err)
 	d.mu.Lock()
-	d.addr, d.listener, d.last = l.Addr().String(), l, false
+	d.addr, d.listener, d.counted = l.Addr().String(), l, false
 	d.mu.Unlock()
 	go func() {
 		for {
@@ -144,7 +145,7 @@ func (d *door) reopen(t *testing.T) {
 			}
 			d.mu.Lock()
 			d.conns = append(d.conns, in, out)
-			if d.last {
+			if d.left--; d.counted && d.left == 0 {
 				_ = l.Close()
 			}
 			d.mu.Unlock()
@@ -154,18 +155,18 @@ func (d *door) reopen(t *testing.T) {
 	}()
 }
 
-// once admits one more connection.
-func (d *door) once() {
+// admit admits so many more connections.
+func (d *door) admit(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.last = true
+	d.left, d.counted = n, true
 }
 
-// used reports whether the connection of once has come.
+// used reports whether the connections of admit have come.
 func (d *door) used() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.last && len(d.conns) > 0
+	return d.counted && d.left <= 0
 }
 
 func pipe(from, to net.Conn) {
