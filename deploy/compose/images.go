@@ -22,8 +22,8 @@ const (
 	baseSize = "28 MB"
 	// baseTimeout bounds the download: a network that leads nowhere may not answer at all.
 	baseTimeout = 2 * time.Minute
-	// packagesSize is what Debian's packages in those images take to download.
-	packagesSize = "about 120 MB"
+	// packagesSize is what Debian's packages in those images take to download, by `apt-get --print-uris`: MariaDB 25 MB, Redis 3, Java 58.
+	packagesSize = "about 90 MB"
 )
 
 // infrastructure are the images that are made from base.
@@ -31,10 +31,7 @@ var infrastructure = []string{"fourfold/mariadb:10.11", "fourfold/redis:7.0", "f
 
 // CanBuild returns an error when images cannot be had. It downloads the base image when that is needed and not there.
 func (s *System) CanBuild(ctx context.Context) error {
-	if exec.CommandContext(ctx, "docker", append([]string{"image", "inspect"}, infrastructure...)...).Run() == nil {
-		return nil
-	}
-	if exec.CommandContext(ctx, "docker", "image", "inspect", base).Run() == nil {
+	if haveImages(ctx, infrastructure...) || haveImages(ctx, base) {
 		return nil
 	}
 	s.log.Say("images", "%s of %s", baseSize, base)
@@ -47,6 +44,11 @@ func (s *System) CanBuild(ctx context.Context) error {
 	}
 	step.Done("%s", base)
 	return nil
+}
+
+// haveImages reports whether the engine has all these images.
+func haveImages(ctx context.Context, names ...string) bool {
+	return exec.CommandContext(ctx, "docker", append([]string{"image", "inspect"}, names...)...).Run() == nil
 }
 
 // Build makes the programs and the images.
@@ -68,7 +70,7 @@ func (s *System) Build(ctx context.Context) error {
 	if err := fetched(); err != nil {
 		return err
 	}
-	if exec.CommandContext(ctx, "docker", append([]string{"image", "inspect"}, infrastructure...)...).Run() != nil {
+	if !haveImages(ctx, infrastructure...) {
 		s.log.Say("images", "%s of Debian's packages", packagesSize)
 	}
 	step := s.log.Step("images")
