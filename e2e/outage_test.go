@@ -21,13 +21,15 @@ import (
 
 // TestBrokerAway takes the broker away from two instances of each service in the middle of sign-ups and purchases: killed, and frozen, for
 // OUTAGE, 10s by default. It is noticed within 3 s; meanwhile what follows by message follows as ever; the shop returns to the broker by itself;
-// and in the end every committed fact had exactly one effect in each group that follows it.
+// and in the end every committed fact had exactly one effect in each group that follows it. Without OUTAGE other tests run at the same time, and
+// every time may be three times as long.
 func TestBrokerAway(t *testing.T) {
-	lasts := 10 * time.Second
+	lasts, busy := 10*time.Second, time.Duration(3)
 	if text := os.Getenv("OUTAGE"); text != "" {
 		var err error
 		lasts, err = time.ParseDuration(text)
 		require.NoError(t, err, "OUTAGE is a duration such as 60s")
+		busy = 1
 	}
 	own(t, stack.Options{Replicas: 2, Env: map[string]string{"REGISTRATION_POINTS": "100", "HALF_GRACE": halfGrace.String(), "MQ_AUDIT_EVERY": "1h"}})
 	t.Run("busy", func(t *testing.T) { busyIsNotAway(t, lasts/4) })
@@ -70,12 +72,14 @@ func TestBrokerAway(t *testing.T) {
 			require.Eventually(t, func() bool { b, err := queues.Backlog(t.Context()); return err == nil && b.Entries == 0 }, 20*time.Second,
 				50*time.Millisecond, "nothing is left in the queues")
 
-			assert.Less(t, noticed.Sub(taken), 3*time.Second)
+			assert.Less(t, noticed.Sub(taken), busy*3*time.Second)
 			during, usual := followed(t, noticed.Add(time.Second), back), followed(t, taken.Add(-10*time.Second), taken)
 			require.Greater(t, during.effects, 40, "traffic in the outage")
-			assert.LessOrEqual(t, during.median, time.Second)
-			assert.LessOrEqual(t, during.p99, 3*time.Second)
-			assert.LessOrEqual(t, acked, 2*usualAcked+5*time.Millisecond, "commit to acknowledged by the transport")
+			assert.LessOrEqual(t, during.median, busy*time.Second)
+			assert.LessOrEqual(t, during.p99, busy*3*time.Second)
+			if busy == 1 { // two medians of different seconds are compared, so both must be of an idle machine
+				assert.LessOrEqual(t, acked, 2*usualAcked+5*time.Millisecond, "commit to acknowledged by the transport")
+			}
 			t.Logf("%s: noticed after %.1f s; %d effects meanwhile, commit to effect median %d ms, 99 %% %d ms (before: %d, %d); commit to taken median "+
 				"%d ms (before %d); NORMAL %.1f s after the broker was let go", way.name, noticed.Sub(taken).Seconds(), during.effects,
 				during.median.Milliseconds(), during.p99.Milliseconds(), usual.median.Milliseconds(), usual.p99.Milliseconds(),
