@@ -30,7 +30,9 @@ type config struct {
 		Admin string `yaml:"admin"`
 	} `yaml:"coordinator"`
 	OrderTTL time.Duration `yaml:"order_ttl"`
-	Keep     struct {
+	// OpenOrders is how many orders of a member may be unpaid at a time; 0 for any number.
+	OpenOrders int `yaml:"open_orders"`
+	Keep       struct {
 		Barrier time.Duration `yaml:"barrier"`
 		// Answers is at least idempotency.MinKeep, or 0 for ever.
 		Answers  time.Duration `yaml:"answers"`
@@ -67,6 +69,8 @@ func (c config) check() error {
 		return errors.New("payment: deadline + 3 calls must end before grpc.timeout, so that the answer still comes")
 	case c.OrderTTL < time.Second:
 		return errors.New("order_ttl: at least 1s")
+	case c.OpenOrders < 0:
+		return errors.New("open_orders: at least 1, or 0 for any number")
 	case s.OldEnough < 10*time.Second, s.Every <= 0:
 		return errors.New("sweep: old_enough must be at least 10s, every above 0")
 	case c.Conservation.Every <= 0, c.Conservation.Open < time.Second:

@@ -59,7 +59,7 @@ func serve(ctx context.Context, cfg config) error {
 		return err
 	}
 	prices := inventoryv1.NewCatalogueClient(peers.Conn(participant.Inventory))
-	orderv1.RegisterOrdersServer(svc.GRPC, rpc.NewOrders(orders, prices, initiator, answers, cfg.OrderTTL))
+	orderv1.RegisterOrdersServer(svc.GRPC, rpc.NewOrders(orders, prices, initiator, answers, cfg.OrderTTL, cfg.OpenOrders))
 	cfg.reconcile(svc, branches, orders, peers, msgs.Alerts)
 	msgs.Consume(delivery.Subscription(), delivery.New(orders).Handle)
 	msgs.Consume(catalogue.Subscription(), catalogue.New(orders).Handle)

@@ -35,6 +35,7 @@ func TestConfig(t *testing.T) {
 	require.NoError(t, service.Load("", defaults, &good))
 	require.NoError(t, good.check())
 	assert.Equal(t, 30*time.Minute, good.OrderTTL)
+	assert.Equal(t, 100, good.OpenOrders)
 	for name, set := range map[string]func(c *config){
 		"call < deadline": func(c *config) { c.Payment.Call = c.Payment.Deadline },
 		"timeout_to_fail": func(c *config) { c.Payment.TimeoutToFail = c.Payment.Deadline },
@@ -42,6 +43,7 @@ func TestConfig(t *testing.T) {
 		"whole seconds":   func(c *config) { c.Payment.TimeoutToFail += time.Millisecond },
 		"grpc.timeout":    func(c *config) { c.GRPC.Timeout = c.Payment.Deadline },
 		"order_ttl":       func(c *config) { c.OrderTTL = 0 },
+		"open_orders":     func(c *config) { c.OpenOrders = -1 },
 		"old_enough":      func(c *config) { c.Sweep.OldEnough = time.Second },
 		"conservation":    func(c *config) { c.Conservation.Every = 0 },
 	} {

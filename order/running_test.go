@@ -98,6 +98,7 @@ func serveOrder(t *testing.T, set func(*config), prepare ...func(*sql.DB) error)
 		cfg.Peers[name] = lis.Addr().String()
 	}
 	cfg.Payment.Wait = 20 * time.Millisecond
+	cfg.OpenOrders = 0 // one member orders everything
 	set(&cfg)
 	servicetest.Serve(t, func(ctx context.Context) error { return serve(ctx, cfg) })
 	keys, err := mac.Parse(cfg.BranchKeys)

@@ -2,12 +2,21 @@
 package page
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
 
-	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 )
 
-// Size returns how many rows a page has: as many as asked for, or 20 when asked is 0. The upper limit is in the request's validation rule.
+// MaxBytes is how long the rows of a page are together, as protobuf, unless one row alone is longer. Clients of gRPC take 4 MiB.
+const MaxBytes = 1 << 20
+
+// Size returns how many rows a page has at most: as many as asked for, or 20 when asked is 0. The upper limit is in the request's validation
+// rule.
 func Size(asked int32) int32 {
 	if asked <= 0 {
 		return 20
@@ -15,27 +24,81 @@ func Size(asked int32) int32 {
 	return asked
 }
 
-// Cut returns a page of rows, which were read with a limit of size + 1, and the next page's token, which is empty when this page is the last.
-func Cut[T any](rows []T, size int32, token func(T) string) ([]T, string) {
-	if len(rows) <= int(size) {
-		return rows, ""
-	}
-	rows = rows[:size]
-	return rows, token(rows[size-1])
+// List is a list as one caller asked for it. Its tokens are good for the same list asked for in the same way, and for no other.
+type List struct{ name, of string }
+
+// Of returns the list of that name. asked is what else decides which rows it has: filters, or whose they are.
+func Of(name string, asked ...string) List { return List{name, fmt.Sprintf("%q", asked)} }
+
+// DeadLetters returns the list of a service's dead letters, of one group or of all when group is empty. Its positions are the numbers of rows.
+func DeadLetters(service, group string) List { return Of("dead letters of "+service, group) }
+
+// ErrToken is the error for a token that is none of this list's.
+var ErrToken = errors.New("not one of this list's: send next_page_token of the page before, and the same filters as there, or none")
+
+// Token returns the token of the page after the row at position.
+func (l List) Token(position string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(l.name + "\n" + position + "\n" + l.sum(position)))
 }
 
-// BadToken returns the error for a token that no page returned.
-func BadToken(token string) error {
-	return fmt.Errorf("page_token %.100q: send next_page_token of the page before, or none", token)
+// sum recognizes what was changed, and tokens of the same list asked for otherwise.
+func (l List) sum(position string) string {
+	return strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(l.name+l.of+position))), 36)
 }
 
-// CheckID returns BadToken unless token is empty or a row's id (a UUID of version 7) in its canonical form.
-func CheckID(token string) error {
+// After returns the position of the row that token's page comes after; it is empty for the first page, which has no token. It returns ErrToken
+// unless the token is, to the letter, what Token returned.
+func (l List) After(token string) (string, error) {
 	if token == "" {
-		return nil
+		return "", nil
 	}
-	if id, err := uuid.Parse(token); err != nil || id.Version() != 7 || id.String() != token {
-		return BadToken(token)
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err == nil {
+		if parts := strings.Split(string(raw), "\n"); len(parts) == 3 && l.Token(parts[1]) == token {
+			return parts[1], nil
+		}
 	}
-	return nil
+	return "", fmt.Errorf("page_token %.100q: %w", token, ErrToken)
+}
+
+// AfterNumber is After for lists whose positions are numbers; it returns 0 for the first page.
+func (l List) AfterNumber(token string) (int64, error) {
+	position, err := l.After(token)
+	if position == "" || err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(position, 10, 64)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("page_token %.100q: %w", token, ErrToken)
+	}
+	return n, nil
+}
+
+// Cut returns the page that begins with rows, which were read with a limit of size + 1, as protos, and the next page's token, which is empty when
+// this page is the last. The page ends before it would be longer than MaxBytes, but has one row at least.
+func Cut[T any, P proto.Message](l List, rows []T, size int32, position func(T) string, show func(T) P) ([]P, string) {
+	var (
+		page  []P
+		bytes int
+	)
+	for i, row := range rows {
+		p := show(row)
+		bytes += proto.Size(p)
+		if i > 0 && (i == int(size) || bytes > MaxBytes) {
+			return page, l.Token(position(rows[i-1]))
+		}
+		page = append(page, p)
+	}
+	return page, ""
+}
+
+// Fit returns as many of the last of rows as a page has room for, at least one.
+func Fit[P proto.Message](rows []P) []P {
+	bytes := 0
+	for i := len(rows) - 1; i >= 0; i-- {
+		if bytes += proto.Size(rows[i]); bytes > MaxBytes {
+			return rows[min(i+1, len(rows)-1):]
+		}
+	}
+	return rows
 }

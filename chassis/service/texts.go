@@ -10,7 +10,8 @@ import (
 	"example.com/fourfold/chassis/shown"
 )
 
-// checkTexts refuses requests with a text for people that is not what it looks like, as validate.ProtoValidate refuses others.
+// checkTexts refuses requests with a text for people that is not what it looks like, or an id in another spelling, as validate.ProtoValidate
+// refuses others.
 func checkTexts(next middleware.Handler) middleware.Handler {
 	return func(ctx context.Context, req any) (any, error) {
 		if m, ok := req.(proto.Message); ok {

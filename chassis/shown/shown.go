@@ -4,6 +4,8 @@
 // around it: controls, marks of direction, zero-width characters, fillers, private and unassigned characters; nor marks without a letter, or
 // more of them than a script writes. The joiners are let in where they make a difference that is seen: between letters of the scripts that join
 // or stack theirs, and in emoji.
+//
+// An id is a text too: a UUID that is not spelled as this system prints it would be another id to a database, and find nothing.
 package shown
 
 import (
@@ -12,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -108,7 +111,16 @@ func seen(before, c, after rune) bool {
 	return unicode.In(before, joining...) && unicode.In(after, joining...)
 }
 
-// Check returns an error that names the field unless all fields of m that people see are what they look like, those of messages in m too.
+// ID returns an error unless s is spelled as ids are: a UUID in small letters, with hyphens and nothing around it; what is no UUID is spelled well.
+func ID(s string) error {
+	if id, err := uuid.Parse(s); err == nil && id.String() != s {
+		return fmt.Errorf("the id %s is spelled %s", s, id)
+	}
+	return nil
+}
+
+// Check returns an error that names the field unless all fields of m that people see are what they look like, and its ids are spelled well, those
+// of messages in m too.
 func Check(m proto.Message) error { return check(m.ProtoReflect(), "") }
 
 func check(m protoreflect.Message, path string) (err error) {
@@ -123,6 +135,8 @@ func check(m protoreflect.Message, path string) (err error) {
 				return named(at, Line(v.String()))
 			case rule == textv1.Shown_LINES:
 				return named(at, Lines(v.String()))
+			case fd.Kind() == protoreflect.StringKind && names(fd.Name()):
+				return named(at, ID(v.String()))
 			}
 			return nil
 		}
@@ -140,6 +154,11 @@ func check(m protoreflect.Message, path string) (err error) {
 		return err == nil
 	})
 	return err
+}
+
+// names reports whether a field of that name has an id. Events have the id of what they are about as their subject.
+func names(field protoreflect.Name) bool {
+	return field == "id" || field == "subject" || strings.HasSuffix(string(field), "_id")
 }
 
 func named(field string, err error) error {

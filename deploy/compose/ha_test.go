@@ -117,6 +117,9 @@ func TestTakeOver(t *testing.T) {
 	})
 	shop.stop()
 	t.Log(shop)
+	if _, failed := shop.failed.Load("500 INTERNAL"); failed {
+		t.Errorf("an answer was no refusal:\n%s", s.faults(t))
+	}
 	p.stop()
 	p.requireAll(t)
 	t.Run("measured", func(t *testing.T) { s.measure(t, healthy, 2500) })
@@ -131,6 +134,20 @@ func TestTakeOver(t *testing.T) {
 	s.pays(t, d)
 	require.NoError(t, d.Close())
 	s.end(t)
+}
+
+// faults returns what the processes logged as errors.
+func (s *System) faults(t *testing.T) string {
+	t.Helper()
+	logs, err := s.run(t.Context(), "logs", "--no-color")
+	require.NoError(t, err)
+	var faults []string
+	for line := range strings.SplitSeq(logs, "\n") {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			faults = append(faults, line)
+		}
+	}
+	return strings.Join(faults[:min(len(faults), 40)], "\n")
 }
 
 // cluster asks name servers and brokers at the addresses of their containers.

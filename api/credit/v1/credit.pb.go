@@ -575,11 +575,11 @@ const file_credit_v1_credit_proto_rawDesc = "" +
 	"\bCANCELED\x10\x03\x12\r\n" +
 	"\tDEDUCTING\x10\x04\x12\f\n" +
 	"\bDEDUCTED\x10\x05\"\x14\n" +
-	"\x12GetMyCreditRequest\"f\n" +
+	"\x12GetMyCreditRequest\"g\n" +
 	"\x14ListMyEntriesRequest\x12&\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12&\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\tpageToken\"h\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\tpageToken\"h\n" +
 	"\x12ListMyEntriesReply\x12*\n" +
 	"\aentries\x18\x01 \x03(\v2\x10.credit.v1.EntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"]\n" +

@@ -806,12 +806,12 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\bsellable\x18\x02 \x01(\x03R\bsellable\x12\x16\n" +
 	"\x06frozen\x18\x03 \x01(\x03R\x06frozen\x12\x12\n" +
 	"\x04sold\x18\x04 \x01(\x03R\x04sold\x12\x1a\n" +
-	"\breceived\x18\x05 \x01(\x03R\breceived\"|\n" +
+	"\breceived\x18\x05 \x01(\x03R\breceived\"}\n" +
 	"\x13ListProductsRequest\x12\x15\n" +
 	"\x01q\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x01q\x12&\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12&\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\tpageToken\"n\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\tpageToken\"n\n" +
 	"\x11ListProductsReply\x121\n" +
 	"\bproducts\x18\x01 \x03(\v2\x15.inventory.v1.ProductR\bproducts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"0\n" +

@@ -102,7 +102,8 @@ type DeadLetter struct {
 	Reason string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
 	// When its group first had it.
 	At *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"`
-	// A line a failure, oldest first, and the event as JSON (as it came, when it is none). GetDeadLetter fills them in.
+	// A line a failure, oldest first, and the event as JSON (as it came, when it is none; of a long one the first MiB).
+	// GetDeadLetter fills them in.
 	History []string `protobuf:"bytes,13,rep,name=history,proto3" json:"history,omitempty"`
 	Event   string   `protobuf:"bytes,14,opt,name=event,proto3" json:"event,omitempty"`
 	// Of the publisher's database: numbers begin at 1 in each.

@@ -60,7 +60,8 @@ type MessagesClient interface {
 	// DiscardDeadLetters discards all of a group's letters that are no events of a service: those can only be discarded.
 	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
-	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
+	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events, fewer when what
+	// failed has a long history.
 	TraceMessages(ctx context.Context, in *TraceMessagesRequest, opts ...grpc.CallOption) (*TraceMessagesReply, error)
 	// ReplayMessages offers a topic's messages of a span of time to one group once more. It is as if they had just been delivered:
 	// what the group had has no second effect, what it missed has its effect now. A call does a part, of a few seconds; while the
@@ -282,7 +283,8 @@ type MessagesServer interface {
 	// DiscardDeadLetters discards all of a group's letters that are no events of a service: those can only be discarded.
 	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersReply, error)
 	// TraceMessages gives the life of an event, or of all events of an order (or another subject): born, half, with the broker,
-	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events.
+	// consumed by which group after how many tries, done or dead. Oldest first; of each service the newest 200 events, fewer when what
+	// failed has a long history.
 	TraceMessages(context.Context, *TraceMessagesRequest) (*TraceMessagesReply, error)
 	// ReplayMessages offers a topic's messages of a span of time to one group once more. It is as if they had just been delivered:
 	// what the group had has no second effect, what it missed has its effect now. A call does a part, of a few seconds; while the

@@ -39,6 +39,8 @@ const (
 	ErrorReason_PAYMENT_TIMEOUT  ErrorReason = 8
 	ErrorReason_EXPIRED          ErrorReason = 9
 	ErrorReason_BY_MEMBER        ErrorReason = 10
+	// The member has too many orders that are not paid.
+	ErrorReason_TOO_MANY_OPEN ErrorReason = 13
 )
 
 // Enum value maps for ErrorReason.
@@ -55,6 +57,7 @@ var (
 		8:  "PAYMENT_TIMEOUT",
 		9:  "EXPIRED",
 		10: "BY_MEMBER",
+		13: "TOO_MANY_OPEN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ORDER_NOT_FOUND":  0,
@@ -68,6 +71,7 @@ var (
 		"PAYMENT_TIMEOUT":  8,
 		"EXPIRED":          9,
 		"BY_MEMBER":        10,
+		"TOO_MANY_OPEN":    13,
 	}
 )
 
@@ -102,7 +106,7 @@ var File_order_v1_errors_proto protoreflect.FileDescriptor
 
 const file_order_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x15order/v1/errors.proto\x12\border.v1\x1a\x13errors/errors.proto*\xd8\x02\n" +
+	"\x15order/v1/errors.proto\x12\border.v1\x1a\x13errors/errors.proto*\xf1\x02\n" +
 	"\vErrorReason\x12\x19\n" +
 	"\x0fORDER_NOT_FOUND\x10\x00\x1a\x04\xa8E\x94\x03\x12\x15\n" +
 	"\vORDER_STATE\x10\x01\x1a\x04\xa8E\x99\x03\x12\x17\n" +
@@ -115,7 +119,8 @@ const file_order_v1_errors_proto_rawDesc = "" +
 	"\x0fPAYMENT_TIMEOUT\x10\b\x1a\x04\xa8E\x99\x03\x12\x11\n" +
 	"\aEXPIRED\x10\t\x1a\x04\xa8E\x99\x03\x12\x13\n" +
 	"\tBY_MEMBER\x10\n" +
-	"\x1a\x04\xa8E\x99\x03\x1a\x04\xa0E\xf4\x03\"\x04\b\v\x10\v\"\x04\b\f\x10\f*\x0fIDEMPOTENCY_KEY*\x16IDEMPOTENCY_KEY_REUSEDB+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
+	"\x1a\x04\xa8E\x99\x03\x12\x17\n" +
+	"\rTOO_MANY_OPEN\x10\r\x1a\x04\xa8E\x99\x03\x1a\x04\xa0E\xf4\x03\"\x04\b\v\x10\v\"\x04\b\f\x10\f*\x0fIDEMPOTENCY_KEY*\x16IDEMPOTENCY_KEY_REUSEDB+Z)example.com/fourfold/api/order/v1;orderv1b\x06proto3"
 
 var (
 	file_order_v1_errors_proto_rawDescOnce sync.Once

@@ -146,3 +146,17 @@ func IsByMember(err error) bool {
 func ErrorByMember(format string, args ...interface{}) *errors.Error {
 	return errors.New(409, ErrorReason_BY_MEMBER.String(), fmt.Sprintf(format, args...))
 }
+
+// The member has too many orders that are not paid.
+func IsTooManyOpen(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := errors.FromError(err)
+	return e.Reason == ErrorReason_TOO_MANY_OPEN.String() && e.Code == 409
+}
+
+// The member has too many orders that are not paid.
+func ErrorTooManyOpen(format string, args ...interface{}) *errors.Error {
+	return errors.New(409, ErrorReason_TOO_MANY_OPEN.String(), fmt.Sprintf(format, args...))
+}

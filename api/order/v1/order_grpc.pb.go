@@ -36,10 +36,10 @@ const (
 //
 // Orders is what a shopper does with their own orders; somebody else's order is 404.
 type OrdersClient interface {
-	// CreateOrder prices the lines from its copy of the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
-	// and body give the same answer again.
+	// CreateOrder prices the lines from its copy of the catalogue and writes the order down, unpaid. 201; 409 when the caller has too many
+	// unpaid orders. Needs an Idempotency-Key: the same key and body give the same answer again.
 	CreateOrder(ctx context.Context, in *CreateOrderRequest, opts ...grpc.CallOption) (*Order, error)
-	// ListOrders gives the caller's orders, newest first.
+	// ListOrders gives the caller's orders, newest first. A page of long orders is shorter than asked for; next_page_token goes on.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersReply, error)
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*Order, error)
 	// PayOrder pays in all four services or in none. 200 PAID; 202 UPDATING, undecided, ask GetOrder; 409 with the reason
@@ -127,10 +127,10 @@ func (c *ordersClient) CancelOrder(ctx context.Context, in *CancelOrderRequest, 
 //
 // Orders is what a shopper does with their own orders; somebody else's order is 404.
 type OrdersServer interface {
-	// CreateOrder prices the lines from its copy of the catalogue and writes the order down, unpaid. 201. Needs an Idempotency-Key: the same key
-	// and body give the same answer again.
+	// CreateOrder prices the lines from its copy of the catalogue and writes the order down, unpaid. 201; 409 when the caller has too many
+	// unpaid orders. Needs an Idempotency-Key: the same key and body give the same answer again.
 	CreateOrder(context.Context, *CreateOrderRequest) (*Order, error)
-	// ListOrders gives the caller's orders, newest first.
+	// ListOrders gives the caller's orders, newest first. A page of long orders is shorter than asked for; next_page_token goes on.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersReply, error)
 	GetOrder(context.Context, *GetOrderRequest) (*Order, error)
 	// PayOrder pays in all four services or in none. 200 PAID; 202 UPDATING, undecided, ask GetOrder; 409 with the reason

@@ -752,13 +752,13 @@ const file_wms_v1_wms_proto_rawDesc = "" +
 	"\x06PICKED\x10\x04\x12\v\n" +
 	"\aSHIPPED\x10\x05\x12\r\n" +
 	"\tDELIVERED\x10\x06\x12\b\n" +
-	"\x04HELD\x10\a\"\xc6\x01\n" +
+	"\x04HELD\x10\a\"\xc7\x01\n" +
 	"\x15ListDeliveriesRequest\x129\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x17.wms.v1.Delivery.StatusB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06status\x12\"\n" +
 	"\border_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\aorderId\x12&\n" +
-	"\tpage_size\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12&\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\tpageToken\"o\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\tpageToken\"o\n" +
 	"\x13ListDeliveriesReply\x120\n" +
 	"\n" +
 	"deliveries\x18\x01 \x03(\v2\x10.wms.v1.DeliveryR\n" +

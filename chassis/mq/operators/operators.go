@@ -37,12 +37,10 @@ func NewServer(service string, db *sql.DB, bus *mq.Bus, outbox *mq.Outbox, ways 
 
 // ListDeadLetters returns a page of dead letters, oldest first.
 func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersRequest) (*mqv1.ListDeadLettersReply, error) {
-	after := int64(0)
-	if token := req.GetPageToken(); token != "" {
-		var ok bool
-		if after, ok = number(token); !ok {
-			return nil, mqv1.ErrorMessagesInvalid("%v", page.BadToken(token))
-		}
+	list := page.DeadLetters(s.service, req.GetGroup())
+	after, err := list.AfterNumber(req.GetPageToken())
+	if err != nil {
+		return nil, mqv1.ErrorMessagesInvalid("%v", err)
 	}
 	size := page.Size(req.GetPageSize())
 	letters, err := s.dead.List(ctx, req.GetGroup(), after, int(size)+1)
@@ -50,10 +48,7 @@ func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersR
 		return nil, err
 	}
 	reply := &mqv1.ListDeadLettersReply{}
-	letters, reply.NextPageToken = page.Cut(letters, size, func(l mq.DeadLetter) string { return strconv.FormatInt(l.ID, 10) })
-	for _, l := range letters {
-		reply.DeadLetters = append(reply.DeadLetters, s.proto(l))
-	}
+	reply.DeadLetters, reply.NextPageToken = page.Cut(list, letters, size, func(l mq.DeadLetter) string { return strconv.FormatInt(l.ID, 10) }, s.proto)
 	return reply, nil
 }
 
@@ -169,7 +164,7 @@ func (s *Server) proto(l mq.DeadLetter) *mqv1.DeadLetter {
 		Id: s.id(l.ID), Service: s.service, Group: l.Group, Topic: l.Topic, EventId: l.EventID,
 		Source: l.Source, Type: l.Type, Subject: l.Subject, Generation: l.Generation, Sequence: l.Sequence,
 		Tries: int32(l.Tries), Reason: text(l.Reason),
-		At: timestamppb.New(l.At), History: lines(l.History), Event: text(string(l.Event)),
+		At: timestamppb.New(l.At), History: lines(l.History), Event: text(string(l.Event[:min(len(l.Event), page.MaxBytes)])),
 	}
 }
 

@@ -1,6 +1,7 @@
 package operators_test
 
 import (
+	"bytes"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -11,12 +12,14 @@ import (
 	kerrors "github.com/go-kratos/kratos/v2/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mq/operators"
+	"example.com/fourfold/chassis/page"
 )
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
@@ -98,7 +101,7 @@ func TestDeadLetters(t *testing.T) {
 			assert.True(t, mqv1.IsDeadLetterNotFound(err), "%s: %v", id, err)
 		}
 	}
-	for _, token := range []string{"x", "-1", "0", "01", "1 "} {
+	for _, token := range []string{"x", "1", page.DeadLetters("notify", "").Token("0"), page.DeadLetters("order", "").Token("1")} {
 		_, err := s.ListDeadLetters(t.Context(), &mqv1.ListDeadLettersRequest{PageToken: token})
 		assert.True(t, mqv1.IsMessagesInvalid(err), "%s: %v", token, err)
 		assert.Equal(t, 400, kerrors.Code(err))
@@ -188,4 +191,36 @@ func TestTraceBounded(t *testing.T) {
 	require.Len(t, reply.GetMessages(), 200)
 	assert.Equal(t, "e800", reply.GetMessages()[0].GetEventId())
 	assert.Equal(t, "e999", reply.GetMessages()[199].GetEventId())
+}
+
+// TestLongTrace: of events that failed for long only the newest are returned, as many as a message of gRPC has room for.
+func TestLongTrace(t *testing.T) {
+	t.Parallel()
+	db, s := open(t)
+	for i := range 200 {
+		_, err := db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, last_error, history)
+			VALUES ('g', '/order', ?, 't', 'x', 'o-1', ?, 'DEAD', ?, ?)`, fmt.Sprintf("e%03d", i), i+1, strings.Repeat("错", 2000), strings.Repeat("误", 8000))
+		require.NoError(t, err)
+	}
+	reply, err := s.TraceMessages(t.Context(), &mqv1.TraceMessagesRequest{Subject: "o-1"})
+	require.NoError(t, err)
+	assert.Less(t, proto.Size(reply), page.MaxBytes+1000)
+	n := len(reply.GetMessages())
+	require.Greater(t, n, 20)
+	assert.Equal(t, "e199", reply.GetMessages()[n-1].GetEventId())
+}
+
+// TestLongLetter: of a message that is no event, and as long as the broker takes any, the beginning is shown.
+func TestLongLetter(t *testing.T) {
+	t.Parallel()
+	db, s := open(t)
+	row, err := db.ExecContext(t.Context(), `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, seq, state, event)
+		VALUES ('g', '', 'e', 't', '?', '', 0, 'DEAD', ?)`, bytes.Repeat([]byte("\xff "), 2<<20))
+	require.NoError(t, err)
+	id, err := row.LastInsertId()
+	require.NoError(t, err)
+	letter, err := s.GetDeadLetter(t.Context(), &mqv1.GetDeadLetterRequest{Id: fmt.Sprint("notify-", id)})
+	require.NoError(t, err)
+	assert.Less(t, proto.Size(letter), 4<<20)
+	assert.Greater(t, proto.Size(letter), page.MaxBytes)
 }

@@ -13,6 +13,7 @@ import (
 
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/page"
 )
 
 const (
@@ -46,7 +47,7 @@ func (s *Server) TraceMessages(ctx context.Context, req *mqv1.TraceMessagesReque
 	if err := t.consumed(ctx, s.db, where, value); err != nil {
 		return nil, err
 	}
-	return &mqv1.TraceMessagesReply{Messages: t.sorted()}, nil
+	return &mqv1.TraceMessagesReply{Messages: page.Fit(t.sorted())}, nil
 }
 
 // key identifies an event.

@@ -20,21 +20,21 @@ func Newest() Position { return Position{CreatedAt: time.Date(9999, 12, 31, 0, 0
 // Position returns the place of e.
 func (e Entry) Position() Position { return Position{e.CreatedAt, e.Source} }
 
-// Token returns p as a page token: milliseconds since 1970, a dot, the source.
-func (p Position) Token() string {
+// String returns p as ParsePosition reads it: milliseconds since 1970, a dot, the source.
+func (p Position) String() string {
 	return strconv.FormatInt(p.CreatedAt.UnixMilli(), 10) + "." + p.Source
 }
 
-// ParsePosition reads a page token. An empty token is Newest. It returns ErrInvalid for a token that Token did not write.
-func ParsePosition(token string) (Position, error) {
-	if token == "" {
+// ParsePosition reads a position. An empty text is Newest. It returns ErrInvalid for a text that String did not write.
+func ParsePosition(text string) (Position, error) {
+	if text == "" {
 		return Newest(), nil
 	}
-	ms, source, _ := strings.Cut(token, ".")
+	ms, source, _ := strings.Cut(text, ".")
 	n, err := strconv.ParseInt(ms, 10, 64)
 	p := Position{time.UnixMilli(n).UTC(), source}
-	if err != nil || n < 0 || p.CreatedAt.After(Newest().CreatedAt) || CheckID("source", source) != nil || p.Token() != token {
-		return Position{}, fmt.Errorf("%w page_token %.100q: send next_page_token of the page before, or none", ErrInvalid, token)
+	if err != nil || n < 0 || p.CreatedAt.After(Newest().CreatedAt) || CheckID("source", source) != nil || p.String() != text {
+		return Position{}, fmt.Errorf("%w position %.100q", ErrInvalid, text)
 	}
 	return p, nil
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -32,20 +33,23 @@ func (c *Credits) GetMyCredit(ctx context.Context, _ *creditv1.GetMyCreditReques
 
 // ListMyEntries returns a page of the caller's entries, newest first.
 func (c *Credits) ListMyEntries(ctx context.Context, req *creditv1.ListMyEntriesRequest) (*creditv1.ListMyEntriesReply, error) {
-	from, err := account.ParsePosition(req.GetPageToken())
+	memberID := identity.FromContext(ctx).MemberID
+	list := page.Of("entries", memberID)
+	after, err := list.After(req.GetPageToken())
 	if err != nil {
-		return nil, Error(err)
+		return nil, Error(fmt.Errorf("%w %w", account.ErrInvalid, err))
+	}
+	from, err := account.ParsePosition(after)
+	if err != nil {
+		return nil, Error(fmt.Errorf("page_token: %w", err))
 	}
 	size := page.Size(req.GetPageSize())
-	entries, err := c.store.Entries(ctx, identity.FromContext(ctx).MemberID, from, size+1)
+	entries, err := c.store.Entries(ctx, memberID, from, size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &creditv1.ListMyEntriesReply{}
-	entries, reply.NextPageToken = page.Cut(entries, size, func(e account.Entry) string { return e.Position().Token() })
-	for _, e := range entries {
-		reply.Entries = append(reply.Entries, protoEntry(e))
-	}
+	reply.Entries, reply.NextPageToken = page.Cut(list, entries, size, func(e account.Entry) string { return e.Position().String() }, protoEntry)
 	return reply, nil
 }
 

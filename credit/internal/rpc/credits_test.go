@@ -14,6 +14,7 @@ import (
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/credit/internal/account"
 	"example.com/fourfold/credit/internal/mysql"
 	"example.com/fourfold/credit/internal/rpc"
@@ -111,17 +112,14 @@ func TestListMyEntries(t *testing.T) {
 
 	reply, err := c.ListMyEntries(as(t, "m-1"), &creditv1.ListMyEntriesRequest{PageSize: 1})
 	require.NoError(t, err)
-	others, err := c.ListMyEntries(as(t, "m-2"), &creditv1.ListMyEntriesRequest{PageToken: reply.GetNextPageToken()})
-	require.NoError(t, err)
-	for _, e := range others.GetEntries() {
-		assert.Equal(t, int64(4), e.GetPoints()%5, "somebody else's page token shows nobody else's entries")
-	}
+	_, err = c.ListMyEntries(as(t, "m-2"), &creditv1.ListMyEntriesRequest{PageToken: reply.GetNextPageToken()})
+	require.True(t, creditv1.IsCreditInvalid(err), "somebody else's page token: %v", err)
 }
 
 func TestBadPageTokenIsNamed(t *testing.T) {
 	t.Parallel()
 	c := rpc.NewCredits(mysql.NewStore(mysqltest.Open(t, migrations.FS)))
-	for _, token := range []string{"x", "5.", "-1.a", "253402300800000.a"} {
+	for _, token := range []string{"x", "1767323045678.order-1", page.Of("entries", "m-1").Token("5."), page.Of("entries").Token("5.a")} {
 		_, err := c.ListMyEntries(as(t, "m-1"), &creditv1.ListMyEntriesRequest{PageToken: token})
 		require.True(t, creditv1.IsCreditInvalid(err), "%v", err)
 		assert.ErrorContains(t, err, "page_token")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/fanin"
 )
@@ -54,14 +54,19 @@ func (s *store) letter(group string, second int) {
 }
 
 func (s *store) ListDeadLetters(_ context.Context, r *mqv1.ListDeadLettersRequest) (*mqv1.ListDeadLettersReply, error) {
-	after, _ := strconv.Atoi(r.GetPageToken())
+	list := page.DeadLetters(s.name, r.GetGroup())
+	after, err := list.AfterNumber(r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
 	reply := &mqv1.ListDeadLettersReply{}
 	for i, l := range s.letters {
-		if i < after || r.GetGroup() != "" && r.GetGroup() != l.GetGroup() {
+		if i < int(after) || r.GetGroup() != "" && r.GetGroup() != l.GetGroup() {
 			continue
 		}
 		if len(reply.DeadLetters) == int(r.GetPageSize()) {
-			_, reply.NextPageToken, _ = strings.Cut(reply.DeadLetters[len(reply.DeadLetters)-1].GetId(), "-")
+			_, last, _ := strings.Cut(reply.DeadLetters[len(reply.DeadLetters)-1].GetId(), "-")
+			reply.NextPageToken = list.Token(last)
 			break
 		}
 		reply.DeadLetters = append(reply.DeadLetters, l)

@@ -20,7 +20,8 @@ WHERE p.sku IN (sqlc.slice('skus')) ORDER BY p.sku;
 
 -- name: ListProducts :many
 SELECT p.sku, p.name, p.price_cents, s.sellable FROM product p JOIN stock s ON s.sku = p.sku
-WHERE p.sku > sqlc.arg('after') AND (p.name LIKE sqlc.arg('pattern') OR p.sku LIKE sqlc.arg('pattern'))
+WHERE p.sku > sqlc.arg('after')
+  AND (p.name LIKE sqlc.arg('pattern') OR p.sku COLLATE utf8mb4_unicode_520_ci LIKE sqlc.arg('pattern'))
 ORDER BY p.sku LIMIT ?;
 
 -- name: GetStock :one

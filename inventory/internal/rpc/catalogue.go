@@ -28,14 +28,18 @@ func NewCatalogue(store *mysql.Store, answers *idempotency.Answers) *Catalogue {
 
 // ListProducts returns a page of products.
 func (c *Catalogue) ListProducts(ctx context.Context, req *inventoryv1.ListProductsRequest) (*inventoryv1.ListProductsReply, error) {
+	list := page.Of("products", req.GetQ())
+	after, err := list.After(req.GetPageToken())
+	if err != nil {
+		return nil, inventoryv1.ErrorProductInvalid("%v", err)
+	}
 	size := page.Size(req.GetPageSize())
-	products, err := c.store.Search(ctx, req.GetQ(), req.GetPageToken(), size+1)
+	products, err := c.store.Search(ctx, req.GetQ(), after, size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &inventoryv1.ListProductsReply{}
-	products, reply.NextPageToken = page.Cut(products, size, func(p stock.Product) string { return p.SKU })
-	reply.Products = protoProducts(products)
+	reply.Products, reply.NextPageToken = page.Cut(list, products, size, func(p stock.Product) string { return p.SKU }, protoProduct)
 	return reply, nil
 }
 

@@ -91,6 +91,24 @@ func TestPages(t *testing.T) {
 	assert.Equal(t, [][]string{{"a", "b"}, {"c"}}, pages)
 }
 
+// TestSearchKnowsUnicode: each emoji is itself, though all of them are beyond what two bytes hold; case and accents make no difference, in a SKU
+// either.
+func TestSearchKnowsUnicode(t *testing.T) {
+	t.Parallel()
+	c := catalogue(t,
+		&inventoryv1.CreateProductRequest{Sku: "Tea-1", Name: "🍵 茶", PriceCents: 1},
+		&inventoryv1.CreateProductRequest{Sku: "cake", Name: "🍰 Gâteau", PriceCents: 1},
+		&inventoryv1.CreateProductRequest{Sku: "rare", Name: "𠮷野家", PriceCents: 1})
+	for q, want := range map[string][]string{
+		"🍵": {"Tea-1"}, "🍰": {"cake"}, "🎂": nil, "𠮷": {"rare"}, "𠀋": nil, "吉": nil,
+		"TEA-1": {"Tea-1"}, "tea-": {"Tea-1"}, "CAKE": {"cake"}, "GATEAU": {"cake"}, "gâTeau": {"cake"},
+	} {
+		reply, err := c.ListProducts(t.Context(), &inventoryv1.ListProductsRequest{Q: q})
+		require.NoError(t, err, "q=%s", q)
+		assert.Equal(t, want, skus(reply.GetProducts()), "q=%s", q)
+	}
+}
+
 // TestSkusAreExact tests that upper and lower case are different products, and that an unknown sku is not found in any script.
 func TestSkusAreExact(t *testing.T) {
 	t.Parallel()

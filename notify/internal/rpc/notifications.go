@@ -26,10 +26,12 @@ func NewNotifications(store *mysql.Store) *Notifications { return &Notifications
 // ListNotifications returns a page of notifications, newest first.
 func (s *Notifications) ListNotifications(ctx context.Context, req *notifyv1.ListNotificationsRequest) (*notifyv1.ListNotificationsReply,
 	error) {
-	if err := page.CheckID(req.GetPageToken()); err != nil {
+	list := page.Of("notifications", req.GetTo(), req.GetEventId(), req.GetState().String())
+	before, err := list.After(req.GetPageToken())
+	if err != nil {
 		return nil, Error(fmt.Errorf("%w %w", notification.ErrInvalid, err))
 	}
-	filter := mysql.Filter{To: req.GetTo(), EventID: req.GetEventId(), Before: req.GetPageToken()}
+	filter := mysql.Filter{To: req.GetTo(), EventID: req.GetEventId(), Before: before}
 	if req.GetState() != notifyv1.Notification_STATE_UNSPECIFIED {
 		filter.State = notification.State(req.GetState().String()) // the proto's states have the domain's names
 	}
@@ -39,21 +41,16 @@ func (s *Notifications) ListNotifications(ctx context.Context, req *notifyv1.Lis
 		return nil, err
 	}
 	reply := &notifyv1.ListNotificationsReply{}
-	found, reply.NextPageToken = page.Cut(found, size, func(n notification.Notification) string { return n.ID })
-	for _, n := range found {
-		reply.Notifications = append(reply.Notifications, protoNotification(n))
-	}
+	reply.Notifications, reply.NextPageToken = page.Cut(list, found, size, func(n notification.Notification) string { return n.ID }, protoNotification)
 	return reply, nil
 }
 
-// ListInbox returns a page of what arrived in the demo's inbox, newest first. A page token is the number of an arrival.
+// ListInbox returns a page of what arrived in the demo's inbox, newest first.
 func (s *Notifications) ListInbox(ctx context.Context, req *notifyv1.ListInboxRequest) (*notifyv1.ListInboxReply, error) {
-	before := int64(0)
-	if token := req.GetPageToken(); token != "" {
-		var err error
-		if before, err = strconv.ParseInt(token, 10, 64); err != nil || before < 1 || strconv.FormatInt(before, 10) != token {
-			return nil, Error(fmt.Errorf("%w %w", notification.ErrInvalid, page.BadToken(token)))
-		}
+	list := page.Of("inbox", req.GetTo())
+	before, err := list.AfterNumber(req.GetPageToken())
+	if err != nil {
+		return nil, Error(fmt.Errorf("%w %w", notification.ErrInvalid, err))
 	}
 	size := page.Size(req.GetPageSize())
 	found, err := s.store.Inbox(ctx, req.GetTo(), before, size+1)
@@ -61,13 +58,15 @@ func (s *Notifications) ListInbox(ctx context.Context, req *notifyv1.ListInboxRe
 		return nil, err
 	}
 	reply := &notifyv1.ListInboxReply{}
-	found, reply.NextPageToken = page.Cut(found, size, func(m notification.Received) string { return strconv.FormatInt(m.No, 10) })
-	for _, m := range found {
-		reply.Messages = append(reply.Messages, &notifyv1.InboxMessage{
-			Id: m.ID, Channel: protoChannel(m.Channel), To: m.To, Subject: m.Subject, Text: m.Text, ReceivedAt: timestamppb.New(m.At),
-		})
-	}
+	reply.Messages, reply.NextPageToken = page.Cut(list, found, size, func(m notification.Received) string { return strconv.FormatInt(m.No, 10) },
+		protoReceived)
 	return reply, nil
+}
+
+func protoReceived(m notification.Received) *notifyv1.InboxMessage {
+	return &notifyv1.InboxMessage{
+		Id: m.ID, Channel: protoChannel(m.Channel), To: m.To, Subject: m.Subject, Text: m.Text, ReceivedAt: timestamppb.New(m.At),
+	}
 }
 
 func protoNotification(n notification.Notification) *notifyv1.Notification {

@@ -21,6 +21,8 @@ func Error(err error) error {
 		return orderv1.ErrorOrderState("%v", err)
 	case errors.Is(err, order.ErrInvalid):
 		return orderv1.ErrorOrderInvalid("%v", err)
+	case errors.Is(err, order.ErrTooMany):
+		return orderv1.ErrorTooManyOpen("too many of your orders are not paid: pay or cancel some, or wait until they expire")
 	}
 	return err
 }

@@ -56,7 +56,7 @@ func TestAlarm(t *testing.T) {
 	for _, id := range []string{"stuck", "slow"} {
 		o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 		require.NoError(t, err)
-		require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
+		require.NoError(t, store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
 	}
 	exec := func(stmt string) {
 		t.Helper()

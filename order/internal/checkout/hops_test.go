@@ -24,7 +24,7 @@ func TestFewHops(t *testing.T) {
 	c := &coordinator{submit: func(int) (string, error) { return "confirm", nil }}
 	initiator, store, db := initiator(t, c, checkout.Times{
 		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 10 * time.Second})
-	orders := rpc.NewOrders(store, nil, initiator, idempotency.New(db), time.Hour)
+	orders := rpc.NewOrders(store, nil, initiator, idempotency.New(db), time.Hour, 0)
 	ctx := identity.NewContext(t.Context(), identity.Caller{MemberID: "m", Role: accessv1.Shopper})
 	ctx = service.WithIdempotencyKey(ctx, "k-1")
 

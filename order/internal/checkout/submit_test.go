@@ -211,7 +211,7 @@ func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Ch
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	o, err := order.New("o", "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
 	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	c.branch = payment.New(tcc.NewParticipant("order", db, keys), store)

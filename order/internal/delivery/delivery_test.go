@@ -28,7 +28,7 @@ func add(t *testing.T, store *mysql.Store, id string) {
 	t.Helper()
 	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
 }
 
 // told returns an event that the warehouse publishes about orderID.

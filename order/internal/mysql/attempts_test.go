@@ -44,7 +44,7 @@ func addOrder(t *testing.T, store *mysql.Store) string {
 	id := uuid.Must(uuid.NewV7()).String()
 	o, err := order.New(id, member, "Main Street 1", []order.Line{{SKU: "a", Name: "阿", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
 	return id
 }
 
@@ -212,7 +212,7 @@ func TestSameKeyTwice(t *testing.T) {
 		require.NoError(t, err)
 		o, err := order.New(uuid.Must(uuid.NewV7()).String(), member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 		require.NoError(t, err)
-		return store.Create(ctx, o, time.Hour, func(tx *sql.Tx, o order.Order) error {
+		return store.Create(ctx, o, time.Hour, 0, func(tx *sql.Tx, o order.Order) error {
 			return call.Keep(ctx, tx, 201, &orderv1.Order{Id: o.ID})
 		})
 	}

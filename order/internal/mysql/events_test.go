@@ -91,6 +91,6 @@ func TestToldOrNotDone(t *testing.T) {
 	require.Error(t, store.Close(t.Context(), member, unpaid, order.ByMember))
 	o, err := order.New("new", member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
-	require.Error(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
+	require.Error(t, store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
 	assert.Equal(t, before, dump())
 }

@@ -28,7 +28,7 @@ func payable(t *testing.T, store *mysql.Store, id string, ttl time.Duration) {
 	t.Helper()
 	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, ttl, func(*sql.Tx, order.Order) error { return nil }))
+	require.NoError(t, store.Create(t.Context(), o, ttl, 0, func(*sql.Tx, order.Order) error { return nil }))
 }
 
 func background(t *testing.T, work func(context.Context) error) {

@@ -3,6 +3,13 @@ INSERT INTO orders (id, member_id, status, total_cents, points, address, created
 VALUES (sqlc.arg('id'), sqlc.arg('member_id'), sqlc.arg('status'), sqlc.arg('total_cents'), sqlc.arg('points'),
   sqlc.arg('address'), NOW(3), TIMESTAMPADD(SECOND, sqlc.arg('ttl_seconds'), NOW(3)), 0);
 
+-- name: LockBuyer :exec
+INSERT INTO buyer (member_id) VALUES (?) ON DUPLICATE KEY UPDATE member_id = member_id;
+
+-- name: CountOpenOrders :one
+SELECT COUNT(*) FROM orders
+WHERE member_id = sqlc.arg('member_id') AND id >= sqlc.arg('since') AND status IN ('CREATED', 'UPDATING') AND expires_at > NOW(3);
+
 -- name: InsertLine :exec
 INSERT INTO order_line (order_id, sku, name, price_cents, quantity) VALUES (?, ?, ?, ?, ?);
 

@@ -34,10 +34,16 @@ func NewStore(db *sql.DB, outbox *mq.Outbox) *Store {
 }
 
 // Create writes a new order, payable for ttl, with its event order.created and the timer that closes it, and calls keep with the written order.
-// All of it is one local transaction: when keep fails, nothing is written.
-func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, keep func(*sql.Tx, order.Order) error) error {
+// All of it is one local transaction: when keep fails, nothing is written. It returns order.ErrTooMany when the member has most orders that can
+// still be paid, unless most is 0.
+func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, most int, keep func(*sql.Tx, order.Order) error) error {
 	return s.outbox.InTx(ctx, func(tx *sql.Tx) error {
 		q := s.q.WithTx(tx)
+		if most > 0 {
+			if err := mayOpen(ctx, q, o.MemberID, ttl, most); err != nil {
+				return err
+			}
+		}
 		err := q.InsertOrder(ctx, query.InsertOrderParams{
 			ID: o.ID, MemberID: o.MemberID, Status: string(o.Status), TotalCents: o.TotalCents, Points: o.Points,
 			Address: o.Address, TtlSeconds: int32(ttl / time.Second),
@@ -68,6 +74,26 @@ func (s *Store) Create(ctx context.Context, o order.Order, ttl time.Duration, ke
 		written.Lines = o.Lines
 		return keep(tx, written)
 	})
+}
+
+// mayOpen returns order.ErrTooMany when the member has most open orders. Until the transaction's end nobody else opens one for the member.
+func mayOpen(ctx context.Context, q *query.Queries, memberID string, ttl time.Duration, most int) error {
+	if err := q.LockBuyer(ctx, memberID); err != nil {
+		return err
+	}
+	// The ids of orders begin with their time, so only the latest are looked at; a minute is for clocks that differ.
+	since := time.Now().Add(-ttl - time.Minute)
+	n, err := q.CountOpenOrders(ctx, query.CountOpenOrdersParams{MemberID: memberID, Since: firstID(since)})
+	if err == nil && n >= int64(most) {
+		err = order.ErrTooMany
+	}
+	return err
+}
+
+// firstID returns what is smaller than each UUID of version 7 that was made since t.
+func firstID(t time.Time) string {
+	ms := fmt.Sprintf("%012x", t.UnixMilli())
+	return ms[:8] + "-" + ms[8:]
 }
 
 // Order returns a member's order, or order.ErrNotFound.

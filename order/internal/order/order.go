@@ -20,6 +20,8 @@ var (
 	ErrState = errors.New("the order's status does not allow this")
 	// ErrInvalid means that the lines make no order; the message says which line and why.
 	ErrInvalid = errors.New("not an order")
+	// ErrTooMany means that the member has as many unpaid orders as a member may have.
+	ErrTooMany = errors.New("too many orders are not paid")
 	// ErrNotYet means that the event is right, but the order has to change first.
 	ErrNotYet = errors.New("the order is not ready for this yet")
 )

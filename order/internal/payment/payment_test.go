@@ -96,7 +96,7 @@ func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
 	store := mysql.NewStore(db, mqtest.Absent(t, db, "order"))
 	o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
-	require.NoError(t, store.Create(t.Context(), o, time.Hour, func(*sql.Tx, order.Order) error { return nil }))
+	require.NoError(t, store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
 	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
 	require.NoError(t, err)
 	require.True(t, opened)

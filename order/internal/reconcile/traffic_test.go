@@ -33,7 +33,7 @@ func (s *shop) create(ctx context.Context) (order.Order, error) {
 }
 
 func (s *shop) write(ctx context.Context, o order.Order) error {
-	return s.store.Create(ctx, o, time.Hour, func(*sql.Tx, order.Order) error { return nil })
+	return s.store.Create(ctx, o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil })
 }
 
 // old returns one of the orders that fill wrote, with its lines.

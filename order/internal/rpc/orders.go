@@ -33,17 +33,19 @@ type Orders struct {
 	checkout  *checkout.Checkout
 	answers   *idempotency.Answers
 	ttl       time.Duration
+	mostOpen  int
 }
 
 // NewOrders returns the service. It prices new orders from store's copy of the catalogue, asks catalogue for what the copy does not have, and
-// lets checkout pay and refund them. answers are on store's database. An order can be paid for ttl.
+// lets checkout pay and refund them. answers are on store's database. An order can be paid for ttl, and a member has at
+// most mostOpen of those, 0 for any number.
 func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checkout *checkout.Checkout, answers *idempotency.Answers,
-	ttl time.Duration) *Orders {
-	return &Orders{store: store, catalogue: catalogue, checkout: checkout, answers: answers, ttl: ttl}
+	ttl time.Duration, mostOpen int) *Orders {
+	return &Orders{store: store, catalogue: catalogue, checkout: checkout, answers: answers, ttl: ttl, mostOpen: mostOpen}
 }
 
-// CreateOrder creates an order. It answers ORDER_INVALID, which names the line, or TRY_LATER when inventory does not answer about a product that
-// order does not know.
+// CreateOrder creates an order. It answers ORDER_INVALID, which names the line, TOO_MANY_OPEN when the caller has too many unpaid orders, or TRY_LATER
+// when inventory does not answer about a product that order does not know.
 func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
 	call, err := s.answers.Call(ctx, "orders", req)
 	if err != nil {
@@ -72,7 +74,7 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 	}
 	note(ctx, o.ID)
 	var reply *orderv1.Order
-	err = s.store.Create(ctx, o, s.ttl, func(tx *sql.Tx, written order.Order) error {
+	err = s.store.Create(ctx, o, s.ttl, s.mostOpen, func(tx *sql.Tx, written order.Order) error {
 		reply = protoOrder(written)
 		return call.Keep(ctx, tx, http.StatusCreated, reply)
 	})
@@ -80,7 +82,7 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 		return idempotency.Earlier[orderv1.Order](ctx, call) // the same call came twice at once, the other one was faster
 	}
 	if err != nil {
-		return nil, err
+		return nil, answer.Error(err)
 	}
 	service.Code(ctx, http.StatusCreated)
 	return reply, nil
@@ -88,19 +90,19 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 
 // ListOrders returns a page of the caller's orders.
 func (s *Orders) ListOrders(ctx context.Context, req *orderv1.ListOrdersRequest) (*orderv1.ListOrdersReply, error) {
-	if err := page.CheckID(req.GetPageToken()); err != nil {
+	memberID := identity.FromContext(ctx).MemberID
+	list := page.Of("orders", memberID)
+	before, err := list.After(req.GetPageToken())
+	if err != nil {
 		return nil, orderv1.ErrorOrderInvalid("%v", err)
 	}
 	size := page.Size(req.GetPageSize())
-	orders, err := s.store.Orders(ctx, identity.FromContext(ctx).MemberID, req.GetPageToken(), size+1)
+	orders, err := s.store.Orders(ctx, memberID, before, size+1)
 	if err != nil {
 		return nil, err
 	}
 	reply := &orderv1.ListOrdersReply{}
-	orders, reply.NextPageToken = page.Cut(orders, size, func(o order.Order) string { return o.ID })
-	for _, o := range orders {
-		reply.Orders = append(reply.Orders, protoOrder(o))
-	}
+	reply.Orders, reply.NextPageToken = page.Cut(list, orders, size, func(o order.Order) string { return o.ID }, protoOrder)
 	return reply, nil
 }
 

@@ -23,7 +23,9 @@ func NewWarehouse(store *mysql.Store) *Warehouse { return &Warehouse{store: stor
 
 // ListDeliveries returns a page of slips, newest first, never UNKNOWN ones.
 func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliveriesRequest) (*wmsv1.ListDeliveriesReply, error) {
-	if err := page.CheckID(req.GetPageToken()); err != nil {
+	list := page.Of("deliveries", req.GetOrderId(), req.GetStatus().String())
+	before, err := list.After(req.GetPageToken())
+	if err != nil {
 		return nil, Error(fmt.Errorf("%w %w", delivery.ErrInvalid, err))
 	}
 	if id := req.GetOrderId(); id != "" {
@@ -32,7 +34,7 @@ func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliverie
 		}
 	}
 	size := page.Size(req.GetPageSize())
-	filter := mysql.Filter{OrderID: req.GetOrderId(), Before: req.GetPageToken()}
+	filter := mysql.Filter{OrderID: req.GetOrderId(), Before: before}
 	if req.GetStatus() != wmsv1.Delivery_STATUS_UNSPECIFIED {
 		filter.Status = delivery.Status(req.GetStatus().String()) // the proto's statuses have the domain's names
 	}
@@ -41,10 +43,7 @@ func (w *Warehouse) ListDeliveries(ctx context.Context, req *wmsv1.ListDeliverie
 		return nil, err
 	}
 	reply := &wmsv1.ListDeliveriesReply{}
-	slips, reply.NextPageToken = page.Cut(slips, size, func(s delivery.Slip) string { return s.ID })
-	for _, s := range slips {
-		reply.Deliveries = append(reply.Deliveries, protoDelivery(s))
-	}
+	reply.Deliveries, reply.NextPageToken = page.Cut(list, slips, size, func(s delivery.Slip) string { return s.ID }, protoDelivery)
 	return reply, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/wms/internal/mysql"
 	"example.com/fourfold/wms/internal/rpc"
 	"example.com/fourfold/wms/migrations"
@@ -108,7 +109,7 @@ func TestListDeliveriesHidesUnknown(t *testing.T) {
 		{Status: wmsv1.Delivery_UNKNOWN},
 		{OrderId: "order-00"},
 		{OrderId: "order-07", Status: wmsv1.Delivery_UNKNOWN},
-		{Status: wmsv1.Delivery_UNKNOWN, PageToken: want[0].GetId()},
+		{Status: wmsv1.Delivery_UNKNOWN, PageToken: page.Of("deliveries", "", "UNKNOWN").Token(want[0].GetId())},
 		// And these do not exist.
 		{OrderId: "order-99"},
 		{OrderId: "order-01", Status: wmsv1.Delivery_PICKED},
@@ -126,9 +127,7 @@ func TestListDeliveriesHidesUnknown(t *testing.T) {
 func TestBadInputIsNamed(t *testing.T) {
 	t.Parallel()
 	w, want := stocked(t)
-	for _, token := range []string{
-		"x", "~", "{" + want[0].GetId() + "}", want[0].GetId() + " ", "018F0000-0000-7000-8000-00000000000A", uuid.NewString(),
-	} {
+	for _, token := range []string{"x", want[0].GetId(), page.Of("deliveries", "", "UNKNOWN").Token(want[0].GetId())} {
 		_, err := w.ListDeliveries(t.Context(), &wmsv1.ListDeliveriesRequest{PageToken: token})
 		require.True(t, wmsv1.IsDeliveryInvalid(err), "%q: %v", token, err)
 		assert.ErrorContains(t, err, "page_token")

@@ -233,7 +233,8 @@ func (q *Queries) ListFreezes(ctx context.Context, arg ListFreezesParams) ([]Lis
 
 const listProducts = `-- name: ListProducts :many
 SELECT p.sku, p.name, p.price_cents, s.sellable FROM product p JOIN stock s ON s.sku = p.sku
-WHERE p.sku > ? AND (p.name LIKE ? OR p.sku LIKE ?)
+WHERE p.sku > ?
+  AND (p.name LIKE ? OR p.sku COLLATE utf8mb4_unicode_520_ci LIKE ?)
 ORDER BY p.sku LIMIT ?
 `
 

@@ -82,6 +82,23 @@ func (q *Queries) CountOpenByAge(ctx context.Context, state string) ([]CountOpen
 	return items, nil
 }
 
+const countOpenOrders = `-- name: CountOpenOrders :one
+SELECT COUNT(*) FROM orders
+WHERE member_id = ? AND id >= ? AND status IN ('CREATED', 'UPDATING') AND expires_at > NOW(3)
+`
+
+type CountOpenOrdersParams struct {
+	MemberID string
+	Since    string
+}
+
+func (q *Queries) CountOpenOrders(ctx context.Context, arg CountOpenOrdersParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countOpenOrders, arg.MemberID, arg.Since)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const getAttempt = `-- name: GetAttempt :one
 SELECT state, reason FROM payment_attempt WHERE gid = ?
 `
@@ -641,6 +658,15 @@ func (q *Queries) ListProducts(ctx context.Context, skus []string) ([]ListProduc
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockBuyer = `-- name: LockBuyer :exec
+INSERT INTO buyer (member_id) VALUES (?) ON DUPLICATE KEY UPDATE member_id = member_id
+`
+
+func (q *Queries) LockBuyer(ctx context.Context, memberID string) error {
+	_, err := q.db.ExecContext(ctx, lockBuyer, memberID)
+	return err
 }
 
 const lockFreeOrder = `-- name: LockFreeOrder :one
