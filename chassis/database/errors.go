@@ -1,6 +1,7 @@
 package database
 
 import (
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -30,8 +31,9 @@ func Unavailable(err error) bool {
 		return notNow[me.Number] || me.Number == 1030 && ofSystem(me.Message)
 	}
 	var ne net.Error
+	// A transaction that is over before it was ended was out of its time: database/sql rolls it back with its context.
 	return errors.As(err, &ne) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		errors.Is(err, sql.ErrTxDone) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // notNow holds the server's errors that are about the server, not about the statement. The numbers are those of MariaDB 10.11 and MySQL 8.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	driverconfig "github.com/go-sql-driver/mysql"
@@ -76,7 +77,7 @@ func TestUnavailable(t *testing.T) {
 		of(1969, "Query execution was interrupted (max_statement_time exceeded)"),
 		of(3024, "Query execution was interrupted, maximum statement execution time exceeded"),
 		&net.OpError{Op: "dial", Err: errors.New("connection refused")},
-		driver.ErrBadConn, driverconfig.ErrInvalidConn, io.EOF, io.ErrUnexpectedEOF,
+		driver.ErrBadConn, driverconfig.ErrInvalidConn, io.EOF, io.ErrUnexpectedEOF, sql.ErrTxDone, sql.ErrConnDone,
 	} {
 		assert.True(t, database.Unavailable(err), "%v", err)
 		assert.True(t, database.Unavailable(fmt.Errorf("receive stock: %w", err)), "wrapped: %v", err)
@@ -108,6 +109,18 @@ func TestUnavailable(t *testing.T) {
 	} {
 		assert.False(t, database.Unavailable(err), "%v", err)
 	}
+}
+
+// TestOutOfTime: a statement after the time of its transaction is not now, though its own time is not over.
+func TestOutOfTime(t *testing.T) {
+	t.Parallel()
+	ctx, over := context.WithCancel(t.Context())
+	db := mysqltest.Open(t, fstest.MapFS{"1_t.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (id INT);")}})
+	tx, err := db.BeginTx(ctx, nil)
+	require.NoError(t, err)
+	over()
+	require.Eventually(t, func() bool { _, err = tx.ExecContext(t.Context(), "DO 1"); return err != nil }, 5*time.Second, time.Millisecond)
+	assert.True(t, database.Unavailable(err), "%v", err)
 }
 
 // TestFullServer: what a real server says when it has no room for a row or a connection reads as not now, and goes away with the cause.

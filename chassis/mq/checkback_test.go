@@ -59,4 +59,5 @@ func TestCheckerAnswers(t *testing.T) {
 	late := Event{ID: "late", Source: "/test", Type: "x"}
 	err := o.local(t.Context(), "t", late, stateHalf, func(*sql.Tx) error { t.Error("a local transaction after its tombstone"); return nil })
 	assert.ErrorIs(t, err, ErrLate)
+	assert.ErrorIs(t, err, context.DeadlineExceeded, "a service answers 503")
 }

@@ -13,8 +13,9 @@ import (
 	"example.com/fourfold/chassis/failpoint"
 )
 
-// ErrLate means that the broker asked about the local transaction and was told that it would not come any more. Nothing was done.
-var ErrLate = errors.New("the local transaction came too late")
+// ErrLate means that the broker asked about the local transaction and was told that it would not come any more. Nothing was done. It is a
+// context.DeadlineExceeded: the caller may try again.
+var ErrLate = fmt.Errorf("the local transaction came too late: %w", context.DeadlineExceeded)
 
 // ErrPublished means that an event with that id was published before. Nothing was done this time.
 var ErrPublished = errors.New("the event was published before")
