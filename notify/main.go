@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // in a container there are no certificates of authorities, which TLS of SMTP and SMS needs
 
@@ -52,6 +53,13 @@ func serve(ctx context.Context, cfg config) error {
 	svc.Go(sender.Watch(notifications, msgs.Alerts))
 	if budget := cfg.smsBudget(); budget != nil {
 		svc.Go(sender.WatchBudget(notifications, msgs.Alerts, *budget))
+	}
+	if cfg.LimitsRedis != "" {
+		watch, err := msgs.Alerts.WatchLimits(cfg.LimitsRedis)
+		if err != nil {
+			return fmt.Errorf("limits_redis (REDIS_ADDR): %w", err)
+		}
+		svc.Go(watch)
 	}
 	if err := msgs.WatchWays(); err != nil {
 		return err

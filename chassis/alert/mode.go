@@ -1,7 +1,6 @@
 package alert
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -32,12 +31,11 @@ func (a *Alerts) WatchMode(t *failover.Transport) func(context.Context) error {
 type modeWatch struct {
 	alerts *Alerts
 	t      *failover.Transport
-	// long is for how long Redis may be away, and an entry lie in the queue that is used in NORMAL; settle for how long it is then looked
-	// at until it is told: a group whose instances were all away begins with what is old.
+	// long is for how long an entry may lie in the queue that is used in NORMAL; settle for how long it is then looked at until it is told: a
+	// group whose instances were all away begins with what is old.
 	long, settle time.Duration
 
-	away    time.Time // since when Redis does not answer
-	told    int64     // as which occurrence that is told: the one that another instance has told, or away
+	redis   silence
 	stale   time.Time // since when the queue stands still
 	epoch   int64     // for which and in which store changes are
 	store   string
@@ -45,7 +43,7 @@ type modeWatch struct {
 }
 
 func newModeWatch(a *Alerts, t *failover.Transport) *modeWatch {
-	return &modeWatch{alerts: a, t: t, long: time.Minute, settle: 30 * time.Second}
+	return &modeWatch{alerts: a, t: t, long: time.Minute, settle: 30 * time.Second, redis: silence{long: time.Minute}}
 }
 
 func (w *modeWatch) look(ctx context.Context) error {
@@ -53,7 +51,7 @@ func (w *modeWatch) look(ctx context.Context) error {
 	if err != nil {
 		return w.silent(ctx)
 	}
-	w.away, w.told = time.Time{}, 0
+	w.redis.over()
 	if err := w.alerts.Clear(ctx, queuesRedis); err != nil || s.Epoch == 0 {
 		return err
 	}
@@ -63,15 +61,11 @@ func (w *modeWatch) look(ctx context.Context) error {
 	return w.lookAtCanary(ctx, s)
 }
 
-// silent raises mq-queues-redis when Redis has not answered for long. Each process has an occurrence of its own, so that one that Redis
-// answers does not make another one tell anew by clearing.
+// silent raises mq-queues-redis when Redis has not answered for long.
 func (w *modeWatch) silent(ctx context.Context) error {
-	if w.away.IsZero() {
-		w.away = time.Now()
-	}
-	lasts := time.Since(w.away)
-	if lasts < w.long {
-		return nil
+	occurrence, lasts, told, err := w.redis.lasts(ctx, w.alerts, queuesRedis)
+	if err != nil || !told {
+		return err
 	}
 	known, _ := w.t.Known()
 	now := "Events go by the broker, and nothing is delayed. If the broker fails too, events wait in the outboxes."
@@ -79,13 +73,7 @@ func (w *modeWatch) silent(ctx context.Context) error {
 		now = "The broker was away when Redis last answered: what lies in its queues waits for Redis, and what is sent now goes by the\n" +
 			"broker if that is back, and waits in the outboxes until then. What Redis should lose is sent again."
 	}
-	// Each instance has noticed at another time; what one of them told is the same for all.
-	lasting, err := w.alerts.lasting(ctx, queuesRedis)
-	if err != nil {
-		return err
-	}
-	w.told = cmp.Or(lasting, w.told, w.away.UnixMilli())
-	return w.alerts.Of(w.told).Raise(ctx, queuesRedis,
+	return occurrence.Raise(ctx, queuesRedis,
 		fmt.Sprintf("the Redis for queues has not answered for %s", rounded(lasts)),
 		fmt.Sprintf(`The Redis that takes events while the message broker is away has not answered %[1]s for %[2]s.
 %[3]s

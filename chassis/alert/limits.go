@@ -1,0 +1,60 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/fourfold/chassis/loop"
+	"example.com/fourfold/chassis/redisdb"
+)
+
+const limitsRedis = "limits-redis"
+
+// WatchLimits returns background work that raises limits-redis when the Redis at addr, where the gateways count calls, has not answered for a
+// minute, and clears it when it does; an error is an answer, too. Any number of processes of one service may run it. It fails for what is no
+// address, as redisdb.Options.
+func (a *Alerts) WatchLimits(addr string) (func(context.Context) error, error) {
+	options, err := redisdb.Options(addr, 2*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	rdb := redis.NewClient(options)
+	watch := loop.Every(modeEvery, time.Minute, "look at the Redis for limits", newLimitsWatch(a, rdb).look)
+	return func(ctx context.Context) error {
+		defer func() { _ = rdb.Close() }()
+		return watch(ctx)
+	}, nil
+}
+
+// limitsWatch is what one process has seen.
+type limitsWatch struct {
+	alerts *Alerts
+	redis  *redis.Client
+	away   silence
+}
+
+func newLimitsWatch(a *Alerts, rdb *redis.Client) *limitsWatch {
+	return &limitsWatch{alerts: a, redis: rdb, away: silence{long: time.Minute}}
+}
+
+func (w *limitsWatch) look(ctx context.Context) error {
+	silent := w.redis.Ping(ctx).Err()
+	var answer redis.Error
+	if silent == nil || errors.As(silent, &answer) {
+		w.away.over()
+		return w.alerts.Clear(ctx, limitsRedis)
+	}
+	occurrence, lasts, told, err := w.away.lasts(ctx, w.alerts, limitsRedis)
+	if err != nil || !told {
+		return err
+	}
+	return occurrence.Raise(ctx, limitsRedis, fmt.Sprintf("the Redis for limits has not answered for %s", rounded(lasts)),
+		fmt.Sprintf(`The Redis at which the gateways count calls has not answered %s for %s: %v
+No call fails for that. Each gateway counts by itself, without bursts, so two gateways let twice as much through.
+What a gateway counts alone:  gateway_uncounted_calls_total at its /metrics, and "degraded" in its /readyz
+`, w.alerts.service, rounded(lasts), silent))
+}
