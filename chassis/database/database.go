@@ -24,11 +24,11 @@ import (
 
 // Config is the database part of a service's config.yaml.
 type Config struct {
-	// DSN is user:password@tcp(host:port)/database. Open adds the options that correctness depends on. Only tls may be set, and readTimeout, whose
-	// default is 30 s.
+	// DSN is user:password@tcp(host:port)/database. Open adds the options that correctness depends on. Only tls may be set, and readTimeout,
+	// whose default is 30 s.
 	DSN string `yaml:"dsn"`
-	// CA is a file with the certificates (PEM) of the authorities that the server's certificate must be of; the certificate must be for the host of
-	// DSN. When it is empty, connections are as DSN says: plain, or with ?tls=true by the machine's authorities.
+	// CA is a file with the certificates (PEM) of the authorities that the server's certificate must be of; the certificate must be for the host
+	// of DSN. When it is empty, connections are as DSN says: plain, or with ?tls=true by the machine's authorities.
 	CA string `yaml:"ca"`
 	// MaxConns bounds the pool; as many idle connections are kept. Default 20.
 	MaxConns int `yaml:"max_conns"`

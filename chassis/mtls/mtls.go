@@ -36,7 +36,7 @@ type Config struct {
 const settings = "TLS_CERT, TLS_KEY and TLS_CA"
 
 // Credentials returns what both ends of a connection are made with. A server refuses whoever shows no certificate of the authorities; a client
-// refuses a server whose certificate is not one of them, or is not for the host that the client calls. The files are read with each new connection,
+// refuses a server whose certificate is not of them, or is not for the host that the client calls. The files are read with each new connection,
 // so that a renewed certificate needs no restart; while they cannot be read, what they held before goes on. Credentials fails unless all of
 // them, or none, are named and fit together.
 func (c Config) Credentials() (credentials.TransportCredentials, error) {

@@ -53,7 +53,8 @@ type Coordinator struct {
 }
 
 // Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be a list of several
-// instances, separated by commas; they work on one log, so any of them can take any call. tls is for the gRPC address. Dial does not connect yet.
+// instances, separated by commas; they work on one log, so any of them can take any call. tls is for the gRPC address only. Dial does not
+// connect yet.
 func Dial(addr, admin string, tls mtls.Config, keys mac.Keys) (*Coordinator, error) {
 	conn, err := service.Dial(addr, tls)
 	if err != nil {

@@ -40,7 +40,8 @@ func (p *participant) serve(t *testing.T, options ...grpc.ServerOption) (stop fu
 		t.Fatal(err)
 	}
 	// The coordinator's calls are plain protobuf under another name.
-	s := grpc.NewServer(append(options, grpc.ForceServerCodecV2(encoding.GetCodecV2(encodingproto.Name)), grpc.UnknownServiceHandler(p.handle))...)
+	options = append(options, grpc.ForceServerCodecV2(encoding.GetCodecV2(encodingproto.Name)), grpc.UnknownServiceHandler(p.handle))
+	s := grpc.NewServer(options...)
 	go func() { _ = s.Serve(lis) }()
 	t.Cleanup(s.Stop)
 	return s.Stop
