@@ -13,6 +13,7 @@ import (
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/messaging"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/fanin"
 	"example.com/fourfold/gateway/internal/live"
@@ -24,14 +25,14 @@ import (
 type connections map[string]*grpc.ClientConn
 
 // connect dials the services. It needs an address of each, and of no other; the services need not answer yet.
-func connect(addrs map[string]string) (connections, error) {
+func connect(addrs map[string]string, tls mtls.Config) (connections, error) {
 	c := connections{}
 	for _, s := range upstream.Services() {
 		if addrs[s.Name] == "" {
 			c.close()
 			return nil, fmt.Errorf("the configuration has no address for upstreams.%s", s.Name)
 		}
-		conn, err := service.Dial(addrs[s.Name])
+		conn, err := service.Dial(addrs[s.Name], tls)
 		if err != nil {
 			c.close()
 			return nil, fmt.Errorf("upstreams.%s: %w", s.Name, err)

@@ -28,7 +28,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	conns, err := connect(cfg.Upstreams)
+	conns, err := connect(cfg.Upstreams, cfg.TLS)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/identity"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/redistest"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
@@ -153,7 +154,7 @@ func open(t *testing.T, change ...func(*config)) *stage {
 	for _, u := range upstream.Services() {
 		addrs[u.Name] = s.shop.addr
 	}
-	conns, err := connect(addrs)
+	conns, err := connect(addrs, mtls.Config{})
 	require.NoError(t, err)
 	t.Cleanup(conns.close)
 	p.upstreams = conns.upstreams(20*time.Second, logger)

@@ -39,8 +39,11 @@ type config struct {
 		// Budget bounds what providers are given that cost money.
 		Budget notification.Budget `yaml:"budget"`
 	} `yaml:"sms"`
-	// LimitsRedis is where the gateways count calls: operators are told when it is away. Empty: nobody looks.
-	LimitsRedis string `yaml:"limits_redis"`
+	// LimitsRedis is where the gateways count calls: operators are told when it is away. Without Addr nobody looks.
+	LimitsRedis struct {
+		Addr string `yaml:"addr"`
+		CA   string `yaml:"ca"`
+	} `yaml:"limits_redis"`
 	// OperatorsEmail are addresses, separated by commas.
 	OperatorsEmail string        `yaml:"operators_email"`
 	Stale          time.Duration `yaml:"stale"`

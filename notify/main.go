@@ -54,10 +54,10 @@ func serve(ctx context.Context, cfg config) error {
 	if budget := cfg.smsBudget(); budget != nil {
 		svc.Go(sender.WatchBudget(notifications, msgs.Alerts, *budget))
 	}
-	if cfg.LimitsRedis != "" {
-		watch, err := msgs.Alerts.WatchLimits(cfg.LimitsRedis)
+	if cfg.LimitsRedis.Addr != "" {
+		watch, err := msgs.Alerts.WatchLimits(cfg.LimitsRedis.Addr, cfg.LimitsRedis.CA)
 		if err != nil {
-			return fmt.Errorf("limits_redis (REDIS_ADDR): %w", err)
+			return fmt.Errorf("limits_redis.addr (REDIS_ADDR): %w", err)
 		}
 		svc.Go(watch)
 	}

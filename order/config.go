@@ -54,7 +54,7 @@ func (c config) peers() (participant.Peers, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	return participant.Dial(c.Peers)
+	return participant.Dial(c.Peers, c.TLS)
 }
 
 // check refuses times that make no sense, or that would let a payment be canceled while its initiator still counts on it.

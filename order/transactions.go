@@ -20,7 +20,7 @@ import (
 // initiator returns the initiator of payments and refunds over peers, lets svc serve order's own branches, and sweeps what stays open.
 func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *mysql.Store, peers participant.Peers,
 	alerts *alert.Alerts) (*checkout.Checkout, error) {
-	coordinator, err := tcc.Dial(c.Coordinator.GRPC, c.Coordinator.Admin, branches.Keys)
+	coordinator, err := tcc.Dial(c.Coordinator.GRPC, c.Coordinator.Admin, c.TLS, branches.Keys)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (c config) initiator(svc *service.Service, branches *tcc.Branches, orders *
 	orderv1.RegisterOrderRefundServer(tcc.Registrar(svc.GRPC), refund)
 	svc.Go(checkout.NewSweeper(orders, coordinator, alerts, c.Sweep).Run)
 	own := cmp.Or(c.OwnAddr, c.GRPC.Addr)
-	conn, err := service.Dial(own)
+	conn, err := svc.Dial(own)
 	if err != nil {
 		return nil, fmt.Errorf("own_addr: %w", err)
 	}

@@ -14,11 +14,11 @@ import (
 
 const limitsRedis = "limits-redis"
 
-// WatchLimits returns background work that raises limits-redis when the Redis at addr, where the gateways count calls, has not answered for a
-// minute, and clears it when it does; an error is an answer, too. Any number of processes of one service may run it. It fails for what is no
-// address, as redisdb.Options.
-func (a *Alerts) WatchLimits(addr string) (func(context.Context) error, error) {
-	options, err := redisdb.Options(addr, 2*time.Second)
+// WatchLimits returns background work that raises limits-redis when the Redis where the gateways count calls has not answered for a minute, and
+// clears it when it does; an error is an answer, too. Any number of processes of one service may run it. addr and ca, and its errors, are those
+// of redisdb.Options.
+func (a *Alerts) WatchLimits(addr, ca string) (func(context.Context) error, error) {
+	options, err := redisdb.Options(addr, ca, 2*time.Second)
 	if err != nil {
 		return nil, err
 	}

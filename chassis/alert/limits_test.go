@@ -20,7 +20,7 @@ func TestLimitsRedisAway(t *testing.T) {
 	const key = "limits-redis"
 	server := redistest.Start(t)
 	db, of := open(t)
-	options, err := redisdb.Options(server.Addr, 200*time.Millisecond)
+	options, err := redisdb.Options(server.Addr, "", 200*time.Millisecond)
 	require.NoError(t, err)
 	rdb := redis.NewClient(options)
 	t.Cleanup(func() { _ = rdb.Close() })

@@ -4,6 +4,7 @@ package database
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -17,14 +18,18 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
+	"example.com/fourfold/chassis/authorities"
 	"example.com/fourfold/chassis/backoff"
 )
 
 // Config is the database part of a service's config.yaml.
 type Config struct {
-	// DSN is user:password@tcp(host:port)/database. Open adds the options that correctness depends on. Only readTimeout may be set; its default
-	// is 30 s.
+	// DSN is user:password@tcp(host:port)/database. Open adds the options that correctness depends on. Only tls may be set, and readTimeout,
+	// whose default is 30 s.
 	DSN string `yaml:"dsn"`
+	// CA is a file with the certificates (PEM) of the authorities that the server's certificate must be of; the certificate must be for the host
+	// of DSN. When it is empty, connections are as DSN says: plain, or with ?tls=true by the machine's authorities.
+	CA string `yaml:"ca"`
 	// MaxConns bounds the pool; as many idle connections are kept. Default 20.
 	MaxConns int `yaml:"max_conns"`
 	// Wrap, if set, stands between the pool and the driver: tests let statements fail there.
@@ -37,6 +42,16 @@ func Open(cfg Config) (*sql.DB, error) {
 	c, err := mysql.ParseDSN(cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("mysql.dsn: %w", err)
+	}
+	if cfg.CA != "" {
+		if c.TLSConfig != "" && c.TLSConfig != "true" {
+			return nil, fmt.Errorf("mysql.ca (MYSQL_CA) requires TLS, and mysql.dsn says tls=%s: leave one out", c.TLSConfig)
+		}
+		pool, err := authorities.Read(cfg.CA)
+		if err != nil {
+			return nil, fmt.Errorf("mysql.ca (MYSQL_CA): %w", err)
+		}
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
 	c.ParseTime = true
 	c.Loc = time.UTC
@@ -86,7 +101,11 @@ type readCommitted struct {
 
 func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	opened, err := c.Connector.Connect(ctx)
-	if err != nil {
+	var refused *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &refused), errors.Is(err, mysql.ErrNoTLS):
+		return nil, fmt.Errorf("TLS with the database, by mysql.ca (MYSQL_CA) or tls= in mysql.dsn: %w", err)
+	case err != nil:
 		return nil, err
 	}
 	s := &session{conn: opened.(conn), config: c.config}

@@ -83,7 +83,7 @@ func (m *Messaging) audit(cfg Config) error {
 	mqv1.RegisterSentServer(m.svc.GRPC, sent)
 	publishers := map[string]mqv1.SentClient{m.svc.Name(): sent.Local()}
 	for name, addr := range cfg.Publishers {
-		conn, err := service.Dial(addr)
+		conn, err := m.svc.Dial(addr)
 		if err != nil {
 			return fmt.Errorf("mq.publishers.%s: %w", name, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"example.com/fourfold/chassis/env"
+	"example.com/fourfold/chassis/mtls"
 )
 
 // Config is the part of config.yaml that every service has besides its own keys.
@@ -39,6 +40,8 @@ type Config struct {
 	Faults bool `yaml:"faults"`
 	// IdentityKeys is the folder with the public keys (<key id>.pem) that access tokens are checked against.
 	IdentityKeys string `yaml:"identity_keys"`
+	// TLS is for the gRPC server and the connections to others.
+	TLS mtls.Config `yaml:"tls"`
 }
 
 // Load reads the configuration into cfg, a pointer to a struct with yaml tags: the file at path, or defaults when path is empty. A value written

@@ -15,6 +15,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 )
@@ -55,7 +56,7 @@ func newInstance(t *testing.T) *instance {
 // dial returns a function that makes one call over a connection to addr.
 func dial(t *testing.T, addr string) func() error {
 	t.Helper()
-	conn, err := service.Dial(addr)
+	conn, err := service.Dial(addr, mtls.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	client := healthv1.NewHealthClient(conn)
@@ -243,7 +244,7 @@ func TestFrozenInstance(t *testing.T) {
 func TestDialRefusesWhatIsNoAddress(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"", "127.0.0.1", "127.0.0.1:1,", "127.0.0.1:1,,127.0.0.1:2", "127.0.0.1:"} {
-		_, err := service.Dial(addr)
+		_, err := service.Dial(addr, mtls.Config{})
 		require.ErrorContains(t, err, "host:port", addr)
 	}
 }

@@ -51,7 +51,7 @@ type Service struct {
 
 // New returns a service called name with a gRPC server, under options, that recovers from panics, hides the frame's own services unless cfg.Faults,
 // checks who may call (access.v1.level of each method), validates requests, also texts that people see (text.v1.shown), and demands an
-// Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys.
+// Idempotency-Key (idempotency.v1.key). It reads the public keys from cfg.IdentityKeys, and speaks TLS when cfg.TLS says so.
 func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, error) {
 	s, err := NewBare(name, cfg)
 	if err != nil {
@@ -61,7 +61,11 @@ func New(name string, cfg Config, options ...ggrpc.ServerOption) (*Service, erro
 	if err != nil {
 		return nil, err
 	}
-	options = append(options, telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext))
+	creds, err := cfg.TLS.Credentials()
+	if err != nil {
+		return nil, err
+	}
+	options = append(options, ggrpc.Creds(creds), telemetry.Server(), endpoints.AllowKeepAlive(), ggrpc.UnaryInterceptor(withCallContext))
 	if !cfg.Faults {
 		options = append(options, hideFrame()...)
 	}
@@ -108,6 +112,9 @@ func NewBare(name string, cfg Config) (*Service, error) {
 
 // Name returns the name given to New.
 func (s *Service) Name() string { return s.name }
+
+// Dial is the function Dial with svc's own certificates.
+func (s *Service) Dial(addr string) (*ggrpc.ClientConn, error) { return Dial(addr, s.cfg.TLS) }
 
 // Serve adds a server that starts and stops with the service.
 func (s *Service) Serve(srv transport.Server) { s.servers = append(s.servers, srv) }

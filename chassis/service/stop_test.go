@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 )
@@ -56,7 +57,7 @@ func TestStopAnswersTheCallUnderWay(t *testing.T) {
 		}
 		return out.Text()
 	}
-	conn, err := service.Dial(grpcAddr)
+	conn, err := service.Dial(grpcAddr, mtls.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	shop := inventoryv1.NewCatalogueClient(conn)
@@ -80,7 +81,7 @@ func TestStopAnswersTheCallUnderWay(t *testing.T) {
 	require.Eventually(t, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		other, err := service.Dial(grpcAddr)
+		other, err := service.Dial(grpcAddr, mtls.Config{})
 		require.NoError(t, err)
 		defer func() { _ = other.Close() }()
 		_, err = inventoryv1.NewCatalogueClient(other).ListProducts(ctx, &inventoryv1.ListProductsRequest{})

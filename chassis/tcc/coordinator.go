@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"example.com/fourfold/chassis/mac"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 )
 
@@ -52,9 +53,10 @@ type Coordinator struct {
 }
 
 // Dial prepares a Coordinator for the server's gRPC address (host:port) and its admin address (http://host:port). Each may be a list of several
-// instances, separated by commas; they work on one log, so any of them can take any call. Dial does not connect yet.
-func Dial(addr, admin string, keys mac.Keys) (*Coordinator, error) {
-	conn, err := service.Dial(addr)
+// instances, separated by commas; they work on one log, so any of them can take any call. tls is for the gRPC address only. Dial does not
+// connect yet.
+func Dial(addr, admin string, tls mtls.Config, keys mac.Keys) (*Coordinator, error) {
+	conn, err := service.Dial(addr, tls)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)
 	}

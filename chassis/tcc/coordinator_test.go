@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/mac"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -61,7 +62,7 @@ func TestSeveralCoordinators(t *testing.T) {
 	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
 	one, two := newServer(t), newServer(t)
-	c, err := tcc.Dial(one.addr+","+two.addr, one.admin.URL+","+two.admin.URL, keys)
+	c, err := tcc.Dial(one.addr+","+two.addr, one.admin.URL+","+two.admin.URL, mtls.Config{}, keys)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	prepare := func() error {
@@ -105,7 +106,7 @@ func TestSeveralCoordinators(t *testing.T) {
 func TestDialRefusesWhatIsNoAdmin(t *testing.T) {
 	t.Parallel()
 	for _, admin := range []string{"", "127.0.0.1:16789", "http://127.0.0.1:1,"} {
-		_, err := tcc.Dial("127.0.0.1:16790", admin, mac.Keys{})
+		_, err := tcc.Dial("127.0.0.1:16790", admin, mtls.Config{}, mac.Keys{})
 		require.ErrorContains(t, err, "http://host:port", admin)
 	}
 }
@@ -117,7 +118,7 @@ func TestSilentCoordinator(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = silent.Close() })
 	two := newServer(t)
-	c, err := tcc.Dial(two.addr, "http://"+silent.Addr().String()+", "+two.admin.URL, mac.Keys{})
+	c, err := tcc.Dial(two.addr, "http://"+silent.Addr().String()+", "+two.admin.URL, mtls.Config{}, mac.Keys{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	for _, limit := range []time.Duration{3 * time.Second, time.Second} {

@@ -13,6 +13,7 @@ import (
 	branchv1 "example.com/fourfold/api/branch/v1"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mac"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 )
@@ -30,14 +31,14 @@ func TestBarrierTells(t *testing.T) {
 	branchv1.RegisterBarrierServer(server, tcc.NewBarrier(keys, db))
 	go func() { _ = server.Serve(lis) }()
 	t.Cleanup(server.Stop)
-	conn, err := service.Dial(lis.Addr().String())
+	conn, err := service.Dial(lis.Addr().String(), mtls.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	by := func(text string) *tcc.Coordinator {
 		t.Helper()
 		keys, err := mac.Parse(text)
 		require.NoError(t, err)
-		c, err := tcc.Dial("127.0.0.1:1", "http://127.0.0.1:1", keys)
+		c, err := tcc.Dial("127.0.0.1:1", "http://127.0.0.1:1", mtls.Config{}, keys)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = c.Close() })
 		return c

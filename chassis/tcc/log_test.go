@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/mac"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/tcc"
 )
 
@@ -42,7 +43,7 @@ func (l *log) dial(t testing.TB, keys string) *tcc.Coordinator {
 	t.Helper()
 	parsed, err := mac.Parse(keys)
 	require.NoError(t, err)
-	c, err := tcc.Dial(l.addr, "http://127.0.0.1:1", parsed)
+	c, err := tcc.Dial(l.addr, "http://127.0.0.1:1", mtls.Config{}, parsed)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c

@@ -36,7 +36,7 @@ edit dtmsvr/svr.go
 replace $'\t"net"\n' $'\t"net"\n\t"os"\n'
 replace $'\t"google.golang.org/grpc/codes"\n' \
   $'\t"example.com/fourfold/chassis/endpoints"\n\t"example.com/fourfold/chassis/telemetry"\n\t"google.golang.org/grpc/codes"\n'
-replace 'grpc.NewServer(' 'grpc.NewServer(telemetry.Server(), endpoints.AllowKeepAlive(), '
+replace 'grpc.NewServer(' 'grpc.NewServer(grpc.Creds(servers.Credentials), telemetry.Server(), endpoints.AllowKeepAlive(), '
 replace 'app.Run(fmt.Sprintf(":%d", conf.HTTPPort))' 'servers.HTTP(app, net.JoinHostPort(os.Getenv("HTTP_HOST"), fmt.Sprint(conf.HTTPPort)))'
 replace 'net.Listen("tcp", fmt.Sprintf(":%d", conf.GrpcPort))' \
   'net.Listen("tcp", net.JoinHostPort(os.Getenv("GRPC_HOST"), fmt.Sprint(conf.GrpcPort)))'
@@ -75,10 +75,17 @@ edit dtmsvr/storage/sql/sql.go
 replace "next_cron_time='%s' WHERE gid = '%s'" "next_cron_time=LEAST(next_cron_time, '%s') WHERE gid = '%s'"
 written
 
-# A participant that is frozen or cut off must not delay every second call to two instances.
+# A participant that is frozen or cut off must not delay every second call to two instances. TLS is a setting.
 edit client/dtmgrpc/dtmgimp/grpc_clients.go
-replace $'\tgrpc "google.golang.org/grpc"\n' $'\t"example.com/fourfold/chassis/endpoints"\n\tgrpc "google.golang.org/grpc"\n'
+replace $'\tgrpc "google.golang.org/grpc"\n\t"google.golang.org/grpc/credentials/insecure"\n' \
+  $'\t"example.com/fourfold/chassis/endpoints"\n\t"example.com/fourfold/deploy/dtm/servers"\n\tgrpc "google.golang.org/grpc"\n'
+replace 'insecure.NewCredentials()' 'servers.Credentials'
 replace 'grpc.Dial(grpcServer, inOpt, ' 'grpc.Dial(grpcServer, inOpt, endpoints.KeepAlive(), '
+written
+
+# The database's TLS.
+edit client/dtmcli/dtmimp/utils.go
+replace 'loc=Local&interpolateParams=true",' 'loc=Local&interpolateParams=true&tls=" + os.Getenv("STORE_TLS"),'
 written
 
 # What a branch is told, as the address of a slip, stays out of the log, at every level.

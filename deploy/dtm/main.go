@@ -84,6 +84,9 @@ func run(ctx context.Context) error {
 		defer cancel()
 		_ = flush(sending)
 	}()
+	if servers.Credentials, err = s.tls.Credentials(); err != nil {
+		return err
+	}
 	if err := migrate(ctx, config.Config.Store); err != nil {
 		return err
 	}

@@ -82,6 +82,8 @@ func TestBadStartIsExplained(t *testing.T) {
 		"no workers":       {"RECOVERY_WORKERS=0", `RECOVERY_WORKERS="0"`},
 		"another store":    {"STORE_DRIVER=redis", `STORE_DRIVER="redis"`},
 		"no such file":     {"STORE_PASSWORD_FILE=/nowhere", "STORE_PASSWORD_FILE: open /nowhere"},
+		"half of TLS":      {"TLS_CERT=/nowhere", "tls.key names no file: set all of TLS_CERT, TLS_KEY and TLS_CA"},
+		"no authorities":   {"MYSQL_CA=/nowhere", "MYSQL_CA: open /nowhere"},
 		"HTTP port in use": {"HTTP_PORT=" + port(occupied.admin), "address already in use"},
 		"gRPC port in use": {"GRPC_PORT=" + port(occupied.grpc), "address already in use"},
 	} {

@@ -33,14 +33,15 @@ func newParticipant(t *testing.T) *participant {
 }
 
 // serve makes the participant answer until stop is called or the test ends.
-func (p *participant) serve(t *testing.T) (stop func()) {
+func (p *participant) serve(t *testing.T, options ...grpc.ServerOption) (stop func()) {
 	t.Helper()
 	lis, err := net.Listen("tcp", p.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The coordinator's calls are plain protobuf under another name.
-	s := grpc.NewServer(grpc.ForceServerCodecV2(encoding.GetCodecV2(encodingproto.Name)), grpc.UnknownServiceHandler(p.handle))
+	options = append(options, grpc.ForceServerCodecV2(encoding.GetCodecV2(encodingproto.Name)), grpc.UnknownServiceHandler(p.handle))
+	s := grpc.NewServer(options...)
 	go func() { _ = s.Serve(lis) }()
 	t.Cleanup(s.Stop)
 	return s.Stop

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/env"
+	"example.com/fourfold/chassis/mtls"
 )
 
 // settings are those that this main adds to DTM's own. README.md explains all of them.
@@ -15,10 +16,11 @@ type settings struct {
 	longestRetry    time.Duration
 	storeTimeout    time.Duration
 	keep            time.Duration
+	tls             mtls.Config
 }
 
-// defaults returns our choice for each environment variable that is not set. HTTP_HOST and GRPC_HOST are read by the patch, the last four by
-// load, all others by DTM.
+// defaults returns our choice for each environment variable that is not set. HTTP_HOST, GRPC_HOST and STORE_TLS are read by the
+// patch, the last four by load, all others by DTM.
 func defaults() map[string]string {
 	return map[string]string{
 		"HTTP_HOST":            "127.0.0.1",
@@ -30,6 +32,7 @@ func defaults() map[string]string {
 		"STORE_PORT":           "13306",
 		"STORE_USER":           "root",
 		"STORE_DB":             "shop_dtm",
+		"STORE_TLS":            "false",
 		"STORE_MAX_OPEN_CONNS": "50",
 		"STORE_MAX_IDLE_CONNS": "50",
 		"UPDATE_BRANCH_SYNC":   "1",
@@ -74,10 +77,16 @@ func load() (settings, error) {
 	if driver := os.Getenv("STORE_DRIVER"); driver != "mysql" {
 		return settings{}, fmt.Errorf("STORE_DRIVER=%q: only mysql is supported here, for MariaDB and MySQL", driver)
 	}
+	if ca := os.Getenv("MYSQL_CA"); ca != "" {
+		if err := requireTLS(ca); err != nil {
+			return settings{}, err
+		}
+	}
 	return settings{
 		recoveryWorkers: numbers["RECOVERY_WORKERS"],
 		longestRetry:    time.Duration(numbers["RETRY_INTERVAL_MAX"]) * time.Second,
 		storeTimeout:    time.Duration(numbers["STORE_TIMEOUT"]) * time.Second,
 		keep:            time.Duration(numbers["KEEP_DAYS"]) * 24 * time.Hour,
+		tls:             mtls.Config{Cert: os.Getenv("TLS_CERT"), Key: os.Getenv("TLS_KEY"), CA: os.Getenv("TLS_CA")},
 	}, nil
 }

@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/dtm-labs/dtm/dtmsvr/config"
 	driver "github.com/go-sql-driver/mysql"
 
+	"example.com/fourfold/chassis/authorities"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/deploy/dtm/migrations"
 )
@@ -35,7 +39,18 @@ func openStore(store config.Store) (*sql.DB, error) {
 	c.User, c.Passwd = store.User, store.Password
 	c.Net, c.Addr = "tcp", net.JoinHostPort(store.Host, fmt.Sprint(store.Port))
 	c.DBName = store.Db
+	c.TLSConfig = os.Getenv("STORE_TLS")
 	return database.Open(database.Config{DSN: c.FormatDSN(), MaxConns: 6})
+}
+
+// requireTLS makes every connection to the log use TLS with a server whose certificate is of the authorities in the file ca (PEM).
+func requireTLS(ca string) error {
+	pool, err := authorities.Read(ca)
+	if err != nil {
+		return fmt.Errorf("MYSQL_CA: %w", err)
+	}
+	const name = "mysql_ca"
+	return errors.Join(driver.RegisterTLSConfig(name, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}), os.Setenv("STORE_TLS", name))
 }
 
 // retain returns background work that deletes finished transactions after keep, and the branches of deleted transactions; DTM keeps both for

@@ -31,8 +31,9 @@ import (
 
 // Config is the part of a service's config.yaml about the queues in Redis. All services must use the same.
 type Config struct {
-	// Addr is host:port, or a URL with a password or for TLS: redisdb.Options.
+	// Addr is host:port, or a URL with a password or for TLS, and CA the authorities for that: redisdb.Options.
 	Addr string `yaml:"addr"`
+	CA   string `yaml:"ca"`
 	// Prefix begins the name of every key. Default mq.
 	Prefix string `yaml:"prefix"`
 	// Shards is how many queues there are. Default 100. docs/degrade.md says how to change it.
@@ -69,7 +70,7 @@ func Open(cfg Config) (*Queues, error) {
 	case cfg.ShardBytes < 1<<16 || cfg.Timeout < 0 || cfg.Lease < time.Second:
 		return nil, errors.New("mq.queues: shard_bytes is at least 65536, lease at least 1s, and timeout not negative")
 	}
-	o, err := redisdb.Options(cfg.Addr, cfg.Timeout)
+	o, err := redisdb.Options(cfg.Addr, cfg.CA, cfg.Timeout)
 	if err != nil {
 		return nil, fmt.Errorf("mq.queues.addr: %w", err)
 	}

@@ -10,7 +10,11 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 )
+
+// Credentials are for the gRPC server and for the connections to the branches. Set them before anything is started.
+var Credentials credentials.TransportCredentials
 
 // DTM starts everything by one function that returns nothing, so what is running is kept here.
 var (

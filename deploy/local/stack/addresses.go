@@ -49,6 +49,9 @@ func (s *Stack) ReaderDSN(db string) string {
 	return s.Target().MySQL.DSN(db)
 }
 
+// RPC returns where a service or the coordinator takes gRPC calls, all instances: host:port,host:port.
+func (s *Stack) RPC(name string) string { return s.vars[system.Variable(name)+"_ADDR"] }
+
 // NameServers returns the addresses of the name servers: host:port, separated by commas.
 func (s *Stack) NameServers() string { return s.vars["MQ_NAME_SERVERS"] }
 

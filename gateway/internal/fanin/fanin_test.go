@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/gateway/internal/fanin"
@@ -130,7 +131,7 @@ func serve(t *testing.T, patience time.Duration, stores ...*store) mqv1.Messages
 		go func() { _ = server.Serve(lis) }()
 		s.stop = server.Stop
 		t.Cleanup(server.Stop)
-		conn, err := service.Dial(lis.Addr().String())
+		conn, err := service.Dial(lis.Addr().String(), mtls.Config{})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		services = append(services, fanin.Service{Name: s.name, Conn: conn})

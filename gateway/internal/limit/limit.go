@@ -49,12 +49,13 @@ func (r Rate) bucket() *rate.Limiter {
 // Config says where Redis is (redisdb.Options), and how long a call waits for it before it is counted here.
 type Config struct {
 	Addr    string        `yaml:"addr"`
+	CA      string        `yaml:"ca"`
 	Timeout time.Duration `yaml:"timeout"`
 }
 
 // Open returns a client for Redis that gives up in time. It does not connect yet, and fails only for an address that can never work.
 func Open(cfg Config) (*redis.Client, error) {
-	o, err := redisdb.Options(cfg.Addr, cfg.Timeout)
+	o, err := redisdb.Options(cfg.Addr, cfg.CA, cfg.Timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/fourfold/chassis/authorities"
 	"example.com/fourfold/chassis/email"
 )
 
@@ -165,12 +165,9 @@ func (p *Provider) tlsConfig() (*tls.Config, error) {
 	if p.cfg.CA == "" {
 		return cfg, nil
 	}
-	pem, err := os.ReadFile(p.cfg.CA)
-	if err != nil {
+	var err error
+	if cfg.RootCAs, err = authorities.Read(p.cfg.CA); err != nil {
 		return nil, fmt.Errorf("email.smtp.ca (SMTP_CA): %w: set it to a file with the certificates (PEM) of the mail server's authority", err)
-	}
-	if cfg.RootCAs = x509.NewCertPool(); !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("email.smtp.ca (SMTP_CA): there is no certificate in %s: it has to be PEM, -----BEGIN CERTIFICATE-----", p.cfg.CA)
 	}
 	return cfg, nil
 }

@@ -20,6 +20,7 @@ import (
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
@@ -44,7 +45,7 @@ func TestAlarm(t *testing.T) {
 	store := mysql.NewStore(db, outbox)
 	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
-	coordinator, err := tcc.Dial("127.0.0.1:1", "http://127.0.0.1:1", keys) // away, so nothing settles
+	coordinator, err := tcc.Dial("127.0.0.1:1", "http://127.0.0.1:1", mtls.Config{}, keys) // away, so nothing settles
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = coordinator.Close() })
 	var sweepers [2]*checkout.Sweeper
@@ -163,7 +164,7 @@ func TestAlarmOfSilentCoordinator(t *testing.T) {
 	lis, err := net.Listen("tcp", "127.0.0.1:0") // accepts, because the kernel does
 	require.NoError(t, err)
 	defer func() { _ = lis.Close() }()
-	silent, err := tcc.Dial("127.0.0.1:1", "http://"+lis.Addr().String(), s.keys)
+	silent, err := tcc.Dial("127.0.0.1:1", "http://"+lis.Addr().String(), mtls.Config{}, s.keys)
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
 	ctx, stop := context.WithCancel(t.Context())

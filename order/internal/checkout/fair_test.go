@@ -21,6 +21,7 @@ import (
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
@@ -74,7 +75,7 @@ func sweeping(t *testing.T, n int, status func(gid string) string) (*sql.DB, *ch
 	t.Cleanup(admin.Close)
 	keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)
-	coordinator, err := tcc.Dial("127.0.0.1:1", admin.URL, keys)
+	coordinator, err := tcc.Dial("127.0.0.1:1", admin.URL, mtls.Config{}, keys)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = coordinator.Close() })
 	outbox := mqtest.Absent(t, db, "order")

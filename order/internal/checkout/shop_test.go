@@ -29,6 +29,7 @@ import (
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
@@ -157,7 +158,7 @@ func openShop(t *testing.T) *shop {
 		s.peers[name] = p
 		addrs[name] = s.serve(t, db, func(g *grpc.Server) { register(g, p) })
 	}
-	s.conns, err = participant.Dial(addrs)
+	s.conns, err = participant.Dial(addrs, mtls.Config{})
 	require.NoError(t, err)
 	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, ok := s.said.Load(r.URL.Query().Get("gid"))
@@ -168,10 +169,10 @@ func openShop(t *testing.T) *shop {
 		_, _ = fmt.Fprintf(w, `{"transaction": {"status": %q}}`, status)
 	}))
 	t.Cleanup(admin.Close)
-	s.coordinator, err = tcc.Dial("127.0.0.1:1", admin.URL, s.keys)
+	s.coordinator, err = tcc.Dial("127.0.0.1:1", admin.URL, mtls.Config{}, s.keys)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.coordinator.Close() })
-	conn, err := service.Dial(own)
+	conn, err := service.Dial(own, mtls.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", s.db, s.keys), s.store)

@@ -23,6 +23,7 @@ import (
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
@@ -219,14 +220,14 @@ func initiator(t *testing.T, c *coordinator, times checkout.Times) (*checkout.Ch
 	c.addr = "127.0.0.1:0"
 	require.NoError(t, c.serve())
 	t.Cleanup(func() { c.server.Stop() })
-	global, err := tcc.Dial(c.addr, "http://127.0.0.1:1", keys)
+	global, err := tcc.Dial(c.addr, "http://127.0.0.1:1", mtls.Config{}, keys)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = global.Close() })
 	addrs := map[string]string{}
 	for _, p := range participant.All() {
 		addrs[p.Name] = c.addr
 	}
-	peers, err := participant.Dial(addrs)
+	peers, err := participant.Dial(addrs, mtls.Config{})
 	require.NoError(t, err)
 	refund := payment.NewRefund(tcc.NewParticipant("order-refund", db, keys), store)
 	return checkout.New(store, global, c.branch, refund, "127.0.0.1:1", nil, peers, times), store, db

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/order/internal/order"
 )
@@ -76,13 +77,13 @@ type Peers []Peer
 
 // Dial makes the peers at addrs, host:port by name, each a list where several instances run. It connects with the first call. It fails for a
 // participant without an address and for an address of no participant.
-func Dial(addrs map[string]string) (Peers, error) {
+func Dial(addrs map[string]string, tls mtls.Config) (Peers, error) {
 	unknown := maps.Clone(addrs)
 	var peers Peers
 	var failed []error
 	for _, p := range All() {
 		delete(unknown, p.Name)
-		conn, err := service.Dial(addrs[p.Name])
+		conn, err := service.Dial(addrs[p.Name], tls)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("peers.%s: %w", p.Name, err))
 		}

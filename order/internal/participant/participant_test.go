@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/internal/participant"
 )
@@ -47,7 +48,7 @@ func TestDial(t *testing.T) {
 	for _, p := range participant.All() {
 		addrs[p.Name] = "127.0.0.1:1"
 	}
-	peers, err := participant.Dial(addrs)
+	peers, err := participant.Dial(addrs, mtls.Config{})
 	require.NoError(t, err)
 	assert.Len(t, peers, len(participant.All()))
 	assert.NotNil(t, peers.Conn(participant.Inventory))
@@ -55,7 +56,7 @@ func TestDial(t *testing.T) {
 
 	addrs["credti"] = addrs["credit"]
 	delete(addrs, "credit")
-	_, err = participant.Dial(addrs)
+	_, err = participant.Dial(addrs, mtls.Config{})
 	require.ErrorContains(t, err, "peers.credti: no participant has this name")
 	assert.ErrorContains(t, err, "peers.credit: ")
 }

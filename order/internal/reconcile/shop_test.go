@@ -20,6 +20,7 @@ import (
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/service"
 	"example.com/fourfold/chassis/service/servicetest"
 	"example.com/fourfold/chassis/tied"
@@ -116,7 +117,7 @@ func start(t testing.TB, name, identity string) *process {
 	require.NoError(t, tied.Start(cmd))
 	p := &process{cmd: cmd, db: db}
 	t.Cleanup(p.kill)
-	p.conn, err = service.Dial(addr)
+	p.conn, err = service.Dial(addr, mtls.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.conn.Close() })
 	keys, err := mac.Parse(branchKeys)

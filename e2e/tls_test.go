@@ -1,0 +1,41 @@
+package e2e_test
+
+import (
+	"crypto/tls"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/fourfold/chassis/authorities"
+	"example.com/fourfold/chassis/mtls/mtlstest"
+	"example.com/fourfold/deploy/local/stack"
+)
+
+// TestTLS: in a shop whose processes have certificates, an order is paid and another one refunded, the books add up, and each of them refuses
+// who shows none.
+func TestTLS(t *testing.T) {
+	authority := mtlstest.New(t)
+	files := authority.Issue(t, "127.0.0.1")
+	own(t, stack.Options{Env: map[string]string{"TLS_CERT": files.Cert, "TLS_KEY": files.Key, "TLS_CA": files.CA}})
+	buyer, sku := shopper(t), product(t, 500, 9)
+	paid, refunded := buyer.order(t, sku, 2), buyer.order(t, sku, 1)
+	for _, id := range []string{paid, refunded} {
+		buyer.pay(t, id)
+		buyer.settled(t, id, 30*time.Second, "PAID")
+	}
+	buyer.must(t, 200, "POST", "/v1/orders/"+refunded+"/refund", nil)
+	buyer.settled(t, refunded, 30*time.Second, "REFUNDED")
+	require.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE", footprint(t, paid))
+	requireBooks(t)
+
+	pool, err := authorities.Read(authority.File)
+	require.NoError(t, err)
+	for _, name := range append(services, "dtm") {
+		conn, err := tls.Dial("tcp", shared.RPC(name), &tls.Config{RootCAs: pool, NextProtos: []string{"h2"}})
+		require.NoError(t, err, name)
+		_, err = conn.Read(make([]byte, 1))
+		require.ErrorContains(t, err, "tls: certificate required", name)
+		require.NoError(t, conn.Close())
+	}
+}
