@@ -84,11 +84,11 @@ func run(ctx context.Context) error {
 		defer cancel()
 		_ = flush(sending)
 	}()
-	if err := migrate(ctx, config.Config.Store); err != nil {
+	if err := migrate(ctx, config.Config.Store, s.migrate); err != nil {
 		return err
 	}
 	limitStatements(s.storeTimeout)
-	db, err := openStore(config.Config.Store)
+	db, err := openStore(config.Config.Store, s.migrate)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,7 +16,11 @@ type settings struct {
 	longestRetry    time.Duration
 	storeTimeout    time.Duration
 	keep            time.Duration
+	migrate         login // STORE_USER's when empty
 }
+
+// login is an account of the log's database.
+type login struct{ user, password string }
 
 // defaults returns our choice for each environment variable that is not set. HTTP_HOST and GRPC_HOST are read by the patch, the last four by
 // load, all others by DTM.
@@ -52,6 +57,13 @@ func load() (settings, error) {
 	if err == nil {
 		err = os.Setenv("STORE_PASSWORD", password)
 	}
+	migrate := login{user: os.Getenv("STORE_MIGRATE_USER")}
+	if err == nil {
+		migrate.password, err = env.Get("STORE_MIGRATE_PASSWORD")
+	}
+	if err == nil && migrate.user == "" && migrate.password != "" {
+		err = errors.New("STORE_MIGRATE_PASSWORD is set, and STORE_MIGRATE_USER is not: set both, or none to migrate as STORE_USER")
+	}
 	if err != nil {
 		return settings{}, err
 	}
@@ -79,5 +91,6 @@ func load() (settings, error) {
 		longestRetry:    time.Duration(numbers["RETRY_INTERVAL_MAX"]) * time.Second,
 		storeTimeout:    time.Duration(numbers["STORE_TIMEOUT"]) * time.Second,
 		keep:            time.Duration(numbers["KEEP_DAYS"]) * 24 * time.Hour,
+		migrate:         migrate,
 	}, nil
 }
