@@ -33,7 +33,7 @@ func TestMain(m *testing.M) { rocketmqtest.Main(m) }
 
 func TestSeedCountsOnce(t *testing.T) {
 	t.Parallel()
-	cfg := database.Config{DSN: mysqltest.DSN(t)}
+	cfg := mysqltest.Config(t)
 	for i, want := range []string{
 		"seed:demo: 1190 points added to member demo\n",
 		"seed:demo was booked before (1190 points, member demo): nothing changed\n",
@@ -74,7 +74,7 @@ func TestSeedRejectsBadInput(t *testing.T) {
 func TestServes(t *testing.T) {
 	t.Parallel()
 	dir, signer := servicetest.Keys(t)
-	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: database.Config{DSN: mysqltest.DSN(t)}}
+	cfg := config{BranchKeys: "k1:00112233445566778899aabbccddeeff", MySQL: mysqltest.Config(t)}
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.GRPC.Timeout = 10 * time.Second
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
@@ -175,7 +175,7 @@ func TestOldRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: mysqltest.DSN(t)}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", mysqltest.Config(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level = "127.0.0.1:0", "127.0.0.1:0", "error"
 	cfg.IdentityKeys, _ = servicetest.Keys(t)
 	cfg.MQ.NameServers = "127.0.0.1:1"

@@ -88,7 +88,7 @@ func TestCoordinatorDown(t *testing.T) {
 // TestCoordinatorDeadlocks: the coordinator's database undoes every tenth of its writes to end a deadlock, at every step of many concurrent
 // payments and refunds. None of them is canceled for that; rarely one is not begun in time and must be requested again.
 func TestCoordinatorDeadlocks(t *testing.T) {
-	log := open(t, shared.DSN("shop_dtm"))
+	log := open(t, shared.OwnerDSN("shop_dtm"))
 	exec := func(ctx context.Context, stmt string) {
 		_, err := log.ExecContext(ctx, stmt)
 		require.NoError(t, err, stmt)

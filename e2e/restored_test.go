@@ -55,7 +55,7 @@ func backUp(t *testing.T, service string, tables ...string) (restore func()) {
 	t.Helper()
 	exec := func(statement string) {
 		t.Helper()
-		_, err := open(t, shared.DSN("shop_"+service)).ExecContext(t.Context(), statement)
+		_, err := open(t, shared.OwnerDSN("shop_"+service)).ExecContext(t.Context(), statement)
 		require.NoError(t, err, statement)
 	}
 	for _, table := range tables {

@@ -29,12 +29,12 @@ type warehouse struct {
 	ctx       context.Context
 }
 
-// open runs inventory over the database dsn, which gets the product "tea".
-func open(t *testing.T, dsn string) warehouse {
+// open runs inventory over the database at, which gets the product "tea".
+func open(t *testing.T, at database.Config) warehouse {
 	t.Helper()
 	var cfg config
 	require.NoError(t, service.Load("", defaults, &cfg))
-	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", database.Config{DSN: dsn}
+	cfg.BranchKeys, cfg.MySQL = "k1:00112233445566778899aabbccddeeff", at
 	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), "127.0.0.1:0", "error", dir
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
@@ -73,8 +73,10 @@ func (w warehouse) received(t *testing.T, sku string) int64 {
 // same key finds them booked once.
 func TestReceiptWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
-	via, lose, lost := mysqltest.LoseAnswers(t, mysqltest.DSN(t), "COMMIT")
-	w := open(t, via)
+	at := mysqltest.Config(t)
+	via, lose, lost := mysqltest.LoseAnswers(t, at.DSN, "COMMIT")
+	at.DSN = via
+	w := open(t, at)
 	// Background work of the service commits too, and may meet the loss in place of the call.
 	var err error
 	for i := int64(1); ; i++ {
@@ -98,7 +100,7 @@ func TestReceiptWhoseAnswerIsLost(t *testing.T) {
 // that was refused does not use its key up.
 func TestReceiptKeys(t *testing.T) {
 	t.Parallel()
-	w := open(t, mysqltest.DSN(t))
+	w := open(t, mysqltest.Config(t))
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {

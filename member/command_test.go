@@ -31,7 +31,7 @@ func environment(cfg config) []string {
 		"MEMBER_TEST_COMMAND=1",
 		"MEMBER_LISTEN="+cfg.GRPC.Addr, "MEMBER_ADMIN_LISTEN="+cfg.Admin.Addr,
 		"IDENTITY_KEYS="+cfg.IdentityKeys, "MEMBER_SIGNING_KEY="+cfg.SigningKey,
-		"MEMBER_DSN="+cfg.MySQL.DSN, "TOKEN_TTL=1h", "FAULTS=true",
+		"MEMBER_DSN="+cfg.MySQL.DSN, "MEMBER_MIGRATE_DSN="+cfg.MySQL.MigrateDSN, "TOKEN_TTL=1h", "FAULTS=true",
 		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText,
 	)
 }
@@ -161,7 +161,7 @@ func TestDatabaseAway(t *testing.T) {
 	t.Cleanup(server.Stop)
 	require.NoError(t, server.Exec(t.Context(), "CREATE DATABASE shop_member"))
 	cfg := testConfig(t)
-	cfg.MySQL.DSN = server.DSN("shop_member")
+	cfg.MySQL = database.Config{DSN: server.DSN("shop_member")} // one account
 	p := start(t, environment(cfg))
 	members := dial(t, cfg.GRPC.Addr)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -67,7 +67,7 @@ func testConfig(t *testing.T) config {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	cfg.GRPC.Addr, cfg.Admin.Addr = servicetest.FreeAddr(t), servicetest.FreeAddr(t)
 	cfg.SigningKey, cfg.IdentityKeys = keys(t)
-	cfg.MySQL.DSN = mysqltest.DSN(t)
+	cfg.MySQL = mysqltest.Config(t)
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
 	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()

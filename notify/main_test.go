@@ -66,7 +66,7 @@ func testConfig(t *testing.T) (config, *identity.Signer) {
 	require.NoError(t, service.Load("", defaults, &cfg))
 	dir, signer := servicetest.Keys(t)
 	cfg.GRPC.Addr, cfg.Admin.Addr, cfg.Log.Level, cfg.IdentityKeys = servicetest.FreeAddr(t), servicetest.FreeAddr(t), "error", dir
-	cfg.MySQL.DSN = mysqltest.DSN(t)
+	cfg.MySQL = mysqltest.Config(t)
 	cfg.MQ.NameServers = "127.0.0.1:1" // no broker listens there
 	cfg.MQ.Queues.Addr = "127.0.0.1:1"
 	cfg.MQ.Keys = mqtest.Keys()
@@ -181,7 +181,7 @@ func TestWatchesTheDisk(t *testing.T) {
 	require.NoError(t, os.WriteFile(conf, defaults, 0o600))
 	// A process of its own: the metrics of several services in one are mixed.
 	start(t, append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_LISTEN="+cfg.GRPC.Addr, "NOTIFY_ADMIN_LISTEN="+cfg.Admin.Addr,
-		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN,
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "NOTIFY_MIGRATE_DSN="+cfg.MySQL.MigrateDSN,
 		"MQ_NAME_SERVERS="+tightBroker(t), "QUEUES_ADDR="+queues.Addr, "MQ_KEYS="+mqtest.KeyText), conf)
 	db := migrated(t, cfg)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -243,7 +243,7 @@ func TestKilledBetweenAnswerAndNote(t *testing.T) {
 	require.NoError(t,
 		os.WriteFile(conf, []byte(strings.Replace(string(defaults), "lease: 30s", "lease: 3s", 1)), 0o600))
 	env := append(os.Environ(), "NOTIFY_TEST_COMMAND=1", "NOTIFY_LISTEN="+cfg.GRPC.Addr, "NOTIFY_ADMIN_LISTEN="+cfg.Admin.Addr,
-		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN,
+		"IDENTITY_KEYS="+cfg.IdentityKeys, "NOTIFY_DSN="+cfg.MySQL.DSN, "NOTIFY_MIGRATE_DSN="+cfg.MySQL.MigrateDSN,
 		"MQ_NAME_SERVERS="+cfg.MQ.NameServers, "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText, "FAULTS=true",
 		"SMS_PROVIDER=http", "SMS_URL="+provider.URL, "SMS_TOKEN=t")
 

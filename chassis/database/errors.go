@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -21,6 +22,12 @@ func Duplicate(err error) bool {
 func Deadlock(err error) bool {
 	var me *mysql.MySQLError
 	return errors.As(err, &me) && me.Number == 1213
+}
+
+// Denied reports whether err means that the account may not log in, or not execute the statement.
+func Denied(err error) bool {
+	var me *mysql.MySQLError
+	return errors.As(err, &me) && slices.Contains([]uint16{1044, 1045, 1142, 1143, 1227, 1370}, me.Number)
 }
 
 // Unavailable reports whether err says "not now": the server could not be reached, gave up the statement, or had no room for it. The same

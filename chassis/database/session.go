@@ -13,7 +13,8 @@ import (
 // waits for a server that has gone silent, the rows of the transaction stay locked there.
 type session struct {
 	conn
-	config *mysql.Config
+	// migrate is by which Migrate connects.
+	migrate *mysql.Config
 	// spent says that a transaction may still be open. The connection is not used again.
 	spent bool
 }

@@ -26,7 +26,7 @@ func BenchmarkTrace(b *testing.B) {
 		"ALTER TABLE mq_outbox DROP KEY by_subject",
 		"ALTER TABLE mq_inbox DROP KEY by_subject, DROP KEY event, ADD UNIQUE KEY event (grp, source, event_id), DROP KEY due, ADD KEY due (grp, state, next_at)",
 	} {
-		_, err := without.Exec(stmt)
+		_, err := mysqltest.Owner(b, without).Exec(stmt)
 		require.NoError(b, err)
 	}
 	both := []*sql.DB{with, without}

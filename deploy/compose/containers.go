@@ -225,7 +225,7 @@ func (s *System) Disk(ctx context.Context) (machine.Disk, error) {
 	if err != nil {
 		return machine.Disk{}, err
 	}
-	used, err := remoting.DiskUsed(ctx, fmt.Sprintf("127.0.0.1:%d", ports[system.PortBroker]))
+	used, err := remoting.Credentials{}.DiskUsed(ctx, fmt.Sprintf("127.0.0.1:%d", ports[system.PortBroker]))
 	return machine.Disk{Dir: "the broker's volume", Used: used}, err
 }
 

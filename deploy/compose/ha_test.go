@@ -268,7 +268,7 @@ func (c *cluster) send(t *testing.T) *producer {
 				master, err = c.current(one)
 			}
 			if err == nil {
-				_, err = remoting.AskWith(one, c.addr(master), sendMessage, []byte(strconv.Itoa(n)), "a", "take-over", "b", probed, "c", "TBW102",
+				_, err = remoting.Credentials{}.Ask(one, c.addr(master), sendMessage, []byte(strconv.Itoa(n)), "a", "take-over", "b", probed, "c", "TBW102",
 					"d", "1", "e", "0", "f", "0", "g", strconv.FormatInt(time.Now().UnixMilli(), 10), "h", "0", "i", "", "j", "0", "k", "false",
 					"m", "false")
 			}

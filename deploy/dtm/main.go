@@ -87,11 +87,11 @@ func run(ctx context.Context) error {
 	if servers.Credentials, err = s.tls.Credentials(); err != nil {
 		return err
 	}
-	if err := migrate(ctx, config.Config.Store); err != nil {
+	if err := migrate(ctx, config.Config.Store, s.migrate); err != nil {
 		return err
 	}
 	limitStatements(s.storeTimeout)
-	db, err := openStore(config.Config.Store)
+	db, err := openStore(config.Config.Store, s.migrate)
 	if err != nil {
 		return err
 	}

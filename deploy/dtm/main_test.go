@@ -16,6 +16,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"example.com/fourfold/chassis/database"
 )
 
 func TestServesThisMachineOnly(t *testing.T) {
@@ -84,6 +86,8 @@ func TestBadStartIsExplained(t *testing.T) {
 		"no such file":     {"STORE_PASSWORD_FILE=/nowhere", "STORE_PASSWORD_FILE: open /nowhere"},
 		"half of TLS":      {"TLS_CERT=/nowhere", "tls.key names no file: set all of TLS_CERT, TLS_KEY and TLS_CA"},
 		"no authorities":   {"MYSQL_CA=/nowhere", "MYSQL_CA: open /nowhere"},
+		"nobody migrates":  {"STORE_MIGRATE_PASSWORD=x", "STORE_MIGRATE_USER is not"},
+		"may not migrate":  {"STORE_MIGRATE_USER=nobody", "STORE_MIGRATE_USER (else STORE_USER) must be an account that may change the tables"},
 		"HTTP port in use": {"HTTP_PORT=" + port(occupied.admin), "address already in use"},
 		"gRPC port in use": {"GRPC_PORT=" + port(occupied.grpc), "address already in use"},
 	} {
@@ -126,6 +130,49 @@ func TestPasswordStaysOutOfTheLog(t *testing.T) {
 	prepare(t, c, p, "logged", 8)
 	if out := c.output.String(); strings.Contains(out, secret) || !strings.Contains(out, "logged") {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestTwoAccounts: a coordinator that runs as a user who reads and writes rows, and migrates as another, does all it has to do, and leaves no
+// connection of the other.
+func TestTwoAccounts(t *testing.T) {
+	t.Parallel()
+	env := emptyDatabase(t, mariadb)
+	name := strings.TrimPrefix(env[1], "STORE_DB=")
+	for _, stmt := range []string{
+		"CREATE OR REPLACE USER runs@'127.0.0.1'",
+		"CREATE OR REPLACE USER owns@'127.0.0.1' IDENTIFIED BY 'it is mine'",
+		"GRANT " + database.Privileges + " ON " + name + ".* TO runs@'127.0.0.1'",
+		"GRANT ALL ON " + name + ".* TO owns@'127.0.0.1'",
+	} {
+		if err := mariadb.Exec(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("it is mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, p := start(t, append(env, "STORE_USER=runs", "STORE_MIGRATE_USER=owns", "STORE_MIGRATE_PASSWORD_FILE="+file)...), newParticipant(t)
+	p.serve(t)
+	submit(t, c, prepare(t, c, p, "of-two", 8))
+	db, err := sql.Open("mysql", mariadb.DSN(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	eventually(t, 20*time.Second, "the transaction succeeds", func() bool {
+		var status string
+		return db.QueryRowContext(t.Context(), "SELECT status FROM trans_global WHERE gid = 'of-two'").Scan(&status) == nil && status == "succeed"
+	})
+	connected := func(user string) (n int) {
+		if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ?", user).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if connected("runs") == 0 || connected("owns") > 0 {
+		t.Errorf("%d connections of who runs, %d of who migrates", connected("runs"), connected("owns"))
 	}
 }
 

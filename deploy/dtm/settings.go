@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -16,11 +17,15 @@ type settings struct {
 	longestRetry    time.Duration
 	storeTimeout    time.Duration
 	keep            time.Duration
+	migrate         login // STORE_USER's when empty
 	tls             mtls.Config
 }
 
-// defaults returns our choice for each environment variable that is not set. HTTP_HOST, GRPC_HOST and STORE_TLS are read by the
-// patch, the last four by load, all others by DTM.
+// login is an account of the log's database.
+type login struct{ user, password string }
+
+// defaults returns our choice for each environment variable that is not set. HTTP_HOST, GRPC_HOST and STORE_TLS are read by the patch, the last
+// four by load, all others by DTM.
 func defaults() map[string]string {
 	return map[string]string{
 		"HTTP_HOST":            "127.0.0.1",
@@ -55,6 +60,13 @@ func load() (settings, error) {
 	if err == nil {
 		err = os.Setenv("STORE_PASSWORD", password)
 	}
+	migrate := login{user: os.Getenv("STORE_MIGRATE_USER")}
+	if err == nil {
+		migrate.password, err = env.Get("STORE_MIGRATE_PASSWORD")
+	}
+	if err == nil && migrate.user == "" && migrate.password != "" {
+		err = errors.New("STORE_MIGRATE_PASSWORD is set, and STORE_MIGRATE_USER is not: set both, or none to migrate as STORE_USER")
+	}
 	if err != nil {
 		return settings{}, err
 	}
@@ -88,5 +100,6 @@ func load() (settings, error) {
 		storeTimeout:    time.Duration(numbers["STORE_TIMEOUT"]) * time.Second,
 		keep:            time.Duration(numbers["KEEP_DAYS"]) * 24 * time.Hour,
 		tls:             mtls.Config{Cert: os.Getenv("TLS_CERT"), Key: os.Getenv("TLS_KEY"), CA: os.Getenv("TLS_CA")},
+		migrate:         migrate,
 	}, nil
 }

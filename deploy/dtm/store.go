@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql"
@@ -20,13 +21,17 @@ import (
 
 // migrate brings the log's schema up to date, on connections of its own: no limit of limitStatements holds for them, as a migration may take
 // long.
-func migrate(ctx context.Context, store config.Store) error {
-	db, err := openStore(store)
+func migrate(ctx context.Context, store config.Store, as login) error {
+	db, err := openStore(store, as)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := database.Migrate(ctx, db, migrations.FS); err != nil {
+	err = database.Migrate(ctx, db, migrations.FS)
+	if e := new(driver.MySQLError); database.Denied(err) && errors.As(err, &e) {
+		err = fmt.Errorf("%w: STORE_MIGRATE_USER (else STORE_USER) must be an account that may change the tables", e)
+	}
+	if err != nil {
 		return fmt.Errorf("database %s at %s:%d: %w", store.Db, store.Host, store.Port, err)
 	}
 	return nil
@@ -34,13 +39,17 @@ func migrate(ctx context.Context, store config.Store) error {
 
 // openStore returns a small pool of our own on the transaction log, for the migration, recovery, the retries and the retention. It does not
 // connect yet.
-func openStore(store config.Store) (*sql.DB, error) {
-	c := driver.NewConfig()
-	c.User, c.Passwd = store.User, store.Password
-	c.Net, c.Addr = "tcp", net.JoinHostPort(store.Host, fmt.Sprint(store.Port))
-	c.DBName = store.Db
-	c.TLSConfig = os.Getenv("STORE_TLS")
-	return database.Open(database.Config{DSN: c.FormatDSN(), MaxConns: 6})
+func openStore(store config.Store, migrate login) (*sql.DB, error) {
+	dsn := func(as login) string {
+		c := driver.NewConfig()
+		c.User, c.Passwd = as.user, as.password
+		c.Net, c.Addr = "tcp", net.JoinHostPort(store.Host, fmt.Sprint(store.Port))
+		c.DBName = store.Db
+		c.TLSConfig = os.Getenv("STORE_TLS")
+		return c.FormatDSN()
+	}
+	running := login{store.User, store.Password}
+	return database.Open(database.Config{DSN: dsn(running), MigrateDSN: dsn(cmp.Or(migrate, running)), MaxConns: 6})
 }
 
 // requireTLS makes every connection to the log use TLS with a server whose certificate is of the authorities in the file ca (PEM).

@@ -46,7 +46,7 @@ func Load(dir string) (Secrets, error) {
 	if s.MySQL == nil {
 		s.MySQL = map[string]string{}
 	}
-	for _, user := range append([]string{"dtm", Reader}, system.Databases()...) {
+	for _, user := range accounts() {
 		if s.MySQL[user] == "" {
 			s.MySQL[user] = random(16)
 		}
@@ -71,20 +71,25 @@ func (s Secrets) BranchKeys() string { return keyID + ":" + s.BranchKey }
 // EventKeys returns the keys of events as services read them: id:hex.
 func (s Secrets) EventKeys() string { return keyID + ":" + s.EventKey }
 
-// DSN returns the address of the database that belongs to owner, for go-sql-driver, at the server addr, host:port.
-func (s Secrets) DSN(owner, addr string) string {
-	return fmt.Sprintf("%s:%s@tcp(%s)/shop_%[1]s", owner, s.MySQL[owner], addr)
+// DSN returns the address of a service's database at the server addr, host:port, for go-sql-driver, as the user by which the service runs.
+func (s Secrets) DSN(service, addr string) string { return s.dsn(service, service, addr) }
+
+// OwnerDSN returns the same as the Owner of the database.
+func (s Secrets) OwnerDSN(service, addr string) string { return s.dsn(service, Owner(service), addr) }
+
+func (s Secrets) dsn(service, user, addr string) string {
+	return fmt.Sprintf("%s:%s@tcp(%s)/shop_%s", user, s.MySQL[user], addr, service)
 }
 
 // Files returns what each process reads from files of its own, by process and name, for a database server at addr.
 func (s Secrets) Files(addr string) map[string]map[string]string {
 	files := map[string]map[string]string{
 		"gateway": {"mq_keys": s.EventKeys()},
-		"dtm":     {"store_password": s.MySQL["dtm"]},
+		"dtm":     {"store_password": s.MySQL["dtm"], "migrate_password": s.MySQL[Owner("dtm")]},
 	}
 	for _, p := range system.Processes {
 		if p.Database {
-			files[p.Name] = map[string]string{"dsn": s.DSN(p.Name, addr), "mq_keys": s.EventKeys()}
+			files[p.Name] = map[string]string{"dsn": s.DSN(p.Name, addr), "migrate_dsn": s.OwnerDSN(p.Name, addr), "mq_keys": s.EventKeys()}
 		}
 		if p.Participant {
 			files[p.Name]["branch_keys"] = s.BranchKeys()

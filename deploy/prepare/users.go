@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/deploy/system"
 )
 
@@ -39,18 +40,42 @@ var Hidden = map[string][]string{
 	"shop_dtm":       {"trans_global", "trans_branch_op", "kv"}, // the MACs that confirm and cancel, and the requests
 }
 
-// Users returns the statements that make a database and a user for each service and for the coordinator, and Reader, who come from the hosts
-// that from matches ("127.0.0.1", "%"). They may run any number of times.
+// Owner returns the user that owns the database of a service, or of the coordinator: as that user it migrates, and does nothing else.
+func Owner(service string) string { return service + "_owner" }
+
+// accounts returns the users of the database server.
+func accounts() []string {
+	names := []string{Reader}
+	for _, service := range databases() {
+		names = append(names, service, Owner(service))
+	}
+	return names
+}
+
+// databases returns those that have a database of their own, shop_<name>.
+func databases() []string { return append([]string{"dtm"}, system.Databases()...) }
+
+// taken are the privileges in its database that the user by which a service runs must not have: all but database.Privileges. They are named so
+// that it keeps these at every moment, while an older version's grant is cut.
+const taken = "CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE TEMPORARY TABLES, LOCK TABLES, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, " +
+	"ALTER ROUTINE, EXECUTE, EVENT, TRIGGER, DELETE HISTORY, GRANT OPTION"
+
+// Users returns the statements that make a database for each service and for the coordinator, the user by which it runs, who reads and writes
+// rows, the Owner, and Reader. They come from the hosts that from matches ("127.0.0.1", "%"). The statements may run any number of times, also
+// while the services run.
 func Users(sec Secrets, from string) []byte {
 	var b bytes.Buffer
 	user := func(name string) {
 		fmt.Fprintf(&b, "CREATE USER IF NOT EXISTS '%s'@'%s';\n", name, from)
 		fmt.Fprintf(&b, "ALTER USER '%s'@'%s' IDENTIFIED BY '%s';\n", name, from, sec.MySQL[name])
 	}
-	for _, owner := range append([]string{"dtm"}, system.Databases()...) {
-		fmt.Fprintf(&b, "CREATE DATABASE IF NOT EXISTS shop_%s;\n", owner)
-		user(owner)
-		fmt.Fprintf(&b, "GRANT ALL ON `shop\\_%s`.* TO '%s'@'%s';\n", owner, owner, from)
+	for _, service := range databases() {
+		fmt.Fprintf(&b, "CREATE DATABASE IF NOT EXISTS shop_%s;\n", service)
+		user(service)
+		user(Owner(service))
+		fmt.Fprintf(&b, "GRANT %s ON `shop\\_%s`.* TO '%[2]s'@'%s';\n", database.Privileges, service, from)
+		fmt.Fprintf(&b, "REVOKE %s ON `shop\\_%s`.* FROM '%[2]s'@'%s';\n", taken, service, from)
+		fmt.Fprintf(&b, "GRANT ALL ON `shop\\_%s`.* TO '%s'@'%s';\n", service, Owner(service), from)
 	}
 	user(Reader) // ReaderGrants grants what it may read, when the services have made their tables
 	return b.Bytes()

@@ -53,11 +53,14 @@ func Stop() {
 	}
 }
 
-// Open returns a new database of the test's own, migrated as database.Migrate does. It fails the test when no MariaDB server is installed.
+// Open returns a new database of the test's own, migrated as database.Migrate does, for an account with a service's privileges: Owner has more.
+// It fails the test when no MariaDB server is installed.
 func Open(t testing.TB, own fs.FS, parts ...database.Part) *sql.DB {
 	t.Helper()
 	watch()
-	db, err := database.Open(database.Config{DSN: strings.Replace(DSN(t), "@tcp(", "@"+watched+"(", 1)})
+	cfg := Config(t)
+	cfg.DSN = strings.Replace(cfg.DSN, "@tcp(", "@"+watched+"(", 1)
+	db, err := database.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +71,54 @@ func Open(t testing.TB, own fs.FS, parts ...database.Part) *sql.DB {
 	return db
 }
 
-// DSN returns the address of a new, empty database of the test's own.
+// Owner returns a pool like db, which Open opened or Config tells of, for the account that owns the database: it may change tables.
+func Owner(t testing.TB, db *sql.DB) *sql.DB {
+	t.Helper()
+	var name string
+	if err := db.QueryRowContext(t.Context(), "SELECT DATABASE()").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	owner, err := database.Open(database.Config{DSN: shared.DSN(name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = owner.Close() })
+	return owner
+}
+
+// service is the account with a service's privileges in every test's database. It also sees what others wait for.
+const service = "service"
+
+// Config returns the settings of a new, empty database of the test's own, as a service has them: one account to run, and one to migrate.
+func Config(t testing.TB) database.Config {
+	t.Helper()
+	owner := DSN(t)
+	return database.Config{DSN: strings.Replace(owner, "root@", service+"@", 1), MigrateDSN: owner}
+}
+
+// startShared starts the server of this process's tests.
+func startShared() (*Server, error) {
+	s, err := Start()
+	if err != nil {
+		return nil, err
+	}
+	for _, statement := range []string{
+		"CREATE USER " + service + "@'127.0.0.1'",
+		"GRANT " + database.Privileges + " ON `test\\_%`.* TO " + service + "@'127.0.0.1'",
+		"GRANT PROCESS ON *.* TO " + service + "@'127.0.0.1'",
+	} {
+		if err := s.Exec(context.Background(), statement); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// DSN returns the address of a new, empty database of the test's own, as root.
 func DSN(t testing.TB) string {
 	t.Helper()
-	once.Do(func() { shared, failure = Start() })
+	once.Do(func() { shared, failure = startShared() })
 	if failure != nil {
 		t.Fatal(failure)
 	}

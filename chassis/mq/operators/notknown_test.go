@@ -31,7 +31,9 @@ import (
 func TestNotKnown(t *testing.T) {
 	t.Parallel()
 	faults := mysqltest.NewFaults()
-	db, err := database.Open(database.Config{DSN: mysqltest.DSN(t), Wrap: faults.Wrap})
+	at := mysqltest.Config(t)
+	at.Wrap = faults.Wrap
+	db, err := database.Open(at)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	require.NoError(t, database.Migrate(t.Context(), db, mqlaws.Migrations, mq.Tables()))

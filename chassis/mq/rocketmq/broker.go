@@ -13,10 +13,12 @@ import (
 	"time"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/producer"
 	"github.com/apache/rocketmq-client-go/v2/rlog"
 
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 )
 
 // Config is the part of a service's config.yaml about its messages.
@@ -24,14 +26,26 @@ type Config struct {
 	mq.Config
 	// NameServers are host:port, separated by commas. A host without an address is looked up again and again.
 	NameServers string `yaml:"name_servers"`
+	// AccessKey and SecretKey sign what is sent to a broker that asks who sends it. Both are empty for one that does not.
+	AccessKey string `yaml:"access_key"`
+	SecretKey string `yaml:"secret_key"`
 	// Timeout bounds one send. Default 3 s, which is also the most.
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+// credentials returns the keys, or an error when one is there without the other.
+func (c Config) credentials() (remoting.Credentials, error) {
+	if (c.AccessKey == "") != (c.SecretKey == "") {
+		return remoting.Credentials{}, errors.New("mq.access_key and mq.secret_key belong together: set both, or none for a broker that asks for none")
+	}
+	return remoting.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey}, nil
 }
 
 // Broker is one service's connection to RocketMQ. Its methods may be called by any number of goroutines.
 type Broker struct {
 	service string
 	timeout time.Duration
+	sign    remoting.Credentials
 	names   *names
 	master  *master
 	plain   lazy[rocketmq.Producer]
@@ -72,7 +86,12 @@ func Dial(service string, cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{service: service, timeout: timeout, names: names, readers: map[string]*sharedReader{}}
+	sign, err := cfg.credentials()
+	if err != nil {
+		return nil, err
+	}
+	names.sign = sign
+	b := &Broker{service: service, timeout: timeout, sign: sign, names: names, readers: map[string]*sharedReader{}}
 	b.plain.start = func() (rocketmq.Producer, error) {
 		if err := b.resolved(); err != nil {
 			return nil, err
@@ -120,10 +139,16 @@ func (b *Broker) instance(kind string) string {
 func (b *Broker) producerOptions(kind string) []producer.Option {
 	return []producer.Option{
 		producer.WithNsResolver(b.names),
+		producer.WithCredentials(clientCredentials(b.sign)),
 		producer.WithGroupName(b.service + "-" + kind),
 		producer.WithInstanceName(b.instance(kind)),
 		producer.WithRetry(0), // each would store the message again; the relay retries
 		producer.WithSendMsgTimeout(b.timeout),
 		producer.WithQueueSelector(bySubject{}),
 	}
+}
+
+// clientCredentials returns c as the client takes it; it signs nothing when c is empty.
+func clientCredentials(c remoting.Credentials) primitive.Credentials {
+	return primitive.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey}
 }

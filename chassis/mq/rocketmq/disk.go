@@ -18,9 +18,9 @@ func (b *Broker) DiskUsed(ctx context.Context) (float64, error) {
 	}
 	most := 0.0
 	for _, addr := range brokers {
-		used, err := remoting.DiskUsed(ctx, addr)
+		used, err := b.sign.DiskUsed(ctx, addr)
 		if err != nil {
-			return 0, unavailable(err)
+			return 0, unavailable(explained(err))
 		}
 		most = max(most, used)
 	}

@@ -74,3 +74,11 @@ func StartPush(ctx context.Context, n *Names, topic, group string, tried func(er
 func StartPull(ctx context.Context, n *Names, topic, group string, tried func(error)) (rocketmq.PullConsumer, []*primitive.MessageQueue, error) {
 	return startPull(ctx, n, soon(tried), topic, consumer.WithGroupName(group), consumer.WithInstance(group))
 }
+
+// Waiting returns why a consumer of topic waits, nil when it would start.
+func (b *Broker) Waiting(ctx context.Context, topic string) (why error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	_ = b.names.await(ctx, soon(func(err error) { why = err; stop() }), topic, b.names.permitted)
+	return why
+}

@@ -35,6 +35,7 @@ func (b *Broker) Listen(ctx context.Context, s mq.Subscription, take func(mq.Del
 		},
 		consumer.WithGroupName(s.Group),
 		consumer.WithInstance(b.instance("consumer")),
+		consumer.WithCredentials(clientCredentials(b.sign)),
 		consumer.WithConsumerModel(consumer.Clustering),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithPullBatchSize(pullBatch),

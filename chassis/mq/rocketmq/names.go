@@ -14,6 +14,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"example.com/fourfold/chassis/backoff"
+	"example.com/fourfold/chassis/mq/rocketmq/remoting"
 )
 
 // errNoRoute says why a client cannot start yet: no name server answers, or none knows the topic.
@@ -27,6 +28,7 @@ const lookupTimeout = 2 * time.Second
 // client sends its next request there.
 type names struct {
 	servers []server
+	sign    remoting.Credentials
 	lookup  func(ctx context.Context, network, host string) ([]net.IP, error)
 
 	mu    sync.Mutex
@@ -89,10 +91,15 @@ type wait struct {
 	tried   func(error)   // is called after each question with the reason why the wait goes on
 }
 
-// await returns nil when a name server knows topic, or ctx's error when ctx ends before.
-func (n *names) await(ctx context.Context, w wait, topic string) error {
+// await returns nil when a name server knows topic and more find nothing that stands against it, or ctx's error when ctx ends before.
+func (n *names) await(ctx context.Context, w wait, topic string, more ...func(ctx context.Context, topic string) error) error {
 	for pause := w.longest / 32; ; pause = min(2*pause, w.longest) {
 		err := n.ask(ctx, topic)
+		for _, check := range more {
+			if err == nil {
+				err = check(ctx, topic)
+			}
+		}
 		if err == nil {
 			return nil
 		}
@@ -127,4 +134,35 @@ func (n *names) ask(ctx context.Context, topic string) error {
 		return fmt.Errorf("%w: %w", errNoRoute, err)
 	}
 	return fmt.Errorf("%w: %s", errNoRoute, topic)
+}
+
+// errNotPermitted says what is to be done about a broker that does not know who asks, or lets it do less.
+var errNotPermitted = errors.New("the broker does not permit it to whom mq.access_key and mq.secret_key name")
+
+// permittedTimeout bounds the question of permitted.
+const permittedTimeout = time.Second
+
+// permitted returns errNotPermitted when a master that the name servers know does not permit to ask about topic: the client would start there,
+// and get nothing for ever without saying so. A broker that does not answer now does not forbid it.
+func (n *names) permitted(ctx context.Context, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, permittedTimeout)
+	defer cancel()
+	masters, err := n.brokers(ctx, remoting.Masters)
+	if err != nil {
+		return nil //nolint:nilerr // it is asked again when the client does
+	}
+	for _, addr := range masters {
+		if _, err := n.sign.Ask(ctx, addr, remoting.TopicConfig, nil, "topic", topic); errors.Is(err, remoting.ErrNotPermitted) {
+			return explained(err)
+		}
+	}
+	return nil
+}
+
+// explained returns err, with errNotPermitted when that is why the broker answered it.
+func explained(err error) error {
+	if errors.Is(err, remoting.ErrNotPermitted) {
+		return fmt.Errorf("%w: %w", errNotPermitted, err)
+	}
+	return err
 }

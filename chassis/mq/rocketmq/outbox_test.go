@@ -187,7 +187,7 @@ func TestTopicThatIsThereStays(t *testing.T) {
 	t.Parallel()
 	server := rocketmqtest.Shared(t)
 	topic := server.Topic(t) // with four
-	require.NoError(t, rocketmq.CreateTopic(t.Context(), server.NameServer, topic, 2))
+	require.NoError(t, rocketmq.CreateTopic(t.Context(), rocketmq.Config{NameServers: server.NameServer}, topic, 2))
 	a, err := admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver([]string{server.NameServer})))
 	require.NoError(t, err)
 	defer func() { _ = a.Close() }()

@@ -21,7 +21,7 @@ type reader struct {
 // reader starts a reader as soon as the topic exists. It returns nil when ctx ended before.
 func (b *Broker) reader(ctx context.Context, topic string) (*reader, error) {
 	c, queues, err := startPull(ctx, b.names, patience(ctx, "reader waits for its topic", topic), topic,
-		consumer.WithGroupName(b.service+"-reader"), consumer.WithInstance(b.instance("reader")))
+		consumer.WithGroupName(b.service+"-reader"), consumer.WithInstance(b.instance("reader")), consumer.WithCredentials(clientCredentials(b.sign)))
 	if err != nil && ctx.Err() != nil {
 		return nil, nil
 	}
@@ -47,6 +47,9 @@ func (b *Broker) shared(ctx context.Context, topic string) (r *reader, release f
 	select {
 	case <-s.ready:
 	case <-ctx.Done():
+		if err := b.names.permitted(context.WithoutCancel(ctx), topic); err != nil {
+			return nil, nil, unavailable(err)
+		}
 		return nil, nil, fmt.Errorf("%w: no name server knows topic %s", mq.ErrUnavailable, topic)
 	}
 	if s.reader == nil {

@@ -50,6 +50,8 @@ func outcome(result *primitive.SendResult, err error) error {
 	switch {
 	case err != nil && strings.HasPrefix(err.Error(), "CODE: 13,"):
 		return fmt.Errorf("%w: %w", mq.ErrRefused, err)
+	case err != nil && strings.HasPrefix(err.Error(), "CODE: 16,"):
+		return fmt.Errorf("%w: %w: %w", mq.ErrUnavailable, errNotPermitted, err) // not the event's fault
 	case err != nil:
 		return fmt.Errorf("%w: %w", mq.ErrUnavailable, err)
 	case result.Status != primitive.SendOK:

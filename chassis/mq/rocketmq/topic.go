@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/admin"
@@ -13,10 +14,14 @@ import (
 )
 
 // CreateTopic creates topic with so many queues on the master that the name servers know, and waits until they know the topic. An existing topic
-// stays as it is. CreateTopic tries until ctx ends.
-func CreateTopic(ctx context.Context, nameServers, topic string, queues int) error {
+// stays as it is. CreateTopic tries until ctx ends, or the broker does not permit it to whom cfg names.
+func CreateTopic(ctx context.Context, cfg Config, topic string, queues int) error {
 	quiet.Do(func() { rlog.SetLogger(clientLog{}) })
-	names, err := parseNames(nameServers)
+	names, err := parseNames(cfg.NameServers)
+	if err != nil {
+		return err
+	}
+	sign, err := cfg.credentials()
 	if err != nil {
 		return err
 	}
@@ -38,9 +43,13 @@ func CreateTopic(ctx context.Context, nameServers, topic string, queues int) err
 	for {
 		masters, err := names.brokers(ctx, remoting.Masters)
 		if err == nil {
-			// The client does not return the broker's refusal, so only the route counts.
-			err = a.CreateTopic(ctx, admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(masters[0]),
-				admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues))
+			// The client neither signs this nor returns the broker's refusal.
+			n := strconv.Itoa(queues)
+			_, err = sign.Ask(ctx, masters[0], remoting.CreateTopic, nil, "topic", topic, "defaultTopic", "TBW102", "readQueueNums", n,
+				"writeQueueNums", n, "perm", "6", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order", "false")
+		}
+		if errors.Is(err, remoting.ErrNotPermitted) {
+			return fmt.Errorf("create topic %s: %w", topic, explained(err))
 		}
 		if err == nil {
 			if err = there(); err == nil {
@@ -57,8 +66,12 @@ func CreateTopic(ctx context.Context, nameServers, topic string, queues int) err
 
 // AwaitReplicas waits until every broker that the name servers know has the topics. A replica takes them over from its master some seconds after
 // they were created, and one that became the master before would not know them.
-func AwaitReplicas(ctx context.Context, nameServers string, topics ...string) error {
-	names, err := parseNames(nameServers)
+func AwaitReplicas(ctx context.Context, cfg Config, topics ...string) error {
+	names, err := parseNames(cfg.NameServers)
+	if err != nil {
+		return err
+	}
+	sign, err := cfg.credentials()
 	if err != nil {
 		return err
 	}
@@ -66,7 +79,7 @@ func AwaitReplicas(ctx context.Context, nameServers string, topics ...string) er
 		brokers, err := names.brokers(ctx, remoting.Brokers)
 		for _, addr := range brokers {
 			for _, topic := range topics {
-				if _, missing := remoting.Ask(ctx, addr, remoting.TopicConfig, "topic", topic); missing != nil {
+				if _, missing := sign.Ask(ctx, addr, remoting.TopicConfig, nil, "topic", topic); missing != nil {
 					err = fmt.Errorf("broker %s and topic %s: %w", addr, topic, missing)
 				}
 			}

@@ -23,7 +23,7 @@ const usage = `usage: jobs COMMAND
 
   prepare   makes secrets and keys in /secrets, once, and gives each process its own
   logins    prints who signs in, as JSON
-  users     makes the database of each service, and its user
+  users     makes the database of each service, and its users
   grants    lets the reader read what people look at
   seed      makes an operator, a shopper and a catalogue, then waits until it is told to stop
   seeded    reports whether seed has done that

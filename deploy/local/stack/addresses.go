@@ -38,9 +38,14 @@ func (s *Stack) Admin(name string) string {
 	return ""
 }
 
-// DSN returns the address of a database, for example shop_order, for go-sql-driver, as the service that owns it.
+// DSN returns the address of a database, for example shop_order, for go-sql-driver, as its service runs: it reads and writes rows.
 func (s *Stack) DSN(db string) string {
 	return s.secrets.DSN(strings.TrimPrefix(db, "shop_"), s.addr("mariadb", ""))
+}
+
+// OwnerDSN returns the same as the user that may change the tables.
+func (s *Stack) OwnerDSN(db string) string {
+	return s.secrets.OwnerDSN(strings.TrimPrefix(db, "shop_"), s.addr("mariadb", ""))
 }
 
 // ReaderDSN returns the address of a database for go-sql-driver, as the user who may read the tables that people look at (prepare.Readable) and

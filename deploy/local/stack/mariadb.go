@@ -17,8 +17,8 @@ import (
 // here is the host from which the users of a database server on this machine come.
 const here = "127.0.0.1"
 
-// prepareMariaDB creates the server's data folder once, and the statements that the server runs at each start: a database and a user for each
-// service, and reader. root has no password and can connect only over the socket, as the owner of the data folder.
+// prepareMariaDB creates the server's data folder once, and the statements that the server runs at each start: a database and two users for
+// each service, and reader. root has no password and can connect only over the socket, as the owner of the data folder.
 func prepareMariaDB(ctx context.Context, dir string, sec prepare.Secrets) error {
 	data, tmp := filepath.Join(dir, "mysql"), filepath.Join(dir, "tmp")
 	if err := os.MkdirAll(tmp, 0o700); err != nil {

@@ -39,8 +39,8 @@ func requireReader(t *testing.T, s *Stack, dir string) {
 	seen := 0
 	for _, service := range append(system.Databases(), "dtm") {
 		database := "shop_" + service
-		owner := openDB(t, s.DSN(database))
-		for _, table := range names(owner, "SHOW TABLES") {
+		running := openDB(t, s.DSN(database))
+		for _, table := range names(running, "SHOW TABLES") {
 			at := database + "." + table
 			i := slices.IndexFunc(prepare.Readable[database], func(entry string) bool { return strings.Split(entry, " ")[0] == table })
 			if i < 0 {
@@ -49,7 +49,7 @@ func requireReader(t *testing.T, s *Stack, dir string) {
 				continue
 			}
 			_, columns, some := strings.Cut(prepare.Readable[database][i], " ")
-			for _, column := range names(owner, "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ?",
+			for _, column := range names(running, "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ?",
 				database, table) {
 				err := selects("`"+column+"`", at)
 				if !some || slices.Contains(strings.Split(strings.Trim(columns, "()"), ", "), column) {

@@ -14,10 +14,8 @@ import (
 func (s *Stack) Seed(ctx context.Context) (system.Target, error) {
 	t := s.Target()
 	err := prepare.Seed(t, func(env map[string]string, program string, args ...string) (string, error) {
-		own := map[string]string{}
+		own := s.logins(program)
 		maps.Copy(own, env)
-		dsn := system.Variable(program) + "_DSN"
-		own[dsn] = s.vars[dsn]
 		return s.command(ctx, own, program, args...)
 	})
 	if err != nil {
@@ -42,10 +40,19 @@ func (s *Stack) Target() system.Target {
 	return t
 }
 
-// Run runs the program of a service, or another one of bin/, to its end, with its login at the database, and returns its output.
+// Run runs the program of a service, or another one of bin/, to its end, with its logins at the database, and returns its output.
 func (s *Stack) Run(ctx context.Context, program string, args ...string) (string, error) {
-	dsn := system.Variable(program) + "_DSN"
-	return s.command(ctx, map[string]string{dsn: s.vars[dsn]}, program, args...)
+	return s.command(ctx, s.logins(program), program, args...)
+}
+
+// logins returns the variables by which a service's program reaches its database.
+func (s *Stack) logins(program string) map[string]string {
+	env := map[string]string{}
+	for _, kind := range []string{"_DSN", "_MIGRATE_DSN"} {
+		name := system.Variable(program) + kind
+		env[name] = s.vars[name]
+	}
+	return env
 }
 
 // command runs a program of bin/ to its end and returns its output.

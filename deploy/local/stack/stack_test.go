@@ -100,7 +100,8 @@ func TestLife(t *testing.T) {
 		assert.Equal(t, "77m", env["ORDER_TTL"], "Options.Env")
 		assert.Equal(t, "true", env["FAULTS"])
 		assert.Equal(t, s.DSN("shop_order"), env["ORDER_DSN"])
-		for _, foreign := range []string{"INVENTORY_DSN", "DTM_PASSWORD", "MEMBER_SIGNING_KEY"} {
+		assert.Equal(t, s.OwnerDSN("shop_order"), env["ORDER_MIGRATE_DSN"])
+		for _, foreign := range []string{"INVENTORY_DSN", "INVENTORY_MIGRATE_DSN", "DTM_PASSWORD", "DTM_OWNER_PASSWORD", "MEMBER_SIGNING_KEY"} {
 			assert.NotContains(t, env, foreign, "another process's secret")
 		}
 	})
@@ -126,6 +127,8 @@ func TestLife(t *testing.T) {
 	})
 
 	t.Run("reader", func(t *testing.T) { requireReader(t, s, dir) })
+
+	t.Run("accounts", func(t *testing.T) { requireAccounts(t, s) })
 
 	t.Run("everything listens on this machine only", func(t *testing.T) {
 		for name, port := range ports(s) {
@@ -209,6 +212,7 @@ func TestLife(t *testing.T) {
 		delete(old, "DTM_ADDR")
 		delete(old, fingerprintVariable)
 		require.NoError(t, writeVariables(dir, old))
+		oneAccount(t, s)
 		found, err := Open(dir)
 		require.NoError(t, err)
 		require.ErrorIs(t, found.Current(ctx), ErrOutdated)
@@ -229,6 +233,7 @@ func TestLife(t *testing.T) {
 		var credit int
 		require.NoError(t, openDB(t, found.ReaderDSN("shop_credit")).QueryRowContext(ctx, "SELECT credit FROM credit_account").Scan(&credit))
 		assert.Equal(t, 1190, credit, "the data stays")
+		requireAccounts(t, found)
 	})
 
 	secret := s.DSN("shop_order")

@@ -106,11 +106,13 @@ func variables(root, dir string, ports map[string]int, sec prepare.Secrets, o Op
 		"DTM_ADDR":           all("dtm", system.GRPC, ""),
 		"DTM_ADMIN":          all("dtm", "", "http://"),
 		"DTM_PASSWORD":       sec.MySQL["dtm"],
+		"DTM_OWNER_PASSWORD": sec.MySQL[prepare.Owner("dtm")],
 		"DTM_STORE_PORT":     database("dtm"),
 	}
 	for _, service := range system.Databases() {
 		v[system.Variable(service)+"_ADDR"] = all(service, "", "")
-		v[system.Variable(service)+"_DSN"] = sec.DSN(service, here+":"+database(service))
+		addr := here + ":" + database(service)
+		v[system.Variable(service)+"_DSN"], v[system.Variable(service)+"_MIGRATE_DSN"] = sec.DSN(service, addr), sec.OwnerDSN(service, addr)
 	}
 	maps.Copy(v, NotifyDefaults())
 	for variable, port := range ports {

@@ -59,12 +59,17 @@ func (s *Server) Dial(t testing.TB) *mq.Bus {
 // Broker connects to the server as service.
 func (s *Server) Broker(t testing.TB, service string) *rocketmq.Broker {
 	t.Helper()
-	b, err := rocketmq.Dial(service, rocketmq.Config{NameServers: s.NameServer})
+	b, err := rocketmq.Dial(service, s.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
 	return b
+}
+
+// Config returns the settings by which a service reaches the server.
+func (s *Server) Config() rocketmq.Config {
+	return rocketmq.Config{NameServers: s.NameServer, AccessKey: s.AccessKey, SecretKey: s.SecretKey}
 }
 
 // Topic creates a topic of the test's own and returns its name.
@@ -81,7 +86,7 @@ func (s *Server) Create(t testing.TB, topics ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for _, topic := range topics {
-		if err := rocketmq.CreateTopic(ctx, s.NameServer, topic, 4); err != nil {
+		if err := rocketmq.CreateTopic(ctx, s.Config(), topic, 4); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -22,6 +22,8 @@ import (
 type Server struct {
 	// NameServer is the name server's address, host:port, and Addr the broker's.
 	NameServer, Addr string
+	// AccessKey and SecretKey are empty unless the broker asks who sends: see StartAsking.
+	AccessKey, SecretKey string
 
 	dir, root string
 	settings  string         // additional lines of broker.conf
@@ -54,6 +56,22 @@ func Start(settings ...string) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// StartAsking is Start of a broker that asks who sends, and permits everything to who has the server's keys.
+func StartAsking(settings ...string) (*Server, error) {
+	const name, secret = "shop", "a secret of the shop"
+	s, err := Start(append([]string{
+		"authenticationEnabled=true",
+		"authenticationProvider=org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider",
+		"authenticationMetadataProvider=org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider",
+		`initAuthenticationUser={"username":"` + name + `","password":"` + secret + `"}`,
+		`innerClientAuthenticationCredentials={"accessKey":"` + name + `","secretKey":"` + secret + `"}`,
+	}, settings...)...)
+	if err == nil {
+		s.AccessKey, s.SecretKey = name, secret
+	}
+	return s, err
 }
 
 func (s *Server) start() error {

@@ -218,7 +218,7 @@ func TestToldOrNotDone(t *testing.T) {
 	c, db := opened(t)
 	_, err := c.CreateProduct(t.Context(), &inventoryv1.CreateProductRequest{Sku: "a", Name: "a", PriceCents: 1})
 	require.NoError(t, err)
-	_, err = db.ExecContext(t.Context(), "RENAME TABLE mq_outbox TO elsewhere")
+	_, err = mysqltest.Owner(t, db).ExecContext(t.Context(), "RENAME TABLE mq_outbox TO elsewhere")
 	require.NoError(t, err)
 	_, err = c.CreateProduct(t.Context(), &inventoryv1.CreateProductRequest{Sku: "b", Name: "b", PriceCents: 1})
 	require.Error(t, err)

@@ -152,7 +152,7 @@ func openShop(t *testing.T) *shop {
 		"wms":    func(g *grpc.Server, p *peer) { wmsv1.RegisterDeliverySlipServer(tcc.Registrar(g), slip{peer: p}) },
 	} {
 		db := mysqltest.Open(t, migrations.FS, mq.Tables()) // for the barrier
-		_, err := db.ExecContext(t.Context(), "CREATE TABLE held (gid VARBINARY(64) NOT NULL PRIMARY KEY, state VARCHAR(16) NOT NULL)")
+		_, err := mysqltest.Owner(t, db).ExecContext(t.Context(), "CREATE TABLE held (gid VARBINARY(64) NOT NULL PRIMARY KEY, state VARCHAR(16) NOT NULL)")
 		require.NoError(t, err)
 		p := &peer{Participant: tcc.NewParticipant(name, db, s.keys), db: db}
 		s.peers[name] = p

@@ -79,7 +79,7 @@ func TestToldOrNotDone(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, begin(t, db, store, id, "gid"))
 	unpaid := addOrder(t, store)
-	_, err = db.ExecContext(t.Context(), "RENAME TABLE mq_outbox TO elsewhere")
+	_, err = mysqltest.Owner(t, db).ExecContext(t.Context(), "RENAME TABLE mq_outbox TO elsewhere")
 	require.NoError(t, err)
 	dump := func() string {
 		return mysqltest.Dump(t, db, "SELECT id, status, event_seq FROM orders ORDER BY id", "SELECT order_id, seq FROM order_event ORDER BY id",

@@ -103,14 +103,14 @@ func (s *shop) ledger(name string) ledger.Ledger { return ledger.NewClient(s.key
 // start runs the service called name until the test ends, and waits until it answers.
 func start(t testing.TB, name, identity string) *process {
 	t.Helper()
-	dsn := mysqltest.DSN(t)
-	db, err := database.Open(database.Config{DSN: dsn})
+	cfg := mysqltest.Config(t)
+	db, err := database.Open(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	addr := servicetest.FreeAddr(t)
 	env := map[string]string{"inventory": "INVENTORY", "credit": "CREDIT", "wms": "WMS"}[name]
 	cmd := exec.Command(programs.build(t, name))
-	cmd.Env = append(os.Environ(), env+"_LISTEN="+addr, env+"_ADMIN_LISTEN=127.0.0.1:0", env+"_DSN="+dsn,
+	cmd.Env = append(os.Environ(), env+"_LISTEN="+addr, env+"_ADMIN_LISTEN=127.0.0.1:0", env+"_DSN="+cfg.DSN, env+"_MIGRATE_DSN="+cfg.MigrateDSN,
 		"BRANCH_KEYS="+branchKeys, "IDENTITY_KEYS="+identity, "LOG_LEVEL=error",
 		"MQ_NAME_SERVERS=127.0.0.1:1", "QUEUES_ADDR=127.0.0.1:1", "MQ_KEYS="+mqtest.KeyText) // no broker: the books do not depend on messages
 	cmd.Stderr = os.Stderr

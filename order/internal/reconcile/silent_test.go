@@ -41,7 +41,7 @@ func TestSilence(t *testing.T) {
 		t.Run("the database of "+name+" is broken", func(t *testing.T) {
 			t.Parallel()
 			s := openShop(t)
-			_, err := s.order.ExecContext(t.Context(), "DROP DATABASE "+s.peers[name].name)
+			_, err := mysqltest.Owner(t, s.order).ExecContext(t.Context(), "DROP DATABASE "+s.peers[name].name)
 			require.NoError(t, err)
 			requireSilent(t, s.comparator(), name)
 		})

@@ -16,8 +16,8 @@ const (
 )
 
 // DiskUsed returns which part of the disk that holds its messages is used, as the broker at addr counts: from 0 to 1, rounded up to a hundredth.
-func DiskUsed(ctx context.Context, addr string) (float64, error) {
-	body, err := Ask(ctx, addr, BrokerRuntimeInfo)
+func (c Credentials) DiskUsed(ctx context.Context, addr string) (float64, error) {
+	body, err := c.Ask(ctx, addr, BrokerRuntimeInfo, nil)
 	if err != nil {
 		return 0, fmt.Errorf("broker %s: %w", addr, err)
 	}

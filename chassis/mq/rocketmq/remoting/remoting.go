@@ -4,11 +4,15 @@ package remoting
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -16,6 +20,7 @@ import (
 
 // Codes of requests.
 const (
+	CreateTopic       = 17
 	BrokerRuntimeInfo = 28
 	ConsumerList      = 38
 	TopicRoute        = 105
@@ -26,14 +31,38 @@ const (
 // most is more than an answer has.
 const most = 1 << 20
 
-// Ask sends one request to addr (host:port) and returns the body of the answer. args are the request's arguments: names and values in turn.
-// Without a deadline of ctx it takes at most 3 s.
-func Ask(ctx context.Context, addr string, code int, args ...string) ([]byte, error) {
-	return AskWith(ctx, addr, code, nil, args...)
+// ErrNotPermitted means that the broker does not know who asks, or permits less.
+var ErrNotPermitted = errors.New("not permitted")
+
+// noPermission is the code of that answer.
+const noPermission = 16
+
+// Credentials say to a broker who asks. Nobody in particular asks with the empty ones.
+type Credentials struct{ AccessKey, SecretKey string }
+
+// sign adds who asks to the arguments of a request, and the proof: a MAC with the secret key over all values, in the order of their names, and
+// body.
+func (c Credentials) sign(args map[string]string, body []byte) {
+	if c.AccessKey == "" {
+		return
+	}
+	args["AccessKey"] = c.AccessKey
+	m := hmac.New(sha1.New, []byte(c.SecretKey))
+	for _, name := range slices.Sorted(maps.Keys(args)) {
+		m.Write([]byte(args[name]))
+	}
+	m.Write(body)
+	args["Signature"] = base64.StdEncoding.EncodeToString(m.Sum(nil))
 }
 
-// AskWith is Ask with a body.
-func AskWith(ctx context.Context, addr string, code int, body []byte, args ...string) ([]byte, error) {
+// Ask sends one request to addr (host:port), as nobody in particular, and returns the body of the answer. args are the request's arguments:
+// names and values in turn. Without a deadline of ctx it takes at most 3 s.
+func Ask(ctx context.Context, addr string, code int, args ...string) ([]byte, error) {
+	return Credentials{}.Ask(ctx, addr, code, nil, args...)
+}
+
+// Ask is Ask with a body, as c. It returns an ErrNotPermitted when the server answers that.
+func (c Credentials) Ask(ctx context.Context, addr string, code int, body []byte, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, untilDeadline(ctx))
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -49,6 +78,7 @@ func AskWith(ctx context.Context, addr string, code int, body []byte, args ...st
 	for i := 0; i+1 < len(args); i += 2 {
 		fields[args[i]] = args[i+1]
 	}
+	c.sign(fields, body)
 	header, err := json.Marshal(map[string]any{"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 0, "extFields": fields})
 	if err != nil {
 		return nil, err
@@ -74,7 +104,11 @@ func AskWith(ctx context.Context, addr string, code int, body []byte, args ...st
 		Code   int    `json:"code"`
 		Remark string `json:"remark"`
 	}
-	if err := json.NewDecoder(bytes.NewReader(answer[4:end])).Decode(&reply); err != nil || reply.Code != 0 {
+	err = json.NewDecoder(bytes.NewReader(answer[4:end])).Decode(&reply)
+	switch {
+	case err == nil && reply.Code == noPermission:
+		return nil, fmt.Errorf("%w: it answers %d %s", ErrNotPermitted, reply.Code, reply.Remark)
+	case err != nil || reply.Code != 0:
 		return nil, fmt.Errorf("it answers %d %s", reply.Code, reply.Remark)
 	}
 	return answer[end:], nil
