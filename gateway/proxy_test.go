@@ -19,8 +19,8 @@ import (
 	"example.com/fourfold/chassis/tied"
 )
 
-// proxy is a program that can stand before the gateway. ${NAME} is filled in: where it listens, the gateway, a folder of its own, and for how long
-// it waits for a silent gateway.
+// proxy is a program that can stand before the gateway. ${NAME} is filled in: where it listens, the gateway, a folder of its own, and for how
+// long it waits for a silent gateway.
 type proxy struct {
 	program       string
 	args          []string
@@ -111,8 +111,8 @@ func (p proxy) start(t *testing.T, silence time.Duration, url string) string {
 	return "http://" + claim.Addr()
 }
 
-// TestLiveThroughProxies tests that a page behind a proxy that compresses shows each state at once, stays open by heartbeats alone, and counts no
-// longer once it is closed.
+// TestLiveThroughProxies tests that a page behind a proxy that compresses shows each state at once, stays open by heartbeats alone, and counts
+// no longer once it is closed.
 func TestLiveThroughProxies(t *testing.T) {
 	t.Parallel()
 	for _, p := range []proxy{haproxy, nginx} {

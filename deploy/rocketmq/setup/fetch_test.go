@@ -15,8 +15,8 @@ import (
 	"example.com/fourfold/deploy/system"
 )
 
-// TestWrongJars tests that of jars that Maven brings, one that is another, is missing or was not asked for is named and none is used. The Maven here
-// brings the files of a folder.
+// TestWrongJars tests that of jars that Maven brings, one that is another, is missing or was not asked for is named and none is used. The Maven
+// here brings the files of a folder.
 func TestWrongJars(t *testing.T) {
 	root, err := system.Root()
 	require.NoError(t, err)
