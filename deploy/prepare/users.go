@@ -34,7 +34,7 @@ var Readable = map[string][]string{
 // Hidden are the other tables, by database; under "" those of every database.
 var Hidden = map[string][]string{
 	"":               {"goose_db_version", "mq_version", "alert_version", "tcc_version"}, // which migrations were made
-	"shop_order":     {"idempotency"},                                                    // answers, by the key that repeats them
+	"shop_order":     {"idempotency", "buyer"},                                           // answers, by the key that repeats them; locks
 	"shop_inventory": {"idempotency"},
 	"shop_member":    {"allowance", "member_address"},           // who is guessed at, and from where members sign in
 	"shop_dtm":       {"trans_global", "trans_branch_op", "kv"}, // the MACs that confirm and cancel, and the requests
