@@ -28,7 +28,7 @@ const usage = `usage: deploy COMMAND [-data FOLDER]
   logs        follow the log of -service, or of all
   generation  in which generation -service numbers its events; -new begins one
   down        stop everything
-  install     for tests: install MariaDB, Redis, Java and Maven where they are missing, and fetch RocketMQ
+  install     for tests: install MariaDB, Redis, Java, Maven, HAProxy and nginx where they are missing, and fetch RocketMQ
   images      build the programs and the images of the containers
 `
 

@@ -57,7 +57,9 @@ func watch(t *testing.T, url, token string) *page {
 	req, err := http.NewRequestWithContext(ctx, "GET", url+"/v1/orders/o1/events", nil)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer "+token)
+	slow := time.AfterFunc(30*time.Second, cancel) // a proxy may keep the headers back, too
 	resp, err := http.DefaultClient.Do(req)
+	slow.Stop()
 	require.NoError(t, err)
 	require.Equal(t, 200, resp.StatusCode)
 	p := &page{resp, make(chan string, 100), func() { cancel(); _ = resp.Body.Close() }}

@@ -37,7 +37,7 @@ func Install(ctx context.Context, log *progress.Log, packages ...Package) error 
 	}
 	what := strings.Join(missing, " ")
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("%s is missing and there is no apt-get to install it: install MariaDB 10.11, Redis 7, a JDK 17 and Maven", what)
+		return fmt.Errorf("%s is missing and there is no apt-get to install it: install what these packages of Debian 12 hold", what)
 	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%s is missing and only root can install it: sudo apt-get install %s", what, what)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"example.com/fourfold/chassis/port"
 	"example.com/fourfold/deploy/build"
@@ -144,8 +145,14 @@ var packages = []machine.Package{
 	{Name: "maven", Programs: []string{"mvn"}},
 }
 
-// Install installs the packages that are missing, and fetches RocketMQ. It is what runs before tests, so it also fails when the disk that their
-// brokers will store on is too full for these.
+// testPackages are those that only tests need.
+var testPackages = []machine.Package{
+	{Name: "haproxy", Programs: []string{"haproxy"}},
+	{Name: "nginx-light", Programs: []string{"nginx"}},
+}
+
+// Install installs the packages that are missing, with those of tests, and fetches RocketMQ. It is what runs before tests, so it also fails when
+// the disk that their brokers will store on is too full for these.
 func Install(ctx context.Context, log *progress.Log) error {
 	root, err := system.Root()
 	if err != nil {
@@ -154,7 +161,7 @@ func Install(ctx context.Context, log *progress.Log) error {
 	if err := machine.CheckDisk(os.TempDir(), log); err != nil {
 		return err
 	}
-	if err := machine.Install(ctx, log, packages...); err != nil {
+	if err := machine.Install(ctx, log, slices.Concat(packages, testPackages)...); err != nil {
 		return err
 	}
 	return setup.Fetch(ctx, root, log)()

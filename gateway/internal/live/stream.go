@@ -36,8 +36,8 @@ type stream struct {
 func (s *stream) run(ctx context.Context, first *orderv1.Order) string {
 	h := s.out.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no")
-	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compressed would wait for more (RFC 9111 section 5.2.2.6)
+	h.Set("X-Accel-Buffering", "no")                 // nginx would keep what comes until it has a page full
+	h.Set("Cache-Control", "no-store, no-transform") // HAProxy would compress, and keep the last bytes until more comes
 	if s.head {
 		return "head"
 	}
