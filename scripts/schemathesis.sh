@@ -19,7 +19,10 @@ make_env() {
   fi
   rm -rf "$env"
   python3 -m venv "$env"
-  "$env/bin/pip" install -q --no-deps --disable-pip-version-check -r "$requirements" >&2
+  "$env/bin/pip" install -q --no-deps --require-hashes --disable-pip-version-check -r "$requirements" >&2 || {
+    echo "schemathesis could not be installed. If pip says that hashes do not match, do not trust where the packages come from (pip config list)" >&2
+    return 1
+  }
   touch "$env/ready"
 }
 

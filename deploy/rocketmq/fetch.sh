@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # fetch.sh fetches RocketMQ's jars from Maven's repository into .cache/rocketmq-5.3.3/lib, once, and compiles ha/ to classes/ next to it, and to
-# classes.ha/ one class of RocketMQ's own, mended. It prints nothing when all is well. Several may run at the same time.
+# classes.ha/ one class of RocketMQ's own, mended. It prints nothing when all is well, and refuses jars other than those in jars.sha256. Several may
+# run at the same time.
+#
+# `fetch.sh renew` writes jars.sha256 instead, from what Maven brings: after a change of pom.xml, and to be read in the diff.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 home=$(realpath -m ../../.cache/rocketmq-5.3.3)
-stamp=$(cat pom.xml fetch.sh ha/* | sha256sum)
+stamp=$(cat pom.xml jars.sha256 fetch.sh ha/* | sha256sum)
 mkdir -p "$home"
 exec 9>"$home/lock"
 flock 9
-[[ $(cat "$home/complete" 2>/dev/null) != "$stamp" ]] || exit 0
+[[ ${1:-} == renew || $(cat "$home/complete" 2>/dev/null) != "$stamp" ]] || exit 0
 
 fail() { printf '%s\n%s\n' "$1" "$2" >&2; exit 1; }
 command -v mvn >/dev/null || fail "RocketMQ comes from Maven's repository, and there is no Maven." "apt-get install maven"
@@ -17,10 +20,21 @@ command -v javac >/dev/null || fail "ha/NoHA.java is to be compiled, and there i
 new=$(mktemp -d "$home/new.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 store=org.apache.rocketmq:rocketmq-store:5.3.3:jar:sources
-if ! timeout 600 mvn -q -B -f pom.xml dependency:copy-dependencies dependency:copy -Dartifact=$store -DoutputDirectory="$new/lib" >"$new/log" 2>&1; then
+if ! timeout 600 mvn -q -B -C -f pom.xml dependency:copy-dependencies dependency:copy -Dartifact=$store -DoutputDirectory="$new/lib" >"$new/log" 2>&1; then
   tail -n 20 "$new/log" >&2
   fail "RocketMQ's jars could not be fetched." \
     "Is Maven's repository (or the mirror in ~/.m2/settings.xml) reachable? Then: deploy/rocketmq/fetch.sh"
+fi
+(cd "$new/lib" && LC_ALL=C sha256sum -b -- *.jar) >"$new/jars.sha256"
+if [[ ${1:-} == renew ]]; then
+  mv "$new/jars.sha256" .
+  exit
+fi
+if ! differ=$(diff jars.sha256 "$new/jars.sha256"); then
+  fail "These of RocketMQ's jars are not those in deploy/rocketmq/jars.sha256, and none is used:" \
+    "$(sed -n 's/^< .*\*/  not as it should be, or missing: /p; s/^> .*\*/  what came: /p' <<<"$differ")
+Remove them from ~/.m2/repository and run deploy/rocketmq/fetch.sh again. If they come again, do not trust where they come from (the mirror in
+~/.m2/settings.xml?). Only after a change of pom.xml: deploy/rocketmq/fetch.sh renew"
 fi
 mkdir -p "$new/classes/META-INF/service"
 javac -cp "$new/lib/*" -d "$new/classes" ha/NoHA.java
