@@ -107,10 +107,13 @@ million:
 
 ## make check       before a commit: format, vet, lint, imports, docs, licences, and the tests that need no server; a minute or two
 ## make verify      format, vet, lint, generated code fresh, module files tidy, imports, docs, licences
+## make vulnerabilities    what is known of the code that ours can reach, of Go's too; says so where the database https://vuln.go.dev is out of reach
 ## make generate    protos, SQL, OpenAPI
-.PHONY: check verify generate
+.PHONY: check verify vulnerabilities generate
 check: bin/buf bin/golangci-lint
 	@scripts/verify.sh quick
+vulnerabilities: bin/govulncheck
+	@scripts/vulnerabilities.sh
 verify: bin/golangci-lint
 verify generate: $(addprefix bin/,$(tools))
 	@scripts/$@.sh
