@@ -8,7 +8,7 @@ cache=$root/var/cache
 env=$cache/schemathesis-$(sha256sum "$requirements" | cut -c 1-12)
 
 make_env() {
-  command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; return 1; }
+  command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or newer" >&2; return 1; }
   if ! python3 -c 'import ensurepip' 2>/dev/null; then
     if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
       echo "python3-venv is missing: sudo apt-get install python3-venv" >&2
