@@ -15,13 +15,15 @@ import (
 // TestDatabaseUnreachable takes the database away from one service after another, in each way of outages, in the middle of a stream of payments
 // and refunds. Every answer is one of the API's and comes in time; what does not need that database goes on working. From the moment the
 // database is back, what is open settles within 30 s, the books add up, every order was created once, and every shopper who was told PAID,
-// CANCELED or REFUNDED was told the truth.
+// CANCELED or REFUNDED was told the truth. The processes of this shop have certificates.
 //
 // OUTAGE=20s makes each outage last that long.
 func TestDatabaseUnreachable(t *testing.T) {
 	toxics.Register("swallow", new(swallow))
 	way := network{}
-	own(t, stack.Options{DatabaseVia: way.via(t)})
+	files, env := certificates(t)
+	own(t, stack.Options{DatabaseVia: way.via(t), Env: env})
+	t.Run("TLS", func(t *testing.T) { requireTLS(t, files) })
 	for _, c := range []struct {
 		service string
 		// works are calls that do not need the service: each succeeds while its database is away.

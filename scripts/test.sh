@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 source scripts/goflags.sh
 scripts/deploy.sh install || exit
 
-own='^(TestMessages|TestDatabaseUnreachable|TestTwoOfEach|TestBrokerAway|TestTLS)$'
+own='^(TestMessages|TestDatabaseUnreachable|TestTwoOfEach|TestBrokerAway)$'
 parts=$(go list -m -f '{{.Dir}}/...' | grep -v '/e2e/\.\.\.$')
 
 # Everything is compiled once before: two go commands at a time would compile the same packages twice.
