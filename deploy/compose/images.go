@@ -96,7 +96,10 @@ func (s *System) checkMachine(ctx context.Context, ports map[string]int) error {
 	}
 	open := map[string]int{}
 	for _, layer := range s.layers() {
-		text, err := os.ReadFile(filepath.Join(s.folder(), layer))
+		if !filepath.IsAbs(layer) {
+			layer = filepath.Join(s.folder(), layer)
+		}
+		text, err := os.ReadFile(layer)
 		if err != nil {
 			return err
 		}
