@@ -23,11 +23,13 @@ func TestPages(t *testing.T) {
 		c.settled(t, paid(t, c, sku), 10*time.Second, "PAID")
 	}
 	type list struct {
-		as   *client
-		path string
+		as    *client
+		path  string
+		route *route
 	}
+	ask := func(l list, query url.Values) (answer, error) { return l.as.try(t.Context(), "GET", l.path+"?"+query.Encode(), nil) }
 	first := func(l list, token string) (answer, error) {
-		return l.as.try(t.Context(), "GET", l.path+"?"+url.Values{"page_size": {"1"}, "page_token": {token}}.Encode(), nil)
+		return ask(l, url.Values{"page_size": {"1"}, "page_token": {token}})
 	}
 	next := func(l list) string {
 		a, err := first(l, "")
@@ -44,7 +46,7 @@ func TestPages(t *testing.T) {
 		if !slices.ContainsFunc(r.Parameters, func(p *parameter) bool { return p.Name == "page_token" }) {
 			continue
 		}
-		l := list{c, r.path}
+		l := list{c, r.path, r}
 		if strings.HasPrefix(r.path, "/v1/ops/") {
 			l.as = operator
 		}
@@ -62,9 +64,10 @@ func TestPages(t *testing.T) {
 		assert.Equal(t, 400, a.code, "%s %q: %s", l.path, token, a.raw)
 		assert.Contains(t, a.raw, "page_token", "%s %q", l.path, token)
 	}
+	other, filters, members := shopper(t), 0, 0
 	for l, token := range tokens {
-		for other, foreign := range tokens {
-			if other != l && foreign != "" {
+		for another, foreign := range tokens {
+			if another != l && foreign != "" {
 				refused(l, foreign)
 			}
 		}
@@ -86,13 +89,31 @@ func TestPages(t *testing.T) {
 				refused(l, spelled)
 			}
 		}
-		// Asked for otherwise it is another list.
-		if l.path == "/v1/products" {
-			a, err := l.as.try(t.Context(), "GET", l.path+"?q=tea&page_token="+token, nil)
+		// Asked for otherwise, or by another member, it is another list.
+		for _, p := range l.route.Parameters {
+			if p.In != "query" || p.Name == "page_size" || p.Name == "page_token" {
+				continue
+			}
+			value := "ann@example.com"
+			switch {
+			case len(p.Schema.Enum) > 0:
+				value = p.Schema.Enum[len(p.Schema.Enum)-1]
+			case strings.HasSuffix(p.Name, "_id"):
+				value = "01a2022f-0000-7000-8000-00000000000a"
+			}
+			a, err := ask(l, url.Values{p.Name: {value}, "page_token": {token}})
 			require.NoError(t, err)
-			assert.Equal(t, 400, a.code, a.raw)
+			assert.Equal(t, 400, a.code, "%s %s=%s: %s", l.path, p.Name, value, a.raw)
+			assert.Contains(t, a.raw, "page_token")
+			filters++
+		}
+		if l.as == c && l.path != "/v1/products" {
+			refused(list{other, l.path, l.route}, token)
+			members++
 		}
 	}
+	assert.GreaterOrEqual(t, filters, 7)
+	assert.Equal(t, 2, members, "orders and entries")
 }
 
 // TestOtherSpellingsOfIDs: where an id can be given, another spelling of one is refused, and does not find nothing.
@@ -103,7 +124,7 @@ func TestOtherSpellingsOfIDs(t *testing.T) {
 	asked := 0
 	for _, r := range routes(t) {
 		for _, p := range r.Parameters {
-			if p.In == "header" || p.Name != "id" && p.Name != "subject" && !strings.HasSuffix(p.Name, "_id") {
+			if p.In == "header" || p.Name != "id" && !strings.HasSuffix(p.Name, "_id") {
 				continue
 			}
 			if p.In == "path" && strings.HasPrefix(r.OperationID, "Messages_") {
@@ -120,12 +141,13 @@ func TestOtherSpellingsOfIDs(t *testing.T) {
 					as = operator
 				}
 				var body any
-				if r.body() != nil {
-					body = map[string]any{}
+				if s := r.body(); s != nil {
+					body = good(t, s)
 				}
 				a, err := as.try(t.Context(), r.method, path, body)
 				require.NoError(t, err)
 				assert.Equal(t, 400, a.code, "%s %s: %s", r.method, path, a.raw)
+				assert.Contains(t, a.raw, "is spelled", "%s %s", r.method, path)
 			}
 		}
 	}
@@ -172,18 +194,29 @@ func TestLongPages(t *testing.T) {
 // columns that nothing compares are named here.
 func TestCollations(t *testing.T) {
 	t.Parallel()
-	rows, err := open(t, target.MySQL.DSN("shop_order")).QueryContext(t.Context(), `SELECT CONCAT_WS('.', table_schema, table_name, column_name)
-		FROM information_schema.columns WHERE table_schema LIKE 'shop\_%' AND collation_name IS NOT NULL AND collation_name NOT LIKE '%\_bin'
-		AND collation_name NOT IN ('utf8mb4_unicode_520_ci', 'ascii_general_ci') AND table_name NOT LIKE 'goose%'
-		AND column_name NOT IN ('address', 'body', 'history', 'last_error', 'violations')`)
-	require.NoError(t, err)
-	defer func() { _ = rows.Close() }()
 	told := []string{"shop_member.member.name", "shop_notify.contact.name", "shop_notify.inbox.subject", "shop_notify.notification.subject",
 		"shop_order.order_line.name"}
-	for rows.Next() {
-		var column string
-		require.NoError(t, rows.Scan(&column))
-		assert.Contains(t, told, column, "give it COLLATE utf8mb4_unicode_520_ci, or utf8mb4_bin")
+	for _, service := range append([]string{"dtm"}, services...) {
+		database := "shop_" + service
+		// As the owner: others are shown only what they may read.
+		rows, err := open(t, shared.OwnerDSN(database)).QueryContext(t.Context(), `SELECT CONCAT_WS('.', table_schema, table_name, column_name),
+			collation_name LIKE '%\_bin' OR collation_name IN ('utf8mb4_unicode_520_ci', 'ascii_general_ci')
+			FROM information_schema.columns WHERE table_schema = ? AND collation_name IS NOT NULL AND table_name NOT LIKE '%version'
+			AND column_name NOT IN ('address', 'body', 'history', 'last_error', 'violations')`, database)
+		require.NoError(t, err)
+		seen := 0
+		for rows.Next() {
+			var (
+				column string
+				knows  bool
+			)
+			require.NoError(t, rows.Scan(&column, &knows))
+			if seen++; !knows {
+				assert.Contains(t, told, column, "give it COLLATE utf8mb4_unicode_520_ci, or utf8mb4_bin")
+			}
+		}
+		require.NoError(t, rows.Err())
+		require.NoError(t, rows.Close())
+		assert.Positive(t, seen, "text columns of %s", database)
 	}
-	require.NoError(t, rows.Err())
 }

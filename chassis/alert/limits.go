@@ -2,7 +2,6 @@ package alert
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,9 +13,8 @@ import (
 
 const limitsRedis = "limits-redis"
 
-// WatchLimits returns background work that raises limits-redis when the Redis where the gateways count calls has not answered for a minute, and
-// clears it when it does; an error is an answer, too. Any number of processes of one service may run it. addr and ca, and its errors, are those
-// of redisdb.Options.
+// WatchLimits returns background work that raises limits-redis when the Redis where the gateways count calls has taken nothing for a minute, and
+// clears it when it does. Any number of processes of one service may run it. addr and ca, and its errors, are those of redisdb.Options.
 func (a *Alerts) WatchLimits(addr, ca string) (func(context.Context) error, error) {
 	options, err := redisdb.Options(addr, ca, 2*time.Second)
 	if err != nil {
@@ -42,9 +40,9 @@ func newLimitsWatch(a *Alerts, rdb *redis.Client) *limitsWatch {
 }
 
 func (w *limitsWatch) look(ctx context.Context) error {
-	silent := w.redis.Ping(ctx).Err()
-	var answer redis.Error
-	if silent == nil || errors.As(silent, &answer) {
+	// A Redis that is full, or read only, or asks for a password answers a PING, and counts nothing.
+	silent := w.redis.Set(ctx, "limits:watch", 1, time.Minute).Err()
+	if silent == nil {
 		w.away.over()
 		return w.alerts.Clear(ctx, limitsRedis)
 	}
@@ -52,8 +50,8 @@ func (w *limitsWatch) look(ctx context.Context) error {
 	if err != nil || !told {
 		return err
 	}
-	return occurrence.Raise(ctx, limitsRedis, fmt.Sprintf("the Redis for limits has not answered for %s", rounded(lasts)),
-		fmt.Sprintf(`The Redis at which the gateways count calls has not answered %s for %s: %v
+	return occurrence.Raise(ctx, limitsRedis, fmt.Sprintf("the Redis for limits has taken nothing for %s", rounded(lasts)),
+		fmt.Sprintf(`The Redis at which the gateways count calls has taken nothing of %s for %s: %v
 No call fails for that. Each gateway counts by itself, without bursts, so two gateways let twice as much through.
 What a gateway counts alone:  gateway_uncounted_calls_total at its /metrics, and "degraded" in its /readyz
 `, w.alerts.service, rounded(lasts), silent))

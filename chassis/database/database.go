@@ -84,7 +84,7 @@ func (cfg Config) parse(name, dsn string) (*mysql.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("mysql.ca (MYSQL_CA): %w", err)
 		}
-		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+		c.TLS, c.AllowFallbackToPlaintext = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, false
 	}
 	c.ParseTime = true
 	c.Loc = time.UTC
@@ -151,7 +151,7 @@ func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 		}
 		defer func() { _ = tx.Rollback() }() // no effect after Commit
 		if err := fn(tx); err != nil {
-			return err
+			return InTime(ctx, err)
 		}
 		return tx.Commit()
 	}

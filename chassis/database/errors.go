@@ -1,6 +1,8 @@
 package database
 
 import (
+	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -38,9 +40,18 @@ func Unavailable(err error) bool {
 		return notNow[me.Number] || me.Number == 1030 && ofSystem(me.Message)
 	}
 	var ne net.Error
-	// A transaction that is over before it was ended was out of its time: database/sql rolls it back with its context.
-	return errors.As(err, &ne) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
-		errors.Is(err, sql.ErrTxDone) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	var untrusted *tls.CertificateVerificationError // of a server that is not to be trusted, for now
+	return errors.As(err, &ne) || errors.As(err, &untrusted) || errors.Is(err, mysql.ErrNoTLS) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// InTime returns err of a transaction with that context; when it only says that the transaction is over, and the context ended it, with the
+// reason. database/sql rolls such a transaction back, and says ErrTxDone to a statement that has another context.
+func InTime(ctx context.Context, err error) error {
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
 }
 
 // notNow holds the server's errors that are about the server, not about the statement. The numbers are those of MariaDB 10.11 and MySQL 8.

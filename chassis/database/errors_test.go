@@ -2,6 +2,7 @@ package database_test
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -77,7 +78,8 @@ func TestUnavailable(t *testing.T) {
 		of(1969, "Query execution was interrupted (max_statement_time exceeded)"),
 		of(3024, "Query execution was interrupted, maximum statement execution time exceeded"),
 		&net.OpError{Op: "dial", Err: errors.New("connection refused")},
-		driver.ErrBadConn, driverconfig.ErrInvalidConn, io.EOF, io.ErrUnexpectedEOF, sql.ErrTxDone, sql.ErrConnDone,
+		driver.ErrBadConn, driverconfig.ErrInvalidConn, io.EOF, io.ErrUnexpectedEOF,
+		&tls.CertificateVerificationError{Err: errors.New("expired")}, driverconfig.ErrNoTLS,
 	} {
 		assert.True(t, database.Unavailable(err), "%v", err)
 		assert.True(t, database.Unavailable(fmt.Errorf("receive stock: %w", err)), "wrapped: %v", err)
@@ -85,7 +87,7 @@ func TestUnavailable(t *testing.T) {
 	for _, err := range []error{
 		nil,
 		errors.New("the handler has a bug"),
-		sql.ErrNoRows,
+		sql.ErrNoRows, sql.ErrTxDone, sql.ErrConnDone,
 		of(1030, `Got error 139 "Too big row" from storage engine`),
 		of(1030, `Got error 131 "Command not supported by the engine" from storage engine`),
 		of(1030, "in a language of its own"),
@@ -111,16 +113,30 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// TestOutOfTime: a statement after the time of its transaction is not now, though its own time is not over.
+// TestOutOfTime: a statement after the time of its transaction is not now, though its own time is not over; one after the end of its transaction is
+// a mistake.
 func TestOutOfTime(t *testing.T) {
 	t.Parallel()
-	ctx, over := context.WithCancel(t.Context())
 	db := mysqltest.Open(t, fstest.MapFS{"1_t.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (id INT);")}})
-	tx, err := db.BeginTx(ctx, nil)
-	require.NoError(t, err)
-	over()
-	require.Eventually(t, func() bool { _, err = tx.ExecContext(t.Context(), "DO 1"); return err != nil }, 5*time.Second, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := database.InTx(ctx, db, func(tx *sql.Tx) error {
+		for { // until it is rolled back
+			if _, err := tx.ExecContext(t.Context(), "DO 1"); err != nil {
+				return err
+			}
+		}
+	})
+	require.ErrorIs(t, err, sql.ErrTxDone)
 	assert.True(t, database.Unavailable(err), "%v", err)
+
+	err = database.InTx(t.Context(), db, func(tx *sql.Tx) error {
+		require.NoError(t, tx.Rollback())
+		_, err := tx.ExecContext(t.Context(), "DO 1")
+		return err
+	})
+	require.ErrorIs(t, err, sql.ErrTxDone)
+	assert.False(t, database.Unavailable(err), "%v", err)
 }
 
 // TestFullServer: what a real server says when it has no room for a row or a connection reads as not now, and goes away with the cause.

@@ -33,6 +33,8 @@ func TestTLS(t *testing.T) {
 			"tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{"another name", elsewhere.DSN(""), ours.File, setting +
 			"tls: failed to verify certificate: x509: certificate is valid for 127.0.0.2, not 127.0.0.1"},
+		{"no TLS there, and it may do without", mysqltest.DSN(t) + "?allowFallbackToPlaintext=true", ours.File, setting +
+			"TLS requested but server does not support TLS"},
 		{"no TLS there", mysqltest.DSN(t), ours.File, setting + "TLS requested but server does not support TLS"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -154,7 +154,7 @@ func (o *Outbox) local(ctx context.Context, topic string, e Event, state string,
 		return err
 	}
 	if err := local(tx); err != nil {
-		return err
+		return database.InTime(ctx, err)
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("%w: %w", errCommit, err)

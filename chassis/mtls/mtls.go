@@ -106,12 +106,17 @@ type mutual struct {
 
 func (m *mutual) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := credentials.NewTLS(m.files.current()).ClientHandshake(ctx, authority, raw)
-	var noTLS tls.RecordHeaderError
+	var (
+		noTLS   tls.RecordHeaderError
+		refused *tls.CertificateVerificationError
+	)
 	switch {
 	case errors.As(err, &noTLS):
 		return nil, nil, fmt.Errorf("%s speaks no TLS, and this process does: set %s there too, or nowhere: %w", authority, settings, err)
-	case err != nil:
+	case errors.As(err, &refused):
 		return nil, nil, fmt.Errorf("the certificate of %s (TLS_CERT there) is not taken by this process (TLS_CA): %w", authority, err)
+	case err != nil:
+		return nil, nil, fmt.Errorf("TLS with %s: %w", authority, err)
 	}
 	return watch(conn, func(err error) error {
 		var alert *net.OpError

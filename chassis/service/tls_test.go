@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"testing"
 	"time"
 
@@ -98,6 +99,22 @@ func TestTLS(t *testing.T) {
 			require.ErrorContains(t, err, row.fails)
 		})
 	}
+	t.Run("server stops in the handshake", func(t *testing.T) {
+		lis, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer func() { _ = lis.Close() }()
+		go func() {
+			for conn, err := lis.Accept(); err == nil; conn, err = lis.Accept() {
+				_ = conn.Close()
+			}
+		}()
+		conn, err := service.Dial(lis.Addr().String(), good)
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		err = check(t, conn, false)
+		require.ErrorContains(t, err, "TLS with ")
+		assert.NotContains(t, err.Error(), "certificate", "nobody has judged one")
+	})
 	t.Run("client without a certificate", func(t *testing.T) {
 		pool, err := authorities.Read(ours.File)
 		require.NoError(t, err)

@@ -156,9 +156,9 @@ func check(m protoreflect.Message, path string) (err error) {
 	return err
 }
 
-// names reports whether a field of that name has an id. Events have the id of what they are about as their subject.
+// names reports whether a field of that name has an id. An event's subject may be one, or a SKU, which may look like one.
 func names(field protoreflect.Name) bool {
-	return field == "id" || field == "subject" || strings.HasSuffix(string(field), "_id")
+	return field == "id" || strings.HasSuffix(string(field), "_id")
 }
 
 func named(field string, err error) error {

@@ -1,6 +1,7 @@
 package shown_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,6 +11,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	mqv1 "example.com/fourfold/api/mq/v1"
+	orderv1 "example.com/fourfold/api/order/v1"
 	textv1 "example.com/fourfold/api/text/v1"
 	"example.com/fourfold/chassis/shown"
 )
@@ -69,4 +72,20 @@ func TestCheck(t *testing.T) {
 	assert.NoError(t, shown.Check(good))
 	list.Append(protoreflect.ValueOfMessage(message("\u200b", "a", "")))
 	assert.ErrorContains(t, shown.Check(good), "inner[1].name: ")
+}
+
+// TestID: an id has one spelling, in each field that is named for one and in messages within; what is no UUID, and a SKU that looks like one, is
+// spelled well.
+func TestID(t *testing.T) {
+	t.Parallel()
+	const id = "01a2022f-0000-7000-8000-00000000000a"
+	for _, well := range []string{id, "", "order-17", "01a2022f", strings.ToUpper(id) + "x"} {
+		assert.NoError(t, shown.ID(well), well)
+	}
+	for _, spelled := range []string{strings.ToUpper(id), "{" + id + "}", "urn:uuid:" + id, strings.ReplaceAll(id, "-", "")} {
+		assert.ErrorContains(t, shown.ID(spelled), id, spelled)
+		assert.ErrorContains(t, shown.Check(&orderv1.GetOrderRequest{Id: spelled}), "id: ", spelled)
+		assert.ErrorContains(t, shown.Check(&mqv1.TraceMessagesRequest{OrderId: spelled}), "order_id: ", spelled)
+		assert.NoError(t, shown.Check(&mqv1.TraceMessagesRequest{Subject: spelled}), "it may be a SKU")
+	}
 }

@@ -48,7 +48,8 @@ func (s *Server) ListDeadLetters(ctx context.Context, req *mqv1.ListDeadLettersR
 		return nil, err
 	}
 	reply := &mqv1.ListDeadLettersReply{}
-	reply.DeadLetters, reply.NextPageToken = page.Cut(list, letters, size, func(l mq.DeadLetter) string { return strconv.FormatInt(l.ID, 10) }, s.proto)
+	reply.DeadLetters, reply.NextPageToken = page.Cut(list, letters, size,
+		func(l mq.DeadLetter) string { return strconv.FormatInt(l.ID, 10) }, s.proto)
 	return reply, nil
 }
 

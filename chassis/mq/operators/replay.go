@@ -2,11 +2,8 @@ package operators
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
-	"hash/crc32"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +13,7 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/page"
 )
 
 // Limits of one call, so that it ends well before its caller gives up. A caller that wants more calls again.
@@ -135,35 +133,25 @@ func (s *Server) replayRefusal(span mq.Span, err error) error {
 	return err
 }
 
-// seal returns position, of a replay of span, as a token for the caller. A sum over both shows when the token was changed or comes with another
-// span. An empty position, the end, stays empty.
+// positions are those of a replay of span, as tokens for the caller.
+func positions(span mq.Span) page.List {
+	return page.Of("replay", span.Group, span.Topic, span.From.UTC().Format(time.RFC3339Nano), span.To.UTC().Format(time.RFC3339Nano))
+}
+
+// seal returns position as a token. An empty position, the end, stays empty.
 func seal(position string, span mq.Span) string {
 	if position == "" {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString([]byte(position + "," + sum(position, span)))
+	return positions(span).Token(position)
 }
 
 // unseal returns the position in a token of seal.
 func unseal(token string, span mq.Span) (string, error) {
-	if token == "" {
-		return "", nil
-	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	position, given := string(raw), ""
-	if i := strings.LastIndexByte(position, ','); i >= 0 {
-		position, given = position[:i], position[i+1:]
-	}
-	if err != nil || position == "" || given != sum(position, span) {
+	position, err := positions(span).After(token)
+	if err != nil {
 		return "", mqv1.ErrorMessagesInvalid(
 			"position: not one of this replay: give that of the reply before, with its to and the same topic, group and from")
 	}
 	return position, nil
-}
-
-func sum(position string, span mq.Span) string {
-	text := strings.Join([]string{
-		position, span.Group, span.Topic, span.From.UTC().Format(time.RFC3339Nano), span.To.UTC().Format(time.RFC3339Nano),
-	}, "\n")
-	return strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(text))), 36)
 }

@@ -21,8 +21,8 @@ const consumeTimeout = time.Minute
 
 type handler = func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)
 
-// startPush waits for topic, and to be permitted to read it, and returns a started consumer that hands its messages to handle. The error is ctx's, or says what is wrong with the
-// options.
+// startPush waits for topic, and to be permitted to read it, and returns a started consumer that hands its messages to handle. The error is ctx's,
+// or says what is wrong with the options.
 func startPush(ctx context.Context, n *names, w wait, topic string, selector consumer.MessageSelector, handle handler,
 	options ...consumer.Option) (rocketmq.PushConsumer, error) {
 	if err := n.await(ctx, w, topic, n.permitted); err != nil {
@@ -43,8 +43,8 @@ func startPush(ctx context.Context, n *names, w wait, topic string, selector con
 	return c, nil
 }
 
-// startPull waits for topic, and to be permitted to read it, and returns a started reader and the queues that it reads, at least one. The error is ctx's, or says what is wrong
-// with the options.
+// startPull waits for topic, and to be permitted to read it, and returns a started reader and the queues that it reads, at least one. The error is
+// ctx's, or says what is wrong with the options.
 func startPull(ctx context.Context, n *names, w wait, topic string, options ...consumer.Option) (rocketmq.PullConsumer,
 	[]*primitive.MessageQueue, error) {
 	if err := n.await(ctx, w, topic, n.permitted); err != nil {

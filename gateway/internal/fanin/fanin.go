@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/shown"
 )
 
 // Service is a service that serves Messages about its own database.
@@ -65,7 +66,12 @@ func (c *Conn) Invoke(ctx context.Context, operation string, args, reply any, _ 
 		return status.Errorf(codes.Unimplemented, "%s is not of Messages", operation)
 	}
 	in, out := args.(proto.Message), reply.(proto.Message)
-	if err := protovalidate.Validate(in); err != nil {
+	// As a service's own checks, before a field is given another name.
+	err := protovalidate.Validate(in)
+	if err == nil {
+		err = shown.Check(in)
+	}
+	if err != nil {
 		return kerrors.BadRequest("VALIDATOR", err.Error()).WithCause(err)
 	}
 	made, err := desc.Methods[i].Handler(c, ctx, func(req any) error {

@@ -41,7 +41,8 @@ func (s *Notifications) ListNotifications(ctx context.Context, req *notifyv1.Lis
 		return nil, err
 	}
 	reply := &notifyv1.ListNotificationsReply{}
-	reply.Notifications, reply.NextPageToken = page.Cut(list, found, size, func(n notification.Notification) string { return n.ID }, protoNotification)
+	reply.Notifications, reply.NextPageToken = page.Cut(list, found, size,
+		func(n notification.Notification) string { return n.ID }, protoNotification)
 	return reply, nil
 }
 
@@ -58,8 +59,8 @@ func (s *Notifications) ListInbox(ctx context.Context, req *notifyv1.ListInboxRe
 		return nil, err
 	}
 	reply := &notifyv1.ListInboxReply{}
-	reply.Messages, reply.NextPageToken = page.Cut(list, found, size, func(m notification.Received) string { return strconv.FormatInt(m.No, 10) },
-		protoReceived)
+	reply.Messages, reply.NextPageToken = page.Cut(list, found, size,
+		func(m notification.Received) string { return strconv.FormatInt(m.No, 10) }, protoReceived)
 	return reply, nil
 }
 

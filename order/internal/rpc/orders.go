@@ -44,8 +44,8 @@ func NewOrders(store *mysql.Store, catalogue inventoryv1.CatalogueClient, checko
 	return &Orders{store: store, catalogue: catalogue, checkout: checkout, answers: answers, ttl: ttl, mostOpen: mostOpen}
 }
 
-// CreateOrder creates an order. It answers ORDER_INVALID, which names the line, TOO_MANY_OPEN when the caller has too many unpaid orders, or TRY_LATER
-// when inventory does not answer about a product that order does not know.
+// CreateOrder creates an order. It answers ORDER_INVALID, which names the line, TOO_MANY_OPEN when the caller has too many unpaid orders, or
+// TRY_LATER when inventory does not answer about a product that order does not know.
 func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderRequest) (*orderv1.Order, error) {
 	call, err := s.answers.Call(ctx, "orders", req)
 	if err != nil {
@@ -78,8 +78,11 @@ func (s *Orders) CreateOrder(ctx context.Context, req *orderv1.CreateOrderReques
 		reply = protoOrder(written)
 		return call.Keep(ctx, tx, http.StatusCreated, reply)
 	})
-	if errors.Is(err, idempotency.ErrAnswered) {
-		return idempotency.Earlier[orderv1.Order](ctx, call) // the same call came twice at once, the other one was faster
+	tooMany := errors.Is(err, order.ErrTooMany)
+	if tooMany || errors.Is(err, idempotency.ErrAnswered) { // the same call may have come twice at once, and the other one was faster
+		if o, err := idempotency.Earlier[orderv1.Order](ctx, call); o != nil || err != nil || !tooMany {
+			return o, err
+		}
 	}
 	if err != nil {
 		return nil, answer.Error(err)
