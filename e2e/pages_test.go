@@ -27,7 +27,9 @@ func TestPages(t *testing.T) {
 		path  string
 		route *route
 	}
-	ask := func(l list, query url.Values) (answer, error) { return l.as.try(t.Context(), "GET", l.path+"?"+query.Encode(), nil) }
+	ask := func(l list, query url.Values) (answer, error) {
+		return l.as.try(t.Context(), "GET", l.path+"?"+query.Encode(), nil)
+	}
 	first := func(l list, token string) (answer, error) {
 		return ask(l, url.Values{"page_size": {"1"}, "page_token": {token}})
 	}
@@ -190,33 +192,42 @@ func TestLongPages(t *testing.T) {
 	assert.Greater(t, pages, 2)
 }
 
-// TestCollations: no text is compared by a rule that takes different characters for the same: all of Unicode is known, or bytes are compared. The
-// columns that nothing compares are named here.
+// TestCollations: no text is compared by a rule that takes different characters for the same: all of Unicode is known, or bytes are compared.
+// The columns that nothing compares are named here.
 func TestCollations(t *testing.T) {
 	t.Parallel()
 	told := []string{"shop_member.member.name", "shop_notify.contact.name", "shop_notify.inbox.subject", "shop_notify.notification.subject",
 		"shop_order.order_line.name"}
 	for _, service := range append([]string{"dtm"}, services...) {
-		database := "shop_" + service
-		// As the owner: others are shown only what they may read.
-		rows, err := open(t, shared.OwnerDSN(database)).QueryContext(t.Context(), `SELECT CONCAT_WS('.', table_schema, table_name, column_name),
-			collation_name LIKE '%\_bin' OR collation_name IN ('utf8mb4_unicode_520_ci', 'ascii_general_ci')
-			FROM information_schema.columns WHERE table_schema = ? AND collation_name IS NOT NULL AND table_name NOT LIKE '%version'
-			AND column_name NOT IN ('address', 'body', 'history', 'last_error', 'violations')`, database)
-		require.NoError(t, err)
-		seen := 0
-		for rows.Next() {
-			var (
-				column string
-				knows  bool
-			)
-			require.NoError(t, rows.Scan(&column, &knows))
-			if seen++; !knows {
+		texts := textColumns(t, "shop_"+service)
+		assert.NotEmpty(t, texts, "text columns of %s", service)
+		for column, knows := range texts {
+			if !knows {
 				assert.Contains(t, told, column, "give it COLLATE utf8mb4_unicode_520_ci, or utf8mb4_bin")
 			}
 		}
-		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
-		assert.Positive(t, seen, "text columns of %s", database)
 	}
+}
+
+// textColumns returns the text columns of a database that may be compared, and whether they tell all characters apart. It asks as the owner:
+// others are shown only what they may read.
+func textColumns(t *testing.T, database string) map[string]bool {
+	t.Helper()
+	rows, err := open(t, shared.OwnerDSN(database)).QueryContext(t.Context(), `SELECT CONCAT_WS('.', table_schema, table_name, column_name),
+		collation_name LIKE '%\_bin' OR collation_name IN ('utf8mb4_unicode_520_ci', 'ascii_general_ci')
+		FROM information_schema.columns WHERE table_schema = ? AND collation_name IS NOT NULL AND table_name NOT LIKE '%version'
+		AND column_name NOT IN ('address', 'body', 'history', 'last_error', 'violations')`, database)
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	texts := map[string]bool{}
+	for rows.Next() {
+		var (
+			column string
+			knows  bool
+		)
+		require.NoError(t, rows.Scan(&column, &knows))
+		texts[column] = knows
+	}
+	require.NoError(t, rows.Err())
+	return texts
 }

@@ -13,8 +13,8 @@ import (
 	orderv1 "example.com/fourfold/api/order/v1"
 )
 
-// TestTooManyOpen: who has as many unpaid orders as open_orders gets no more, until one is paid or closed; the call that made the last one is answered
-// as before however often it comes.
+// TestTooManyOpen: who has as many unpaid orders as open_orders gets no more, until one is paid or closed; the call that made the last one is
+// answered as before however often it comes.
 func TestTooManyOpen(t *testing.T) {
 	t.Parallel()
 	s := serveOrder(t, func(c *config) { c.OpenOrders = 1 })

@@ -13,7 +13,8 @@ import (
 	"example.com/fourfold/chassis/redistest"
 )
 
-// TestLimitsRedisAway: operators are told once when the Redis for limits has taken nothing for long, silent or refusing, and it is over when it does.
+// TestLimitsRedisAway: operators are told once when the Redis for limits has taken nothing for long, silent or refusing, and it is over when it
+// does.
 func TestLimitsRedisAway(t *testing.T) {
 	t.Parallel()
 	const key = "limits-redis"

@@ -18,8 +18,8 @@ type silence struct {
 // over notes that it answers.
 func (s *silence) over() { s.since, s.told = time.Time{}, 0 }
 
-// lasts notes that it does not answer, and returns the occurrence as which operators are told under key, and how long it has been silent; told is
-// false before long. Each process has an occurrence of its own, so that one that is answered does not make another one tell anew by clearing.
+// lasts notes that it does not answer, and returns the occurrence as which operators are told under key, and how long it has been silent; told
+// is false before long. Each process has an occurrence of its own, so that one that is answered does not make another one tell anew by clearing.
 func (s *silence) lasts(ctx context.Context, a *Alerts, key string) (o Occurrence, lasts time.Duration, told bool, err error) {
 	if s.since.IsZero() {
 		s.since = time.Now()

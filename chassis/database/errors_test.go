@@ -113,8 +113,8 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// TestOutOfTime: a statement after the time of its transaction is not now, though its own time is not over; one after the end of its transaction is
-// a mistake.
+// TestOutOfTime: a statement after the time of its transaction is not now, though its own time is not over; one after the end of its transaction
+// is a mistake.
 func TestOutOfTime(t *testing.T) {
 	t.Parallel()
 	db := mysqltest.Open(t, fstest.MapFS{"1_t.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (id INT);")}})

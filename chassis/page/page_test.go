@@ -54,10 +54,11 @@ func TestCut(t *testing.T) {
 func TestFit(t *testing.T) {
 	t.Parallel()
 	long, short := wrapperspb.String(strings.Repeat("x", page.MaxBytes)), wrapperspb.String("x")
+	type rows = []*wrapperspb.StringValue
 	for _, c := range []struct {
-		rows []*wrapperspb.StringValue
+		rows rows
 		want int
-	}{{nil, 0}, {[]*wrapperspb.StringValue{short, short}, 2}, {[]*wrapperspb.StringValue{long, short, short}, 2}, {[]*wrapperspb.StringValue{short, long}, 1}} {
+	}{{nil, 0}, {rows{short, short}, 2}, {rows{long, short, short}, 2}, {rows{short, long}, 1}} {
 		got := page.Fit(c.rows)
 		assert.Len(t, got, c.want)
 		assert.Equal(t, c.rows[len(c.rows)-c.want:], got)

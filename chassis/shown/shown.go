@@ -111,7 +111,8 @@ func seen(before, c, after rune) bool {
 	return unicode.In(before, joining...) && unicode.In(after, joining...)
 }
 
-// ID returns an error unless s is spelled as ids are: a UUID in small letters, with hyphens and nothing around it; what is no UUID is spelled well.
+// ID returns an error unless s is spelled as ids are: a UUID in small letters, with hyphens and nothing around it; what is no UUID is spelled
+// well.
 func ID(s string) error {
 	if id, err := uuid.Parse(s); err == nil && id.String() != s {
 		return fmt.Errorf("the id %s is spelled %s", s, id)
@@ -119,8 +120,9 @@ func ID(s string) error {
 	return nil
 }
 
-// Check returns an error that names the field unless all fields of m that people see are what they look like, and its ids are spelled well, those
-// of messages in m too.
+//	Check returns an error that names the field unless all fields of m that people see are what they look like, and its ids are spelled well,
+//
+// those of messages in m too.
 func Check(m proto.Message) error { return check(m.ProtoReflect(), "") }
 
 func check(m protoreflect.Message, path string) (err error) {

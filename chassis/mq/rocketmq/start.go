@@ -43,8 +43,8 @@ func startPush(ctx context.Context, n *names, w wait, topic string, selector con
 	return c, nil
 }
 
-// startPull waits for topic, and to be permitted to read it, and returns a started reader and the queues that it reads, at least one. The error is
-// ctx's, or says what is wrong with the options.
+// startPull waits for topic, and to be permitted to read it, and returns a started reader and the queues that it reads, at least one. The error
+// is ctx's, or says what is wrong with the options.
 func startPull(ctx context.Context, n *names, w wait, topic string, options ...consumer.Option) (rocketmq.PullConsumer,
 	[]*primitive.MessageQueue, error) {
 	if err := n.await(ctx, w, topic, n.permitted); err != nil {
