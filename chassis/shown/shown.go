@@ -120,8 +120,7 @@ func ID(s string) error {
 	return nil
 }
 
-//	Check returns an error that names the field unless all fields of m that people see are what they look like, and its ids are spelled well,
-//
+// Check returns an error that names the field unless all fields of m that people see are what they look like, and its ids are spelled well,
 // those of messages in m too.
 func Check(m proto.Message) error { return check(m.ProtoReflect(), "") }
 
