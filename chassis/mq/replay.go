@@ -227,9 +227,8 @@ func (o *Outbox) resend(ctx context.Context, p part) (r Resent, last int64, err 
 }
 
 const (
-	// backfillSlack is how much earlier than the change of mode an event may have gone the other way, by the database's clock, and not have come:
-	// a group may lag, and while consumers share the queues anew nobody reads some of them.
-	backfillSlack = 20 * time.Second
+	// backfillSlack is how much earlier than the change of mode an event may have gone the other way, by the database's clock.
+	backfillSlack = 5 * time.Second
 	// backfillPart is how many events are sent again at a time, when no more than backfillLeft wait for the relay: a new event waits for no
 	// more than both.
 	backfillPart, backfillLeft = 100, 20
