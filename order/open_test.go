@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/metadata"
 
 	orderv1 "example.com/fourfold/api/order/v1"
 )
@@ -20,10 +17,7 @@ func TestTooManyOpen(t *testing.T) {
 	s := serveOrder(t, func(c *config) { c.OpenOrders = 1 })
 	headers := s.headers(t)
 	create := func() (*orderv1.Order, error) {
-		ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.New(headers)), 30*time.Second)
-		defer cancel()
-		o := &orderv1.Order{}
-		return o, s.conn.Invoke(ctx, orderv1.Orders_CreateOrder_FullMethodName, oneTea, o)
+		return s.call(t, headers, orderv1.Orders_CreateOrder_FullMethodName, oneTea)
 	}
 	var (
 		wg  sync.WaitGroup

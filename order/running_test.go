@@ -138,10 +138,16 @@ func (s running) headers(t *testing.T) map[string]string {
 	return headers
 }
 
-// try makes a call as the member.
+// try makes a new call as the member.
 func (s running) try(t *testing.T, method string, req proto.Message) (*orderv1.Order, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.New(s.headers(t))), 30*time.Second)
+	return s.call(t, s.headers(t), method, req)
+}
+
+// call makes a call with these headers.
+func (s running) call(t *testing.T, headers map[string]string, method string, req proto.Message) (*orderv1.Order, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.New(headers)), 30*time.Second)
 	defer cancel()
 	o := &orderv1.Order{}
 	return o, s.conn.Invoke(ctx, method, req, o)

@@ -22,15 +22,6 @@ type Occurrence struct {
 // Of returns the nth occurrence. n is positive, and the same for all instances: the time at which it began, for example.
 func (a *Alerts) Of(n int64) Occurrence { return Occurrence{a, n} }
 
-// lasting returns the occurrence that the alert key is raised for, 0 when it is not raised.
-func (a *Alerts) lasting(ctx context.Context, key string) (n int64, err error) {
-	err = a.db.QueryRowContext(ctx, `SELECT occurrence FROM alert WHERE name = ? AND cleared_at IS NULL`, short(key)).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return n, err
-}
-
 // Raise is Alerts.Raise, unless o was told before and is over.
 func (o Occurrence) Raise(ctx context.Context, key, summary, detail string) error {
 	return o.alerts.raise(ctx, key, o.n, summary, detail)

@@ -28,10 +28,13 @@ func (s *silence) lasts(ctx context.Context, a *Alerts, key string) (o Occurrenc
 		return o, lasts, false, nil
 	}
 	// Each instance has noticed at another time; what one of them told is the same for all.
-	lasting, err := a.lasting(ctx, key)
+	other, raised, err := a.last(ctx, key)
 	if err != nil {
 		return o, lasts, false, err
 	}
-	s.told = cmp.Or(lasting, s.told, s.since.UnixMilli())
+	if !raised {
+		other = 0
+	}
+	s.told = cmp.Or(other, s.told, s.since.UnixMilli())
 	return a.Of(s.told), lasts, true, nil
 }

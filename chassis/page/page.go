@@ -67,11 +67,17 @@ func (l List) AfterNumber(token string) (int64, error) {
 	if position == "" || err != nil {
 		return 0, err
 	}
-	n, err := strconv.ParseInt(position, 10, 64)
-	if err != nil || n < 1 {
+	n, ok := Number(position)
+	if !ok {
 		return 0, fmt.Errorf("page_token %.100q: %w", token, ErrToken)
 	}
 	return n, nil
+}
+
+// Number parses the number of a row, which is positive. It accepts only what strconv.FormatInt writes.
+func Number(text string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
 }
 
 // Cut returns the page that begins with rows, which were read with a limit of size + 1, as protos, and the next page's token, which is empty when

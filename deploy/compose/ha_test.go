@@ -249,8 +249,8 @@ type taken struct {
 }
 
 func (c *cluster) send(t *testing.T) *producer {
-	const createTopic, sendMessage = 17, 310
-	_, err := remoting.Ask(t.Context(), c.addr(c.master(t)), createTopic, "topic", probed, "defaultTopic", "TBW102", "readQueueNums", "1",
+	const sendMessage = 310
+	_, err := remoting.Ask(t.Context(), c.addr(c.master(t)), remoting.CreateTopic, "topic", probed, "defaultTopic", "TBW102", "readQueueNums", "1",
 		"writeQueueNums", "1", "perm", "6", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order", "false")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

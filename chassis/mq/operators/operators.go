@@ -117,17 +117,11 @@ func (s *Server) DiscardDeadLetters(ctx context.Context, req *mqv1.DiscardDeadLe
 // row returns the row that id names, or an error when id is not of this service.
 func (s *Server) row(id string) (int64, error) {
 	if rest, ok := strings.CutPrefix(id, s.service+"-"); ok {
-		if n, ok := number(rest); ok {
+		if n, ok := page.Number(rest); ok {
 			return n, nil
 		}
 	}
 	return 0, s.refusal(id, mq.ErrNoDeadLetter)
-}
-
-// number parses a row's id. It accepts only what strconv.FormatInt writes.
-func number(text string) (int64, bool) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
 }
 
 func (s *Server) refusal(id string, err error) error {

@@ -8,6 +8,7 @@ import (
 	mqv1 "example.com/fourfold/api/mq/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
+	"example.com/fourfold/chassis/page"
 )
 
 // mostRefused is how many refused events are listed.
@@ -31,7 +32,7 @@ func (s *Server) ListRefused(ctx context.Context, _ *mqv1.ListRefusedRequest) (*
 func (s *Server) DiscardRefused(ctx context.Context, req *mqv1.DiscardRefusedRequest) (*mqv1.DiscardRefusedReply, error) {
 	err := mq.ErrNotRefused
 	if rest, ok := strings.CutPrefix(req.GetId(), s.service+"-"); ok {
-		if id, ok := number(rest); ok {
+		if id, ok := page.Number(rest); ok {
 			err = s.outbox.DiscardRefused(ctx, id)
 		}
 	}

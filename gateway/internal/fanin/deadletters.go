@@ -76,7 +76,7 @@ func (c *Conn) places(list page.List, token string) (map[string]int64, error) {
 	}
 	for place := range strings.SplitSeq(position, ",") {
 		name, text, _ := strings.Cut(place, "=")
-		n, ok := number(text)
+		n, ok := page.Number(text)
 		if _, twice := at[name]; !ok || twice || !slices.ContainsFunc(c.services, func(p peer) bool { return p.name == name }) {
 			return nil, page.ErrToken
 		}

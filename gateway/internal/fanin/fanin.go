@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	mqv1 "example.com/fourfold/api/mq/v1"
+	"example.com/fourfold/chassis/page"
 	"example.com/fourfold/chassis/shown"
 )
 
@@ -142,14 +142,8 @@ func split(id string) (service string, n int64, ok bool) {
 	if i < 0 {
 		return "", 0, false
 	}
-	n, ok = number(id[i+1:])
+	n, ok = page.Number(id[i+1:])
 	return id[:i], n, ok
-}
-
-// number parses a positive number in canonical form.
-func number(text string) (int64, bool) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == text
 }
 
 // one asks the service that id names. It answers 404 when there is no such service, and 503 when the service does not answer.
