@@ -99,7 +99,7 @@ func TestEachPartDown(t *testing.T) {
 			asked := orders()
 			require.Eventually(t, func() bool { // order has a copy of the product, and needs no inventory for a new order
 				return one(t, db(t, "shop_order"), "SELECT COUNT(*) FROM product WHERE sku = ?", sku) == "1"
-			}, 30*time.Second, 50*time.Millisecond)
+			}, patience, 50*time.Millisecond)
 			require.NoError(t, shared.Stop(t.Context(), name))
 			t.Cleanup(func() {
 				assert.NoError(t, shared.Start(context.Background(), name))
@@ -205,7 +205,7 @@ func TestNobodyPays(t *testing.T) {
 	require.NoError(t, expire(t.Context(), open(t, shared.DSN("shop_order")), id))
 	require.Eventually(t, func() bool { // reads the row: a GET might close the order
 		return one(t, db(t, "shop_order"), "SELECT CONCAT(status, ' ', reason) FROM orders WHERE id = ?", id) == "CANCELED EXPIRED"
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	a := c.pay(t, id)
 	require.Equal(t, 409, a.code, a.raw)
 	require.Equal(t, "EXPIRED", a.Body.Reason)

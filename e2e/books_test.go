@@ -127,7 +127,7 @@ func fault(t testing.TB, point, action string) (hit func()) {
 	t.Cleanup(func() { _ = setFault(context.Background(), point, "") })
 	return func() {
 		t.Helper()
-		require.Eventually(t, func() bool { return hits(t, point) > before }, 5*time.Second, 10*time.Millisecond, "%s is hit", point)
+		require.Eventually(t, func() bool { return hits(t, point) > before }, patience, 10*time.Millisecond, "%s is hit", point)
 	}
 }
 

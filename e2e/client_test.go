@@ -160,8 +160,12 @@ func (c *client) pay(t testing.TB, id string) answer {
 	return a
 }
 
+// patience is how long a test waits for what is promised without a time. Other tests leave it little of the machine: two tries of a Confirm, ten
+// seconds apart, have been too late on it.
+const patience = 60 * time.Second
+
 // settled waits until the order has one of the statuses, and returns it.
-func (c *client) settled(t testing.TB, id string, within time.Duration, statuses ...string) answer {
+func (c *client) settled(t testing.TB, id string, statuses ...string) answer {
 	t.Helper()
 	var last answer
 	require.Eventually(t, func() bool {
@@ -176,6 +180,6 @@ func (c *client) settled(t testing.TB, id string, within time.Duration, statuses
 			}
 		}
 		return false
-	}, within, 100*time.Millisecond, "order %s becomes %v", id, statuses)
+	}, patience, 100*time.Millisecond, "order %s becomes %v: %v", id, statuses, &last.Body)
 	return last
 }

@@ -36,7 +36,7 @@ func storeDeleted(t *testing.T) {
 		require.Equal(t, 201, a.code, a.raw)
 	}
 	ship(t, early)
-	c.settled(t, early, 20*time.Second, "SHIPPED")
+	c.settled(t, early, "SHIPPED")
 	allSent(t, "order")
 	require.NoError(t, shared.Stop(t.Context(), "order"))
 	ship(t, late)
@@ -50,7 +50,7 @@ func storeDeleted(t *testing.T) {
 	require.NoError(t, err)
 
 	requireEffects(t, registration)
-	c.settled(t, late, time.Second, "SHIPPED")
+	c.settled(t, late, "SHIPPED")
 	after := audited(t)
 	resent := map[string]int64{} // by publisher: what one group has sent again comes to the others of the topic too
 	for key, a := range after {

@@ -75,9 +75,9 @@ func signUpIsFollowed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 201, a.code, a.raw)
 	c.signIn(t, n.Email, password)
-	require.Eventually(t, func() bool { return creditOf(t, c) == "100 0" }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return creditOf(t, c) == "100 0" }, patience, 10*time.Millisecond)
 	for _, to := range []string{n.Phone, n.Email} {
-		require.Eventually(t, func() bool { return len(inbox(t, to)) == 1 }, 30*time.Second, 10*time.Millisecond, to)
+		require.Eventually(t, func() bool { return len(inbox(t, to)) == 1 }, patience, 10*time.Millisecond, to)
 	}
 	member := one(t, db(t, "shop_member"), "SELECT id FROM member WHERE email = ?", n.Email)
 	trace := messages(t, "subject="+member)
@@ -108,7 +108,7 @@ func signUpIsFollowed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 201, again.code, again.raw)
 	}
-	require.Eventually(t, func() bool { return len(inbox(t, n.Email)) == 2 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(inbox(t, n.Email)) == 2 }, patience, 10*time.Millisecond)
 	requireEffects(t, registration)
 	assert.Empty(t, inbox(t, stranger.Phone))
 }
@@ -248,7 +248,7 @@ func producerKilled(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 503, a.code, a.raw)
 			require.Eventually(t, func() bool { now, err := shared.PID(t.Context(), "member"); return err != nil || now != pid },
-				5*time.Second, 10*time.Millisecond, "it died")
+				patience, 10*time.Millisecond, "it died")
 			died := time.Now()
 			if c.away > 0 {
 				require.NoError(t, shared.Stop(t.Context(), "member"))
@@ -472,7 +472,7 @@ func poison(t *testing.T) {
 	require.Eventually(t, func() bool {
 		dead = deadLetters(t, "")
 		return len(dead) == 3
-	}, 20*time.Second, 50*time.Millisecond, "each of three groups refuses what no service signed: %v", &dead)
+	}, patience, 50*time.Millisecond, "each of three groups refuses what no service signed: %v", &dead)
 	for _, d := range dead {
 		assert.Contains(t, d.Reason, "not signed")
 		operator.must(t, 409, "POST", "/v1/ops/dead-letters/"+d.ID+"/redrive", nil)
@@ -486,11 +486,11 @@ func poison(t *testing.T) {
 	a, err := good.signUp(t.Context(), anonymous())
 	require.NoError(t, err)
 	require.Equal(t, 201, a.code)
-	require.Eventually(t, func() bool { return len(inbox(t, good.Email)) == 1 }, 10*time.Second, 10*time.Millisecond, "good ones pass")
+	require.Eventually(t, func() bool { return len(inbox(t, good.Email)) == 1 }, patience, 10*time.Millisecond, "good ones pass")
 	require.Eventually(t, func() bool {
 		dead = deadLetters(t, "")
 		return len(dead) == 3
-	}, 20*time.Second, 50*time.Millisecond, "each of three groups gives up: %v", &dead)
+	}, patience, 50*time.Millisecond, "each of three groups gives up: %v", &dead)
 	for _, d := range dead {
 		assert.Equal(t, bad.ID, d.EventID)
 		assert.NotEmpty(t, d.Reason)
@@ -508,13 +508,13 @@ func poison(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 201, a.code)
 	}
-	require.Eventually(t, func() bool { return len(deadLetters(t, "credit-registration")) == 3 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return len(deadLetters(t, "credit-registration")) == 3 }, patience, 50*time.Millisecond)
 	letter := operator.must(t, 200, "GET", "/v1/ops/dead-letters/"+deadLetters(t, "credit-registration")[0].ID, nil)
 	assert.Contains(t, letter.raw, "try 3")
 	assert.Contains(t, letter.raw, "injected fault")
 	require.NoError(t, setFaultAt(t.Context(), "credit", "consume/credit-registration/effect", ""))
 	operator.must(t, 200, "POST", "/v1/ops/dead-letters/"+deadLetters(t, "credit-registration")[0].ID+"/redrive", nil)
-	require.Eventually(t, func() bool { return len(deadLetters(t, "credit-registration")) == 2 }, 10*time.Second, 50*time.Millisecond, "one")
+	require.Eventually(t, func() bool { return len(deadLetters(t, "credit-registration")) == 2 }, patience, 50*time.Millisecond, "one")
 	operator.must(t, 200, "POST", "/v1/ops/dead-letters/redrive", map[string]any{"group": "credit-registration"})
 	requireEffects(t, registration)
 }
@@ -549,7 +549,7 @@ func ordersWithoutInventory(t *testing.T) {
 	sku := product(t, 700, 10)
 	require.Eventually(t, func() bool {
 		return one(t, db(t, "shop_order"), "SELECT price_cents FROM product WHERE sku = ?", sku) == "700"
-	}, 10*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	c := shopper(t)
 	require.NoError(t, shared.Stop(t.Context(), "inventory"))
 	t.Cleanup(func() {

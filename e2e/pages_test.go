@@ -20,7 +20,7 @@ func TestPages(t *testing.T) {
 	c, sku := shopper(t), product(t, 500, 10)
 	product(t, 500, 0)
 	for range 2 { // two of each thing that there are lists of
-		c.settled(t, paid(t, c, sku), 10*time.Second, "PAID")
+		c.settled(t, paid(t, c, sku), "PAID")
 	}
 	type list struct {
 		as    *client
@@ -56,7 +56,7 @@ func TestPages(t *testing.T) {
 		if r.OperationID == "Messages_ListDeadLetters" {
 			continue // the shop has none, or not two: package fanin tests its tokens
 		}
-		require.Eventually(t, func() bool { tokens[l] = next(l); return tokens[l] != "" }, 10*time.Second, 50*time.Millisecond,
+		require.Eventually(t, func() bool { tokens[l] = next(l); return tokens[l] != "" }, patience, 50*time.Millisecond,
 			"a second page of %s", r.path)
 	}
 	require.GreaterOrEqual(t, len(tokens), 7)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -125,7 +124,7 @@ func TestWarehouseRefuses(t *testing.T) {
 // all.
 func requireCanceled(t testing.TB, c *client, id, reason string) {
 	t.Helper()
-	require.Equal(t, reason, c.settled(t, id, 5*time.Second, "CANCELED").Body.Reason)
+	require.Equal(t, reason, c.settled(t, id, "CANCELED").Body.Reason)
 	assert.Regexp(t, `^CANCELED `+reason+` \| (\d+ RELEASED)? \| (\d+ CANCELED)? \| (CANCELED)? \| (ABANDONED,)*DONE$`, footprint(t, id))
 }
 
@@ -145,7 +144,7 @@ func TestTwentyPayAtOnce(t *testing.T) {
 		// 202 is right while the outcome is unknown; no answer may give another outcome.
 		require.Contains(t, []int{200, 202}, a.code, a.raw)
 	}
-	c.settled(t, id, 5*time.Second, "PAID")
+	c.settled(t, id, "PAID")
 	assert.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE", footprint(t, id))
 	assert.Equal(t, "98 0 2", stockOf(t, sku))
 	assert.Equal(t, "10 0", creditOf(t, c))

@@ -21,10 +21,10 @@ func paid(t testing.TB, c *client, sku string) string {
 	id := c.order(t, sku, 2)
 	a := c.pay(t, id)
 	// On a busy machine: 503, nothing happened; 202, not known yet.
-	for again := time.Now().Add(20 * time.Second); a.code == 503 && time.Now().Before(again); a = c.pay(t, id) {
+	for again := time.Now().Add(patience); a.code == 503 && time.Now().Before(again); a = c.pay(t, id) {
 	}
 	require.Contains(t, []int{200, 202}, a.code, a.raw)
-	c.settled(t, id, 15*time.Second, "PAID")
+	c.settled(t, id, "PAID")
 	return id
 }
 
@@ -71,9 +71,9 @@ func TestWarehouseWork(t *testing.T) {
 	assert.Equal(t, "10 0", creditOf(t, c))
 
 	require.Equal(t, "SHIPPED", operator.must(t, 200, "POST", slip+"/ship", nil).Body.Status)
-	c.settled(t, id, 10*time.Second, "SHIPPED")
+	c.settled(t, id, "SHIPPED")
 	require.Equal(t, "DELIVERED", operator.must(t, 200, "POST", slip+"/deliver", nil).Body.Status)
-	c.settled(t, id, 10*time.Second, "COMPLETED")
+	c.settled(t, id, "COMPLETED")
 	c.must(t, 409, "POST", "/v1/orders/"+id+"/refund", nil)
 	require.Equal(t, 200, c.pay(t, id).code, "it is paid")
 	c.must(t, 403, "POST", slip+"/pick", nil)
@@ -122,7 +122,7 @@ func TestRefundAgainstPick(t *testing.T) {
 			wg.Go(pick)
 			wg.Wait()
 		}
-		c.settled(t, id, 15*time.Second, "PAID", "REFUNDED")
+		c.settled(t, id, "PAID", "REFUNDED")
 		end := strings.ReplaceAll(footprint(t, id), "ABANDONED,", "") // when the payment needed a second attempt
 		mu.Lock()
 		defer mu.Unlock()
@@ -173,7 +173,7 @@ func TestPayAgainstCancelAgainstExpiry(t *testing.T) {
 			wg.Go(call)
 		}
 		wg.Wait()
-		end := c.settled(t, id, 20*time.Second, "PAID", "CANCELED")
+		end := c.settled(t, id, "PAID", "CANCELED")
 		switch told.code {
 		case 200:
 			assert.Equal(t, "PAID", end.Body.Status)
@@ -216,7 +216,7 @@ func TestFiftyShoppersTenUnits(t *testing.T) {
 	wg.Wait()
 	ends := map[string]int{}
 	for i, c := range shoppers {
-		end := c.settled(t, ids[i], 30*time.Second, "PAID", "CANCELED")
+		end := c.settled(t, ids[i], "PAID", "CANCELED")
 		for n := i; n < len(told); n += len(shoppers) {
 			switch told[n].code {
 			case 200:

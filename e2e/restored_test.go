@@ -24,7 +24,7 @@ func databaseRestored(t *testing.T) {
 		require.Eventually(t, func() bool {
 			got[0] = one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', price_cents, version, NULLIF(generation, '')) FROM product WHERE sku = ?", sku)
 			return got[0] == want
-		}, 20*time.Second, 20*time.Millisecond, "order's copy: %v, not %s", got, want)
+		}, patience, 20*time.Millisecond, "order's copy: %v, not %s", got, want)
 	}
 	follows("500 1")
 	restore := backUp(t, "inventory", "product", "mq_outbox")
@@ -39,12 +39,12 @@ func databaseRestored(t *testing.T) {
 	id := paid(t, c, sku)
 	restore = backUp(t, "wms", "delivery_slip", "delivery_line", "mq_outbox")
 	ship(t, id)
-	c.settled(t, id, 20*time.Second, "SHIPPED")
+	c.settled(t, id, "SHIPPED")
 	restore()
 	generation = newGeneration(t, "wms")
 	ship(t, id)
 	operator.must(t, 200, "POST", "/v1/ops/deliveries/"+delivery(t, id)+"/deliver", nil)
-	c.settled(t, id, 20*time.Second, "COMPLETED")
+	c.settled(t, id, "COMPLETED")
 	require.Equal(t, "1 DONE,2 DONE", one(t, db(t, "shop_order"), `SELECT GROUP_CONCAT(seq, ' ', state ORDER BY seq) FROM mq_inbox
 		WHERE grp = 'order-deliveries' AND generation = ?`, generation))
 	requireEffects(t, registration)

@@ -51,7 +51,7 @@ func (b *book) refused(t *testing.T) {
 	for range 2 {
 		subject := mq.NewID()
 		w := waiting{tells(subject, strings.Repeat("long ", 1<<18)), tells(subject, "short")}
-		require.Eventually(t, func() bool { return state(w.long) == "READY refused" }, 20*time.Second, 50*time.Millisecond, "it is too long")
+		require.Eventually(t, func() bool { return state(w.long) == "READY refused" }, patience, 50*time.Millisecond, "it is too long")
 		assert.Equal(t, "READY", state(w.next), "it waits for the one before it")
 		all = append(all, w)
 	}
@@ -68,7 +68,7 @@ func (b *book) refused(t *testing.T) {
 			}
 		}
 		b.works(t, "outbox-refused", discard, "event", id(all[n].long))
-		require.Eventually(t, func() bool { return state(all[n].next) == "SENT" }, 20*time.Second, 50*time.Millisecond, "it is sent now")
+		require.Eventually(t, func() bool { return state(all[n].next) == "SENT" }, patience, 50*time.Millisecond, "it is sent now")
 		assert.Equal(t, "DROPPED refused", state(all[n].long))
 	}
 	over(t, service, "outbox-refused")
@@ -126,11 +126,11 @@ func (b *book) position(t *testing.T) {
 	for _, move := range []string{"make position SUBJECT=<subject> GROUP=<group> SOURCE=<source> TO=<number>",
 		`POST /v1/ops/positions {"group": "<group>", "source": "<source>", "subject": "<subject>", "sequence": <number>}`} {
 		id := paid(t, c, sku)
-		require.Eventually(t, func() bool { return had(id) == "1 DONE,2 DONE" }, 20*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return had(id) == "1 DONE,2 DONE" }, patience, 50*time.Millisecond)
 		_, err := notify.ExecContext(t.Context(), "UPDATE mq_position SET seq = 9 WHERE grp = ? AND subject = ?", group, id)
 		require.NoError(t, err)
 		ship(t, id)
-		require.Eventually(t, func() bool { return had(id) == "1 DONE,2 DONE,3 OLD" }, 20*time.Second, 50*time.Millisecond, "it is dropped")
+		require.Eventually(t, func() bool { return had(id) == "1 DONE,2 DONE,3 OLD" }, patience, 50*time.Millisecond, "it is dropped")
 		fills := []string{"subject", id, "group", group, "source", source, "number", "2", "service", "order", "time", "1m"}
 		assert.Contains(t, b.works(t, section, "GET /v1/ops/messages?subject=<subject>", fills...), `"OLD"`)
 		for _, show := range []string{"make position SUBJECT=<subject>", "make position SUBJECT=<subject> GROUP=<group>",
@@ -139,7 +139,7 @@ func (b *book) position(t *testing.T) {
 		}
 		assert.Regexp(t, `1 event\(s\) that were dropped as old are forgotten|"forgotten":\s*1\b`, b.works(t, section, move, fills...))
 		b.works(t, section, "make resend SERVICE=<service> SINCE=<time>", fills...)
-		require.Eventually(t, func() bool { return had(id) == "1 DONE,2 DONE,3 DONE" }, 20*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return had(id) == "1 DONE,2 DONE,3 DONE" }, patience, 50*time.Millisecond)
 	}
 }
 
@@ -161,7 +161,7 @@ func (b *book) restored(t *testing.T) {
 		copied := one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', price_cents, version, generation) FROM product WHERE sku = ?", sku)
 		at, in, _ := strings.Cut(copied, " 1 ")
 		return at == "600" && in != "" && strings.Contains(after, in)
-	}, 20*time.Second, 50*time.Millisecond, "order follows")
+	}, patience, 50*time.Millisecond, "order follows")
 	b.works(t, section, "make audits")
 	b.works(t, section, "make conserve")
 }

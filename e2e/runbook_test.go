@@ -50,7 +50,7 @@ func (b *book) smsBudget(t *testing.T) {
 	shopper(t)
 	require.Eventually(t, func() bool {
 		return strings.Contains(b.works(t, "sms-budget", "GET /v1/ops/notifications?state=SENT"), `"SMS"`)
-	}, 30*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	assert.Contains(t, b.works(t, "sms-budget", "GET /v1/ops/notifications?state=DROPPED"), `"notifications":[]`)
 }
 
@@ -132,7 +132,7 @@ func over(t *testing.T, service, key string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		return one(t, db(t, "shop_"+service), "SELECT COUNT(*) FROM alert WHERE name = ? AND cleared_at IS NULL", key) == "0"
-	}, 30*time.Second, 100*time.Millisecond, "%s is over", key)
+	}, patience, 100*time.Millisecond, "%s is over", key)
 }
 
 // lostOrders are orders whose payment hangs, each by its shopper.
@@ -160,7 +160,7 @@ func (b *book) lose(t *testing.T) lostOrders {
 	}
 	calls.Go(func() { _, _ = c.try(t.Context(), "POST", "/v1/orders/"+l.refunded+"/refund", nil) })
 	for id, all := range map[string]string{l.confirmed: held, l.canceled: held, l.rowless: held, l.refunded: heldRefund} {
-		require.Eventually(t, func() bool { return footprint(t, id) == all }, 5*time.Second, 5*time.Millisecond, "all is tried")
+		require.Eventually(t, func() bool { return footprint(t, id) == all }, patience, 5*time.Millisecond, "all is tried")
 		l.gids[id] = one(t, db(t, "shop_order"), "SELECT gid FROM payment_attempt WHERE order_id = ? AND state = 'OPEN'", id)
 	}
 	take := func(database string, statements ...string) {
@@ -246,7 +246,7 @@ func (b *book) notTried(t *testing.T, l lostOrders) {
 		assert.Regexp(t, `(?m)^ +`+line, said)
 	}
 	b.works(t, "branch-not-tried", "make settle ORDER=<order> AS=try", "order", l.rowless)
-	l.c.settled(t, l.rowless, 30*time.Second, "PAID")
+	l.c.settled(t, l.rowless, "PAID")
 	assert.Equal(t, paidOnce, footprint(t, l.rowless))
 	over(t, "credit", "branch-not-tried")
 	b.works(t, "branch-not-tried", "make conserve")
@@ -272,7 +272,7 @@ func (b *book) deadLetters(t *testing.T) {
 					id = reply.DeadLetters[0].ID
 				}
 				return id != ""
-			}, 20*time.Second, 50*time.Millisecond, "%s gives up", group)
+			}, patience, 50*time.Millisecond, "%s gives up", group)
 			return id
 		}
 		assert.Contains(t, b.works(t, "dead-letters", look, "letter", letter()), bad.ID)

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"crypto/tls"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,10 +25,10 @@ func requireTLS(t *testing.T, files mtls.Config) {
 	paid, refunded := buyer.order(t, sku, 2), buyer.order(t, sku, 1)
 	for _, id := range []string{paid, refunded} {
 		buyer.pay(t, id)
-		buyer.settled(t, id, 30*time.Second, "PAID")
+		buyer.settled(t, id, "PAID")
 	}
 	buyer.must(t, 200, "POST", "/v1/orders/"+refunded+"/refund", nil)
-	buyer.settled(t, refunded, 30*time.Second, "REFUNDED")
+	buyer.settled(t, refunded, "REFUNDED")
 	require.Equal(t, "PAID | 2 DEDUCTED | 10 ADDED | CREATED | DONE", footprint(t, paid))
 	requireBooks(t)
 

@@ -24,7 +24,7 @@ func TestOneTrace(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return measured(t, target.Admin["order"]+"/metrics", `order_open_attempts{kind="PAYMENT"}`) == 0
 	},
-		30*time.Second, 100*time.Millisecond, "no test before left one open")
+		patience, 100*time.Millisecond, "no test before left one open")
 	traces.keep(true)
 	defer traces.keep(false)
 	require.NoError(t, setFaultAt(t.Context(), "wms", "wms/confirm", "error*1"))
@@ -33,8 +33,8 @@ func TestOneTrace(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return measured(t, target.Admin["order"]+"/metrics", `order_open_attempts{age="2-15s",kind="PAYMENT"}`) == 1
 	},
-		5*time.Second, 100*time.Millisecond, "the attempt stays open")
-	c.settled(t, id, 30*time.Second, "PAID")
+		patience, 100*time.Millisecond, "the attempt stays open")
+	c.settled(t, id, "PAID")
 
 	trace := a.header.Get("X-Request-Id")
 	require.Regexp(t, "^[0-9a-f]{32}$", trace, "without a request id of the client's the answer names the trace")
@@ -84,7 +84,7 @@ func TestOneTrace(t *testing.T) {
 		}
 		assert.Equal(t, want, got)
 	},
-		20*time.Second, 200*time.Millisecond, "the exporters have sent everything")
+		patience, 200*time.Millisecond, "the exporters have sent everything")
 
 	outcomes := map[string]int{}
 	gid := ""

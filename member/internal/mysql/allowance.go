@@ -38,7 +38,8 @@ func (s *Store) Take(ctx context.Context, subject string, r Rate) (wait time.Dur
 		}
 		whole, err := s.q.WholeIn(ctx, subject)
 		if wait := time.Duration(whole)*time.Microsecond - most; err == nil && wait > 0 {
-			return wait, nil
+			// Longer than each means that somebody took one after this statement had read the clock and before it read the row.
+			return min(wait, r.each()), nil
 		}
 		if err == nil {
 			continue // the row came, or one was given back, after the UPDATE
