@@ -179,8 +179,8 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 		return nil, nil
 	}
 	in, args := database.In(ids)
-	res, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET owner = ?, tries = tries + 1, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3))
-		WHERE id IN (`+in+`) AND state IN ('READY', 'HALF') AND next_at <= NOW(3)`,
+	res, err := o.db.ExecContext(ctx, `UPDATE mq_outbox FORCE INDEX (PRIMARY)
+		SET owner = ?, tries = tries + 1, next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)) WHERE id IN (`+in+`) AND state IN ('READY', 'HALF') AND next_at <= NOW(3)`,
 		append([]any{owner, leaseFor.Microseconds()}, args...)...)
 	if err != nil {
 		return nil, err
@@ -208,14 +208,14 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 // sent records that the broker has a row's event, even after the lease is over, unless another relay has leased the row or it is to be sent
 // again: then the broker gets the event twice.
 func (o *Outbox) sent(ctx context.Context, owner string, id int64) error {
-	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3), last_error = '', refused_at = NULL
-		WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`, id, owner)
+	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox FORCE INDEX (PRIMARY)
+		SET state = 'SENT', closed_at = NOW(3), last_error = '', refused_at = NULL WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`, id, owner)
 	return err
 }
 
 // postpone ends the lease of r and lets no relay take it for pause.
 func (o *Outbox) postpone(ctx context.Context, owner string, r row, pause time.Duration, why error) error {
-	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox SET next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)), last_error = ?,
+	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox FORCE INDEX (PRIMARY) SET next_at = TIMESTAMPADD(MICROSECOND, ?, NOW(3)), last_error = ?,
 		refused_at = IF(?, COALESCE(refused_at, NOW(3)), refused_at) WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`,
 		pause.Microseconds(), cut(why.Error(), 500), errors.Is(why, ErrRefused), r.id, owner)
 	return err

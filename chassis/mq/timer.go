@@ -84,7 +84,8 @@ const typeWake = "timer.due"
 
 // Cancel cancels the timer in tx. It returns false when there is no such timer, or it has fired or was canceled already.
 func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
-	res, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'CANCELED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED'`, id)
+	res, err := tx.ExecContext(ctx, `UPDATE mq_timer FORCE INDEX (PRIMARY) SET state = 'CANCELED', closed_at = NOW(3)
+		WHERE id = ? AND state = 'ARMED'`, id)
 	if err != nil {
 		return false, err
 	}
@@ -130,7 +131,8 @@ func (t *Timers) fire(ctx context.Context, tx *sql.Tx, wake Event) error {
 	if err := t.handle(ctx, tx, e); err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, `UPDATE mq_timer SET state = 'FIRED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED'`, id)
+	res, err := tx.ExecContext(ctx, `UPDATE mq_timer FORCE INDEX (PRIMARY) SET state = 'FIRED', closed_at = NOW(3)
+		WHERE id = ? AND state = 'ARMED'`, id)
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func (o *Outbox) confirm(ctx context.Context) {
 	}
 	in, args := database.In(events)
 	_, err := o.db.ExecContext(ctx,
-		`UPDATE mq_outbox SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
+		`UPDATE mq_outbox FORCE INDEX (event_id) SET state = 'SENT', closed_at = NOW(3) WHERE event_id IN (`+in+`) AND state = 'HALF'`, args...)
 	if err != nil {
 		slog.WarnContext(ctx, "confirm transactional messages; the relay will send them again", "rows", len(events), "err", err)
 	}

@@ -32,7 +32,7 @@ WHERE member_id = sqlc.arg('member_id') AND credit <= CAST(sqlc.arg('room') AS S
 INSERT INTO credit_entry (source, member_id, gid, points, status) VALUES (?, ?, ?, ?, ?);
 
 -- name: MoveEntry :execrows
-UPDATE credit_entry SET status = sqlc.arg('to_status')
+UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status')
 WHERE source = ? AND gid = ? AND status = sqlc.arg('from_status');
 
 -- name: GetEntry :one
@@ -57,9 +57,9 @@ UPDATE credit_account SET prepare_deduct_credit = prepare_deduct_credit - sqlc.a
 WHERE member_id = sqlc.arg('member_id') AND prepare_deduct_credit >= sqlc.arg('points');
 
 -- name: BeginDeduct :execrows
-UPDATE credit_entry SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
+UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
 WHERE source = ? AND status = sqlc.arg('from_status');
 
 -- name: MoveDeduct :execrows
-UPDATE credit_entry SET status = sqlc.arg('to_status')
+UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status')
 WHERE source = ? AND refund_gid = ? AND status = sqlc.arg('from_status');

@@ -46,7 +46,7 @@ WHERE sku = sqlc.arg('sku') AND frozen >= sqlc.arg('quantity');
 INSERT INTO stock_freeze (order_id, sku, gid, quantity, status) VALUES (?, ?, ?, ?, ?);
 
 -- name: MoveFreezes :execrows
-UPDATE stock_freeze SET status = sqlc.arg('to_status')
+UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status')
 WHERE order_id = ? AND gid = ? AND status = sqlc.arg('from_status');
 
 -- name: ListFreezes :many
@@ -57,11 +57,11 @@ UPDATE stock SET sold = sold - sqlc.arg('quantity'), sellable = sellable + sqlc.
 WHERE sku = sqlc.arg('sku') AND sold >= sqlc.arg('quantity');
 
 -- name: BeginReturn :execrows
-UPDATE stock_freeze SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
+UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
 WHERE order_id = ? AND status = sqlc.arg('from_status');
 
 -- name: MoveReturns :execrows
-UPDATE stock_freeze SET status = sqlc.arg('to_status')
+UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status')
 WHERE order_id = ? AND refund_gid = ? AND status = sqlc.arg('from_status');
 
 -- name: ListReturns :many

@@ -34,7 +34,7 @@ SELECT id, epoch FROM member WHERE ended_at >= TIMESTAMPADD(SECOND, CAST(sqlc.ar
 UPDATE member SET told_at = NOW(3) WHERE id = ? AND (told_at IS NULL OR told_at < TIMESTAMPADD(DAY, -1, NOW(3)));
 
 -- name: TakeAllowance :execrows
-UPDATE allowance
+UPDATE allowance FORCE INDEX (PRIMARY)
 SET whole_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('each_us') AS SIGNED), GREATEST(whole_at, NOW(6)))
 WHERE subject = sqlc.arg('subject') AND whole_at <= TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('most_us') AS SIGNED), NOW(6));
 

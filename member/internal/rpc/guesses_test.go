@@ -36,6 +36,9 @@ func (f fixture) try(t *testing.T, address, login, secret string) string {
 		assert.NoError(t, err)
 		assert.InDelta(t, 180, seconds, 180)
 	}
+	if e.Reason == "" {
+		return err.Error()
+	}
 	return e.Reason
 }
 

@@ -19,7 +19,7 @@ VALUES (sqlc.arg('id'), sqlc.arg('source'), sqlc.arg('event_id'), sqlc.arg('even
 SELECT id FROM notification WHERE state = 'PENDING' AND channel = ? AND next_at <= NOW(3) ORDER BY next_at, id LIMIT ?;
 
 -- name: LeaseNotifications :execrows
-UPDATE notification SET owner = sqlc.arg('owner'), tries = tries + 1,
+UPDATE notification FORCE INDEX (PRIMARY) SET owner = sqlc.arg('owner'), tries = tries + 1,
   next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('lease_us') AS SIGNED), NOW(3))
 WHERE id IN (sqlc.slice('ids')) AND state = 'PENDING' AND next_at <= NOW(3);
 
@@ -29,16 +29,16 @@ SELECT id, channel, recipient, subject, body, tries, unanswered, event_type, cre
 FROM notification WHERE id IN (sqlc.slice('ids')) AND owner = sqlc.arg('owner') AND state = 'PENDING' ORDER BY id;
 
 -- name: RenewLease :execrows
-UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('lease_us') AS SIGNED), NOW(3))
+UPDATE notification FORCE INDEX (PRIMARY) SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('lease_us') AS SIGNED), NOW(3))
 WHERE id = sqlc.arg('id') AND owner = sqlc.arg('owner') AND state = 'PENDING';
 
 -- name: CloseNotification :execrows
-UPDATE notification SET state = sqlc.arg('to_state'), last_error = sqlc.arg('last_error'), closed_at = NOW(3)
+UPDATE notification FORCE INDEX (PRIMARY) SET state = sqlc.arg('to_state'), last_error = sqlc.arg('last_error'), closed_at = NOW(3)
 WHERE id = sqlc.arg('id') AND state = 'PENDING';
 
 -- name: PostponeNotification :execrows
 -- Nobody is the owner any more: a renewal that is under way must not shorten the pause.
-UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('pause_us') AS SIGNED), NOW(3)), last_error = sqlc.arg('last_error'),
+UPDATE notification FORCE INDEX (PRIMARY) SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('pause_us') AS SIGNED), NOW(3)), last_error = sqlc.arg('last_error'),
   owner = '', unanswered = unanswered + CAST(sqlc.arg('unanswered') AS SIGNED)
 WHERE id = sqlc.arg('id') AND owner = sqlc.arg('owner') AND state = 'PENDING';
 

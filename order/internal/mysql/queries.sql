@@ -36,15 +36,15 @@ SELECT id, member_id, status, reason, gid, total_cents, points, address, created
 FROM orders WHERE member_id = ? AND id < sqlc.arg('before') ORDER BY id DESC LIMIT ?;
 
 -- name: HoldOrder :execrows
-UPDATE orders SET status = sqlc.arg('to_status'), gid = sqlc.arg('gid')
+UPDATE orders FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), gid = sqlc.arg('gid')
 WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
 
 -- name: SettleOrder :execrows
-UPDATE orders SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason'), paid_at = IF(sqlc.arg('to_status') = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
+UPDATE orders FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason'), paid_at = IF(sqlc.arg('to_status') = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
 WHERE id = sqlc.arg('id') AND gid = sqlc.arg('gid') AND status = sqlc.arg('from_status');
 
 -- name: CloseOrder :execrows
-UPDATE orders SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason')
+UPDATE orders FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason')
 WHERE id = sqlc.arg('id') AND member_id = sqlc.arg('member_id') AND status = sqlc.arg('from_status');
 
 -- name: CountEvent :exec
@@ -75,10 +75,10 @@ SELECT state, reason FROM payment_attempt WHERE order_id = ? AND kind = ? ORDER 
 SELECT no FROM payment_attempt WHERE gid = ? AND order_id = ? AND state = ? FOR UPDATE;
 
 -- name: MoveAttempt :execrows
-UPDATE payment_attempt SET state = sqlc.arg('to_state') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('from_state');
+UPDATE payment_attempt FORCE INDEX (gid) SET state = sqlc.arg('to_state') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('from_state');
 
 -- name: SetReason :execrows
-UPDATE payment_attempt SET reason = sqlc.arg('reason') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('state') AND reason = '';
+UPDATE payment_attempt FORCE INDEX (gid) SET reason = sqlc.arg('reason') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('state') AND reason = '';
 
 -- name: ListOverdue :many
 -- Skips what somebody holds: one stuck transaction must not keep the sweeper from all others. Those looked at longest ago
@@ -102,7 +102,7 @@ FROM payment_attempt WHERE state = sqlc.arg('state') GROUP BY kind, class;
 SELECT o.status, o.gid, a.state FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.gid = sqlc.arg('gid');
 
 -- name: MoveOrder :execrows
-UPDATE orders SET status = sqlc.arg('to_status') WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
+UPDATE orders FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status') WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
 
 -- name: LockProduct :one
 SELECT version, generation FROM product WHERE sku = ? FOR UPDATE;

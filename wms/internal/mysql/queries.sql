@@ -12,7 +12,7 @@ INSERT INTO delivery_slip (id, order_id, gid, status, address) VALUES (?, ?, ?, 
 INSERT INTO delivery_line (slip_id, sku, quantity) VALUES (?, ?, ?);
 
 -- name: MoveSlip :execrows
-UPDATE delivery_slip SET status = sqlc.arg('to_status')
+UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = sqlc.arg('to_status')
 WHERE order_id = ? AND gid = ? AND status = sqlc.arg('from_status');
 
 -- name: ListSlips :many
@@ -26,11 +26,11 @@ ORDER BY id DESC LIMIT ?;
 SELECT slip_id, sku, quantity FROM delivery_line WHERE slip_id IN (sqlc.slice('slip_ids')) ORDER BY slip_id, sku;
 
 -- name: HoldSlip :execrows
-UPDATE delivery_slip SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
+UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = sqlc.arg('to_status'), refund_gid = sqlc.arg('refund_gid')
 WHERE order_id = ? AND status = sqlc.arg('from_status');
 
 -- name: MoveHeld :execrows
-UPDATE delivery_slip SET status = sqlc.arg('to_status')
+UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = sqlc.arg('to_status')
 WHERE order_id = ? AND refund_gid = ? AND status = sqlc.arg('from_status');
 
 -- name: GetStatus :one
@@ -40,7 +40,7 @@ SELECT status FROM delivery_slip WHERE order_id = ?;
 SELECT id, order_id, status, address, created_at FROM delivery_slip WHERE id = ? FOR UPDATE;
 
 -- name: WorkSlip :execrows
-UPDATE delivery_slip SET status = sqlc.arg('to_status') WHERE id = ? AND status = sqlc.arg('from_status');
+UPDATE delivery_slip FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status') WHERE id = ? AND status = sqlc.arg('from_status');
 
 -- name: CountEvent :exec
 UPDATE delivery_slip SET event_seq = event_seq + 1 WHERE id = ?;

@@ -30,7 +30,7 @@ func (q *Queries) AddCredit(ctx context.Context, arg AddCreditParams) (int64, er
 }
 
 const beginDeduct = `-- name: BeginDeduct :execrows
-UPDATE credit_entry SET status = ?, refund_gid = ?
+UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = ?, refund_gid = ?
 WHERE source = ? AND status = ?
 `
 
@@ -259,7 +259,7 @@ func (q *Queries) ListEntries(ctx context.Context, arg ListEntriesParams) ([]Lis
 }
 
 const moveDeduct = `-- name: MoveDeduct :execrows
-UPDATE credit_entry SET status = ?
+UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = ?
 WHERE source = ? AND refund_gid = ? AND status = ?
 `
 
@@ -284,7 +284,7 @@ func (q *Queries) MoveDeduct(ctx context.Context, arg MoveDeductParams) (int64, 
 }
 
 const moveEntry = `-- name: MoveEntry :execrows
-UPDATE credit_entry SET status = ?
+UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = ?
 WHERE source = ? AND gid = ? AND status = ?
 `
 

@@ -11,7 +11,7 @@ import (
 )
 
 const beginReturn = `-- name: BeginReturn :execrows
-UPDATE stock_freeze SET status = ?, refund_gid = ?
+UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = ?, refund_gid = ?
 WHERE order_id = ? AND status = ?
 `
 
@@ -346,7 +346,7 @@ func (q *Queries) LockProduct(ctx context.Context, sku string) (LockProductRow, 
 }
 
 const moveFreezes = `-- name: MoveFreezes :execrows
-UPDATE stock_freeze SET status = ?
+UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = ?
 WHERE order_id = ? AND gid = ? AND status = ?
 `
 
@@ -371,7 +371,7 @@ func (q *Queries) MoveFreezes(ctx context.Context, arg MoveFreezesParams) (int64
 }
 
 const moveReturns = `-- name: MoveReturns :execrows
-UPDATE stock_freeze SET status = ?
+UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = ?
 WHERE order_id = ? AND refund_gid = ? AND status = ?
 `
 

@@ -311,7 +311,7 @@ func (q *Queries) SetRole(ctx context.Context, arg SetRoleParams) (int64, error)
 }
 
 const takeAllowance = `-- name: TakeAllowance :execrows
-UPDATE allowance
+UPDATE allowance FORCE INDEX (PRIMARY)
 SET whole_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), GREATEST(whole_at, NOW(6)))
 WHERE subject = ? AND whole_at <= TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(6))
 `

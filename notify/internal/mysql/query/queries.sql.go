@@ -34,7 +34,7 @@ func (q *Queries) BeginSMSDay(ctx context.Context, country string) error {
 }
 
 const closeNotification = `-- name: CloseNotification :execrows
-UPDATE notification SET state = ?, last_error = ?, closed_at = NOW(3)
+UPDATE notification FORCE INDEX (PRIMARY) SET state = ?, last_error = ?, closed_at = NOW(3)
 WHERE id = ? AND state = 'PENDING'
 `
 
@@ -182,7 +182,7 @@ func (q *Queries) InsertNotification(ctx context.Context, arg InsertNotification
 }
 
 const leaseNotifications = `-- name: LeaseNotifications :execrows
-UPDATE notification SET owner = ?, tries = tries + 1,
+UPDATE notification FORCE INDEX (PRIMARY) SET owner = ?, tries = tries + 1,
   next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
 WHERE id IN (/*SLICE:ids*/?) AND state = 'PENDING' AND next_at <= NOW(3)
 `
@@ -442,7 +442,7 @@ func (q *Queries) ListSMSSpent(ctx context.Context) ([]ListSMSSpentRow, error) {
 }
 
 const postponeNotification = `-- name: PostponeNotification :execrows
-UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3)), last_error = ?,
+UPDATE notification FORCE INDEX (PRIMARY) SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3)), last_error = ?,
   owner = '', unanswered = unanswered + CAST(? AS SIGNED)
 WHERE id = ? AND owner = ? AND state = 'PENDING'
 `
@@ -521,7 +521,7 @@ func (q *Queries) Receive(ctx context.Context, arg ReceiveParams) error {
 }
 
 const renewLease = `-- name: RenewLease :execrows
-UPDATE notification SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
+UPDATE notification FORCE INDEX (PRIMARY) SET next_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED), NOW(3))
 WHERE id = ? AND owner = ? AND state = 'PENDING'
 `
 

@@ -13,7 +13,7 @@ import (
 )
 
 const closeOrder = `-- name: CloseOrder :execrows
-UPDATE orders SET status = ?, reason = ?
+UPDATE orders FORCE INDEX (PRIMARY) SET status = ?, reason = ?
 WHERE id = ? AND member_id = ? AND status = ?
 `
 
@@ -291,7 +291,7 @@ func (q *Queries) HasOpenAttempt(ctx context.Context, openOrder sql.NullString) 
 }
 
 const holdOrder = `-- name: HoldOrder :execrows
-UPDATE orders SET status = ?, gid = ?
+UPDATE orders FORCE INDEX (PRIMARY) SET status = ?, gid = ?
 WHERE id = ? AND status = ?
 `
 
@@ -762,7 +762,7 @@ func (q *Queries) LookAtAttempt(ctx context.Context, gid string) error {
 }
 
 const moveAttempt = `-- name: MoveAttempt :execrows
-UPDATE payment_attempt SET state = ? WHERE gid = ? AND state = ?
+UPDATE payment_attempt FORCE INDEX (gid) SET state = ? WHERE gid = ? AND state = ?
 `
 
 type MoveAttemptParams struct {
@@ -780,7 +780,7 @@ func (q *Queries) MoveAttempt(ctx context.Context, arg MoveAttemptParams) (int64
 }
 
 const moveOrder = `-- name: MoveOrder :execrows
-UPDATE orders SET status = ? WHERE id = ? AND status = ?
+UPDATE orders FORCE INDEX (PRIMARY) SET status = ? WHERE id = ? AND status = ?
 `
 
 type MoveOrderParams struct {
@@ -798,7 +798,7 @@ func (q *Queries) MoveOrder(ctx context.Context, arg MoveOrderParams) (int64, er
 }
 
 const setReason = `-- name: SetReason :execrows
-UPDATE payment_attempt SET reason = ? WHERE gid = ? AND state = ? AND reason = ''
+UPDATE payment_attempt FORCE INDEX (gid) SET reason = ? WHERE gid = ? AND state = ? AND reason = ''
 `
 
 type SetReasonParams struct {
@@ -816,7 +816,7 @@ func (q *Queries) SetReason(ctx context.Context, arg SetReasonParams) (int64, er
 }
 
 const settleOrder = `-- name: SettleOrder :execrows
-UPDATE orders SET status = ?, reason = ?, paid_at = IF(? = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
+UPDATE orders FORCE INDEX (PRIMARY) SET status = ?, reason = ?, paid_at = IF(? = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
 WHERE id = ? AND gid = ? AND status = ?
 `
 

@@ -55,7 +55,7 @@ func (q *Queries) GetStatus(ctx context.Context, orderID string) (string, error)
 }
 
 const holdSlip = `-- name: HoldSlip :execrows
-UPDATE delivery_slip SET status = ?, refund_gid = ?
+UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = ?, refund_gid = ?
 WHERE order_id = ? AND status = ?
 `
 
@@ -241,7 +241,7 @@ func (q *Queries) LockSlip(ctx context.Context, id string) (LockSlipRow, error) 
 }
 
 const moveHeld = `-- name: MoveHeld :execrows
-UPDATE delivery_slip SET status = ?
+UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = ?
 WHERE order_id = ? AND refund_gid = ? AND status = ?
 `
 
@@ -266,7 +266,7 @@ func (q *Queries) MoveHeld(ctx context.Context, arg MoveHeldParams) (int64, erro
 }
 
 const moveSlip = `-- name: MoveSlip :execrows
-UPDATE delivery_slip SET status = ?
+UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = ?
 WHERE order_id = ? AND gid = ? AND status = ?
 `
 
@@ -303,7 +303,7 @@ func (q *Queries) SetOpen(ctx context.Context, open bool) (int64, error) {
 }
 
 const workSlip = `-- name: WorkSlip :execrows
-UPDATE delivery_slip SET status = ? WHERE id = ? AND status = ?
+UPDATE delivery_slip FORCE INDEX (PRIMARY) SET status = ? WHERE id = ? AND status = ?
 `
 
 type WorkSlipParams struct {
