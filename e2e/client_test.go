@@ -167,6 +167,12 @@ const patience = 60 * time.Second
 // settled waits until the order has one of the statuses, and returns it.
 func (c *client) settled(t testing.TB, id string, statuses ...string) answer {
 	t.Helper()
+	return c.settledWithin(t, patience, id, statuses...)
+}
+
+// settledWithin is settled after a recovery, which has a time.
+func (c *client) settledWithin(t testing.TB, within time.Duration, id string, statuses ...string) answer {
+	t.Helper()
 	var last answer
 	require.Eventually(t, func() bool {
 		a, err := c.try(t.Context(), "GET", "/v1/orders/"+id, nil)
@@ -180,6 +186,6 @@ func (c *client) settled(t testing.TB, id string, statuses ...string) answer {
 			}
 		}
 		return false
-	}, patience, 100*time.Millisecond, "order %s becomes %v: %v", id, statuses, &last.Body)
+	}, within, 100*time.Millisecond, "order %s becomes %v: %v", id, statuses, &last.Body)
 	return last
 }

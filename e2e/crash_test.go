@@ -54,10 +54,10 @@ func TestInitiatorFrozen(t *testing.T) {
 	t.Cleanup(awake)
 	require.Eventually(t, func() bool {
 		return one(t, open(t, shared.DSN("shop_dtm")), "SELECT status FROM trans_global WHERE gid = ?", gid) == "aborting"
-	}, patience, 100*time.Millisecond, "the coordinator gives up")
+	}, 20*time.Second, 100*time.Millisecond, "the coordinator gives up")
 	awake()
 	<-paid
-	assert.Equal(t, "PAYMENT_TIMEOUT", c.settled(t, id, "CANCELED").Body.Reason)
+	assert.Equal(t, "PAYMENT_TIMEOUT", c.settledWithin(t, 20*time.Second, id, "CANCELED").Body.Reason)
 	assert.Equal(t, "100 0 0", stockOf(t, sku))
 	assert.Equal(t, "0 0", creditOf(t, c))
 	require.NoError(t, shared.WaitHealthy(t.Context(), "order", "gateway"))
@@ -123,14 +123,14 @@ func TestCoordinatorDeadlocks(t *testing.T) {
 				if !assert.NoError(t, err) || !assert.Contains(t, []int{200, 202}, a.code, a.raw) {
 					return
 				}
-				c.settled(t, id, "PAID")
+				c.settledWithin(t, 20*time.Second, id, "PAID")
 				assert.Equal(t, paidOnce, footprint(t, id))
 				if n == 0 {
 					a, err := ask("/v1/orders/" + id + "/refund")
 					if !assert.NoError(t, err) || !assert.Contains(t, []int{200, 202}, a.code, a.raw) {
 						return
 					}
-					c.settled(t, id, "REFUNDED")
+					c.settledWithin(t, 20*time.Second, id, "REFUNDED")
 				}
 			}
 		})

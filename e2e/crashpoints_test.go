@@ -155,7 +155,7 @@ func crashes(t *testing.T, call string, all []crash) {
 			}
 		}
 		return len(pending) == 0
-	}, patience, 200*time.Millisecond, "all end as they should: %v", &pending)
+	}, 30*time.Second, 200*time.Millisecond, "all end as they should: %v", &pending)
 	for _, s := range all {
 		if call == "refund" {
 			assert.Equal(t, s.reason,

@@ -29,7 +29,7 @@ func TestChangesUseTheirKey(t *testing.T) {
 		keys := uniqueKeys(t, own)
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		for _, m := range regexp.MustCompile(`(?s)-- name: (\w+) [^\n]*\n(?:--[^\n]*\n)*((?:UPDATE|DELETE FROM) (\w+) .*?);`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range change.FindAllStringSubmatch(string(text), -1) {
 			name, statement, table := m[1], m[2], m[3]
 			if !byKey(statement, keys[table]) {
 				continue
@@ -43,31 +43,31 @@ func TestChangesUseTheirKey(t *testing.T) {
 	require.Greater(t, asked, 30, "the statements were not found")
 }
 
-// uniqueKeys returns the columns of each unique key of each table.
-func uniqueKeys(t testing.TB, db *sql.DB) map[string]map[string][]string {
+// uniqueKeys returns the unique keys of each table, with the first column of each: the shop's begin with what a row is of.
+func uniqueKeys(t testing.TB, db *sql.DB) map[string]map[string]string {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), `SELECT table_name, index_name, column_name FROM information_schema.statistics
-		WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index`)
+		WHERE table_schema = DATABASE() AND non_unique = 0 AND seq_in_index = 1`)
 	require.NoError(t, err)
 	defer func() { _ = rows.Close() }()
-	keys := map[string]map[string][]string{}
+	keys := map[string]map[string]string{}
 	for rows.Next() {
 		var table, key, column string
 		require.NoError(t, rows.Scan(&table, &key, &column))
 		if keys[table] == nil {
-			keys[table] = map[string][]string{}
+			keys[table] = map[string]string{}
 		}
-		keys[table][key] = append(keys[table][key], column)
+		keys[table][key] = column
 	}
 	require.NoError(t, rows.Err())
 	return keys
 }
 
-// byKey reports whether a statement names a value for the first column of one of keys, which the shop's keys begin with what a row is of.
-func byKey(statement string, keys map[string][]string) bool {
+// byKey reports whether a statement names a value for the column that one of keys begins with.
+func byKey(statement string, keys map[string]string) bool {
 	_, where, _ := strings.Cut(statement, "WHERE")
-	for _, columns := range keys {
-		if regexp.MustCompile(`\b` + columns[0] + ` (=|IN)`).MatchString(where) {
+	for _, column := range keys {
+		if regexp.MustCompile(`\b` + column + ` (=|IN)`).MatchString(where) {
 			return true
 		}
 	}
@@ -75,8 +75,10 @@ func byKey(statement string, keys map[string][]string) bool {
 }
 
 var (
-	named = regexp.MustCompile(`sqlc\.(?:arg|slice)\('\w+'\)`)
-	blank = strings.NewReplacer("?", "'1'")
+	// change is a statement of sqlc that changes rows: its name, its text, its table.
+	change = regexp.MustCompile(`(?s)-- name: (\w+) [^\n]*\n(?:--[^\n]*\n)*((?:UPDATE|DELETE FROM) (\w+) .*?);`)
+	named  = regexp.MustCompile(`sqlc\.(?:arg|slice)\('\w+'\)`)
+	blank  = strings.NewReplacer("?", "'1'")
 )
 
 // planOf returns the key by which a statement of sqlc finds its rows.
