@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,10 +33,9 @@ var (
 
 type action struct {
 	text    string // as it was set
-	kind    string // text without *1
+	kind    string // text without *2
 	delay   time.Duration
-	once    bool
-	spent   bool          // once, and hit
+	left    int           // how many hits it applies to, below 0 for all
 	cleared chan struct{} // closed when the point is set anew or cleared: ends a pause
 }
 
@@ -50,7 +50,7 @@ func Allow() { allowed.Store(true) }
 //	pause      Hit returns when the point is cleared
 //	(empty)    cleared
 //
-// "crash*1" and the like apply to the first hit only. Set fails, and changes nothing, when faults are not allowed in this process or text is
+// "crash*1", "error*2" and the like apply to so many hits only, the first. Set fails, and changes nothing, when faults are not allowed in this process or text is
 // none of these.
 func Set(point, text string) error {
 	if !allowed.Load() {
@@ -77,8 +77,14 @@ func Set(point, text string) error {
 }
 
 func parse(text string) (*action, error) {
-	kind, once := strings.CutSuffix(text, "*1")
-	a := &action{text: text, kind: kind, once: once, cleared: make(chan struct{})}
+	kind, times, limited := strings.Cut(text, "*")
+	a := &action{text: text, kind: kind, left: -1, cleared: make(chan struct{})}
+	if limited {
+		var err error
+		if a.left, err = strconv.Atoi(times); err != nil || a.left < 1 {
+			return nil, fmt.Errorf("%q: after * comes how many hits it applies to, at least 1", text)
+		}
+	}
 	switch {
 	case kind == "crash", kind == "error", kind == "pause":
 	case strings.HasPrefix(kind, "delay(") && strings.HasSuffix(kind, ")"):
@@ -87,7 +93,7 @@ func parse(text string) (*action, error) {
 			return nil, err
 		}
 	default:
-		return nil, fmt.Errorf("%q is not crash, error, pause or delay(1s), with *1 for once", text)
+		return nil, fmt.Errorf("%q is not crash, error, pause or delay(1s), with *2 for the first two hits", text)
 	}
 	return a, nil
 }
@@ -100,10 +106,10 @@ func Hit(ctx context.Context, point string) error {
 	}
 	mu.Lock()
 	a, ok := points[point]
-	hit := ok && !a.spent
+	hit := ok && a.left != 0
 	if hit {
 		hits[point]++
-		a.spent = a.once
+		a.left--
 	}
 	mu.Unlock()
 	if !hit {
@@ -158,7 +164,7 @@ func Handler() http.Handler {
 		mu.Lock()
 		texts := make(map[string]string, len(points))
 		for point, a := range points {
-			if !a.spent {
+			if a.left != 0 {
 				texts[point] = a.text
 			}
 		}
