@@ -73,6 +73,13 @@ outages:
 test-compose:
 	@deploy/compose/test.sh
 
+## make bench       measure payments against one local transaction with the same row changes, on a stack of its own; about ten minutes
+.PHONY: bench
+bench:
+	@$(deploy) install
+	@go build -buildvcs=false -o bin/ ./e2e/cmd/bench
+	@bin/bench
+
 ## make conserve    check that the books of the running stack add up: if not, the wrong rows and Error 1; Error 2 when it cannot find out
 .PHONY: conserve
 conserve:

@@ -18,7 +18,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 func main() {
@@ -54,7 +54,7 @@ type check struct {
 
 // ask makes the stack that the file demo describes check its books.
 func ask(ctx context.Context, demo string, open time.Duration) (report, error) {
-	c, err := operator.SignIn(ctx, demo)
+	c, err := api.Operator(ctx, demo)
 	if err != nil {
 		return report{}, err
 	}

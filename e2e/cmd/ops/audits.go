@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 // audits lists what each group knows about the events of each publisher.
@@ -27,7 +27,7 @@ func (a *audits) missing() string { return "" }
 
 func (a *audits) title() string { return "What groups have of what was sent" }
 
-func (a *audits) part(ctx context.Context, c *operator.Client) (more bool, err error) {
+func (a *audits) part(ctx context.Context, c *api.Client) (more bool, err error) {
 	var reply struct {
 		Audits      []audit
 		Unreachable []string

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 // replay is the next request of POST /v1/ops/replay, and the sum of the answers so far.
@@ -37,7 +37,7 @@ func (r *replay) title() string {
 	return fmt.Sprintf("Replay %s to %s %s", r.Topic, r.Group, span(r.From, r.To))
 }
 
-func (r *replay) part(ctx context.Context, c *operator.Client) (more bool, err error) {
+func (r *replay) part(ctx context.Context, c *api.Client) (more bool, err error) {
 	var reply struct {
 		Service                                   string
 		Offered, Effects, Waiting, Known, Dropped int64
@@ -92,7 +92,7 @@ func (r *resend) title() string {
 	return fmt.Sprintf("Resend %s that %s sent %s", what, r.Service, span(r.Since, r.Until))
 }
 
-func (r *resend) part(ctx context.Context, c *operator.Client) (more bool, err error) {
+func (r *resend) part(ctx context.Context, c *api.Client) (more bool, err error) {
 	var reply struct {
 		Events int64
 		Until  time.Time

@@ -27,7 +27,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/backoff"
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 func main() {
@@ -51,7 +51,7 @@ type job interface {
 	// title says what will be done.
 	title() string
 	// part does the next part and reports whether there are more.
-	part(ctx context.Context, c *operator.Client) (more bool, err error)
+	part(ctx context.Context, c *api.Client) (more bool, err error)
 	// progress says how far the job has come.
 	progress() string
 	// after says what is to be done next; empty when nothing is.
@@ -156,14 +156,14 @@ const (
 
 // run does all parts of j at the stack that the file demo describes, and writes one line for each.
 func run(ctx context.Context, demo string, j job, w io.Writer) error {
-	c, err := operator.SignIn(ctx, demo)
+	c, err := api.Operator(ctx, demo)
 	if err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(w, "  %s\n", j.title())
 	for failed, more := 0, true; more; {
 		more, err = j.part(ctx, c)
-		refused := new(operator.Refusal)
+		refused := new(api.Refusal)
 		switch {
 		case err == nil:
 			failed = 0

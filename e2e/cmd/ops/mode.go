@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 // mode shows which way events go. With a Mode it is the request of POST /v1/ops/mq first.
@@ -65,7 +65,7 @@ func (m *mode) title() string {
 	return fmt.Sprintf("Make the way of events %s: %s", m.Mode, m.Reason)
 }
 
-func (m *mode) part(ctx context.Context, c *operator.Client) (more bool, err error) {
+func (m *mode) part(ctx context.Context, c *api.Client) (more bool, err error) {
 	if m.Mode == "" {
 		return false, c.Call(ctx, http.MethodGet, "/v1/ops/mq", nil, &m.found)
 	}

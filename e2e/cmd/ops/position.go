@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 // position is the request of POST /v1/ops/positions, or shows the positions when To is nil.
@@ -66,7 +66,7 @@ func (p *position) title() string {
 	return fmt.Sprintf("Let %s go on after number %d of %s", p.Group, *p.To, p.Subject)
 }
 
-func (p *position) part(ctx context.Context, c *operator.Client) (more bool, err error) {
+func (p *position) part(ctx context.Context, c *api.Client) (more bool, err error) {
 	if p.To == nil {
 		var reply struct {
 			Positions   []standing

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 // refused lists the events that the broker refuses for good, or discards one.
@@ -34,7 +34,7 @@ func (r *refused) title() string {
 	return "Discard " + r.discard
 }
 
-func (r *refused) part(ctx context.Context, c *operator.Client) (more bool, err error) {
+func (r *refused) part(ctx context.Context, c *api.Client) (more bool, err error) {
 	if r.discard != "" {
 		return false, c.Call(ctx, http.MethodPost, "/v1/ops/refused/"+url.PathEscape(r.discard)+"/discard", struct{}{}, &struct{}{})
 	}

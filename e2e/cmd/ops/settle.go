@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"example.com/fourfold/e2e/internal/operator"
+	"example.com/fourfold/e2e/internal/api"
 )
 
 // settle is the request of /v1/ops/orders/{id}/settlement, and its answer.
@@ -50,7 +50,7 @@ func (s *settle) title() string {
 	return "Settle order " + s.order + ": " + s.Decision
 }
 
-func (s *settle) part(ctx context.Context, c *operator.Client) (more bool, err error) {
+func (s *settle) part(ctx context.Context, c *api.Client) (more bool, err error) {
 	path := "/v1/ops/orders/" + url.PathEscape(s.order) + "/settlement"
 	if s.Decision == "" {
 		return false, c.Call(ctx, http.MethodGet, path, nil, &s.report)

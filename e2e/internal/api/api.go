@@ -1,21 +1,23 @@
-// Package operator is a client, for commands, that calls the gateway of a running system as its operator.
-package operator
+// Package api is a client, for commands, of a running system's gateway.
+package api
 
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/fourfold/deploy/system"
 )
 
-// Client is signed in as the operator. It is for one goroutine.
+// Client is signed in. It is for one goroutine.
 type Client struct {
 	gateway string
 	account system.Account
@@ -23,7 +25,7 @@ type Client struct {
 	http    http.Client
 }
 
-// Refusal is an answer other than 200.
+// Refusal is an answer that is not a success.
 type Refusal struct {
 	Code int
 	// Message is the answer's sentence for people, or the whole answer when it has none.
@@ -34,15 +36,37 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Code, r.Message) }
 
-// SignIn reads the file demo, which `make up` wrote about its system, and signs in as the operator it names.
-func SignIn(ctx context.Context, demo string) (*Client, error) {
+// Operator reads the file demo, which `make up` wrote about its system, and signs in as the operator it names.
+func Operator(ctx context.Context, demo string) (*Client, error) {
 	target, err := system.ReadTargetFile(demo)
 	if err != nil {
 		return nil, err
 	}
+	c, err := SignIn(ctx, target.Gateway, target.Operator)
+	if err != nil {
+		return nil, fmt.Errorf("sign in as the operator: %w", err)
+	}
+	return c, nil
+}
+
+// SignIn signs in at the gateway, a base URL.
+func SignIn(ctx context.Context, gateway string, a system.Account) (*Client, error) {
 	c := &Client{
-		gateway: target.Gateway, account: target.Operator,
+		gateway: gateway, account: a,
 		http: http.Client{Timeout: 30 * time.Second}, // longer than the gateway's own time-out
+	}
+	return c, c.signIn(ctx)
+}
+
+// SignUp makes a new member and signs in.
+func SignUp(ctx context.Context, gateway string) (*Client, error) {
+	a := system.Account{Login: strings.ToLower(rand.Text()) + "@example.com", Password: rand.Text()}
+	c := &Client{gateway: gateway, account: a, http: http.Client{Timeout: 30 * time.Second}}
+	phone := fmt.Sprintf("+86%011d", time.Now().UnixNano()%1e11)
+	err := c.call(ctx, http.MethodPost, "/v1/members",
+		map[string]string{"phone": phone, "email": a.Login, "name": "Bench", "password": a.Password}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("sign up: %w", err)
 	}
 	return c, c.signIn(ctx)
 }
@@ -53,14 +77,17 @@ func (c *Client) signIn(ctx context.Context) error {
 	}
 	c.token = ""
 	if err := c.call(ctx, http.MethodPost, "/v1/sessions", c.account, &session); err != nil {
-		return fmt.Errorf("sign in as the operator: %w", err)
+		return err
 	}
 	c.token = session.AccessToken
 	return nil
 }
 
-// Call sends body, unless it is nil, as JSON and decodes the answer into reply. It signs in again when the token has expired. The error for an
-// answer other than 200 is a *Refusal.
+// Token returns the access token of the last sign-in.
+func (c *Client) Token() string { return c.token }
+
+// Call sends body, unless it is nil, as JSON, a POST with an Idempotency-Key of its own, and decodes the answer into reply, unless that is nil.
+// It signs in again when the token has expired. The error for an answer that is not a success is a *Refusal.
 func (c *Client) Call(ctx context.Context, method, path string, body, reply any) error {
 	err := c.call(ctx, method, path, body, reply)
 	if refused := new(Refusal); errors.As(err, &refused) && refused.Code == http.StatusUnauthorized {
@@ -86,6 +113,9 @@ func (c *Client) call(ctx context.Context, method, path string, body, reply any)
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPost {
+		req.Header.Set("Idempotency-Key", rand.Text())
+	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
@@ -98,7 +128,10 @@ func (c *Client) call(ctx context.Context, method, path string, body, reply any)
 	if err != nil {
 		return err
 	}
-	if res.StatusCode == http.StatusOK {
+	if res.StatusCode < 300 {
+		if reply == nil {
+			return nil
+		}
 		return json.Unmarshal(answer, reply)
 	}
 	var said struct{ Message string }
