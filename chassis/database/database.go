@@ -89,6 +89,7 @@ func (cfg Config) parse(name, dsn string) (*mysql.Config, error) {
 	c.ParseTime = true
 	c.Loc = time.UTC
 	c.InterpolateParams = true
+	c.MultiStatements = true // for package batch; every statement is a constant of ours, values are parameters
 	c.ClientFoundRows = true
 	c.Timeout = 2 * time.Second
 	// A frozen server must not block a call for ever; no statement of a call takes this long.
