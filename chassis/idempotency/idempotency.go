@@ -34,6 +34,7 @@ import (
 
 	idempotencyv1 "example.com/fourfold/api/idempotency/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/service"
 )
@@ -45,10 +46,52 @@ var ErrAnswered = errors.New("the call was answered before")
 const MinKeep = 24 * time.Hour
 
 // Answers keeps the final answers of a service's calls.
-type Answers struct{ db *sql.DB }
+type Answers struct {
+	earlier *batch.Runner[*kept]
+	late    *batch.Runner[[]any]
+}
 
 // New returns the Answers in db, which has the table.
-func New(db *sql.DB) *Answers { return &Answers{db} }
+func New(db *sql.DB) *Answers { return &Answers{batch.New(db, readEarlier), batch.New(db, keepLate)} }
+
+// kept is what a call found of its earlier answer.
+type kept struct {
+	call         *Call
+	found        bool
+	hash, answer []byte
+	code         int
+}
+
+// readEarlier is the work of Earlier.
+func readEarlier() batch.Work[*kept] {
+	return batch.Work[*kept]{Read: func(items []*batch.Item[*kept]) (all []batch.Statement) {
+		for _, i := range items {
+			k := i.Request
+			all = append(all, batch.Find("SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? AND idem_key = ?",
+				[]any{k.call.memberID, k.call.path, k.call.key}, func(scan func(...any) error) error {
+					k.found = true
+					return scan(&k.hash, &k.code, &k.answer)
+				}))
+		}
+		return all
+	}}
+}
+
+// keepLate is the work of KeepLate.
+func keepLate() batch.Work[[]any] {
+	return batch.Work[[]any]{Write: func(items []*batch.Item[[]any]) ([]batch.Statement, error) {
+		var rows batch.Values
+		for _, i := range items {
+			rows.Add(i.Request...)
+		}
+		writes := rows.Into(columns)
+		writes[0].SQL += " ON DUPLICATE KEY UPDATE code = code" // the first answer stays
+		return writes, nil
+	}}
+}
+
+// columns are those of an answer, without when it was kept.
+const columns = "idempotency (member_id, path, idem_key, body_hash, code, reply)"
 
 // Open returns the Answers of svc, whose database is db. From Run on, svc deletes those that are older than keep, 0 for never. Open fails for
 // less than MinKeep.
@@ -62,7 +105,7 @@ func Open(svc *service.Service, db *sql.DB, keep time.Duration) (*Answers, error
 
 // Call is one call with its Idempotency-Key. Only final answers are kept: a call whose outcome is open may be repeated and finds out more.
 type Call struct {
-	db                  *sql.DB
+	answers             *Answers
 	memberID, path, key string
 	hash                []byte
 }
@@ -79,7 +122,7 @@ func (a *Answers) Call(ctx context.Context, path string, req proto.Message) (*Ca
 		return nil, err
 	}
 	hash := sha256.Sum256(body)
-	return &Call{a.db, identity.FromContext(ctx).MemberID, path, key, hash[:]}, nil
+	return &Call{a, identity.FromContext(ctx).MemberID, path, key, hash[:]}, nil
 }
 
 // Earlier returns the final answer that c got earlier: its reply, or its error; neither when there is none. It returns IDEMPOTENCY_KEY_REUSED
@@ -88,63 +131,56 @@ func Earlier[T any, M interface {
 	*T
 	proto.Message
 }](ctx context.Context, c *Call) (M, error) {
-	var (
-		hash, answer []byte
-		code         int
-	)
-	err := c.db.QueryRowContext(ctx, `SELECT body_hash, code, reply FROM idempotency WHERE member_id = ? AND path = ? AND idem_key = ?`,
-		c.memberID, c.path, c.key).Scan(&hash, &code, &answer)
+	k := &kept{call: c}
+	err := c.answers.earlier.Do(ctx, k)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, nil
-	case err != nil:
+	case err != nil || !k.found:
 		return nil, err
-	case !bytes.Equal(hash, c.hash):
+	case !bytes.Equal(k.hash, c.hash):
 		return nil, idempotencyv1.ErrorIdempotencyKeyReused("this Idempotency-Key was used for another request: take a new one")
-	case code >= 300:
+	case k.code >= 300:
 		refusal := &kerrors.Error{}
-		if err := proto.Unmarshal(answer, &refusal.Status); err != nil {
+		if err := proto.Unmarshal(k.answer, &refusal.Status); err != nil {
 			return nil, err
 		}
 		return nil, refusal
 	}
 	reply := M(new(T))
-	if err := proto.Unmarshal(answer, reply); err != nil {
+	if err := proto.Unmarshal(k.answer, reply); err != nil {
 		return nil, err
 	}
-	service.Code(ctx, code)
+	service.Code(ctx, k.code)
 	return reply, nil
-}
-
-// executor is a database or a transaction.
-type executor interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
 // Keep keeps in tx, the local transaction of the effect, the final answer of c: the HTTP status, and the reply, or for 300 and above the status
 // of the error. It returns ErrAnswered when c has one: the same call came twice at once, and the other one was faster. tx must then be rolled
 // back; Earlier returns what the other one answered.
 func (c *Call) Keep(ctx context.Context, tx *sql.Tx, code int, answer proto.Message) error {
-	return c.keep(ctx, tx, code, answer)
-}
-
-func (c *Call) keep(ctx context.Context, db executor, code int, answer proto.Message) error {
-	b, err := proto.Marshal(answer)
+	row, err := c.row(code, answer)
 	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, `INSERT INTO idempotency (member_id, path, idem_key, body_hash, code, reply) VALUES (?, ?, ?, ?, ?, ?)`,
-		c.memberID, c.path, c.key, c.hash, code, b)
+	_, err = tx.ExecContext(ctx, "INSERT INTO "+columns+" VALUES (?, ?, ?, ?, ?, ?)", row...)
 	if database.Duplicate(err) {
 		return ErrAnswered
 	}
 	return err
 }
 
+func (c *Call) row(code int, answer proto.Message) ([]any, error) {
+	b, err := proto.Marshal(answer)
+	return []any{c.memberID, c.path, c.key, c.hash, code, b}, err
+}
+
 // KeepLate keeps a final answer whose effect is committed already, for a call that is safe without its key. Another call with the key may have
 // been faster; both say the same. When the answer cannot be kept it is still true: a repetition has to find it out again.
 func (c *Call) KeepLate(ctx context.Context, code int, answer proto.Message) {
-	if err := c.keep(ctx, c.db, code, answer); err != nil && !errors.Is(err, ErrAnswered) {
+	row, err := c.row(code, answer)
+	if err == nil {
+		err = c.answers.late.Do(ctx, row)
+	}
+	if err != nil {
 		slog.WarnContext(ctx, "final answer not kept", "path", c.path, "err", err)
 	}
 }

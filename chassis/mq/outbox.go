@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 )
 
 // OutboxConfig holds the times of an outbox. Zero values mean the defaults.
@@ -39,6 +41,7 @@ type Outbox struct {
 	nudge  chan struct{}
 	halves Transactions // nil when the transport has none
 	ended  ended
+	marks  *batch.Runner[mark]
 	// generation is CurrentGeneration, once it has been read.
 	generation atomic.Pointer[string]
 }
@@ -51,7 +54,7 @@ func NewOutbox(db *sql.DB, b *Bus, cfg OutboxConfig) *Outbox {
 	orElse(&cfg.HalfTimeout, time.Second)
 	orElse(&cfg.HalfPause, 5*time.Second)
 	orElse(&cfg.CheckTimeout, 2*time.Second)
-	o := &Outbox{db: db, bus: b, cfg: cfg, nudge: make(chan struct{}, 1)}
+	o := &Outbox{db: db, bus: b, cfg: cfg, nudge: make(chan struct{}, 1), marks: batch.New(db, markSent)}
 	if t, ok := b.transport.(Halves); ok {
 		o.halves = t.Transactions(o.answer)
 	}
@@ -72,6 +75,17 @@ func (o *Outbox) Append(ctx context.Context, tx *sql.Tx, topic string, e Event) 
 		return err
 	}
 	return o.append(ctx, tx, topic, e, stateReady, time.Time{})
+}
+
+// Entry returns the statement that does in a batch what Append does in tx.
+func (o *Outbox) Entry(ctx context.Context, topic string, e Event) (batch.Statement, error) {
+	e, err := o.complete(context.WithoutCancel(ctx), o.db, e)
+	if err != nil {
+		return batch.Statement{}, err
+	}
+	sql, args, err := o.entry(topic, e, stateReady, time.Time{})
+	o.soon()
+	return batch.Change(sql, args...), err
 }
 
 // complete fills in what the publisher left empty. The generation is read from q the first time.
@@ -99,25 +113,33 @@ const (
 )
 
 func (o *Outbox) append(ctx context.Context, tx *sql.Tx, topic string, e Event, state string, deliverAt time.Time) error {
+	statement, args, err := o.entry(topic, e, state, deliverAt)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, statement, args...)
+	}
+	if err == nil {
+		o.soon()
+	}
+	return err
+}
+
+// entry returns the INSERT of e's row.
+func (o *Outbox) entry(topic string, e Event, state string, deliverAt time.Time) (statement string, args []any, err error) {
 	if err := errors.Join(checkTopic(topic), e.check()); err != nil {
-		return err
+		return "", nil, err
 	}
 	text, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	wait := time.Duration(0)
 	if state == stateHalf {
 		wait = o.cfg.Grace
 	}
 	at := sql.NullTime{Time: deliverAt, Valid: !deliverAt.IsZero()}
-	_, err = tx.ExecContext(ctx, `INSERT INTO mq_outbox (event_id, topic, subject, type, event, state, deliver_at, next_at, half_at)
+	return `INSERT INTO mq_outbox (event_id, topic, subject, type, event, state, deliver_at, next_at, half_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, TIMESTAMPADD(MICROSECOND, ?, NOW(3)), IF(?, NOW(3), NULL))`,
-		e.ID, topic, e.Subject, e.Type, text, state, at, wait.Microseconds(), state == stateHalf)
-	if err == nil {
-		o.soon()
-	}
-	return err
+		[]any{e.ID, topic, e.Subject, e.Type, text, state, at, wait.Microseconds(), state == stateHalf}, nil
 }
 
 // soon makes this process' relay look at once for what is about to be committed.
@@ -139,6 +161,7 @@ type row struct {
 	deliverAt sql.NullTime
 	tries     int
 	backfill  bool // it was sent another way before
+	more      bool // another one of its subject followed when it was leased
 }
 
 // lease takes rows that are due, up to limit of each state: of each topic and subject only the first, and none that another relay has leased or
@@ -159,7 +182,7 @@ func (o *Outbox) lease(ctx context.Context, owner string, limit int) ([]row, err
 
 // leaseNext takes the next row of r's subject, if it is due.
 func (o *Outbox) leaseNext(ctx context.Context, owner string, r row) ([]row, error) {
-	if r.subject == "" || r.state != stateReady {
+	if r.subject == "" || r.state != stateReady || !r.more {
 		return nil, nil
 	}
 	ids, err := database.IDs(ctx, o.db, `SELECT id FROM mq_outbox WHERE state = 'READY' AND topic = ? AND subject = ? ORDER BY id LIMIT 1`,
@@ -188,8 +211,9 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return nil, err
 	}
-	rows, err := o.db.QueryContext(ctx, `SELECT id, topic, subject, event, state, deliver_at, tries, backfill FROM mq_outbox
-		WHERE id IN (`+in+`) AND owner = ? AND state IN ('READY', 'HALF') AND next_at > NOW(3) ORDER BY id`, append(args, owner)...)
+	rows, err := o.db.QueryContext(ctx, `SELECT id, topic, subject, event, state, deliver_at, tries, backfill,
+			EXISTS (SELECT 1 FROM mq_outbox n WHERE n.state = 'READY' AND n.topic = o.topic AND n.subject = o.subject AND n.id > o.id)
+		FROM mq_outbox o WHERE id IN (`+in+`) AND owner = ? AND state IN ('READY', 'HALF') AND next_at > NOW(3) ORDER BY id`, append(args, owner)...)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +221,7 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 	var taken []row
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&r.id, &r.topic, &r.subject, &r.text, &r.state, &r.deliverAt, &r.tries, &r.backfill); err != nil {
+		if err := rows.Scan(&r.id, &r.topic, &r.subject, &r.text, &r.state, &r.deliverAt, &r.tries, &r.backfill, &r.more); err != nil {
 			return nil, err
 		}
 		taken = append(taken, r)
@@ -208,9 +232,30 @@ func (o *Outbox) take(ctx context.Context, owner string, ids []int64) ([]row, er
 // sent records that the broker has a row's event, even after the lease is over, unless another relay has leased the row or it is to be sent
 // again: then the broker gets the event twice.
 func (o *Outbox) sent(ctx context.Context, owner string, id int64) error {
-	_, err := o.db.ExecContext(ctx, `UPDATE mq_outbox FORCE INDEX (PRIMARY)
-		SET state = 'SENT', closed_at = NOW(3), last_error = '', refused_at = NULL WHERE id = ? AND owner = ? AND state IN ('READY', 'HALF')`, id, owner)
-	return err
+	return o.marks.Do(ctx, mark{owner, id})
+}
+
+// mark is a row that owner has sent.
+type mark struct {
+	owner string
+	id    int64
+}
+
+// markSent is the work of sent: the marks of all rows that were sent in the same moment are one statement.
+func markSent() batch.Work[mark] {
+	return batch.Work[mark]{Write: func(items []*batch.Item[mark]) (writes []batch.Statement, err error) {
+		ids := map[string][]int64{}
+		for _, i := range items {
+			ids[i.Request.owner] = append(ids[i.Request.owner], i.Request.id)
+		}
+		for owner, of := range ids {
+			slices.Sort(of)
+			in, args := database.In(of)
+			writes = append(writes, batch.Change(`UPDATE mq_outbox FORCE INDEX (PRIMARY) SET state = 'SENT', closed_at = NOW(3), last_error = '',
+				refused_at = NULL WHERE id IN (`+in+`) AND owner = ? AND state IN ('READY', 'HALF')`, append(args, owner)...))
+		}
+		return writes, nil
+	}}
 }
 
 // postpone ends the lease of r and lets no relay take it for pause.

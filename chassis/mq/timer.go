@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/fourfold/chassis/backoff"
+	"example.com/fourfold/chassis/database/batch"
 )
 
 // Timers call a handler at a later time, in the local transaction that marks the timer as fired. A row decides, so a canceled timer has no
@@ -91,6 +92,11 @@ func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error
 	}
 	n, err := res.RowsAffected()
 	return n == 1, err
+}
+
+// Canceling returns the statement that does in a batch what Cancel does in tx.
+func (t *Timers) Canceling(id string) batch.Statement {
+	return batch.Change(`UPDATE mq_timer FORCE INDEX (PRIMARY) SET state = 'CANCELED', closed_at = NOW(3) WHERE id = ? AND state = 'ARMED'`, id)
 }
 
 // Run fires timers until ctx ends; several processes may run it. The outbox's relay must run too.

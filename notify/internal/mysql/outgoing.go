@@ -2,10 +2,13 @@ package mysql
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/notify/internal/mysql/query"
 	"example.com/fourfold/notify/internal/notification"
 )
@@ -60,8 +63,36 @@ func (s *Store) Renew(ctx context.Context, n Leased, lease time.Duration) (held 
 // Close takes a PENDING notification to its last state. It changes nothing when the notification is closed already. It does not ask whose lease
 // it is: what the provider has, it has.
 func (s *Store) Close(ctx context.Context, id string, to notification.State, why string) error {
-	_, err := s.q.CloseNotification(ctx, query.CloseNotificationParams{ID: id, ToState: string(to), LastError: why})
-	return err
+	return s.closes.Do(ctx, closing{id, to, why})
+}
+
+// closing is a notification that has come to its last state.
+type closing struct {
+	id  string
+	to  notification.State
+	why string
+}
+
+// closeAll is the work of Close.
+func closeAll() batch.Work[closing] {
+	return batch.Work[closing]{Write: func(items []*batch.Item[closing]) (writes []batch.Statement, err error) {
+		type end struct {
+			to  notification.State
+			why string
+		}
+		ids := map[end][]string{}
+		for _, i := range items {
+			e := end{i.Request.to, i.Request.why}
+			ids[e] = append(ids[e], i.Request.id)
+		}
+		for e, of := range ids {
+			slices.Sort(of)
+			in, args := database.In(of)
+			writes = append(writes, batch.Change("UPDATE notification FORCE INDEX (PRIMARY) SET state = ?, last_error = ?, closed_at = NOW(3)"+
+				" WHERE id IN ("+in+") AND state = 'PENDING'", append([]any{string(e.to), e.why}, args...)...))
+		}
+		return writes, nil
+	}}
 }
 
 // Postpone ends n's lease and keeps n from being taken for pause. With unanswered it counts that a provider may have it. It changes nothing when
@@ -86,12 +117,28 @@ func (s *Store) Failing(ctx context.Context, channel notification.Channel, span,
 }
 
 // Mailbox is the demo's provider, for both channels. It writes each notification to the table inbox once.
-type Mailbox struct{ q *query.Queries }
+type Mailbox struct {
+	received *batch.Runner[notification.Notification]
+}
 
 // DemoMailbox returns an Inbox in the store's database.
-func (s *Store) DemoMailbox() Mailbox { return Mailbox{s.q} }
+func (s *Store) DemoMailbox() Mailbox { return Mailbox{batch.New(s.db, receive)} }
 
 // Send writes n to the inbox. The second time nothing changes.
 func (i Mailbox) Send(ctx context.Context, n notification.Notification) error {
-	return i.q.Receive(ctx, query.ReceiveParams{ID: n.ID, Channel: string(n.Channel), Recipient: n.To, Subject: n.Subject, Body: n.Text})
+	return i.received.Do(ctx, n)
+}
+
+// receive is the work of Send.
+func receive() batch.Work[notification.Notification] {
+	return batch.Work[notification.Notification]{Write: func(items []*batch.Item[notification.Notification]) ([]batch.Statement, error) {
+		var rows batch.Values
+		for _, i := range items {
+			n := i.Request
+			rows.Add(n.ID, string(n.Channel), n.To, n.Subject, n.Text)
+		}
+		writes := rows.Into("inbox (id, channel, recipient, subject, body)")
+		writes[0].SQL += " ON DUPLICATE KEY UPDATE id = id" // the first time counts
+		return writes, nil
+	}}
 }

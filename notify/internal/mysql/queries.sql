@@ -32,10 +32,6 @@ FROM notification WHERE id IN (sqlc.slice('ids')) AND owner = sqlc.arg('owner') 
 UPDATE notification FORCE INDEX (PRIMARY) SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('lease_us') AS SIGNED), NOW(3))
 WHERE id = sqlc.arg('id') AND owner = sqlc.arg('owner') AND state = 'PENDING';
 
--- name: CloseNotification :execrows
-UPDATE notification FORCE INDEX (PRIMARY) SET state = sqlc.arg('to_state'), last_error = sqlc.arg('last_error'), closed_at = NOW(3)
-WHERE id = sqlc.arg('id') AND state = 'PENDING';
-
 -- name: PostponeNotification :execrows
 -- Nobody is the owner any more: a renewal that is under way must not shorten the pause.
 UPDATE notification FORCE INDEX (PRIMARY) SET next_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg('pause_us') AS SIGNED), NOW(3)), last_error = sqlc.arg('last_error'),
@@ -48,10 +44,6 @@ FROM notification
 WHERE id < sqlc.arg('before') AND (sqlc.arg('recipient') = '' OR recipient = sqlc.arg('recipient'))
   AND (sqlc.arg('event_id') = '' OR event_id = sqlc.arg('event_id')) AND (sqlc.arg('state') = '' OR state = sqlc.arg('state'))
 ORDER BY id DESC LIMIT ?;
-
--- name: Receive :exec
--- The first time counts.
-INSERT INTO inbox (id, channel, recipient, subject, body) VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE id = id;
 
 -- name: ListInbox :many
 SELECT id, no, channel, recipient, subject, body, received_at FROM inbox

@@ -8,18 +8,20 @@ import (
 	"math"
 	"time"
 
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/notify/internal/mysql/query"
 	"example.com/fourfold/notify/internal/notification"
 )
 
 // Store reads and writes shop_notify.
 type Store struct {
-	db *sql.DB
-	q  *query.Queries
+	db     *sql.DB
+	q      *query.Queries
+	closes *batch.Runner[closing]
 }
 
 // NewStore returns a Store of db.
-func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db)} }
+func NewStore(db *sql.DB) *Store { return &Store{db, query.New(db), batch.New(db, closeAll)} }
 
 // Age returns how long ago at was, by the database's clock.
 func (s *Store) Age(ctx context.Context, tx *sql.Tx, at time.Time) (time.Duration, error) {

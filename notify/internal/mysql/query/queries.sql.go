@@ -33,25 +33,6 @@ func (q *Queries) BeginSMSDay(ctx context.Context, country string) error {
 	return err
 }
 
-const closeNotification = `-- name: CloseNotification :execrows
-UPDATE notification FORCE INDEX (PRIMARY) SET state = ?, last_error = ?, closed_at = NOW(3)
-WHERE id = ? AND state = 'PENDING'
-`
-
-type CloseNotificationParams struct {
-	ToState   string
-	LastError string
-	ID        string
-}
-
-func (q *Queries) CloseNotification(ctx context.Context, arg CloseNotificationParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, closeNotification, arg.ToState, arg.LastError, arg.ID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const countFailing = `-- name: CountFailing :one
 SELECT
   (SELECT COUNT(*) FROM notification f WHERE f.state = 'FAILED' AND f.channel = ?
@@ -492,30 +473,6 @@ func (q *Queries) PutContact(ctx context.Context, arg PutContactParams) error {
 		arg.Phone,
 		arg.Email,
 		arg.Name,
-	)
-	return err
-}
-
-const receive = `-- name: Receive :exec
-INSERT INTO inbox (id, channel, recipient, subject, body) VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE id = id
-`
-
-type ReceiveParams struct {
-	ID        string
-	Channel   string
-	Recipient string
-	Subject   string
-	Body      string
-}
-
-// The first time counts.
-func (q *Queries) Receive(ctx context.Context, arg ReceiveParams) error {
-	_, err := q.db.ExecContext(ctx, receive,
-		arg.ID,
-		arg.Channel,
-		arg.Recipient,
-		arg.Subject,
-		arg.Body,
 	)
 	return err
 }
