@@ -53,7 +53,6 @@ func TestInitiatorCrashes(t *testing.T) {
 	crashes(t, "pay", []crash{
 		{process: "order", point: "checkout/attempt-recorded", ends: notBegun, again: paidAgain},
 		{process: "order", point: "checkout/prepared", ends: notBegun, again: paidAgain},
-		{process: "order", point: "checkout/registered", ends: notBegun, again: paidAgain},
 		{process: "order", point: "checkout/order-tried", ends: onlyOrder},
 		{process: "inventory", point: "inventory/try", between: `UPDATING |  | 10 PREPARED | UNKNOWN | OPEN`,
 			ends: `CANCELED PAYMENT_TIMEOUT |  | 10 CANCELED | CANCELED | DONE`},
@@ -106,7 +105,6 @@ func TestRefundCrashes(t *testing.T) {
 var refundSteps = []crash{
 	{process: "order", point: "refund/attempt-recorded", ends: refundNotYet, again: refundedLater},
 	{process: "order", point: "refund/prepared", ends: refundNotYet, again: refundedLater},
-	{process: "order", point: "refund/registered", ends: refundNotYet, again: refundedLater},
 	{process: "order", point: "refund/order-tried", ends: undone, again: refundedAgain},
 	{process: "inventory", point: "inventory-refund/try", between: `REFUNDING | 2 DEDUCTED | 10 DEDUCTING | HELD | DONE,OPEN`,
 		ends: undone, again: refundedAgain},

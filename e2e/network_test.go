@@ -121,7 +121,7 @@ var outages = []outage{
 		`{"type": "latency", "stream": "downstream", "attributes": {"latency": 300, "jitter": 100}}`)},
 	// What is under way is lost for ever: its connections stay silent after the outage too, as when a host vanishes. First all COMMITs are lost,
 	// whose locks stay in the database, then the answers to what was done.
-	{"commits lost", 500 * time.Millisecond, toxic(`{"type": "swallow", "stream": "upstream", "attributes": {"from": "\u0003COMMIT"}}`)},
+	{"commits lost", 500 * time.Millisecond, toxic(`{"type": "swallow", "stream": "upstream", "attributes": {"from": "COMMIT"}}`)},
 	{"answers lost", 400 * time.Millisecond, toxic(`{"type": "swallow", "stream": "downstream"}`)},
 }
 

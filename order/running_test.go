@@ -37,12 +37,11 @@ type others struct {
 	prepare func() error
 }
 
-func (o others) Prepare(context.Context, *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+func (o others) Prepare(ctx context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+	if _, err := tcclaws.Prepared(ctx, req); err != nil {
+		return nil, err
+	}
 	return &emptypb.Empty{}, o.prepare()
-}
-
-func (others) RegisterBranch(context.Context, *dtmgpb.DtmBranchRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, nil
 }
 
 func (others) Submit(context.Context, *dtmgpb.DtmRequest) (*emptypb.Empty, error) {

@@ -51,8 +51,8 @@ while [ ${#rest[@]} -gt 0 ]; do
   if ! said=$(compiles "${round[@]}" 2>&1); then
     printf '%s\n' "of ${#round[@]} mutants at a time one does not compile:" "$said" && failed=1
   fi
-  for patch in "${round[@]}"; do
-    (cd "$copy" && patch -sRp1) <"$patch"
+  for ((n = ${#round[@]} - 1; n >= 0; n--)); do # the last one first: mutants of neighboring lines have each other in their context
+    (cd "$copy" && patch -sRp1) <"${round[n]}"
   done
   rest=("${later[@]}")
 done

@@ -1,4 +1,4 @@
-// Package tcc is both ends of a TCC transaction under the DTM coordinator: Coordinator opens a global transaction and registers its branches,
+// Package tcc is both ends of a TCC transaction under the DTM coordinator: Coordinator opens a global transaction of several branches,
 // Participant runs a branch's Try, Confirm and Cancel under the barrier. Every call of a branch is signed: Call is what, mac.Keys with what, and
 // a server with ServerOption and Registrar keeps the bytes by which it is checked. Package tcclaws holds the laws that every participant must
 // pass.

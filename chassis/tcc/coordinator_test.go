@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/fourfold/chassis/mac"
@@ -30,9 +32,9 @@ type server struct {
 	admin           *httptest.Server
 }
 
-func (s *server) Prepare(context.Context, *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+func (s *server) Prepare(ctx context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
 	s.prepared.Add(1)
-	return &emptypb.Empty{}, nil
+	return &emptypb.Empty{}, grpc.SetHeader(ctx, metadata.Pairs("branches", strconv.Itoa(len(req.GetBinPayloads()))))
 }
 
 func newServer(t *testing.T) *server {

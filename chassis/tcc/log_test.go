@@ -15,6 +15,7 @@ import (
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
 )
 
 // log is a coordinator that writes down what it is told, as the real one does.
@@ -23,14 +24,15 @@ type log struct {
 	addr     string
 	mu       sync.Mutex
 	prepared []*dtmgpb.DtmRequest
-	branches map[string]*dtmgpb.DtmBranchRequest // by gid and branch id
+	branches map[string]map[string][]byte // the requests by gid and branch id
+	silent   bool                         // it does not say how many branches came
 }
 
 func newLog(t testing.TB) *log {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	l := &log{addr: lis.Addr().String(), branches: map[string]*dtmgpb.DtmBranchRequest{}}
+	l := &log{addr: lis.Addr().String(), branches: map[string]map[string][]byte{}}
 	server := grpc.NewServer()
 	dtmgpb.RegisterDtmServer(server, l)
 	go func() { _ = server.Serve(lis) }()
@@ -49,18 +51,16 @@ func (l *log) dial(t testing.TB, keys string) *tcc.Coordinator {
 	return c
 }
 
-func (l *log) Prepare(_ context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+func (l *log) Prepare(ctx context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.prepared = append(l.prepared, req)
-	return &emptypb.Empty{}, nil
-}
-
-func (l *log) RegisterBranch(_ context.Context, req *dtmgpb.DtmBranchRequest) (*emptypb.Empty, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.branches[req.GetGid()+" "+req.GetBranchID()] = req
-	return &emptypb.Empty{}, nil
+	if l.silent {
+		return &emptypb.Empty{}, nil
+	}
+	branches, err := tcclaws.Prepared(ctx, req)
+	l.branches[req.GetGid()] = branches
+	return &emptypb.Empty{}, err
 }
 
 // last returns the request of the last Prepare, nil when there was none.
@@ -83,5 +83,5 @@ func (l *log) call(gid, branch, op string) (map[string]string, []byte) {
 			maps.Copy(headers, req.GetTransOptions().GetBranchHeaders())
 		}
 	}
-	return headers, l.branches[gid+" "+branch].GetBusiPayload()
+	return headers, l.branches[gid][branch]
 }

@@ -83,6 +83,19 @@ type Effect func(tx *sql.Tx, gid string) error
 // Run runs effect as phase of a transaction about subject, for example an order's id. The MAC of the call must be made over that subject, the
 // service that was called, and the bytes that were received: the branch's handlers are registered by Registrar, or called under LocalContext.
 func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effect Effect) (*emptypb.Empty, error) {
+	return Reply(true, p.serve(ctx, phase, subject, func(ctx context.Context, c Call) error {
+		return database.InTx(ctx, p.db, func(tx *sql.Tx) error {
+			run, err := pass(ctx, tx, c)
+			if err != nil || !run {
+				return err
+			}
+			return effect(tx, c.GID)
+		})
+	}))
+}
+
+// serve admits the call of phase that ctx belongs to, makes it by do, and tells how it went.
+func (p *Participant) serve(ctx context.Context, phase Phase, subject string, do func(context.Context, Call) error) error {
 	c, mac, ok := callFrom(ctx)
 	c.Subject = subject
 	start := time.Now()
@@ -94,13 +107,7 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 		err = p.admit(ctx, c, mac, phase)
 	}
 	if err == nil {
-		err = database.InTx(ctx, p.db, func(tx *sql.Tx) error {
-			run, err := pass(ctx, tx, c)
-			if err != nil || !run {
-				return err
-			}
-			return effect(tx, c.GID)
-		})
+		err = do(ctx, c)
 	}
 	outcome := "done"
 	switch {
@@ -124,13 +131,13 @@ func (p *Participant) Run(ctx context.Context, phase Phase, subject string, effe
 	span.SetAttributes(attribute.String("outcome", outcome))
 	switch outcome {
 	case "done":
-		return &emptypb.Empty{}, nil
+		return nil
 	case "refused":
-		return nil, err
+		return err
 	}
 	span.SetStatus(otelcodes.Error, outcome)
 	slog.ErrorContext(ctx, "branch phase failed", "participant", p.name, "phase", phase, "outcome", outcome, "err", err)
-	return nil, err
+	return err
 }
 
 // errUnregistered is a mistake in the service's wiring, not in the call.

@@ -74,7 +74,6 @@ func TestRotation(t *testing.T) {
 	open := func(initiator int, gid string) *tcc.Transaction {
 		global, err := initiators[initiator].Prepare(t.Context(), gid, "order-1", 8*time.Second, branchOf("02", "order-1"))
 		require.NoError(t, err)
-		require.NoError(t, global.Register(t.Context(), "02"))
 		return global
 	}
 	decide := func(participant int, gid, op, method string) error {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -12,12 +14,13 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 )
 
 // Branch is one participant of a transaction.
 type Branch struct {
-	// ID is unique in the transaction: "01", "02" … Branches are confirmed and canceled in reverse order of registration.
+	// ID is unique in the transaction: "01", "02" …
 	ID string
 	// Addr is host:port, or several of that with commas between, at which the coordinator reaches the participant.
 	Addr string
@@ -43,8 +46,9 @@ type prepared struct {
 	try Call
 }
 
-// Prepare opens the transaction gid about subject, of branches, each of which must then be registered. Unless it is submitted within
-// timeoutToFail, a whole number of seconds, the coordinator cancels it. The gid must be new: a second Prepare of the same gid would succeed too.
+// Prepare opens the transaction gid about subject, of branches: whatever happens, all of them will be confirmed, or all canceled, the first one
+// when the others are. Unless it is submitted within timeoutToFail, a whole number of seconds, the coordinator cancels it. The gid must be new:
+// a second Prepare of the same gid would succeed too.
 // ctx's span is the parent of every Confirm and Cancel, however late and often they are tried: the coordinator keeps it with the transaction.
 //
 // The coordinator also keeps a MAC for each branch, which is good for its Confirm and its Cancel with this payload and for nothing else. Prepare
@@ -61,6 +65,8 @@ func (c *Coordinator) Prepare(ctx context.Context, gid, subject string, timeoutT
 		BranchHeaders: kept,
 	}
 	t.request = &dtmgpb.DtmRequest{Gid: gid, TransType: "tcc", TransOptions: options, Steps: "null"}
+	opening := &dtmgpb.DtmRequest{Gid: gid, TransType: "tcc", TransOptions: options}
+	var steps []map[string]string
 	for _, b := range branches {
 		try, err := t.add(b, subject)
 		if err != nil {
@@ -69,13 +75,27 @@ func (c *Coordinator) Prepare(ctx context.Context, gid, subject string, timeoutT
 		decided := try
 		decided.Phase = Confirm
 		kept[macHeader(b.ID)] = c.keys.Sign(decided.parts()...)
+		steps = append(steps, map[string]string{"branch": b.ID, "confirm": b.Addr + b.Confirm, "cancel": b.Addr + b.Cancel})
+		opening.BinPayloads = append(opening.BinPayloads, try.Payload)
 	}
 	if n := optionsLength(options); n > maxOptions {
 		return t, fmt.Errorf("%s has %d branches, whose headers take %d characters of the coordinator's log; it has %d for them",
 			gid, len(branches), n, maxOptions)
 	}
-	_, err := c.dtm.Prepare(ctx, t.request)
-	return t, err
+	text, err := json.Marshal(steps)
+	if err != nil {
+		return t, err
+	}
+	opening.Steps = string(text)
+	var header metadata.MD
+	if _, err := c.dtm.Prepare(ctx, opening, grpc.Header(&header)); err != nil {
+		return t, err
+	}
+	if kept := header.Get("branches"); !slices.Equal(kept, []string{strconv.Itoa(len(branches))}) {
+		return t, fmt.Errorf("the coordinator has kept %v of %d branches of %s: it must be a patched coordinator of this version or a later one", kept,
+			len(branches), gid)
+	}
+	return t, nil
 }
 
 // branchID is what a branch may be called: the id is a part of a header's name.
@@ -112,23 +132,6 @@ func optionsLength(o *dtmgpb.DtmTransOptions) int {
 		Concurrent    bool              `json:"concurrent"`
 	}{o.GetTimeoutToFail(), o.GetBranchHeaders(), false})
 	return utf8.RuneCount(text)
-}
-
-// Register adds a branch that was prepared, so that it will be confirmed or canceled whatever happens. Call it for one branch after another: the
-// order matters.
-func (t *Transaction) Register(ctx context.Context, branch string) error {
-	b, ok := t.branches[branch]
-	if !ok {
-		return fmt.Errorf("branch %q was not prepared", branch)
-	}
-	_, err := t.c.dtm.RegisterBranch(ctx, &dtmgpb.DtmBranchRequest{
-		Gid:         t.gid,
-		TransType:   "tcc",
-		BranchID:    branch,
-		BusiPayload: b.try.Payload,
-		Data:        map[string]string{"confirm": b.Addr + b.Confirm, "cancel": b.Addr + b.Cancel},
-	})
-	return err
 }
 
 // Try calls the Try of a branch over conn.

@@ -138,14 +138,21 @@ func TestPrepareFillsTheColumn(t *testing.T) {
 	require.ErrorContains(t, err, "take 1025 characters of the coordinator's log; it has 1024 for them")
 }
 
-// TestUnknownBranch: what was not prepared has no MAC, so it is neither registered nor tried.
+// TestUnknownBranch: what was not prepared has no MAC, so it is not tried.
 func TestUnknownBranch(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
 	global, err := l.dial(t, "k1:00112233445566778899aabbccddeeff").Prepare(t.Context(), "g-1", "o", time.Second, branchesOf(2)...)
 	require.NoError(t, err)
-	require.ErrorContains(t, global.Register(t.Context(), "03"), "not prepared")
 	require.ErrorContains(t, global.Try(t.Context(), nil, "03"), "not prepared")
-	require.NoError(t, global.Register(t.Context(), "02"))
-	assert.Equal(t, []string{"g-1 02"}, slices.Collect(maps.Keys(l.branches)))
+	assert.ElementsMatch(t, []string{"01", "02"}, slices.Collect(maps.Keys(l.branches["g-1"])))
+}
+
+// TestBranchesAreKept: a coordinator that does not say that it has all branches, as DTM's own, which would confirm none, is not trusted.
+func TestBranchesAreKept(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.silent = true
+	_, err := l.dial(t, "k1:00112233445566778899aabbccddeeff").Prepare(t.Context(), "g-1", "o", time.Second, branchesOf(2)...)
+	require.ErrorContains(t, err, "has kept [] of 2 branches of g-1")
 }

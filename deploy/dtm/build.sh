@@ -51,17 +51,22 @@ replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t
 replace 'go func(ctx context.Context) {' $'done := servers.Behind()\n\t\tgo func(ctx context.Context) {\n\t\t\tdefer done()'
 written
 
-# Submit may be repeated: dtmsvr/submit.go.
-cp dtmsvr/submit.go "$copy/dtmsvr/submit.go"
+# All branches come with Prepare, Submit may be repeated, Confirms and Cancels run at the same time: dtmsvr/tcc.go and dtmsvr/submit.go.
+rm "$copy/dtmsvr/trans_type_tcc.go"
+cp dtmsvr/tcc.go dtmsvr/submit.go "$copy/dtmsvr/"
 edit dtmsvr/api.go
+replace $'func svcPrepare(t *TransGlobal) interface{} {\n\tt.Status = dtmcli.StatusPrepared\n' \
+  $'func svcPrepare(t *TransGlobal) interface{} {\n\tt.Status = dtmcli.StatusPrepared\n\tif t.TransType == "tcc" {\n\t\treturn prepareTCC(t)\n\t}\n'
 replace $'\tt.Status = dtmcli.StatusSubmitted\n\tbranches, err := t.saveNew()\n' \
   $'\tif t.TransType == "tcc" {\n\t\treturn submitTCC(t)\n\t}\n\tt.Status = dtmcli.StatusSubmitted\n\tbranches, err := t.saveNew()\n'
+replace $'\tif transType == "tcc" {\n\t\tfor i, b := range []string{dtmimp.OpCancel, dtmimp.OpConfirm} {\n\t\t\tbranches[i].Op = b\n\t\t\tbranches[i].URL = data[b]\n\t\t}\n' \
+  $'\tif transType == "tcc" {\n\t\treturn fmt.Errorf("the branches of %s must come with Prepare. %w", branch.Gid, dtmcli.ErrFailure)\n'
 written
 
-# The branches were read before the time-out was written: one that was registered in between would never be canceled.
-edit dtmsvr/trans_type_tcc.go
-replace 'fmt.Sprintf("Timeout after %d seconds", t.TimeoutToFail)))' \
-  $'fmt.Sprintf("Timeout after %d seconds", t.TimeoutToFail)))\n\t\tbranches = GetStore().FindBranches(t.Gid)'
+# A failed call of a branch is kept: how often, and why.
+edit dtmsvr/storage/trans.go
+replace $'\tError        error      `json:"-" gorm:"-"`\n' \
+  $'\tError        error      `json:"-" gorm:"-"`\n\tTries        int64      `json:"tries,omitempty"`\n\tLastError    string     `json:"last_error,omitempty"`\n'
 written
 
 # What the database rolls back to end a deadlock is repeated.

@@ -38,7 +38,7 @@ func TestDeadlocks(t *testing.T) {
 		submit(t, c, prepare(t, c, away, gid, 8))
 		s := newSession(t, env)
 		eventually(t, 3*time.Second, "a failed Confirm", func() bool {
-			return s.number(t, "SELECT next_cron_interval FROM trans_global WHERE gid = ?", gid) == 16
+			return s.number(t, "SELECT tries FROM trans_branch_op WHERE gid = ? AND op = 'confirm'", gid) > 0
 		})
 		away.serve(t)
 		c.push(t, gid)
@@ -50,15 +50,15 @@ func TestDeadlocks(t *testing.T) {
 		run                     func(*testing.T, string)
 	}{
 		"prepare":      {"INSERT", global, "TRUE", pays},
-		"register":     {"INSERT", branch, "NEW.branch_id = '02' AND NEW.status = 'prepared'", pays},
+		"branches":     {"INSERT", branch, "NEW.branch_id = '02' AND NEW.status = 'prepared'", pays},
 		"submitted":    {"UPDATE", global, "NEW.status = 'submitted' AND OLD.status = 'prepared'", pays},
-		"branch done":  {"UPDATE", branch, "NEW.branch_id = '03' AND NEW.status = 'succeed'", pays},
+		"failed call":  {"UPDATE", branch, "NEW.tries > OLD.tries", retries},
 		"succeed":      {"UPDATE", global, "NEW.status = 'succeed'", pays},
 		"aborting":     {"UPDATE", global, "NEW.status = 'aborting' AND OLD.status = 'prepared'", cancels},
 		"failed":       {"UPDATE", global, "NEW.status = 'failed'", cancels},
 		"taken up":     {"UPDATE", global, "NEW.next_cron_time > OLD.next_cron_time", timesOut},
 		"timed out":    {"UPDATE", global, "NEW.status = 'aborting' AND OLD.status = 'prepared'", timesOut},
-		"next attempt": {"UPDATE", global, "NEW.next_cron_interval > OLD.next_cron_interval", retries},
+		"next attempt": {"UPDATE", global, "NEW.next_cron_time <> OLD.next_cron_time", retries},
 		"made due":     {"UPDATE", global, "NEW.next_cron_time < OLD.next_cron_time", retries},
 	} {
 		for _, n := range []int{1, 3} {
@@ -88,9 +88,10 @@ func TestDeadlockAtStart(t *testing.T) {
 	c, p, s := start(t, env...), newParticipant(t), newSession(t, env)
 	submit(t, c, prepare(t, c, p, "half", 8))
 	eventually(t, 3*time.Second, "a failed Confirm", func() bool {
-		return s.number(t, "SELECT next_cron_interval FROM trans_global") == 16
+		return s.number(t, "SELECT tries FROM trans_branch_op WHERE op = 'confirm'") > 0
 	})
 	c.kill()
+	s.exec(t, "UPDATE trans_global SET next_cron_time = NOW() + INTERVAL 600 SECOND")
 	p.serve(t)
 	undone := s.deadlock(t, 3, "UPDATE", "trans_global", "NEW.next_cron_time < OLD.next_cron_time")
 	c.run(t)
@@ -110,7 +111,7 @@ func TestEndlessDeadlocks(t *testing.T) {
 	const ever = 1_000_000
 	undone := map[string]func(*testing.T) int{
 		"prepare":  s.deadlock(t, ever, "INSERT", "trans_global", "NEW.gid = 'prepare'"),
-		"register": s.deadlock(t, ever, "INSERT", "trans_branch_op", "NEW.gid = 'register' AND NEW.branch_id = '05' AND NEW.op = 'confirm'"),
+		"branches": s.deadlock(t, ever, "INSERT", "trans_branch_op", "NEW.gid = 'branches' AND NEW.branch_id = '01' AND NEW.op = 'confirm'"),
 		"submit":   s.deadlock(t, ever, "UPDATE", "trans_global", "NEW.gid = 'submit'"),
 	}
 	fails := func(step string, err error) {
@@ -123,21 +124,19 @@ func TestEndlessDeadlocks(t *testing.T) {
 			t.Errorf("%s was tried %d times", step, n)
 		}
 	}
-	_, err := c.Prepare(within(t, 5*time.Second), request("prepare", 8))
-	fails("prepare", err)
-	if got := c.status("prepare"); got != "unknown" {
-		t.Errorf("after Prepare failed: %s", got)
-	}
-
-	openFour(t, c, p, "register", 8)
-	_, err = c.RegisterBranch(within(t, 5*time.Second), p.branch("register", "05"))
-	fails("register", err)
-	if n := s.number(t, "SELECT COUNT(*) FROM trans_branch_op WHERE gid = 'register' AND branch_id = '05'"); n != 0 {
-		t.Errorf("after RegisterBranch failed it has left %d rows", n)
+	for _, step := range []string{"prepare", "branches"} {
+		_, err := c.Prepare(within(t, 5*time.Second), request(step, 8))
+		fails(step, err)
+		if got := c.status(step); got != "unknown" {
+			t.Errorf("after %s failed: %s", step, got)
+		}
+		if n := s.number(t, "SELECT COUNT(*) FROM trans_branch_op WHERE gid = ?", step); n != 0 {
+			t.Errorf("after %s failed it has left %d rows", step, n)
+		}
 	}
 
 	req := openFour(t, c, p, "submit", 8)
-	_, err = c.Submit(within(t, 5*time.Second), req)
+	_, err := c.Submit(within(t, 5*time.Second), req)
 	fails("submit", err)
 	if got := c.status("submit"); got != "prepared" {
 		t.Errorf("after Submit failed: %s", got)

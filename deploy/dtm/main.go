@@ -90,6 +90,7 @@ func run(ctx context.Context) error {
 	if err := migrate(ctx, config.Config.Store, s.migrate); err != nil {
 		return err
 	}
+	servers.LongestRetry = s.longestRetry
 	limitStatements(s.storeTimeout)
 	db, err := openStore(config.Config.Store, s.migrate)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // TestOptionsOfBranches: the branch headers of a transaction go into a column of 1,024 characters, in the form that chassis/tcc counts in
-// advance. What fits is kept whole and goes with every Confirm, beside the bytes that were registered; one character more is refused.
+// advance. What fits is kept whole and goes with every Confirm, beside the bytes that were prepared; one character more is refused.
 func TestOptionsOfBranches(t *testing.T) {
 	t.Parallel()
 	c := start(t, emptyDatabase(t, mariadb)...)
@@ -60,16 +60,13 @@ func TestOptionsOfBranches(t *testing.T) {
 	headers["x"] = ""
 	headers["x"] = strings.Repeat("x", 1024-len(options()))
 	full := options()
-	req := request("full", 8)
+	payload := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "order-1")
+	told := (&participant{addr: lis.Addr().String()}).branch("01")
+	told.payload = payload
+	req := request("full", 8, told)
 	req.TransOptions.BranchHeaders = headers
 	ctx := within(t, 20*time.Second)
 	if _, err := c.Prepare(ctx, req); err != nil {
-		t.Fatal(err)
-	}
-	payload := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "order-1")
-	branch := (&participant{addr: lis.Addr().String()}).branch("full", "01")
-	branch.BusiPayload = payload
-	if _, err := c.RegisterBranch(ctx, branch); err != nil {
 		t.Fatal(err)
 	}
 	_, body, err := c.call("GET", "/api/dtmsvr/query?gid=full", nil)

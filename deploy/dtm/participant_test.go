@@ -1,9 +1,10 @@
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +25,17 @@ type participant struct {
 	mu    sync.Mutex
 	seen  map[string]int
 	gids  []string // of all calls
+	ops   []string // the same calls' methods
+	// together, if it is not nil, is done when as many calls are there as answer at the same time.
+	together *sync.WaitGroup
+	waits    int
+}
+
+// holds lets the first n calls wait for each other.
+func (p *participant) holds(n int) {
+	p.together = &sync.WaitGroup{}
+	p.together.Add(n)
+	p.waits = n
 }
 
 // newParticipant reserves an address. Until serve is called nobody listens there.
@@ -57,9 +69,14 @@ func (p *participant) handle(_ any, stream grpc.ServerStream) error {
 	p.mu.Lock()
 	for _, gid := range md.Get("dtm-gid") {
 		p.seen[method+" "+gid]++
-		p.gids = append(p.gids, gid)
+		p.gids, p.ops = append(p.gids, gid), append(p.ops, method[strings.LastIndexByte(method, '/')+1:])
 	}
+	n := len(p.gids)
 	p.mu.Unlock()
+	if p.together != nil && n <= p.waits {
+		p.together.Done()
+		p.together.Wait()
+	}
 	time.Sleep(p.takes)
 	return stream.SendMsg(msg)
 }
@@ -76,6 +93,18 @@ func (p *participant) called() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.gids)
+}
+
+// order returns the methods that were called for gid, in their order.
+func (p *participant) order(gid string) (ops []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, of := range p.gids {
+		if of == gid {
+			ops = append(ops, p.ops[i])
+		}
+	}
+	return ops
 }
 
 // rejectAll takes the place of a participant that is away, so that the attempts to reach it can be seen: it closes every connection at once.
@@ -112,24 +141,41 @@ func (p *participant) rejectAll(t *testing.T) (lastPause func() time.Duration, s
 // prepare opens a transaction with p as its only branch.
 func prepare(t *testing.T, c *coordinator, p *participant, gid string, timeoutToFail int64) *dtmgpb.DtmRequest {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	req := request(gid, timeoutToFail)
-	if _, err := c.Prepare(ctx, req); err != nil {
-		t.Fatal(err)
-	}
-	_, err := c.RegisterBranch(ctx, &dtmgpb.DtmBranchRequest{Gid: gid, TransType: "tcc", BranchID: "01", Data: map[string]string{
-		"confirm": p.addr + "/test.Branch/Confirm",
-		"cancel":  p.addr + "/test.Branch/Cancel",
-	}})
-	if err != nil {
+	req := request(gid, timeoutToFail, branch{"01", p.addr + "/test.Branch/Confirm", p.addr + "/test.Branch/Cancel", nil})
+	if _, err := c.Prepare(within(t, 10*time.Second), req); err != nil {
 		t.Fatal(err)
 	}
 	return req
 }
 
-func request(gid string, timeoutToFail int64) *dtmgpb.DtmRequest {
-	return &dtmgpb.DtmRequest{Gid: gid, TransType: "tcc", Steps: "null", TransOptions: &dtmgpb.DtmTransOptions{TimeoutToFail: timeoutToFail}}
+// branch is one that a Prepare names.
+type branch struct {
+	id, confirm, cancel string // the addresses of its phases
+	payload             []byte
+}
+
+// branch returns the branch id, whose phases are p's methods Confirm<id> and Cancel<id>.
+func (p *participant) branch(id string) branch {
+	return branch{id, p.addr + "/test.Branch/Confirm" + id, p.addr + "/test.Branch/Cancel" + id, nil}
+}
+
+// request returns the Prepare of a transaction with branches, or with one that needs no call.
+func request(gid string, timeoutToFail int64, branches ...branch) *dtmgpb.DtmRequest {
+	req := &dtmgpb.DtmRequest{Gid: gid, TransType: "tcc", TransOptions: &dtmgpb.DtmTransOptions{TimeoutToFail: timeoutToFail}}
+	if len(branches) == 0 {
+		branches = []branch{{id: "01"}}
+	}
+	var steps []map[string]string
+	for _, b := range branches {
+		steps = append(steps, map[string]string{"branch": b.id, "confirm": b.confirm, "cancel": b.cancel})
+		req.BinPayloads = append(req.BinPayloads, b.payload)
+	}
+	text, err := json.Marshal(steps)
+	if err != nil {
+		panic(err)
+	}
+	req.Steps = string(text)
+	return req
 }
 
 // submit submits the transaction that prepare opened.

@@ -50,7 +50,7 @@ func Serve[R proto.Message](t testing.TB, service *grpc.ServiceDesc, branch any,
 }
 
 // TriedBy sets the Try of a branch that is tried in the process of its transaction's initiator, under tcc.LocalContext, and returns c.
-func (c *Calls) TriedBy(try func(ctx context.Context, subject string) (*emptypb.Empty, error)) *Calls {
+func (c *Calls) TriedBy(try func(ctx context.Context, subject string) (held bool, err error)) *Calls {
 	c.local = func(ctx context.Context, subject string) error {
 		_, err := try(ctx, subject)
 		return err

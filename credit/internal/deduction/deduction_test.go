@@ -12,6 +12,7 @@ import (
 
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/tcc"
@@ -47,14 +48,14 @@ func (b branch) pay(t require.TestingT, orderID, memberID string, points int64, 
 	ctx := context.Background()
 	require.NoError(t, database.InTx(ctx, b.db, func(tx *sql.Tx) error {
 		e := account.Entry{Source: orderID, MemberID: memberID, Points: points}
-		if err := b.store.PrepareAdd(ctx, tx, "pay-"+orderID, e); err != nil {
+		if err := batch.Apply(ctx, tx, b.store.PrepareAdd(), mysql.Granting{GID: "pay-" + orderID, Request: e}); err != nil {
 			return err
 		}
 		switch status {
 		case account.Added:
-			return b.store.ConfirmAdd(ctx, tx, "pay-"+orderID, orderID)
+			return batch.Apply(ctx, tx, b.store.ConfirmAdd(), mysql.Granting{Subject: orderID, GID: "pay-" + orderID})
 		case account.Canceled:
-			return b.store.CancelAdd(ctx, tx, "pay-"+orderID, orderID)
+			return batch.Apply(ctx, tx, b.store.CancelAdd(), mysql.Granting{Subject: orderID, GID: "pay-" + orderID})
 		}
 		return nil
 	}))

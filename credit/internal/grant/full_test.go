@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,6 +16,7 @@ import (
 	creditv1 "example.com/fourfold/api/credit/v1"
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/credit/internal/account"
 )
 
@@ -66,6 +69,34 @@ func TestFullAccount(t *testing.T) {
 			assert.EqualValues(t, 10, again.Points)
 		})
 	}
+}
+
+// TestFullTogether: payments of one member that come together, and share a transaction, fill the account up to MaxBalance and no further.
+func TestFullTogether(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t)
+	b.fill(t, "m", account.MaxBalance-10)
+	lock, err := b.db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = lock.Rollback() }()
+	_, err = lock.ExecContext(t.Context(), "UPDATE credit_account SET frozen = frozen")
+	require.NoError(t, err)
+	var accepted atomic.Int32
+	var calls sync.WaitGroup
+	for i := range 12 { // the first waits for the lock, and meanwhile the others come
+		calls.Go(func() {
+			err := b.call(t.Context(), "try", fmt.Sprintf("order-%d", i), "m", 3)
+			if err == nil {
+				accepted.Add(1)
+			} else {
+				assert.True(t, creditv1.IsCreditRefused(err), "%v", err)
+			}
+		})
+	}
+	tcclaws.AwaitLockWaits(t, b.db, 2)
+	require.NoError(t, lock.Rollback())
+	calls.Wait()
+	assert.EqualValues(t, 3, accepted.Load())
 }
 
 // TestOverfullAccount: an account that was filled beyond the bound before there was one takes nothing more. What it could overflow with is

@@ -3,7 +3,6 @@ package grant
 
 import (
 	"context"
-	"database/sql"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -22,13 +21,16 @@ import (
 // Points enter prepare_add_credit, then move to credit or vanish. The entry is keyed by order, its source, and keeps the gid.
 type Grant struct {
 	creditv1.UnimplementedCreditGrantServer
-	branch *tcc.Participant
-	store  *mysql.Store
+	try, confirm, cancel *tcc.Batched[account.Entry]
 }
 
 // New returns a Grant over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Grant {
-	return &Grant{branch: branch, store: store}
+	return &Grant{
+		try:     tcc.NewBatched(branch, tcc.Try, store.PrepareAdd, rpc.Error),
+		confirm: tcc.NewBatched(branch, tcc.Confirm, store.ConfirmAdd, rpc.Error),
+		cancel:  tcc.NewBatched(branch, tcc.Cancel, store.CancelAdd, rpc.Error),
+	}
 }
 
 // Try promises the points, and creates the account when this is the member's first event. It refuses with CREDIT_REFUSED while an operator has
@@ -38,21 +40,15 @@ func (g *Grant) Try(ctx context.Context, req *creditv1.CreditGrantRequest) (*emp
 	if err != nil {
 		return nil, rpc.Error(err)
 	}
-	return g.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return rpc.Error(g.store.PrepareAdd(ctx, tx, gid, entry))
-	})
+	return tcc.Reply(g.try.Run(ctx, req.GetOrderId(), entry))
 }
 
 // Confirm makes the points that Try promised spendable, also when the account was frozen in the meantime.
 func (g *Grant) Confirm(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
-	return g.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return g.store.ConfirmAdd(ctx, tx, gid, req.GetOrderId())
-	})
+	return tcc.Reply(g.confirm.Run(ctx, req.GetOrderId(), account.Entry{}))
 }
 
 // Cancel drops the points that Try promised, also when the account was frozen in the meantime.
 func (g *Grant) Cancel(ctx context.Context, req *creditv1.CreditGrantRequest) (*emptypb.Empty, error) {
-	return g.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return g.store.CancelAdd(ctx, tx, gid, req.GetOrderId())
-	})
+	return tcc.Reply(g.cancel.Run(ctx, req.GetOrderId(), account.Entry{}))
 }

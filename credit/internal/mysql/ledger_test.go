@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/credit/internal/account"
@@ -27,17 +28,21 @@ func accounts(t *testing.T) *sql.DB {
 	_, _, err := store.Grant(ctx, account.Entry{Source: "seed:demo", MemberID: "ann", Points: 1190})
 	require.NoError(t, err)
 	type step = func(tx *sql.Tx, id string) error
-	add := func(tx *sql.Tx, id string) error { return store.ConfirmAdd(ctx, tx, "pay-"+id, id) }
+	add := func(tx *sql.Tx, id string) error {
+		return batch.Apply(ctx, tx, store.ConfirmAdd(), mysql.Granting{Subject: id, GID: "pay-" + id})
+	}
 	hold := func(tx *sql.Tx, id string) error { return store.PrepareDeduct(ctx, tx, "refund-"+id, id) }
 	for id, steps := range map[string][]step{
-		"prepared":  {},
-		"canceled":  {func(tx *sql.Tx, id string) error { return store.CancelAdd(ctx, tx, "pay-"+id, id) }},
+		"prepared": {},
+		"canceled": {func(tx *sql.Tx, id string) error {
+			return batch.Apply(ctx, tx, store.CancelAdd(), mysql.Granting{Subject: id, GID: "pay-" + id})
+		}},
 		"added":     {add},
 		"deducting": {add, hold},
 		"deducted":  {add, hold, func(tx *sql.Tx, id string) error { return store.ConfirmDeduct(ctx, tx, "refund-"+id, id) }},
 	} {
 		require.NoError(t, database.InTx(ctx, db, func(tx *sql.Tx) error {
-			err := store.PrepareAdd(ctx, tx, "pay-"+id, account.Entry{Source: id, MemberID: "ann", Points: 10})
+			err := batch.Apply(ctx, tx, store.PrepareAdd(), mysql.Granting{GID: "pay-" + id, Request: account.Entry{Source: id, MemberID: "ann", Points: 10}})
 			for _, s := range steps {
 				if err == nil {
 					err = s(tx, id)

@@ -10,30 +10,12 @@ INSERT INTO credit_account (member_id) VALUES (?) ON DUPLICATE KEY UPDATE frozen
 INSERT INTO credit_account (member_id, frozen) VALUES (sqlc.arg('member_id'), sqlc.arg('frozen'))
 ON DUPLICATE KEY UPDATE frozen = sqlc.arg('frozen');
 
--- name: PrepareAdd :execrows
--- room is what the account may hold before. No sum here can overflow, also not of an account that is over the bound.
-UPDATE credit_account SET prepare_add_credit = prepare_add_credit + sqlc.arg('points')
-WHERE member_id = sqlc.arg('member_id') AND frozen = 0
-  AND credit <= CAST(sqlc.arg('room') AS SIGNED) - prepare_add_credit - prepare_deduct_credit;
-
--- name: ConfirmAdd :execrows
-UPDATE credit_account SET prepare_add_credit = prepare_add_credit - sqlc.arg('points'), credit = credit + sqlc.arg('points')
-WHERE member_id = sqlc.arg('member_id') AND prepare_add_credit >= sqlc.arg('points');
-
--- name: CancelAdd :execrows
-UPDATE credit_account SET prepare_add_credit = prepare_add_credit - sqlc.arg('points')
-WHERE member_id = sqlc.arg('member_id') AND prepare_add_credit >= sqlc.arg('points');
-
 -- name: AddCredit :execrows
 UPDATE credit_account SET credit = credit + sqlc.arg('points')
 WHERE member_id = sqlc.arg('member_id') AND credit <= CAST(sqlc.arg('room') AS SIGNED) - prepare_add_credit - prepare_deduct_credit;
 
 -- name: InsertEntry :exec
 INSERT INTO credit_entry (source, member_id, gid, points, status) VALUES (?, ?, ?, ?, ?);
-
--- name: MoveEntry :execrows
-UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status')
-WHERE source = ? AND gid = ? AND status = sqlc.arg('from_status');
 
 -- name: GetEntry :one
 SELECT source, member_id, points, status, created_at FROM credit_entry WHERE source = ?;

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"example.com/fourfold/chassis/database"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/credit/internal/account"
 	"example.com/fourfold/credit/internal/mysql/query"
 )
@@ -82,72 +81,10 @@ func (s *Store) Add(ctx context.Context, tx *sql.Tx, e account.Entry) error {
 	return err
 }
 
-// PrepareAdd promises e's points under gid, and creates the account if this is the member's first event. It returns account.ErrFrozen while the
-// account is frozen, and account.ErrFull.
-func (s *Store) PrepareAdd(ctx context.Context, tx *sql.Tx, gid string, e account.Entry) error {
-	q := s.q.WithTx(tx)
-	if err := insert(ctx, q, e, gid, account.PrepareAdd); err != nil {
-		return err
-	}
-	if err := q.OpenAccount(ctx, e.MemberID); err != nil {
-		return err
-	}
-	n, err := q.PrepareAdd(ctx, query.PrepareAddParams{MemberID: e.MemberID, Points: e.Points, Room: account.MaxBalance - e.Points})
-	if err != nil || n == 1 {
-		return err
-	}
-	a, err := q.GetAccount(ctx, e.MemberID)
-	switch {
-	case err != nil:
-		return err
-	case a.Frozen:
-		return fmt.Errorf("%w: member %s", account.ErrFrozen, e.MemberID)
-	}
-	return fmt.Errorf("%w: member %s", account.ErrFull, e.MemberID)
-}
-
-// ConfirmAdd makes what gid prepared for source spendable. It returns tcc.ErrNotTried when gid prepared nothing.
-func (s *Store) ConfirmAdd(ctx context.Context, tx *sql.Tx, gid, source string) error {
-	q := s.q.WithTx(tx)
-	e, err := move(ctx, q, gid, source, account.ConfirmAdd)
-	if err != nil {
-		return err
-	}
-	n, err := q.ConfirmAdd(ctx, query.ConfirmAddParams{MemberID: e.MemberID, Points: e.Points})
-	return moved(n, err, e)
-}
-
-// CancelAdd drops what gid prepared for source. It returns tcc.ErrNotTried when gid prepared nothing.
-func (s *Store) CancelAdd(ctx context.Context, tx *sql.Tx, gid, source string) error {
-	q := s.q.WithTx(tx)
-	e, err := move(ctx, q, gid, source, account.CancelAdd)
-	if err != nil {
-		return err
-	}
-	n, err := q.CancelAdd(ctx, query.CancelAddParams{MemberID: e.MemberID, Points: e.Points})
-	return moved(n, err, e)
-}
-
 func insert(ctx context.Context, q *query.Queries, e account.Entry, gid string, event account.Event) error {
 	return q.InsertEntry(ctx, query.InsertEntryParams{
 		Source: e.Source, MemberID: e.MemberID, Gid: gid, Points: e.Points, Status: string(event.Transition().To),
 	})
-}
-
-// move takes source's entry of gid through event and returns it: what Try wrote is booked, whatever the request says now.
-func move(ctx context.Context, q *query.Queries, gid, source string, event account.Event) (account.Entry, error) {
-	t := event.Transition()
-	n, err := q.MoveEntry(ctx, query.MoveEntryParams{
-		Source: source, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),
-	})
-	if err != nil {
-		return account.Entry{}, err
-	}
-	if n == 0 {
-		return account.Entry{}, tcc.ErrNotTried
-	}
-	row, err := q.GetEntry(ctx, source)
-	return entry(row), err
 }
 
 // moved checks that exactly the account of e was booked.

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/credit/internal/account"
 	"example.com/fourfold/credit/internal/mysql"
@@ -23,9 +24,15 @@ func TestEveryStatusAndEvent(t *testing.T) {
 	store, ctx := mysql.NewStore(db), t.Context()
 	e := account.Entry{Source: "order-1", MemberID: "ann", Points: 10}
 	events := map[account.Event]func(tx *sql.Tx) error{
-		account.PrepareAdd:    func(tx *sql.Tx) error { return store.PrepareAdd(ctx, tx, "gid", e) },
-		account.ConfirmAdd:    func(tx *sql.Tx) error { return store.ConfirmAdd(ctx, tx, "gid", e.Source) },
-		account.CancelAdd:     func(tx *sql.Tx) error { return store.CancelAdd(ctx, tx, "gid", e.Source) },
+		account.PrepareAdd: func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.PrepareAdd(), mysql.Granting{GID: "gid", Request: e})
+		},
+		account.ConfirmAdd: func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.ConfirmAdd(), mysql.Granting{Subject: e.Source, GID: "gid"})
+		},
+		account.CancelAdd: func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.CancelAdd(), mysql.Granting{Subject: e.Source, GID: "gid"})
+		},
 		account.PrepareDeduct: func(tx *sql.Tx) error { return store.PrepareDeduct(ctx, tx, "gid", e.Source) },
 		account.ConfirmDeduct: func(tx *sql.Tx) error { return store.ConfirmDeduct(ctx, tx, "gid", e.Source) },
 		account.CancelDeduct:  func(tx *sql.Tx) error { return store.CancelDeduct(ctx, tx, "gid", e.Source) },

@@ -15,6 +15,7 @@ import (
 	creditv1 "example.com/fourfold/api/credit/v1"
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/identity"
 	"example.com/fourfold/chassis/ledger/ledgerlaws"
@@ -100,6 +101,7 @@ func TestRacesTheFirstPayment(t *testing.T) {
 	accounts := mysql.NewStore(db)
 	gift, err := registration.New(accounts, 100)
 	require.NoError(t, err)
+	tries := batch.New(db, accounts.PrepareAdd)
 	var racers sync.WaitGroup
 	start := make(chan struct{})
 	const members = 20
@@ -114,9 +116,8 @@ func TestRacesTheFirstPayment(t *testing.T) {
 		}
 		racers.Go(func() {
 			<-start
-			assert.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
-				return accounts.PrepareAdd(t.Context(), tx, "gid-"+member, account.Entry{Source: "order-" + member, MemberID: member, Points: 7})
-			}))
+			assert.NoError(t, tries.Do(t.Context(), mysql.Granting{GID: "gid-" + member,
+				Request: account.Entry{Source: "order-" + member, MemberID: member, Points: 7}}))
 		})
 	}
 	close(start)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -15,6 +16,9 @@ import (
 
 // Credentials are for the gRPC server and for the connections to the branches. Set them before anything is started.
 var Credentials credentials.TransportCredentials
+
+// LongestRetry is the longest pause before a Confirm or Cancel that failed is tried again. Set it before anything is started.
+var LongestRetry time.Duration
 
 // DTM starts everything by one function that returns nothing, so what is running is kept here.
 var (

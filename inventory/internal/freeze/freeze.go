@@ -3,7 +3,6 @@ package freeze
 
 import (
 	"context"
-	"database/sql"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -22,13 +21,16 @@ import (
 // Units move sellable -> frozen -> sold, or back to sellable. Rows are keyed by order and sku and keep the gid.
 type Freeze struct {
 	inventoryv1.UnimplementedStockFreezeServer
-	branch *tcc.Participant
-	store  *mysql.Store
+	try, confirm, cancel *tcc.Batched[[]stock.Line]
 }
 
 // New returns a Freeze over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Freeze {
-	return &Freeze{branch: branch, store: store}
+	return &Freeze{
+		try:     tcc.NewBatched(branch, tcc.Try, store.Freeze, rpc.Error),
+		confirm: tcc.NewBatched(branch, tcc.Confirm, store.Deduct, rpc.Error),
+		cancel:  tcc.NewBatched(branch, tcc.Cancel, store.Release, rpc.Error),
+	}
 }
 
 // Try sets the lines' units aside. It refuses with STOCK_NOT_ENOUGH or PRODUCT_UNKNOWN; nothing is set aside then.
@@ -37,23 +39,17 @@ func (f *Freeze) Try(ctx context.Context, req *inventoryv1.StockFreezeRequest) (
 	if err != nil {
 		return nil, rpc.Error(err)
 	}
-	return f.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return rpc.Error(f.store.Freeze(ctx, tx, req.GetOrderId(), gid, lines))
-	})
+	return tcc.Reply(f.try.Run(ctx, req.GetOrderId(), lines))
 }
 
 // Confirm sells what Try set aside.
 func (f *Freeze) Confirm(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
-	return f.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return f.store.Deduct(ctx, tx, req.GetOrderId(), gid)
-	})
+	return tcc.Reply(f.confirm.Run(ctx, req.GetOrderId(), nil))
 }
 
 // Cancel puts back what Try set aside.
 func (f *Freeze) Cancel(ctx context.Context, req *inventoryv1.StockFreezeRequest) (*emptypb.Empty, error) {
-	return f.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return f.store.Release(ctx, tx, req.GetOrderId(), gid)
-	})
+	return tcc.Reply(f.cancel.Run(ctx, req.GetOrderId(), nil))
 }
 
 func linesOf(req *inventoryv1.StockFreezeRequest) []stock.Line {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/chassis/mq"
@@ -32,17 +33,21 @@ func shelves(t *testing.T) *sql.DB {
 	}
 	type step = func(tx *sql.Tx, id string) error
 	ctx := t.Context()
-	deduct := func(tx *sql.Tx, id string) error { return store.Deduct(ctx, tx, id, "pay-"+id) }
+	deduct := func(tx *sql.Tx, id string) error {
+		return batch.Apply(ctx, tx, store.Deduct(), mysql.Freezing{Subject: id, GID: "pay-" + id})
+	}
 	hold := func(tx *sql.Tx, id string) error { return store.Return(ctx, tx, id, "refund-"+id) }
 	for id, steps := range map[string][]step{
-		"frozen":    {},
-		"released":  {func(tx *sql.Tx, id string) error { return store.Release(ctx, tx, id, "pay-"+id) }},
+		"frozen": {},
+		"released": {func(tx *sql.Tx, id string) error {
+			return batch.Apply(ctx, tx, store.Release(), mysql.Freezing{Subject: id, GID: "pay-" + id})
+		}},
 		"deducted":  {deduct},
 		"returning": {deduct, hold},
 		"returned":  {deduct, hold, func(tx *sql.Tx, id string) error { return store.ConfirmReturn(ctx, tx, id, "refund-"+id) }},
 	} {
 		require.NoError(t, database.InTx(ctx, db, func(tx *sql.Tx) error {
-			err := store.Freeze(ctx, tx, id, "pay-"+id, []stock.Line{{SKU: "apple", Quantity: 2}, {SKU: "pear", Quantity: 1}})
+			err := batch.Apply(ctx, tx, store.Freeze(), mysql.Freezing{Subject: id, GID: "pay-" + id, Request: []stock.Line{{SKU: "apple", Quantity: 2}, {SKU: "pear", Quantity: 1}}})
 			for _, s := range steps {
 				if err == nil {
 					err = s(tx, id)

@@ -30,28 +30,6 @@ SELECT sku, sellable, frozen, sold, received FROM stock WHERE sku = ?;
 -- name: ReceiveStock :execrows
 UPDATE stock SET sellable = sellable + sqlc.arg('quantity'), received = received + sqlc.arg('quantity') WHERE sku = sqlc.arg('sku');
 
--- name: FreezeStock :execrows
-UPDATE stock SET sellable = sellable - sqlc.arg('quantity'), frozen = frozen + sqlc.arg('quantity')
-WHERE sku = sqlc.arg('sku') AND sellable >= sqlc.arg('quantity');
-
--- name: DeductStock :execrows
-UPDATE stock SET frozen = frozen - sqlc.arg('quantity'), sold = sold + sqlc.arg('quantity')
-WHERE sku = sqlc.arg('sku') AND frozen >= sqlc.arg('quantity');
-
--- name: ReleaseStock :execrows
-UPDATE stock SET frozen = frozen - sqlc.arg('quantity'), sellable = sellable + sqlc.arg('quantity')
-WHERE sku = sqlc.arg('sku') AND frozen >= sqlc.arg('quantity');
-
--- name: InsertFreeze :exec
-INSERT INTO stock_freeze (order_id, sku, gid, quantity, status) VALUES (?, ?, ?, ?, ?);
-
--- name: MoveFreezes :execrows
-UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status')
-WHERE order_id = ? AND gid = ? AND status = sqlc.arg('from_status');
-
--- name: ListFreezes :many
-SELECT sku, quantity FROM stock_freeze WHERE order_id = ? AND gid = ? AND status = ? ORDER BY sku;
-
 -- name: ReturnStock :execrows
 UPDATE stock SET sold = sold - sqlc.arg('quantity'), sellable = sellable + sqlc.arg('quantity')
 WHERE sku = sqlc.arg('sku') AND sold >= sqlc.arg('quantity');

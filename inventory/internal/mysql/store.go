@@ -5,12 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/inventory/internal/mysql/query"
 	"example.com/fourfold/inventory/internal/stock"
 )
@@ -86,78 +84,6 @@ func (s *Store) Receive(ctx context.Context, sku string, quantity int64, keep fu
 		}
 		return keep(tx, is)
 	})
-}
-
-// Freeze sets lines aside for an order: sellable to frozen. lines are sorted. It returns stock.ErrNotEnough or stock.ErrUnknown, which name the
-// line.
-func (s *Store) Freeze(ctx context.Context, tx *sql.Tx, orderID, gid string, lines []stock.Line) error {
-	q := s.q.WithTx(tx)
-	for _, l := range lines {
-		n, err := q.FreezeStock(ctx, query.FreezeStockParams{Sku: l.SKU, Quantity: l.Quantity})
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			if _, err := q.GetStock(ctx, l.SKU); errors.Is(err, sql.ErrNoRows) {
-				return fmt.Errorf("%w: %s", stock.ErrUnknown, l.SKU)
-			} else if err != nil {
-				return err
-			}
-			return fmt.Errorf("%w: %d of %s", stock.ErrNotEnough, l.Quantity, l.SKU)
-		}
-		err = q.InsertFreeze(ctx, query.InsertFreezeParams{
-			OrderID: orderID, Sku: l.SKU, Gid: gid, Quantity: l.Quantity, Status: string(stock.Freeze.Transition().To),
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Deduct sells what gid froze for the order: frozen to sold. It returns tcc.ErrNotTried when gid froze nothing.
-func (s *Store) Deduct(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
-	q := s.q.WithTx(tx)
-	return s.settle(ctx, q, orderID, gid, stock.Deduct, func(l query.ListFreezesRow) (int64, error) {
-		return q.DeductStock(ctx, query.DeductStockParams{Sku: l.Sku, Quantity: l.Quantity})
-	})
-}
-
-// Release puts back what gid froze for the order: frozen to sellable. It returns tcc.ErrNotTried when gid froze nothing.
-func (s *Store) Release(ctx context.Context, tx *sql.Tx, orderID, gid string) error {
-	q := s.q.WithTx(tx)
-	return s.settle(ctx, q, orderID, gid, stock.Release, func(l query.ListFreezesRow) (int64, error) {
-		return q.ReleaseStock(ctx, query.ReleaseStockParams{Sku: l.Sku, Quantity: l.Quantity})
-	})
-}
-
-// settle moves the order's freezes by event and books each line, in the order of their skus.
-func (s *Store) settle(ctx context.Context, q *query.Queries, orderID, gid string, event stock.Event,
-	book func(query.ListFreezesRow) (int64, error)) error {
-	t := event.Transition()
-	moved, err := q.MoveFreezes(ctx, query.MoveFreezesParams{
-		OrderID: orderID, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),
-	})
-	if err != nil {
-		return err
-	}
-	if moved == 0 {
-		return tcc.ErrNotTried
-	}
-	lines, err := q.ListFreezes(ctx, query.ListFreezesParams{OrderID: orderID, Gid: gid, Status: string(t.To)})
-	if err != nil {
-		return err
-	}
-	for _, l := range lines {
-		n, err := book(l)
-		if err != nil {
-			return err
-		}
-		if n != 1 {
-			return fmt.Errorf("the books of %s do not hold the %d units frozen for order %s", l.Sku, l.Quantity, orderID)
-		}
-	}
-	return nil
 }
 
 func product(r query.ListProductsRow) stock.Product {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/chassis/mq/mqtest"
@@ -25,9 +26,15 @@ func TestEveryStatusAndEvent(t *testing.T) {
 	store, ctx := mysql.NewStore(db, mqtest.Absent(t, db, "inventory")), t.Context()
 	lines := []stock.Line{{SKU: "apple", Quantity: 10}}
 	events := map[stock.Event]func(tx *sql.Tx) error{
-		stock.Freeze:        func(tx *sql.Tx) error { return store.Freeze(ctx, tx, "order-1", "gid", lines) },
-		stock.Deduct:        func(tx *sql.Tx) error { return store.Deduct(ctx, tx, "order-1", "gid") },
-		stock.Release:       func(tx *sql.Tx) error { return store.Release(ctx, tx, "order-1", "gid") },
+		stock.Freeze: func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Freeze(), mysql.Freezing{Subject: "order-1", GID: "gid", Request: lines})
+		},
+		stock.Deduct: func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Deduct(), mysql.Freezing{Subject: "order-1", GID: "gid"})
+		},
+		stock.Release: func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Release(), mysql.Freezing{Subject: "order-1", GID: "gid"})
+		},
 		stock.Return:        func(tx *sql.Tx) error { return store.Return(ctx, tx, "order-1", "gid") },
 		stock.ConfirmReturn: func(tx *sql.Tx) error { return store.ConfirmReturn(ctx, tx, "order-1", "gid") },
 		stock.CancelReturn:  func(tx *sql.Tx) error { return store.CancelReturn(ctx, tx, "order-1", "gid") },

@@ -11,6 +11,7 @@ import (
 
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
@@ -52,14 +53,14 @@ func newBranch(t *testing.T) branch {
 func (b branch) pay(t require.TestingT, orderID string, status stock.FreezeStatus, lines ...stock.Line) {
 	ctx := context.Background()
 	require.NoError(t, database.InTx(ctx, b.db, func(tx *sql.Tx) error {
-		if err := b.store.Freeze(ctx, tx, orderID, "pay-"+orderID, lines); err != nil {
+		if err := batch.Apply(ctx, tx, b.store.Freeze(), mysql.Freezing{Subject: orderID, GID: "pay-" + orderID, Request: lines}); err != nil {
 			return err
 		}
 		switch status {
 		case stock.Deducted:
-			return b.store.Deduct(ctx, tx, orderID, "pay-"+orderID)
+			return batch.Apply(ctx, tx, b.store.Deduct(), mysql.Freezing{Subject: orderID, GID: "pay-" + orderID})
 		case stock.Released:
-			return b.store.Release(ctx, tx, orderID, "pay-"+orderID)
+			return batch.Apply(ctx, tx, b.store.Release(), mysql.Freezing{Subject: orderID, GID: "pay-" + orderID})
 		}
 		return nil
 	}))
@@ -139,7 +140,7 @@ func TestHeldGoodsAreNotSold(t *testing.T) {
 	b.pay(t, "order-1", stock.Deducted, stock.Line{SKU: "apple", Quantity: 100})
 	buy := func() error {
 		return database.InTx(t.Context(), b.db, func(tx *sql.Tx) error {
-			return b.store.Freeze(t.Context(), tx, "order-2", "pay-order-2", []stock.Line{{SKU: "apple", Quantity: 1}})
+			return batch.Apply(t.Context(), tx, b.store.Freeze(), mysql.Freezing{Subject: "order-2", GID: "pay-order-2", Request: []stock.Line{{SKU: "apple", Quantity: 1}}})
 		})
 	}
 	require.NoError(t, b.call("try", "order-1", "refund-1"))

@@ -66,7 +66,7 @@ func TestAlarm(t *testing.T) {
 	}
 	attempt := func(id, gid string, age int) {
 		t.Helper()
-		opened, err := store.OpenAttempt(t.Context(), order.Payment, "m", id, gid)
+		_, opened, err := store.OpenAttempt(t.Context(), order.Payment, "m", id, gid)
 		require.NoError(t, err)
 		require.True(t, opened)
 		exec(fmt.Sprintf("UPDATE payment_attempt SET created_at = TIMESTAMPADD(SECOND, -%d, NOW(3)) WHERE gid = '%s'", age, gid))

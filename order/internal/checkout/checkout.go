@@ -53,8 +53,8 @@ func New(store *mysql.Store, c *tcc.Coordinator, p *payment.Payment, r *payment.
 	return &Checkout{
 		store: store, coordinator: c, times: times, tracer: otel.Tracer(scope),
 		flows: map[order.Kind]flow{
-			order.Payment: newFlow(order.Payment, "checkout", p.Try, ownPayment(own, conn), others),
-			order.Refund:  newFlow(order.Refund, "refund", r.Try, ownRefund(own, conn), others),
+			order.Payment: newFlow(order.Payment, "checkout", p.Try, &p.Settled, ownPayment(own, conn), others),
+			order.Refund:  newFlow(order.Refund, "refund", r.Try, &r.Settled, ownRefund(own, conn), others),
 		},
 	}
 }
@@ -77,26 +77,24 @@ func (c *Checkout) Run(ctx context.Context, kind order.Kind, memberID, orderID s
 	}
 	// The gid is made here, new for each attempt: the coordinator takes a second Prepare with the same gid for the first.
 	gid := f.name + "-" + id.String()
-	opened, err := c.store.OpenAttempt(ctx, kind, memberID, orderID, gid)
+	o, opened, err := c.store.OpenAttempt(ctx, kind, memberID, orderID, gid)
 	if err != nil {
 		return err
 	}
+	settled, leave := f.settled.Wait(orderID) // from here on: what settled it before is in the row
+	defer leave()
+	driven := false
 	if opened {
 		ctx, span := c.tracer.Start(context.WithoutCancel(ctx), f.name) // the parent of all Tries, Confirms and Cancels
 		telemetry.Note(ctx, slog.String("order", orderID), slog.String("gid", gid))
-		o, err := c.orderOf(ctx, memberID, orderID)
-		if err == nil {
-			if failed := c.drive(ctx, f, o, gid); failed != nil {
-				span.SetStatus(codes.Error, "not begun")
-				slog.WarnContext(ctx, "not begun", "kind", kind, "err", failed)
-			}
+		err := c.drive(ctx, f, o, gid)
+		if driven = err == nil; !driven {
+			span.SetStatus(codes.Error, "not begun")
+			slog.WarnContext(ctx, "not begun", "kind", kind, "err", err)
 		}
 		span.End() // at the decision: what the Confirms take is theirs
-		if err != nil {
-			return err // the sweeper gives the attempt up
-		}
 	}
-	return c.await(ctx, f, orderID)
+	return c.await(ctx, f, orderID, settled, driven)
 }
 
 // drive takes the attempt gid of o to its decision, in the steps of docs/payment.md. Each step ends at a failpoint of its name. An error means
@@ -107,16 +105,14 @@ func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string)
 	}
 	deadline, cancel := context.WithTimeout(ctx, c.times.Deadline)
 	defer cancel()
-	branches := f.branches(o)
-	global, err := c.prepare(deadline, f, o.ID, gid, branches)
-	if err == nil {
-		err = c.register(deadline, f, global, branches)
-	}
+	global, err := c.prepare(deadline, f, o, gid)
 	if err == nil {
 		// Order's own Try comes first and alone. Otherwise a quick refusal elsewhere could cancel order before its Try landed: the barrier would
 		// take that for an empty rollback, and the order would stay CREATED while the shopper hears CANCELED.
-		_, err = f.try(global.LocalTryContext(deadline, f.own.id), o.ID)
-		err = c.held(ctx, f, o.ID, gid, err)
+		var holds bool
+		if holds, err = f.try(global.LocalTryContext(deadline, f.own.id), o.ID); !holds {
+			err = c.held(ctx, f, o.ID, gid, err)
+		}
 	} else {
 		_, abandonErr := c.abandon(ctx, f, o.ID, gid)
 		err = errors.Join(err, abandonErr)
@@ -137,10 +133,10 @@ func (c *Checkout) drive(ctx context.Context, f flow, o order.Order, gid string)
 	return c.submit(ctx, deadline, f, global)
 }
 
-// prepare opens the transaction. It never returns a nil transaction.
-func (c *Checkout) prepare(ctx context.Context, f flow, orderID, gid string, branches []tcc.Branch) (global *tcc.Transaction, err error) {
+// prepare opens the transaction. Order's branch is the first, so it is confirmed and canceled last. It never returns a nil transaction.
+func (c *Checkout) prepare(ctx context.Context, f flow, o order.Order, gid string) (global *tcc.Transaction, err error) {
 	err = c.call(ctx, func(ctx context.Context) (err error) {
-		global, err = c.coordinator.Prepare(ctx, gid, orderID, c.times.TimeoutToFail, branches...)
+		global, err = c.coordinator.Prepare(ctx, gid, o.ID, c.times.TimeoutToFail, f.branches(o)...)
 		return err
 	})
 	if err == nil {
@@ -149,19 +145,8 @@ func (c *Checkout) prepare(ctx context.Context, f flow, orderID, gid string, bra
 	return global, err
 }
 
-// register adds all branches, one after another. The coordinator confirms and cancels in reverse, so order comes last.
-func (c *Checkout) register(ctx context.Context, f flow, global *tcc.Transaction, branches []tcc.Branch) error {
-	for _, b := range branches {
-		err := c.call(ctx, func(ctx context.Context) error { return global.Register(ctx, b.ID) })
-		if err != nil {
-			return err
-		}
-	}
-	return f.passed(ctx, "registered")
-}
-
-// held finds out whether gid holds the order after its own Try answered tryErr, and abandons the attempt if it does not. It returns nil only
-// when the row says so. ctx has no deadline: the deadline is for deciding, not for finding out.
+// held finds out whether gid holds the order after its own Try did not say so but answered tryErr, and abandons the attempt if it does not. It
+// returns nil only when the row says so. ctx has no deadline: the deadline is for deciding, not for finding out.
 func (c *Checkout) held(ctx context.Context, f flow, orderID, gid string, tryErr error) error {
 	if tryErr == nil {
 		// The barrier also returns nil for a Try that comes after its Cancel, when the coordinator timed out first.
@@ -190,14 +175,6 @@ func (c *Checkout) abandon(ctx context.Context, f flow, orderID, gid string) (he
 	return held, err
 }
 
-func (c *Checkout) orderOf(ctx context.Context, memberID, orderID string) (o order.Order, err error) {
-	err = c.call(ctx, func(ctx context.Context) (err error) {
-		o, err = c.store.Order(ctx, memberID, orderID)
-		return err
-	})
-	return o, err
-}
-
 // call bounds one remote call.
 func (c *Checkout) call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.times.Call)
@@ -205,24 +182,31 @@ func (c *Checkout) call(ctx context.Context, f func(context.Context) error) erro
 	return f(ctx)
 }
 
-// await reads the row until it is final, no attempt is open any more, or Wait is over. It leaves the caller time to answer.
-func (c *Checkout) await(ctx context.Context, f flow, orderID string) error {
+// await returns when the order is settled, no attempt is open any more, or Wait is over. settled is closed when this process settles the order;
+// because another one may do so, await also reads the row, of an order that was just driven to its decision after a pause only. It leaves the
+// caller time to answer.
+func (c *Checkout) await(ctx context.Context, f flow, orderID string, settled <-chan struct{}, driven bool) error {
 	wait := c.times.Wait
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline)-time.Second)
 	}
 	timeout := time.After(wait)
-	for pause := 3 * time.Millisecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
-		state, err := c.store.State(ctx, orderID)
-		t := f.kind.Try()
-		undecided := state.Status == t.To || state.Status == t.From && state.Busy
-		if err != nil || !undecided {
-			return err
+	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
+		if !driven {
+			state, err := c.store.State(ctx, orderID)
+			t := f.kind.Try()
+			undecided := state.Status == t.To || state.Status == t.From && state.Busy
+			if err != nil || !undecided {
+				return err
+			}
 		}
+		driven = false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timeout:
+			return nil
+		case <-settled:
 			return nil
 		case <-time.After(pause):
 		}

@@ -6,13 +6,13 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/failpoint"
 	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/order"
 	"example.com/fourfold/order/internal/participant"
+	"example.com/fourfold/order/internal/payment"
 )
 
 // flow is one kind of transaction over order and the other participants.
@@ -20,10 +20,12 @@ type flow struct {
 	kind order.Kind
 	// name is the prefix of its failpoints.
 	name string
-	// try is order's own Try.
-	try    func(ctx context.Context, orderID string) (*emptypb.Empty, error)
-	own    branch
-	others []branch
+	// try is order's own Try. It reports whether it holds the order now; when not, and without an error, the row must be asked.
+	try func(ctx context.Context, orderID string) (held bool, err error)
+	// settled tells of order's last phases in this process.
+	settled *payment.Settled
+	own     branch
+	others  []branch
 }
 
 // branch is one branch of a transaction.
@@ -33,18 +35,18 @@ type branch struct {
 	conn              grpc.ClientConnInterface
 }
 
-// newFlow numbers the branches in the order of their registration; order's own is 01.
-func newFlow(kind order.Kind, name string, try func(context.Context, string) (*emptypb.Empty, error), own branch,
+// newFlow numbers the branches; order's own is 01.
+func newFlow(kind order.Kind, name string, try func(context.Context, string) (bool, error), settled *payment.Settled, own branch,
 	others participant.Peers) flow {
 	own.service, own.id = "order", "01"
-	f := flow{kind: kind, name: name, try: try, own: own}
+	f := flow{kind: kind, name: name, try: try, settled: settled, own: own}
 	for i, p := range others {
 		f.others = append(f.others, branch{Branch: p.Of(kind), service: p.Name, id: fmt.Sprintf("%02d", i+2), addr: p.Addr, conn: p.Conn})
 	}
 	return f
 }
 
-// all are the branches in the order of their registration.
+// all are the branches, order's own first.
 func (f flow) all() []branch { return append([]branch{f.own}, f.others...) }
 
 // ownPayment returns order's own branch of the payment, which the coordinator reaches at addr, and this process over conn.
@@ -65,7 +67,7 @@ func ownRefund(addr string, conn grpc.ClientConnInterface) branch {
 	}}
 }
 
-// branches returns the branches of o's transaction, in the order of their registration.
+// branches returns the branches of o's transaction, order's own first.
 func (f flow) branches(o order.Order) []tcc.Branch {
 	var all []tcc.Branch
 	for _, b := range f.all() {

@@ -31,7 +31,7 @@ func Decisions() []Decision { return []Decision{Confirm, Cancel, Try} }
 type Standing struct {
 	mysql.OpenAttempt
 	Coordinator tcc.Status
-	// Branches are in the order of registration, order's own first.
+	// Branches are in the transaction's order, order's own first.
 	Branches []BranchStanding
 }
 

@@ -201,7 +201,7 @@ func (s *shop) hold(t *testing.T, id string, status tcc.Status, states string) (
 	o, err := order.New(id, "m", "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
 	require.NoError(t, s.store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
-	opened, err := s.store.OpenAttempt(t.Context(), order.Payment, "m", id, gid)
+	_, opened, err := s.store.OpenAttempt(t.Context(), order.Payment, "m", id, gid)
 	require.NoError(t, err)
 	require.True(t, opened)
 	_, err = s.db.ExecContext(t.Context(), "UPDATE payment_attempt SET created_at = NOW(3) - INTERVAL 20 SECOND WHERE gid = ?", gid)

@@ -25,6 +25,7 @@ import (
 	"example.com/fourfold/chassis/mq/mqtest"
 	"example.com/fourfold/chassis/mtls"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/chassis/tcc/tcclaws"
 	"example.com/fourfold/order/internal/checkout"
 	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
@@ -38,6 +39,8 @@ type coordinator struct {
 	dtmgpb.UnimplementedDtmServer
 	// submit decides the nth Submit, counted from 1: whether order is confirmed or canceled before the answer, and the answer.
 	submit func(n int) (phase string, answer error)
+	// hasty: it cancels order's branch before it answers Prepare.
+	hasty  bool
 	branch *payment.Payment
 	addr   string
 	server *grpc.Server
@@ -62,21 +65,15 @@ func (c *coordinator) serve() error {
 	return nil
 }
 
-func (c *coordinator) Prepare(_ context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
+func (c *coordinator) Prepare(ctx context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.headers, c.prepared = req.GetTransOptions().GetBranchHeaders(), time.Now()
-	return &emptypb.Empty{}, nil
-}
-
-func (c *coordinator) RegisterBranch(_ context.Context, req *dtmgpb.DtmBranchRequest) (*emptypb.Empty, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if req.GetBranchID() != "01" {
-		return &emptypb.Empty{}, nil
+	branches, err := tcclaws.Prepared(ctx, req)
+	c.headers, c.prepared, c.payload = req.GetTransOptions().GetBranchHeaders(), time.Now(), branches["01"]
+	if err == nil && c.hasty {
+		err = c.call(ctx, req.GetGid(), "cancel")
 	}
-	c.payload = req.GetBusiPayload()
-	return &emptypb.Empty{}, nil
+	return &emptypb.Empty{}, err
 }
 
 func (c *coordinator) Submit(ctx context.Context, req *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
@@ -84,8 +81,16 @@ func (c *coordinator) Submit(ctx context.Context, req *dtmgpb.DtmRequest) (*empt
 	defer c.mu.Unlock()
 	c.submits = append(c.submits, time.Since(c.prepared))
 	op, answer := c.submit(len(c.submits))
+	if err := c.call(ctx, req.GetGid(), op); err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, answer
+}
+
+// call calls phase op of order's own branch; "" is none.
+func (c *coordinator) call(ctx context.Context, gid, op string) error {
 	headers := maps.Clone(c.headers)
-	maps.Copy(headers, map[string]string{"dtm-gid": req.GetGid(), "dtm-branch_id": "01", "dtm-op": op})
+	maps.Copy(headers, map[string]string{"dtm-gid": gid, "dtm-branch_id": "01", "dtm-op": op})
 	ctx = tcc.LocalContext(ctx, orderv1.OrderPayment_ServiceDesc.ServiceName, c.payload, headers)
 	request := &orderv1.OrderPaymentRequest{}
 	err := proto.Unmarshal(c.payload, request)
@@ -95,10 +100,7 @@ func (c *coordinator) Submit(ctx context.Context, req *dtmgpb.DtmRequest) (*empt
 	case "cancel":
 		_, err = c.branch.Cancel(ctx, request)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &emptypb.Empty{}, answer
+	return err
 }
 
 func (c *coordinator) Abort(context.Context, *dtmgpb.DtmRequest) (*emptypb.Empty, error) {
@@ -179,6 +181,22 @@ func TestSubmit(t *testing.T) {
 			assert.Less(t, c.submits[len(c.submits)-1], times.Deadline+times.Call)
 		})
 	}
+}
+
+// TestTryBehindItsCancel tests a payment that is canceled before order's own Try, which answers then without holding the order: nothing goes on.
+func TestTryBehindItsCancel(t *testing.T) {
+	t.Parallel()
+	c := &coordinator{submit: func(int) (string, error) { return "", nil }, hasty: true}
+	pay, store, _ := initiator(t, c, checkout.Times{
+		TimeoutToFail: 8 * time.Second, Deadline: 6 * time.Second, Call: 3 * time.Second, Wait: 100 * time.Millisecond})
+	require.NoError(t, pay.Run(t.Context(), order.Payment, "m", "o"))
+	state, err := store.State(t.Context(), "o")
+	require.NoError(t, err)
+	assert.Equal(t, mysql.State{Status: order.Created}, state, "it can be paid by another")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	assert.Empty(t, c.submits)
+	assert.Equal(t, 1, c.aborts)
 }
 
 // TestSubmitOverRestart tests a coordinator that goes away with the Submit and is back a second later.

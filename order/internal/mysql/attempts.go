@@ -6,50 +6,10 @@ import (
 	"errors"
 	"time"
 
-	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/database"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/order/internal/mysql/query"
 	"example.com/fourfold/order/internal/order"
 )
-
-// OpenAttempt records that gid is about to pay or refund a member's order, and reports whether the attempt was opened. It is not when the
-// order's status does not allow it or another attempt is open. An order to be paid that has expired is closed instead. It returns
-// order.ErrNotFound when the member has no such order.
-func (s *Store) OpenAttempt(ctx context.Context, kind order.Kind, memberID, id, gid string) (opened bool, err error) {
-	err = database.InTx(ctx, s.db, func(tx *sql.Tx) error {
-		opened = false
-		q := s.q.WithTx(tx)
-		o, err := q.LockOrder(ctx, id)
-		if err != nil {
-			return found(err)
-		}
-		if o.MemberID != memberID {
-			return order.ErrNotFound
-		}
-		if order.Status(o.Status) != kind.Try().From {
-			return nil
-		}
-		busy, err := q.HasOpenAttempt(ctx, sql.NullString{String: id, Valid: true})
-		if err != nil || busy {
-			return err
-		}
-		if kind == order.Payment && o.Expired {
-			if _, err := s.closeOrder(ctx, tx, o.MemberID, o.ID, order.Expired); err != nil {
-				return err
-			}
-			return s.disarm(ctx, tx, o.ID)
-		}
-		opened = true
-		return q.InsertAttempt(ctx, query.InsertAttemptParams{
-			OrderID: o.ID, Gid: gid, Kind: string(kind), State: string(order.AttemptOpen),
-		})
-	})
-	if err != nil {
-		return false, err
-	}
-	return opened, nil
-}
 
 // AbandonAttempt gives an attempt up unless it has touched the order. It reports whether the attempt holds the order now: then its Try landed
 // after all.
@@ -80,89 +40,6 @@ func (s *Store) RecordReason(ctx context.Context, gid string, reason order.Reaso
 	return err
 }
 
-// Hold is kind's Try: gid holds the order from now on. It returns order.ErrState when the order's status does not allow it or gid's attempt is
-// not open.
-func (s *Store) Hold(ctx context.Context, tx *sql.Tx, kind order.Kind, id, gid string) error {
-	q := s.q.WithTx(tx)
-	t := kind.Try()
-	n, err := q.HoldOrder(ctx, query.HoldOrderParams{ID: id, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To)})
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		return order.ErrState
-	}
-	_, err = q.LockOpenAttempt(ctx, query.LockOpenAttemptParams{Gid: gid, OrderID: id, State: string(order.AttemptOpen)})
-	if errors.Is(err, sql.ErrNoRows) {
-		return order.ErrState
-	}
-	return err
-}
-
-// ConfirmPayment writes PAID and its event. It returns tcc.ErrNotTried when gid does not hold the order.
-func (s *Store) ConfirmPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	return s.settle(ctx, tx, order.ConfirmPayment, id, gid, "", eventv1.TypeOrderPaid)
-}
-
-// CancelPayment writes CANCELED with the attempt's reason, PAYMENT_TIMEOUT when it has none, and its event. It returns tcc.ErrNotTried when gid
-// does not hold the order.
-func (s *Store) CancelPayment(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	a, err := s.q.WithTx(tx).GetAttempt(ctx, gid)
-	if errors.Is(err, sql.ErrNoRows) {
-		return tcc.ErrNotTried
-	}
-	if err != nil {
-		return err
-	}
-	if a.Reason == "" {
-		a.Reason = string(order.PaymentTimeout)
-	}
-	return s.settle(ctx, tx, order.CancelPayment, id, gid, order.Reason(a.Reason), eventv1.TypeOrderCanceled)
-}
-
-// ConfirmRefund writes REFUNDED and its event. It returns tcc.ErrNotTried when gid does not hold the order.
-func (s *Store) ConfirmRefund(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	return s.settle(ctx, tx, order.ConfirmRefund, id, gid, "", eventv1.TypeOrderRefunded)
-}
-
-// CancelRefund writes PAID again; the attempt keeps the reason. It returns tcc.ErrNotTried when gid does not hold the order.
-func (s *Store) CancelRefund(ctx context.Context, tx *sql.Tx, id, gid string) error {
-	return s.settle(ctx, tx, order.CancelRefund, id, gid, "", "")
-}
-
-// settle ends gid's hold of the order and its attempt, and records the event unless it is "".
-func (s *Store) settle(ctx context.Context, tx *sql.Tx, event order.Event, id, gid string, reason order.Reason, eventType string) error {
-	q := s.q.WithTx(tx)
-	t := event.Transition()
-	n, err := q.SettleOrder(ctx, query.SettleOrderParams{
-		ID: id, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To), Reason: string(reason),
-	})
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		return tcc.ErrNotTried
-	}
-	n, err = q.MoveAttempt(ctx, query.MoveAttemptParams{
-		Gid: gid, FromState: string(order.AttemptOpen), ToState: string(order.AttemptDone),
-	})
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		return tcc.ErrNotTried
-	}
-	if eventType == "" {
-		return nil
-	}
-	if event == order.ConfirmPayment || event == order.CancelPayment {
-		if err := s.disarm(ctx, tx, id); err != nil {
-			return err
-		}
-	}
-	return s.record(ctx, tx, id, eventType)
-}
-
 // State is where an order stands.
 type State struct {
 	Status order.Status
@@ -181,15 +58,6 @@ func (s *Store) LastAttempt(ctx context.Context, kind order.Kind, id string) (or
 		return "", "", nil
 	}
 	return order.AttemptState(row.State), order.Reason(row.Reason), err
-}
-
-// State returns where an order stands, or order.ErrNotFound.
-func (s *Store) State(ctx context.Context, id string) (State, error) {
-	row, err := s.q.GetState(ctx, id)
-	if err != nil {
-		return State{}, found(err)
-	}
-	return State{order.Status(row.Status), order.Reason(row.Reason), row.Gid, row.Busy, row.Expired}, nil
 }
 
 // Overdue is an attempt that has been open for too long.

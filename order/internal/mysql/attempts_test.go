@@ -16,6 +16,7 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/idempotency"
 	"example.com/fourfold/chassis/identity"
@@ -50,7 +51,9 @@ func addOrder(t *testing.T, store *mysql.Store) string {
 
 func begin(t *testing.T, db *sql.DB, store *mysql.Store, id, gid string) error {
 	t.Helper()
-	return database.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.Hold(t.Context(), tx, order.Payment, id, gid) })
+	return database.InTx(t.Context(), db, func(tx *sql.Tx) error {
+		return batch.Apply(t.Context(), tx, store.Hold(order.Payment)(), mysql.Holding{Subject: id, GID: gid})
+	})
 }
 
 // TestOneOpenAttempt tests that of 20 concurrent payers one opens the attempt.
@@ -61,7 +64,7 @@ func TestOneOpenAttempt(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			ok, err := store.OpenAttempt(context.Background(), order.Payment, member, id, fmt.Sprint("gid-", i))
+			_, ok, err := store.OpenAttempt(context.Background(), order.Payment, member, id, fmt.Sprint("gid-", i))
 			if assert.NoError(t, err) && ok {
 				opened.Add(1)
 			}
@@ -74,25 +77,37 @@ func TestOneOpenAttempt(t *testing.T) {
 func TestSomebodyElsesOrderIsNotFound(t *testing.T) {
 	t.Parallel()
 	_, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), order.Payment, "member-2", id, "gid")
+	_, _, err := store.OpenAttempt(t.Context(), order.Payment, "member-2", id, "gid")
 	require.ErrorIs(t, err, order.ErrNotFound)
 	_, err = store.Order(t.Context(), "member-2", id)
 	require.ErrorIs(t, err, order.ErrNotFound)
 	require.ErrorIs(t, store.Close(t.Context(), "member-2", id, order.ByMember), order.ErrNotFound)
 }
 
+// TestOpenedBefore: the answer to the commit of an attempt was lost. Opened again, it is found open, and is no other attempt.
+func TestOpenedBefore(t *testing.T) {
+	t.Parallel()
+	db, store, id := newOrder(t)
+	for range 2 {
+		_, opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
+		require.NoError(t, err)
+		require.True(t, opened)
+	}
+	require.Equal(t, "gid-1 OPEN\n--\n", mysqltest.Dump(t, db, "SELECT gid, state FROM payment_attempt"))
+}
+
 // TestAbandonedAttemptCannotBegin tests that a late Try finds its attempt abandoned, and that another attempt can pay the order.
 func TestAbandonedAttemptCannotBegin(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
+	_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
 	require.NoError(t, err)
 	held, err := store.AbandonAttempt(t.Context(), order.Payment, id, "gid-1")
 	require.NoError(t, err)
 	require.False(t, held)
 
 	require.ErrorIs(t, begin(t, db, store, id, "gid-1"), order.ErrState)
-	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-2")
+	_, opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-2")
 	require.NoError(t, err)
 	require.True(t, opened)
 	require.ErrorIs(t, begin(t, db, store, id, "gid-1"), order.ErrState)
@@ -103,7 +118,7 @@ func TestAbandonedAttemptCannotBegin(t *testing.T) {
 func TestHeldAttemptIsNotAbandoned(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
+	_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
 	require.NoError(t, err)
 	require.NoError(t, begin(t, db, store, id, "gid-1"))
 	held, err := store.AbandonAttempt(t.Context(), order.Payment, id, "gid-1")
@@ -120,7 +135,7 @@ func TestBeginAgainstAbandon(t *testing.T) {
 	db, store, _ := newOrder(t)
 	for range 50 {
 		id := addOrder(t, store)
-		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
+		_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
 		require.NoError(t, err)
 		var beginErr, abandonErr error
 		var held bool
@@ -147,7 +162,7 @@ func TestPayAgainstClose(t *testing.T) {
 	db, store, _ := newOrder(t)
 	for range 50 {
 		id := addOrder(t, store)
-		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
+		_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
 		require.NoError(t, err)
 		var beginErr, closeErr error
 		var wg sync.WaitGroup
@@ -162,7 +177,7 @@ func TestPayAgainstClose(t *testing.T) {
 func TestLeasesAreExclusive(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
+	_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-1")
 	require.NoError(t, err)
 	got, err := store.LeaseOverdue(t.Context(), time.Hour, time.Minute, 10)
 	require.NoError(t, err)
@@ -278,7 +293,7 @@ func TestExpiry(t *testing.T) {
 	}
 	requireNotYet(t, db, store, id, "it has time left")
 
-	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
+	_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
 	expire(id)
 	requireNotYet(t, db, store, id, "a payment is being opened")
@@ -286,7 +301,7 @@ func TestExpiry(t *testing.T) {
 
 	late := addOrder(t, store)
 	expire(late)
-	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, late, "gid-2")
+	_, opened, err := store.OpenAttempt(t.Context(), order.Payment, member, late, "gid-2")
 	require.NoError(t, err)
 	require.False(t, opened, "too late to pay, also before the timer")
 	state, err := store.State(t.Context(), late)
@@ -323,7 +338,7 @@ func TestExpiryIsByTheDatabasesClock(t *testing.T) {
 	_, err := db.ExecContext(t.Context(), "SET timestamp = UNIX_TIMESTAMP() + 7200")
 	require.NoError(t, err)
 	requireClosed(t, db, store, swept)
-	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, paid, "gid")
+	_, opened, err := store.OpenAttempt(t.Context(), order.Payment, member, paid, "gid")
 	require.NoError(t, err)
 	require.False(t, opened)
 	require.Equal(t, "CANCELED EXPIRED\nCANCELED EXPIRED\n--\n", mysqltest.Dump(t, db, "SELECT status, reason FROM orders"))
@@ -335,7 +350,7 @@ func TestHeldRowsDoNotStopTheSweeps(t *testing.T) {
 	db, store, stuck := newOrder(t)
 	free := addOrder(t, store)
 	for _, id := range []string{stuck, free} {
-		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
+		_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid-"+id)
 		require.NoError(t, err)
 	}
 	idle, late := addOrder(t, store), addOrder(t, store)
@@ -366,9 +381,9 @@ func TestBlankBehindAnID(t *testing.T) {
 	db, store, id := newOrder(t)
 	_, err := store.Order(t.Context(), member, id+" ")
 	require.ErrorIs(t, err, order.ErrNotFound)
-	_, err = store.OpenAttempt(t.Context(), order.Payment, member, id+" ", "gid")
+	_, _, err = store.OpenAttempt(t.Context(), order.Payment, member, id+" ", "gid")
 	require.ErrorIs(t, err, order.ErrNotFound)
-	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
+	_, opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
 	require.True(t, opened)
 	require.NoError(t, store.RecordReason(t.Context(), "gid ", order.CreditRefused))

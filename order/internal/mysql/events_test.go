@@ -11,8 +11,10 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq/mqtest"
+	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -42,17 +44,21 @@ func TestEvents(t *testing.T) {
 		require.NoError(t, database.InTx(t.Context(), db, f))
 	}
 	pay := func(id, gid string) {
-		_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
+		_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
 		require.NoError(t, err)
 		require.NoError(t, begin(t, db, store, id, gid))
 	}
 	pay(id, "gid-1")
-	inTx(func(tx *sql.Tx) error { return store.ConfirmPayment(t.Context(), tx, id, "gid-1") })
+	inTx(func(tx *sql.Tx) error {
+		return batch.Apply(t.Context(), tx, store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: id, GID: "gid-1"})
+	})
 	inTx(func(tx *sql.Tx) error { return store.Follow(t.Context(), tx, id, order.Ship, "order.shipped") })
 	refused := addOrder(t, store)
 	pay(refused, "gid-2")
 	require.NoError(t, store.RecordReason(t.Context(), "gid-2", order.CreditRefused))
-	inTx(func(tx *sql.Tx) error { return store.CancelPayment(t.Context(), tx, refused, "gid-2") })
+	inTx(func(tx *sql.Tx) error {
+		return batch.Apply(t.Context(), tx, store.Settle(order.CancelPayment)(), mysql.Holding{Subject: refused, GID: "gid-2"})
+	})
 	closed := addOrder(t, store)
 	require.NoError(t, store.Close(t.Context(), member, closed, order.ByMember))
 	about := ` of member-1, 1000 cents, 10 points, 2 a 阿 at 500`
@@ -75,7 +81,7 @@ func TestEvents(t *testing.T) {
 func TestToldOrNotDone(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
-	_, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
+	_, _, err := store.OpenAttempt(t.Context(), order.Payment, member, id, "gid")
 	require.NoError(t, err)
 	require.NoError(t, begin(t, db, store, id, "gid"))
 	unpaid := addOrder(t, store)
@@ -86,8 +92,12 @@ func TestToldOrNotDone(t *testing.T) {
 			"SELECT gid, state FROM payment_attempt")
 	}
 	before := dump()
-	require.Error(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.ConfirmPayment(t.Context(), tx, id, "gid") }))
-	require.Error(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error { return store.CancelPayment(t.Context(), tx, id, "gid") }))
+	require.Error(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
+		return batch.Apply(t.Context(), tx, store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: id, GID: "gid"})
+	}))
+	require.Error(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
+		return batch.Apply(t.Context(), tx, store.Settle(order.CancelPayment)(), mysql.Holding{Subject: id, GID: "gid"})
+	}))
 	require.Error(t, store.Close(t.Context(), member, unpaid, order.ByMember))
 	o, err := order.New("new", member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 1, Quantity: 1}})
 	require.NoError(t, err)

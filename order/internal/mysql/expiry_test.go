@@ -15,6 +15,7 @@ import (
 
 	eventv1 "example.com/fourfold/api/event/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/deploy/rocketmq/rocketmqtest"
@@ -82,16 +83,22 @@ func TestTimers(t *testing.T) {
 			require.NoError(t, store.Close(ctx, "m", id, order.ByMember))
 			continue
 		}
-		opened, err := store.OpenAttempt(ctx, order.Payment, "m", id, "gid-"+id)
+		_, opened, err := store.OpenAttempt(ctx, order.Payment, "m", id, "gid-"+id)
 		require.NoError(t, err)
 		require.True(t, opened)
 		if id == "opened" {
 			continue
 		}
-		inTx(func(tx *sql.Tx) error { return store.Hold(ctx, tx, order.Payment, id, "gid-"+id) })
+		inTx(func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Hold(order.Payment)(), mysql.Holding{Subject: id, GID: "gid-" + id})
+		})
 	}
-	inTx(func(tx *sql.Tx) error { return store.ConfirmPayment(ctx, tx, "paid", "gid-paid") })
-	inTx(func(tx *sql.Tx) error { return store.CancelPayment(ctx, tx, "refused", "gid-refused") })
+	inTx(func(tx *sql.Tx) error {
+		return batch.Apply(ctx, tx, store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: "paid", GID: "gid-paid"})
+	})
+	inTx(func(tx *sql.Tx) error {
+		return batch.Apply(ctx, tx, store.Settle(order.CancelPayment)(), mysql.Holding{Subject: "refused", GID: "gid-refused"})
+	})
 	for i := range 20 {
 		payable(t, store, fmt.Sprintf("unpaid %02d", i), ttl)
 	}
@@ -120,7 +127,9 @@ func TestTimers(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, held)
 	await("CANCELED EXPIRED\n--\n", "SELECT status, reason FROM orders WHERE id = 'opened'")
-	inTx(func(tx *sql.Tx) error { return store.ConfirmPayment(ctx, tx, "held", "gid-held") })
+	inTx(func(tx *sql.Tx) error {
+		return batch.Apply(ctx, tx, store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: "held", GID: "gid-held"})
+	})
 	require.Equal(t, "PAID  2\n--\n", mysqltest.Dump(t, db, "SELECT status, reason, event_seq FROM orders WHERE id = 'held'"),
 		"it was begun in time")
 }
@@ -139,7 +148,7 @@ func TestPayRacesTheTimer(t *testing.T) {
 	}
 	pay := func(id string) {
 		gid := "gid-" + id
-		opened, err := store.OpenAttempt(ctx, order.Payment, "m", id, gid)
+		_, opened, err := store.OpenAttempt(ctx, order.Payment, "m", id, gid)
 		if !assert.NoError(t, err, id) {
 			return
 		}
@@ -148,8 +157,12 @@ func TestPayRacesTheTimer(t *testing.T) {
 			return
 		}
 		for _, phase := range []func(tx *sql.Tx) error{
-			func(tx *sql.Tx) error { return store.Hold(ctx, tx, order.Payment, id, gid) },
-			func(tx *sql.Tx) error { return store.ConfirmPayment(ctx, tx, id, gid) },
+			func(tx *sql.Tx) error {
+				return batch.Apply(ctx, tx, store.Hold(order.Payment)(), mysql.Holding{Subject: id, GID: gid})
+			},
+			func(tx *sql.Tx) error {
+				return batch.Apply(ctx, tx, store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: id, GID: gid})
+			},
 		} {
 			time.Sleep(rand.N(1500 * time.Millisecond))
 			assert.NoError(t, database.InTx(ctx, db, phase), "%s: let in", id)

@@ -35,14 +35,6 @@ WHERE order_id IN (sqlc.slice('order_ids')) ORDER BY order_id, sku;
 SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq
 FROM orders WHERE member_id = ? AND id < sqlc.arg('before') ORDER BY id DESC LIMIT ?;
 
--- name: HoldOrder :execrows
-UPDATE orders FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), gid = sqlc.arg('gid')
-WHERE id = sqlc.arg('id') AND status = sqlc.arg('from_status');
-
--- name: SettleOrder :execrows
-UPDATE orders FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason'), paid_at = IF(sqlc.arg('to_status') = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
-WHERE id = sqlc.arg('id') AND gid = sqlc.arg('gid') AND status = sqlc.arg('from_status');
-
 -- name: CloseOrder :execrows
 UPDATE orders FORCE INDEX (PRIMARY) SET status = sqlc.arg('to_status'), reason = sqlc.arg('reason')
 WHERE id = sqlc.arg('id') AND member_id = sqlc.arg('member_id') AND status = sqlc.arg('from_status');
@@ -60,19 +52,8 @@ SELECT member_id, status, reason, total_cents, points, CAST(event_seq - event_ba
 -- name: HasOpenAttempt :one
 SELECT EXISTS (SELECT 1 FROM payment_attempt WHERE open_order = ?);
 
--- name: InsertAttempt :exec
-INSERT INTO payment_attempt (order_id, no, gid, kind, state)
-SELECT sqlc.arg('order_id'), COALESCE(MAX(a.no), 0) + 1, sqlc.arg('gid'), sqlc.arg('kind'), sqlc.arg('state')
-FROM payment_attempt a WHERE a.order_id = sqlc.arg('order_id');
-
--- name: GetAttempt :one
-SELECT state, reason FROM payment_attempt WHERE gid = ?;
-
 -- name: GetLastAttempt :one
 SELECT state, reason FROM payment_attempt WHERE order_id = ? AND kind = ? ORDER BY no DESC LIMIT 1;
-
--- name: LockOpenAttempt :one
-SELECT no FROM payment_attempt WHERE gid = ? AND order_id = ? AND state = ? FOR UPDATE;
 
 -- name: MoveAttempt :execrows
 UPDATE payment_attempt FORCE INDEX (gid) SET state = sqlc.arg('to_state') WHERE gid = sqlc.arg('gid') AND state = sqlc.arg('from_state');

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	eventv1 "example.com/fourfold/api/event/v1"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/mq"
 	"example.com/fourfold/order/internal/mysql/query"
 	"example.com/fourfold/order/internal/order"
@@ -22,11 +23,15 @@ type Store struct {
 	q      *query.Queries
 	outbox *mq.Outbox
 	timers *mq.Timers
+	opens  *batch.Runner[*opening]
+	states *batch.Runner[*reading[State]]
+	orders *batch.Runner[*reading[order.Order]]
 }
 
 // NewStore returns a Store of db. It publishes changes of orders through outbox, which must be on the same database.
 func NewStore(db *sql.DB, outbox *mq.Outbox) *Store {
-	s := &Store{db: db, q: query.New(db), outbox: outbox}
+	s := &Store{db: db, q: query.New(db), outbox: outbox, opens: batch.New(db, openings), states: batch.New(db, readStates),
+		orders: batch.New(db, readOrders)}
 	s.timers = mq.NewTimers(outbox, eventv1.TopicOrderTimers, s.timeout)
 	// An order whose payment is given up, or whose database refuses writes for an hour, is closed seconds after that ends, and without a hand.
 	s.timers.LongestPause, s.timers.Tries = 5*time.Second, 1000
@@ -94,19 +99,6 @@ func mayOpen(ctx context.Context, q *query.Queries, memberID string, ttl time.Du
 func firstID(t time.Time) string {
 	ms := fmt.Sprintf("%012x", t.UnixMilli())
 	return ms[:8] + "-" + ms[8:]
-}
-
-// Order returns a member's order, or order.ErrNotFound.
-func (s *Store) Order(ctx context.Context, memberID, id string) (order.Order, error) {
-	row, err := s.q.GetOrder(ctx, query.GetOrderParams{ID: id, MemberID: memberID})
-	if err != nil {
-		return order.Order{}, found(err)
-	}
-	orders, err := s.withLines(ctx, []order.Order{domain(query.ListOrdersRow(row))})
-	if err != nil {
-		return order.Order{}, err
-	}
-	return orders[0], nil
 }
 
 // Orders returns up to limit orders of a member, newest first, starting after the order with the id before ("" for the newest).

@@ -8,7 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
+	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -17,7 +19,7 @@ func TestEveryStatusAndEvent(t *testing.T) {
 	t.Parallel()
 	db, store, id := newOrder(t)
 	const gid = "gid"
-	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
+	_, opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
 	require.NoError(t, err)
 	require.True(t, opened)
 	ctx := t.Context()
@@ -25,15 +27,27 @@ func TestEveryStatusAndEvent(t *testing.T) {
 		return func() error { return database.InTx(ctx, db, f) }
 	}
 	for event, happen := range map[order.Event]func() error{
-		order.BeginPayment:   phase(func(tx *sql.Tx) error { return store.Hold(ctx, tx, order.Payment, id, gid) }),
-		order.ConfirmPayment: phase(func(tx *sql.Tx) error { return store.ConfirmPayment(ctx, tx, id, gid) }),
-		order.CancelPayment:  phase(func(tx *sql.Tx) error { return store.CancelPayment(ctx, tx, id, gid) }),
-		order.BeginRefund:    phase(func(tx *sql.Tx) error { return store.Hold(ctx, tx, order.Refund, id, gid) }),
-		order.ConfirmRefund:  phase(func(tx *sql.Tx) error { return store.ConfirmRefund(ctx, tx, id, gid) }),
-		order.CancelRefund:   phase(func(tx *sql.Tx) error { return store.CancelRefund(ctx, tx, id, gid) }),
-		order.Close:          func() error { return store.Close(ctx, member, id, order.ByMember) },
-		order.Ship:           phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Ship, "order.shipped") }),
-		order.Complete:       phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Complete, "order.completed") }),
+		order.BeginPayment: phase(func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Hold(order.Payment)(), mysql.Holding{Subject: id, GID: gid})
+		}),
+		order.ConfirmPayment: phase(func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: id, GID: gid})
+		}),
+		order.CancelPayment: phase(func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Settle(order.CancelPayment)(), mysql.Holding{Subject: id, GID: gid})
+		}),
+		order.BeginRefund: phase(func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Hold(order.Refund)(), mysql.Holding{Subject: id, GID: gid})
+		}),
+		order.ConfirmRefund: phase(func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Settle(order.ConfirmRefund)(), mysql.Holding{Subject: id, GID: gid})
+		}),
+		order.CancelRefund: phase(func(tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, store.Settle(order.CancelRefund)(), mysql.Holding{Subject: id, GID: gid})
+		}),
+		order.Close:    func() error { return store.Close(ctx, member, id, order.ByMember) },
+		order.Ship:     phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Ship, "order.shipped") }),
+		order.Complete: phase(func(tx *sql.Tx) error { return store.Follow(ctx, tx, id, order.Complete, "order.completed") }),
 	} {
 		for _, status := range []order.Status{
 			order.Created, order.Updating, order.Paid, order.Canceled, order.Shipped, order.Completed, order.Refunding, order.Refunded,

@@ -16,7 +16,7 @@ import (
 	"example.com/fourfold/order/internal/order"
 )
 
-// All are the participants in the order of their registration. The coordinator confirms and cancels in reverse.
+// All are the participants in the order of the transaction's branches, after order's own.
 func All() []Participant { return []Participant{inventory(), credit(), wms()} }
 
 // Participant is a service other than order that takes part.

@@ -3,7 +3,6 @@ package payment
 
 import (
 	"context"
-	"database/sql"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -24,35 +23,43 @@ import (
 // confirmed everywhere. Confirm and Cancel write the order's event with it and never need the broker.
 type Payment struct {
 	orderv1.UnimplementedOrderPaymentServer
-	branch *tcc.Participant
-	store  *mysql.Store
+	// Settled tells of each Confirm and Cancel.
+	Settled
+	try, confirm, cancel *tcc.Batched[struct{}]
 }
 
 // New returns a Payment over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Payment {
-	return &Payment{branch: branch, store: store}
+	return &Payment{
+		try:     tcc.NewBatched(branch, tcc.Try, store.Hold(order.Payment), answer.Error),
+		confirm: tcc.NewBatched(branch, tcc.Confirm, store.Settle(order.ConfirmPayment), answer.Error),
+		cancel:  tcc.NewBatched(branch, tcc.Cancel, store.Settle(order.CancelPayment), answer.Error),
+	}
 }
 
-// Try lets the transaction hold the order. It refuses with ORDER_STATE when the order is not CREATED or the attempt was abandoned.
-func (p *Payment) Try(ctx context.Context, orderID string) (*emptypb.Empty, error) {
+// Try lets the transaction hold the order, and reports whether it did: when it did not, and without an error, it has done so before, or was
+// canceled first. It refuses with ORDER_STATE when the order is not CREATED or the attempt was abandoned.
+func (p *Payment) Try(ctx context.Context, orderID string) (held bool, err error) {
 	if err := failpoint.Hit(ctx, "payment/try"); err != nil {
-		return nil, err
+		return false, err
 	}
-	return p.branch.Run(ctx, tcc.Try, orderID, func(tx *sql.Tx, gid string) error {
-		return answer.Error(p.store.Hold(ctx, tx, order.Payment, orderID, gid))
-	})
+	return p.try.Run(ctx, orderID, struct{}{})
 }
 
 // Confirm makes the order PAID.
 func (p *Payment) Confirm(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
-	return p.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return p.store.ConfirmPayment(ctx, tx, req.GetOrderId(), gid)
-	})
+	ran, err := p.confirm.Run(ctx, req.GetOrderId(), struct{}{})
+	if ran {
+		p.tell(req.GetOrderId())
+	}
+	return tcc.Reply(ran, err)
 }
 
 // Cancel makes the order CANCELED.
 func (p *Payment) Cancel(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
-	return p.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return p.store.CancelPayment(ctx, tx, req.GetOrderId(), gid)
-	})
+	ran, err := p.cancel.Run(ctx, req.GetOrderId(), struct{}{})
+	if ran {
+		p.tell(req.GetOrderId())
+	}
+	return tcc.Reply(ran, err)
 }

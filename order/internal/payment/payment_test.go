@@ -9,6 +9,7 @@ import (
 
 	orderv1 "example.com/fourfold/api/order/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
@@ -58,12 +59,12 @@ func TestRefundLaws(t *testing.T) {
 	tcclaws.Run(t, func(t *testing.T) tcclaws.Branch {
 		db, store := payable(t, id, member, pay)
 		require.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
-			if err := store.Hold(t.Context(), tx, order.Payment, id, pay); err != nil {
+			if err := batch.Apply(t.Context(), tx, store.Hold(order.Payment)(), mysql.Holding{Subject: id, GID: pay}); err != nil {
 				return err
 			}
-			return store.ConfirmPayment(t.Context(), tx, id, pay)
+			return batch.Apply(t.Context(), tx, store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: id, GID: pay})
 		}))
-		opened, err := store.OpenAttempt(t.Context(), order.Refund, member, id, gid)
+		_, opened, err := store.OpenAttempt(t.Context(), order.Refund, member, id, gid)
 		require.NoError(t, err)
 		require.True(t, opened)
 		keys, err := mac.Parse("k1:00112233445566778899aabbccddeeff")
@@ -97,7 +98,7 @@ func payable(t *testing.T, id, member, gid string) (*sql.DB, *mysql.Store) {
 	o, err := order.New(id, member, "", []order.Line{{SKU: "a", Name: "a", PriceCents: 500, Quantity: 2}})
 	require.NoError(t, err)
 	require.NoError(t, store.Create(t.Context(), o, time.Hour, 0, func(*sql.Tx, order.Order) error { return nil }))
-	opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
+	_, opened, err := store.OpenAttempt(t.Context(), order.Payment, member, id, gid)
 	require.NoError(t, err)
 	require.True(t, opened)
 	return db, store

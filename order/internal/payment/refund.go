@@ -2,7 +2,6 @@ package payment
 
 import (
 	"context"
-	"database/sql"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -22,35 +21,43 @@ import (
 // As in the payment the Try runs in this process, before any other, and Confirm comes last.
 type Refund struct {
 	orderv1.UnimplementedOrderRefundServer
-	branch *tcc.Participant
-	store  *mysql.Store
+	// Settled tells of each Confirm and Cancel.
+	Settled
+	try, confirm, cancel *tcc.Batched[struct{}]
 }
 
 // NewRefund returns a Refund over branch's database.
 func NewRefund(branch *tcc.Participant, store *mysql.Store) *Refund {
-	return &Refund{branch: branch, store: store}
+	return &Refund{
+		try:     tcc.NewBatched(branch, tcc.Try, store.Hold(order.Refund), answer.Error),
+		confirm: tcc.NewBatched(branch, tcc.Confirm, store.Settle(order.ConfirmRefund), answer.Error),
+		cancel:  tcc.NewBatched(branch, tcc.Cancel, store.Settle(order.CancelRefund), answer.Error),
+	}
 }
 
-// Try lets the transaction hold the order. It refuses with ORDER_STATE when the order is not PAID or the attempt was abandoned.
-func (r *Refund) Try(ctx context.Context, orderID string) (*emptypb.Empty, error) {
+// Try lets the transaction hold the order, and reports whether it did: when it did not, and without an error, it has done so before, or was
+// canceled first. It refuses with ORDER_STATE when the order is not PAID or the attempt was abandoned.
+func (r *Refund) Try(ctx context.Context, orderID string) (held bool, err error) {
 	if err := failpoint.Hit(ctx, "refund/try"); err != nil {
-		return nil, err
+		return false, err
 	}
-	return r.branch.Run(ctx, tcc.Try, orderID, func(tx *sql.Tx, gid string) error {
-		return answer.Error(r.store.Hold(ctx, tx, order.Refund, orderID, gid))
-	})
+	return r.try.Run(ctx, orderID, struct{}{})
 }
 
 // Confirm makes the order REFUNDED.
 func (r *Refund) Confirm(ctx context.Context, req *orderv1.OrderRefundRequest) (*emptypb.Empty, error) {
-	return r.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return r.store.ConfirmRefund(ctx, tx, req.GetOrderId(), gid)
-	})
+	ran, err := r.confirm.Run(ctx, req.GetOrderId(), struct{}{})
+	if ran {
+		r.tell(req.GetOrderId())
+	}
+	return tcc.Reply(ran, err)
 }
 
 // Cancel makes the order PAID again.
 func (r *Refund) Cancel(ctx context.Context, req *orderv1.OrderRefundRequest) (*emptypb.Empty, error) {
-	return r.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return r.store.CancelRefund(ctx, tx, req.GetOrderId(), gid)
-	})
+	ran, err := r.cancel.Run(ctx, req.GetOrderId(), struct{}{})
+	if ran {
+		r.tell(req.GetOrderId())
+	}
+	return tcc.Reply(ran, err)
 }

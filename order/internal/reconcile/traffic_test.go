@@ -17,7 +17,9 @@ import (
 	inventoryv1 "example.com/fourfold/api/inventory/v1"
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/tcc"
+	"example.com/fourfold/order/internal/mysql"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -81,22 +83,24 @@ func (s *shop) steps(kind order.Kind, o order.Order, confirm bool) []step {
 	}
 	return []step{
 		func(ctx context.Context) error {
-			_, err := s.store.OpenAttempt(ctx, kind, o.MemberID, o.ID, gid)
+			_, _, err := s.store.OpenAttempt(ctx, kind, o.MemberID, o.ID, gid)
 			return err
 		},
-		own(func(ctx context.Context, tx *sql.Tx) error { return s.store.Hold(ctx, tx, kind, o.ID, gid) }),
+		own(func(ctx context.Context, tx *sql.Tx) error {
+			return batch.Apply(ctx, tx, s.store.Hold(kind)(), mysql.Holding{Subject: o.ID, GID: gid})
+		}),
 		s.branch("inventory", kind, "try", o, gid), s.branch("credit", kind, "try", o, gid), s.branch("wms", kind, "try", o, gid),
 		s.branch("wms", kind, op, o, gid), s.branch("credit", kind, op, o, gid), s.branch("inventory", kind, op, o, gid),
 		own(func(ctx context.Context, tx *sql.Tx) error {
 			switch {
 			case kind == order.Payment && confirm:
-				return s.store.ConfirmPayment(ctx, tx, o.ID, gid)
+				return batch.Apply(ctx, tx, s.store.Settle(order.ConfirmPayment)(), mysql.Holding{Subject: o.ID, GID: gid})
 			case kind == order.Payment:
-				return s.store.CancelPayment(ctx, tx, o.ID, gid)
+				return batch.Apply(ctx, tx, s.store.Settle(order.CancelPayment)(), mysql.Holding{Subject: o.ID, GID: gid})
 			case confirm:
-				return s.store.ConfirmRefund(ctx, tx, o.ID, gid)
+				return batch.Apply(ctx, tx, s.store.Settle(order.ConfirmRefund)(), mysql.Holding{Subject: o.ID, GID: gid})
 			}
-			return s.store.CancelRefund(ctx, tx, o.ID, gid)
+			return batch.Apply(ctx, tx, s.store.Settle(order.CancelRefund)(), mysql.Holding{Subject: o.ID, GID: gid})
 		}),
 	}
 }

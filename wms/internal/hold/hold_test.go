@@ -13,6 +13,7 @@ import (
 
 	wmsv1 "example.com/fourfold/api/wms/v1"
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/mac"
 	"example.com/fourfold/chassis/mq"
@@ -53,10 +54,10 @@ func (b branch) pay(t *testing.T, orderID string, event delivery.Event) (id stri
 	slip, err := delivery.NewSlip(orderID, "", []delivery.Line{{SKU: "apple", Quantity: 1}})
 	require.NoError(t, err)
 	require.NoError(t, database.InTx(t.Context(), b.db, func(tx *sql.Tx) error {
-		if err := b.store.Draft(t.Context(), tx, "pay-"+orderID, slip); err != nil || event == "" {
+		if err := batch.Apply(t.Context(), tx, b.store.Draft(), mysql.Drafting{GID: "pay-" + orderID, Request: slip}); err != nil || event == "" {
 			return err
 		}
-		return b.store.Settle(t.Context(), tx, "pay-"+orderID, orderID, event)
+		return batch.Apply(t.Context(), tx, b.store.Settle(event)(), mysql.Drafting{Subject: orderID, GID: "pay-" + orderID})
 	}))
 	require.NoError(t, b.db.QueryRowContext(t.Context(), "SELECT id FROM delivery_slip WHERE order_id = ?", orderID).Scan(&id))
 	return id

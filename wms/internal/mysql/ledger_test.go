@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/fourfold/chassis/database"
+	"example.com/fourfold/chassis/database/batch"
 	"example.com/fourfold/chassis/database/mysqltest"
 	"example.com/fourfold/chassis/ledger/ledgerlaws"
 	"example.com/fourfold/chassis/mq"
@@ -32,7 +33,7 @@ func slips(t *testing.T) *sql.DB {
 		slip, err := delivery.NewSlip(id, "Main Street 1", []delivery.Line{{SKU: "a", Quantity: 1}, {SKU: "b", Quantity: 2}})
 		require.NoError(t, err)
 		require.NoError(t, database.InTx(t.Context(), db, func(tx *sql.Tx) error {
-			if err := store.Draft(t.Context(), tx, "pay-"+id, slip); err != nil {
+			if err := batch.Apply(t.Context(), tx, store.Draft(), mysql.Drafting{GID: "pay-" + id, Request: slip}); err != nil {
 				return err
 			}
 			_, err := tx.ExecContext(t.Context(), "UPDATE delivery_slip SET status = ? WHERE order_id = ?", status, id)

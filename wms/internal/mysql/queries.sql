@@ -5,16 +5,6 @@ SELECT open FROM warehouse WHERE id = 1 LOCK IN SHARE MODE;
 -- name: SetOpen :execrows
 UPDATE warehouse SET open = ? WHERE id = 1;
 
--- name: InsertSlip :exec
-INSERT INTO delivery_slip (id, order_id, gid, status, address) VALUES (?, ?, ?, ?, ?);
-
--- name: InsertLine :exec
-INSERT INTO delivery_line (slip_id, sku, quantity) VALUES (?, ?, ?);
-
--- name: MoveSlip :execrows
-UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = sqlc.arg('to_status')
-WHERE order_id = ? AND gid = ? AND status = sqlc.arg('from_status');
-
 -- name: ListSlips :many
 SELECT id, order_id, status, address, created_at FROM delivery_slip
 WHERE id < sqlc.arg('before') AND status <> sqlc.arg('hidden')

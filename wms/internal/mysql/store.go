@@ -6,10 +6,7 @@ import (
 	"database/sql"
 	"errors"
 
-	"github.com/google/uuid"
-
 	"example.com/fourfold/chassis/mq"
-	"example.com/fourfold/chassis/tcc"
 	"example.com/fourfold/wms/internal/delivery"
 	"example.com/fourfold/wms/internal/mysql/query"
 )
@@ -85,46 +82,6 @@ func (s *Store) SetOpen(ctx context.Context, open bool) error {
 	n, err := s.q.SetOpen(ctx, open)
 	if err == nil && n != 1 {
 		err = errors.New("the switch of the warehouse is missing: table warehouse has no row 1")
-	}
-	return err
-}
-
-// Draft writes slip as UNKNOWN under gid. It returns delivery.ErrClosed while the warehouse is closed.
-func (s *Store) Draft(ctx context.Context, tx *sql.Tx, gid string, slip delivery.Slip) error {
-	q := s.q.WithTx(tx)
-	open, err := q.GetOpen(ctx)
-	if err != nil {
-		return err
-	}
-	if !open {
-		return delivery.ErrClosed
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
-	err = q.InsertSlip(ctx, query.InsertSlipParams{
-		ID: id.String(), OrderID: slip.OrderID, Gid: gid, Status: string(delivery.Draft.Transition().To), Address: slip.Address,
-	})
-	if err != nil {
-		return err
-	}
-	for _, l := range slip.Lines {
-		if err := q.InsertLine(ctx, query.InsertLineParams{SlipID: id.String(), Sku: l.SKU, Quantity: l.Quantity}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Settle takes the order's slip of gid through event, Create or Cancel. It returns tcc.ErrNotTried when gid drafted none.
-func (s *Store) Settle(ctx context.Context, tx *sql.Tx, gid, orderID string, event delivery.Event) error {
-	t := event.Transition()
-	n, err := s.q.WithTx(tx).MoveSlip(ctx, query.MoveSlipParams{
-		OrderID: orderID, Gid: gid, FromStatus: string(t.From), ToStatus: string(t.To),
-	})
-	if err == nil && n == 0 {
-		err = tcc.ErrNotTried
 	}
 	return err
 }

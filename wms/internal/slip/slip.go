@@ -3,7 +3,6 @@ package slip
 
 import (
 	"context"
-	"database/sql"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -22,13 +21,16 @@ import (
 // The warehouse sees a slip from CREATED on. Rows are keyed by order and keep the gid.
 type Slip struct {
 	wmsv1.UnimplementedDeliverySlipServer
-	branch *tcc.Participant
-	store  *mysql.Store
+	try, confirm, cancel *tcc.Batched[delivery.Slip]
 }
 
 // New returns a Slip over branch's database.
 func New(branch *tcc.Participant, store *mysql.Store) *Slip {
-	return &Slip{branch: branch, store: store}
+	return &Slip{
+		try:     tcc.NewBatched(branch, tcc.Try, store.Draft, rpc.Error),
+		confirm: tcc.NewBatched(branch, tcc.Confirm, store.Settle(delivery.Create), rpc.Error),
+		cancel:  tcc.NewBatched(branch, tcc.Cancel, store.Settle(delivery.Cancel), rpc.Error),
+	}
 }
 
 // Try drafts the slip. It refuses with DELIVERY_REFUSED while the warehouse is closed; there is no slip then.
@@ -37,23 +39,17 @@ func (s *Slip) Try(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptyp
 	if err != nil {
 		return nil, rpc.Error(err)
 	}
-	return s.branch.Run(ctx, tcc.Try, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return rpc.Error(s.store.Draft(ctx, tx, gid, slip))
-	})
+	return tcc.Reply(s.try.Run(ctx, req.GetOrderId(), slip))
 }
 
 // Confirm hands the slip to the warehouse, also when the warehouse was closed in the meantime.
 func (s *Slip) Confirm(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
-	return s.branch.Run(ctx, tcc.Confirm, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return s.store.Settle(ctx, tx, gid, req.GetOrderId(), delivery.Create)
-	})
+	return tcc.Reply(s.confirm.Run(ctx, req.GetOrderId(), delivery.Slip{}))
 }
 
 // Cancel voids the slip, also when the warehouse was closed in the meantime.
 func (s *Slip) Cancel(ctx context.Context, req *wmsv1.DeliverySlipRequest) (*emptypb.Empty, error) {
-	return s.branch.Run(ctx, tcc.Cancel, req.GetOrderId(), func(tx *sql.Tx, gid string) error {
-		return s.store.Settle(ctx, tx, gid, req.GetOrderId(), delivery.Cancel)
-	})
+	return tcc.Reply(s.cancel.Run(ctx, req.GetOrderId(), delivery.Slip{}))
 }
 
 func linesOf(req *wmsv1.DeliverySlipRequest) []delivery.Line {

@@ -54,24 +54,6 @@ func (q *Queries) BeginDeduct(ctx context.Context, arg BeginDeductParams) (int64
 	return result.RowsAffected()
 }
 
-const cancelAdd = `-- name: CancelAdd :execrows
-UPDATE credit_account SET prepare_add_credit = prepare_add_credit - ?
-WHERE member_id = ? AND prepare_add_credit >= ?
-`
-
-type CancelAddParams struct {
-	Points   int64
-	MemberID string
-}
-
-func (q *Queries) CancelAdd(ctx context.Context, arg CancelAddParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, cancelAdd, arg.Points, arg.MemberID, arg.Points)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const cancelDeduct = `-- name: CancelDeduct :execrows
 UPDATE credit_account SET prepare_deduct_credit = prepare_deduct_credit - ?, credit = credit + ?
 WHERE member_id = ? AND prepare_deduct_credit >= ?
@@ -84,29 +66,6 @@ type CancelDeductParams struct {
 
 func (q *Queries) CancelDeduct(ctx context.Context, arg CancelDeductParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, cancelDeduct,
-		arg.Points,
-		arg.Points,
-		arg.MemberID,
-		arg.Points,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const confirmAdd = `-- name: ConfirmAdd :execrows
-UPDATE credit_account SET prepare_add_credit = prepare_add_credit - ?, credit = credit + ?
-WHERE member_id = ? AND prepare_add_credit >= ?
-`
-
-type ConfirmAddParams struct {
-	Points   int64
-	MemberID string
-}
-
-func (q *Queries) ConfirmAdd(ctx context.Context, arg ConfirmAddParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, confirmAdd,
 		arg.Points,
 		arg.Points,
 		arg.MemberID,
@@ -283,31 +242,6 @@ func (q *Queries) MoveDeduct(ctx context.Context, arg MoveDeductParams) (int64, 
 	return result.RowsAffected()
 }
 
-const moveEntry = `-- name: MoveEntry :execrows
-UPDATE credit_entry FORCE INDEX (PRIMARY) SET status = ?
-WHERE source = ? AND gid = ? AND status = ?
-`
-
-type MoveEntryParams struct {
-	ToStatus   string
-	Source     string
-	Gid        string
-	FromStatus string
-}
-
-func (q *Queries) MoveEntry(ctx context.Context, arg MoveEntryParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, moveEntry,
-		arg.ToStatus,
-		arg.Source,
-		arg.Gid,
-		arg.FromStatus,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const openAccount = `-- name: OpenAccount :exec
 INSERT INTO credit_account (member_id) VALUES (?) ON DUPLICATE KEY UPDATE frozen = frozen
 `
@@ -317,27 +251,6 @@ INSERT INTO credit_account (member_id) VALUES (?) ON DUPLICATE KEY UPDATE frozen
 func (q *Queries) OpenAccount(ctx context.Context, memberID string) error {
 	_, err := q.db.ExecContext(ctx, openAccount, memberID)
 	return err
-}
-
-const prepareAdd = `-- name: PrepareAdd :execrows
-UPDATE credit_account SET prepare_add_credit = prepare_add_credit + ?
-WHERE member_id = ? AND frozen = 0
-  AND credit <= CAST(? AS SIGNED) - prepare_add_credit - prepare_deduct_credit
-`
-
-type PrepareAddParams struct {
-	Points   int64
-	MemberID string
-	Room     int64
-}
-
-// room is what the account may hold before. No sum here can overflow, also not of an account that is over the bound.
-func (q *Queries) PrepareAdd(ctx context.Context, arg PrepareAddParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, prepareAdd, arg.Points, arg.MemberID, arg.Room)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }
 
 const prepareDeduct = `-- name: PrepareDeduct :execrows

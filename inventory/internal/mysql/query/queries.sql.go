@@ -60,52 +60,6 @@ func (q *Queries) ChangeProduct(ctx context.Context, arg ChangeProductParams) (i
 	return result.RowsAffected()
 }
 
-const deductStock = `-- name: DeductStock :execrows
-UPDATE stock SET frozen = frozen - ?, sold = sold + ?
-WHERE sku = ? AND frozen >= ?
-`
-
-type DeductStockParams struct {
-	Quantity int64
-	Sku      string
-}
-
-func (q *Queries) DeductStock(ctx context.Context, arg DeductStockParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, deductStock,
-		arg.Quantity,
-		arg.Quantity,
-		arg.Sku,
-		arg.Quantity,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const freezeStock = `-- name: FreezeStock :execrows
-UPDATE stock SET sellable = sellable - ?, frozen = frozen + ?
-WHERE sku = ? AND sellable >= ?
-`
-
-type FreezeStockParams struct {
-	Quantity int64
-	Sku      string
-}
-
-func (q *Queries) FreezeStock(ctx context.Context, arg FreezeStockParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, freezeStock,
-		arg.Quantity,
-		arg.Quantity,
-		arg.Sku,
-		arg.Quantity,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const getProduct = `-- name: GetProduct :one
 SELECT p.sku, p.name, p.price_cents, s.sellable FROM product p JOIN stock s ON s.sku = p.sku WHERE p.sku = ?
 `
@@ -146,29 +100,6 @@ func (q *Queries) GetStock(ctx context.Context, sku string) (Stock, error) {
 	return i, err
 }
 
-const insertFreeze = `-- name: InsertFreeze :exec
-INSERT INTO stock_freeze (order_id, sku, gid, quantity, status) VALUES (?, ?, ?, ?, ?)
-`
-
-type InsertFreezeParams struct {
-	OrderID  string
-	Sku      string
-	Gid      string
-	Quantity int64
-	Status   string
-}
-
-func (q *Queries) InsertFreeze(ctx context.Context, arg InsertFreezeParams) error {
-	_, err := q.db.ExecContext(ctx, insertFreeze,
-		arg.OrderID,
-		arg.Sku,
-		arg.Gid,
-		arg.Quantity,
-		arg.Status,
-	)
-	return err
-}
-
 const insertProduct = `-- name: InsertProduct :exec
 INSERT INTO product (sku, name, price_cents) VALUES (?, ?, ?)
 `
@@ -191,44 +122,6 @@ INSERT INTO stock (sku) VALUES (?)
 func (q *Queries) InsertStock(ctx context.Context, sku string) error {
 	_, err := q.db.ExecContext(ctx, insertStock, sku)
 	return err
-}
-
-const listFreezes = `-- name: ListFreezes :many
-SELECT sku, quantity FROM stock_freeze WHERE order_id = ? AND gid = ? AND status = ? ORDER BY sku
-`
-
-type ListFreezesParams struct {
-	OrderID string
-	Gid     string
-	Status  string
-}
-
-type ListFreezesRow struct {
-	Sku      string
-	Quantity int64
-}
-
-func (q *Queries) ListFreezes(ctx context.Context, arg ListFreezesParams) ([]ListFreezesRow, error) {
-	rows, err := q.db.QueryContext(ctx, listFreezes, arg.OrderID, arg.Gid, arg.Status)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListFreezesRow
-	for rows.Next() {
-		var i ListFreezesRow
-		if err := rows.Scan(&i.Sku, &i.Quantity); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const listProducts = `-- name: ListProducts :many
@@ -345,31 +238,6 @@ func (q *Queries) LockProduct(ctx context.Context, sku string) (LockProductRow, 
 	return i, err
 }
 
-const moveFreezes = `-- name: MoveFreezes :execrows
-UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = ?
-WHERE order_id = ? AND gid = ? AND status = ?
-`
-
-type MoveFreezesParams struct {
-	ToStatus   string
-	OrderID    string
-	Gid        string
-	FromStatus string
-}
-
-func (q *Queries) MoveFreezes(ctx context.Context, arg MoveFreezesParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, moveFreezes,
-		arg.ToStatus,
-		arg.OrderID,
-		arg.Gid,
-		arg.FromStatus,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const moveReturns = `-- name: MoveReturns :execrows
 UPDATE stock_freeze FORCE INDEX (PRIMARY) SET status = ?
 WHERE order_id = ? AND refund_gid = ? AND status = ?
@@ -456,29 +324,6 @@ type ReceiveStockParams struct {
 
 func (q *Queries) ReceiveStock(ctx context.Context, arg ReceiveStockParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, receiveStock, arg.Quantity, arg.Quantity, arg.Sku)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const releaseStock = `-- name: ReleaseStock :execrows
-UPDATE stock SET frozen = frozen - ?, sellable = sellable + ?
-WHERE sku = ? AND frozen >= ?
-`
-
-type ReleaseStockParams struct {
-	Quantity int64
-	Sku      string
-}
-
-func (q *Queries) ReleaseStock(ctx context.Context, arg ReleaseStockParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, releaseStock,
-		arg.Quantity,
-		arg.Quantity,
-		arg.Sku,
-		arg.Quantity,
-	)
 	if err != nil {
 		return 0, err
 	}

@@ -99,22 +99,6 @@ func (q *Queries) CountOpenOrders(ctx context.Context, arg CountOpenOrdersParams
 	return count, err
 }
 
-const getAttempt = `-- name: GetAttempt :one
-SELECT state, reason FROM payment_attempt WHERE gid = ?
-`
-
-type GetAttemptRow struct {
-	State  string
-	Reason string
-}
-
-func (q *Queries) GetAttempt(ctx context.Context, gid string) (GetAttemptRow, error) {
-	row := q.db.QueryRowContext(ctx, getAttempt, gid)
-	var i GetAttemptRow
-	err := row.Scan(&i.State, &i.Reason)
-	return i, err
-}
-
 const getAttemptState = `-- name: GetAttemptState :one
 SELECT o.status, o.gid, a.state FROM payment_attempt a JOIN orders o ON o.id = a.order_id WHERE a.gid = ?
 `
@@ -288,55 +272,6 @@ func (q *Queries) HasOpenAttempt(ctx context.Context, openOrder sql.NullString) 
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
-}
-
-const holdOrder = `-- name: HoldOrder :execrows
-UPDATE orders FORCE INDEX (PRIMARY) SET status = ?, gid = ?
-WHERE id = ? AND status = ?
-`
-
-type HoldOrderParams struct {
-	ToStatus   string
-	Gid        string
-	ID         string
-	FromStatus string
-}
-
-func (q *Queries) HoldOrder(ctx context.Context, arg HoldOrderParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, holdOrder,
-		arg.ToStatus,
-		arg.Gid,
-		arg.ID,
-		arg.FromStatus,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const insertAttempt = `-- name: InsertAttempt :exec
-INSERT INTO payment_attempt (order_id, no, gid, kind, state)
-SELECT ?, COALESCE(MAX(a.no), 0) + 1, ?, ?, ?
-FROM payment_attempt a WHERE a.order_id = ?
-`
-
-type InsertAttemptParams struct {
-	OrderID string
-	Gid     string
-	Kind    string
-	State   string
-}
-
-func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) error {
-	_, err := q.db.ExecContext(ctx, insertAttempt,
-		arg.OrderID,
-		arg.Gid,
-		arg.Kind,
-		arg.State,
-		arg.OrderID,
-	)
-	return err
 }
 
 const insertEvent = `-- name: InsertEvent :exec
@@ -692,23 +627,6 @@ func (q *Queries) LockFreeOrder(ctx context.Context, id string) (LockFreeOrderRo
 	return i, err
 }
 
-const lockOpenAttempt = `-- name: LockOpenAttempt :one
-SELECT no FROM payment_attempt WHERE gid = ? AND order_id = ? AND state = ? FOR UPDATE
-`
-
-type LockOpenAttemptParams struct {
-	Gid     string
-	OrderID string
-	State   string
-}
-
-func (q *Queries) LockOpenAttempt(ctx context.Context, arg LockOpenAttemptParams) (int32, error) {
-	row := q.db.QueryRowContext(ctx, lockOpenAttempt, arg.Gid, arg.OrderID, arg.State)
-	var no int32
-	err := row.Scan(&no)
-	return no, err
-}
-
 const lockOrder = `-- name: LockOrder :one
 SELECT id, member_id, status, reason, gid, expires_at <= NOW(3) AS expired FROM orders WHERE id = ? FOR UPDATE
 `
@@ -809,34 +727,6 @@ type SetReasonParams struct {
 
 func (q *Queries) SetReason(ctx context.Context, arg SetReasonParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, setReason, arg.Reason, arg.Gid, arg.State)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const settleOrder = `-- name: SettleOrder :execrows
-UPDATE orders FORCE INDEX (PRIMARY) SET status = ?, reason = ?, paid_at = IF(? = 'PAID' AND paid_at IS NULL, NOW(3), paid_at)
-WHERE id = ? AND gid = ? AND status = ?
-`
-
-type SettleOrderParams struct {
-	ToStatus   string
-	Reason     string
-	ID         string
-	Gid        string
-	FromStatus string
-}
-
-func (q *Queries) SettleOrder(ctx context.Context, arg SettleOrderParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, settleOrder,
-		arg.ToStatus,
-		arg.Reason,
-		arg.ToStatus,
-		arg.ID,
-		arg.Gid,
-		arg.FromStatus,
-	)
 	if err != nil {
 		return 0, err
 	}

@@ -79,44 +79,6 @@ func (q *Queries) HoldSlip(ctx context.Context, arg HoldSlipParams) (int64, erro
 	return result.RowsAffected()
 }
 
-const insertLine = `-- name: InsertLine :exec
-INSERT INTO delivery_line (slip_id, sku, quantity) VALUES (?, ?, ?)
-`
-
-type InsertLineParams struct {
-	SlipID   string
-	Sku      string
-	Quantity int32
-}
-
-func (q *Queries) InsertLine(ctx context.Context, arg InsertLineParams) error {
-	_, err := q.db.ExecContext(ctx, insertLine, arg.SlipID, arg.Sku, arg.Quantity)
-	return err
-}
-
-const insertSlip = `-- name: InsertSlip :exec
-INSERT INTO delivery_slip (id, order_id, gid, status, address) VALUES (?, ?, ?, ?, ?)
-`
-
-type InsertSlipParams struct {
-	ID      string
-	OrderID string
-	Gid     string
-	Status  string
-	Address string
-}
-
-func (q *Queries) InsertSlip(ctx context.Context, arg InsertSlipParams) error {
-	_, err := q.db.ExecContext(ctx, insertSlip,
-		arg.ID,
-		arg.OrderID,
-		arg.Gid,
-		arg.Status,
-		arg.Address,
-	)
-	return err
-}
-
 const listLines = `-- name: ListLines :many
 SELECT slip_id, sku, quantity FROM delivery_line WHERE slip_id IN (/*SLICE:slip_ids*/?) ORDER BY slip_id, sku
 `
@@ -257,31 +219,6 @@ func (q *Queries) MoveHeld(ctx context.Context, arg MoveHeldParams) (int64, erro
 		arg.ToStatus,
 		arg.OrderID,
 		arg.RefundGid,
-		arg.FromStatus,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const moveSlip = `-- name: MoveSlip :execrows
-UPDATE delivery_slip FORCE INDEX (uniq_order) SET status = ?
-WHERE order_id = ? AND gid = ? AND status = ?
-`
-
-type MoveSlipParams struct {
-	ToStatus   string
-	OrderID    string
-	Gid        string
-	FromStatus string
-}
-
-func (q *Queries) MoveSlip(ctx context.Context, arg MoveSlipParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, moveSlip,
-		arg.ToStatus,
-		arg.OrderID,
-		arg.Gid,
 		arg.FromStatus,
 	)
 	if err != nil {
