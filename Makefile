@@ -73,7 +73,7 @@ outages:
 test-compose:
 	@deploy/compose/test.sh
 
-## make bench       measure payments against one local transaction with the same row changes, on a stack of its own; about ten minutes
+## make bench       measure payments against one local transaction with the same row changes, on a stack of its own; several minutes
 .PHONY: bench
 bench:
 	@$(deploy) install

@@ -85,8 +85,8 @@ const typeWake = "timer.due"
 
 // Cancel cancels the timer in tx. It returns false when there is no such timer, or it has fired or was canceled already.
 func (t *Timers) Cancel(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
-	res, err := tx.ExecContext(ctx, `UPDATE mq_timer FORCE INDEX (PRIMARY) SET state = 'CANCELED', closed_at = NOW(3)
-		WHERE id = ? AND state = 'ARMED'`, id)
+	statement := t.Canceling(id)
+	res, err := tx.ExecContext(ctx, statement.SQL, statement.Args...)
 	if err != nil {
 		return false, err
 	}

@@ -74,6 +74,19 @@ func TestFirstBranchIsLast(t *testing.T) {
 	}
 }
 
+// prepareOneAway prepares gid with four branches: three of p, and the third one of away, which does not serve yet.
+func prepareOneAway(t *testing.T, gid string, timeoutToFail int64) (c *coordinator, p, away *participant, s session, req *dtmgpb.DtmRequest) {
+	t.Helper()
+	env := append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=600")
+	c, p, away, s = start(t, env...), newParticipant(t), newParticipant(t), newSession(t, env)
+	p.serve(t)
+	req = request(gid, timeoutToFail, p.branch("01"), p.branch("02"), away.branch("03"), p.branch("04"))
+	if _, err := c.Prepare(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	return c, p, away, s, req
+}
+
 // TestFoundBranchesOneAfterAnother: a process that has not prepared the transaction calls one branch after another from the last on, and stops
 // at the first that fails.
 func TestFoundBranchesOneAfterAnother(t *testing.T) {
@@ -81,13 +94,7 @@ func TestFoundBranchesOneAfterAnother(t *testing.T) {
 	for _, phase := range []string{"Confirm", "Cancel"} {
 		t.Run(phase, func(t *testing.T) {
 			t.Parallel()
-			env := append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=600")
-			c, p, away, s := start(t, env...), newParticipant(t), newParticipant(t), newSession(t, env)
-			p.serve(t)
-			req := request("found", 60, p.branch("01"), p.branch("02"), away.branch("03"), p.branch("04"))
-			if _, err := c.Prepare(t.Context(), req); err != nil {
-				t.Fatal(err)
-			}
+			c, p, away, s, req := prepareOneAway(t, "found", 60)
 			c.kill()
 			c.run(t)
 			eventually(t, 20*time.Second, "ready again", c.ready)
@@ -114,13 +121,7 @@ func TestFailedCallIsKept(t *testing.T) {
 	for _, phase := range []string{"Confirm", "Cancel"} {
 		t.Run(phase, func(t *testing.T) {
 			t.Parallel()
-			env := append(emptyDatabase(t, mariadb), "RETRY_INTERVAL_MAX=600")
-			c, p, away, s := start(t, env...), newParticipant(t), newParticipant(t), newSession(t, env)
-			p.serve(t)
-			req := request("four", 8, p.branch("01"), p.branch("02"), away.branch("03"), p.branch("04"))
-			if _, err := c.Prepare(t.Context(), req); err != nil {
-				t.Fatal(err)
-			}
+			c, p, away, s, req := prepareOneAway(t, "four", 8)
 			decided := time.Now()
 			decide(t, c, req, phase)
 			op := strings.ToLower(phase)

@@ -28,7 +28,7 @@ type heldOrder struct {
 
 type attempt struct{ order, reason string }
 
-// read returns the statements that lock and read the orders and attempts of items, and read the lines of the orders.
+// read returns the statements that lock and read the orders and attempts of items.
 func (h *held) read(items []*batch.Item[Holding]) []batch.Statement {
 	h.orders, h.open, h.lines = map[string]heldOrder{}, map[string]attempt{}, map[string][]*eventv1.OrderChanged_Line{}
 	orders, ids := tcc.Subjects(items)
@@ -54,15 +54,15 @@ func (h *held) read(items []*batch.Item[Holding]) []batch.Statement {
 				h.open[gid] = a
 				return err
 			}),
-		batch.Find("SELECT order_id, sku, name, quantity, price_cents FROM order_line WHERE order_id IN ("+orders+") ORDER BY order_id, sku", ids,
-			func(scan func(...any) error) error {
-				var id string
-				l := &eventv1.OrderChanged_Line{}
-				err := scan(&id, &l.Sku, &l.Name, &l.Quantity, &l.PriceCents)
-				h.lines[id] = append(h.lines[id], l)
-				return err
-			}),
 	}
+}
+
+// readWithLines is read, and reads the lines of the orders, for their events.
+func (h *held) readWithLines(items []*batch.Item[Holding]) []batch.Statement {
+	orders, ids := tcc.Subjects(items)
+	return append(h.read(items), findLines(orders, ids, func(id string, l order.Line) {
+		h.lines[id] = append(h.lines[id], &eventv1.OrderChanged_Line{Sku: l.SKU, Name: l.Name, PriceCents: l.PriceCents, Quantity: l.Quantity})
+	}))
 }
 
 // Hold is kind's Try: the transaction holds the order from now on. It refuses with order.ErrState when the order's status does not allow it or the
@@ -95,7 +95,7 @@ func (s *Store) Settle(event order.Event) func() batch.Work[Holding] {
 	t := event.Transition()
 	return func() batch.Work[Holding] {
 		var h held
-		return batch.Work[Holding]{Read: h.read, Write: func(items []*batch.Item[Holding]) (writes []batch.Statement, err error) {
+		return batch.Work[Holding]{Read: h.readWithLines, Write: func(items []*batch.Item[Holding]) (writes []batch.Statement, err error) {
 			var log batch.Values
 			for _, i := range items {
 				id, gid := i.Request.Subject, i.Request.GID

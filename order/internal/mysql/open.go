@@ -8,7 +8,6 @@ import (
 
 	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/chassis/database/batch"
-	"example.com/fourfold/order/internal/mysql/query"
 	"example.com/fourfold/order/internal/order"
 )
 
@@ -63,12 +62,11 @@ func (s *Store) closeExpired(ctx context.Context, id string) error {
 // openings is the work of OpenAttempt.
 func openings() batch.Work[*opening] {
 	type state struct {
-		query.GetOrderRow
+		order.Order
 		expired bool
 		// last is the number of the last attempt, and open the gid of the one that is open.
-		last  int
-		open  string
-		lines []order.Line
+		last int
+		open string
 	}
 	orders := map[string]*state{}
 	return batch.Work[*opening]{
@@ -80,11 +78,10 @@ func openings() batch.Work[*opening] {
 			slices.Sort(all)
 			in, ids := database.In(all)
 			return []batch.Statement{
-				batch.Find("SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq,"+
-					" expires_at <= NOW(3) FROM orders FORCE INDEX (PRIMARY) WHERE id IN ("+in+") ORDER BY id FOR UPDATE", ids, func(scan func(...any) error) error {
+				batch.Find("SELECT "+orderColumns+", expires_at <= NOW(3) FROM orders FORCE INDEX (PRIMARY) WHERE id IN ("+in+
+					") ORDER BY id FOR UPDATE", ids, func(scan func(...any) error) (err error) {
 					o := &state{}
-					err := scan(&o.ID, &o.MemberID, &o.Status, &o.Reason, &o.Gid, &o.TotalCents, &o.Points, &o.Address, &o.CreatedAt,
-						&o.ExpiresAt, &o.PaidAt, &o.EventSeq, &o.expired)
+					o.Order, err = scanOrder(scan, &o.expired)
 					orders[o.ID] = o
 					return err
 				}),
@@ -99,16 +96,11 @@ func openings() batch.Work[*opening] {
 						}
 						return err
 					}),
-				batch.Find("SELECT order_id, sku, name, price_cents, quantity FROM order_line WHERE order_id IN ("+in+") ORDER BY order_id, sku", ids,
-					func(scan func(...any) error) error {
-						var id string
-						var l order.Line
-						err := scan(&id, &l.SKU, &l.Name, &l.PriceCents, &l.Quantity)
-						if o := orders[id]; o != nil {
-							o.lines = append(o.lines, l)
-						}
-						return err
-					}),
+				findLines(in, ids, func(id string, l order.Line) {
+					if o := orders[id]; o != nil {
+						o.Lines = append(o.Lines, l)
+					}
+				}),
 			}
 		},
 		Write: func(items []*batch.Item[*opening]) ([]batch.Statement, error) {
@@ -121,12 +113,11 @@ func openings() batch.Work[*opening] {
 					i.Refuse(order.ErrNotFound)
 					continue
 				}
-				r.order = domain(query.ListOrdersRow(o.GetOrderRow))
-				r.order.Lines = o.lines
+				r.order = o.Order
 				switch {
 				case o.open == r.gid: // by a batch whose answer was lost
 					r.opened = true
-				case order.Status(o.Status) != r.kind.Try().From || o.open != "":
+				case o.Status != r.kind.Try().From || o.open != "":
 				case r.kind == order.Payment && o.expired:
 					r.expired = true
 				default:

@@ -75,26 +75,41 @@ func readOrders() batch.Work[*reading[order.Order]] {
 	return batch.Work[*reading[order.Order]]{Read: func(items []*batch.Item[*reading[order.Order]]) []batch.Statement {
 		of, in, args := readings(items)
 		return []batch.Statement{
-			batch.Find("SELECT id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq"+
-				" FROM orders WHERE id IN ("+in+")", args, func(scan func(...any) error) error {
-				var o query.GetOrderRow
-				err := scan(&o.ID, &o.MemberID, &o.Status, &o.Reason, &o.Gid, &o.TotalCents, &o.Points, &o.Address, &o.CreatedAt, &o.ExpiresAt,
-					&o.PaidAt, &o.EventSeq)
+			batch.Find("SELECT "+orderColumns+" FROM orders WHERE id IN ("+in+")", args, func(scan func(...any) error) error {
+				o, err := scanOrder(scan)
 				for _, r := range of[o.ID] {
-					r.value, r.known = domain(query.ListOrdersRow(o)), true
+					r.value, r.known = o, true
 				}
 				return err
 			}),
-			batch.Find("SELECT order_id, sku, name, price_cents, quantity FROM order_line WHERE order_id IN ("+in+") ORDER BY order_id, sku", args,
-				func(scan func(...any) error) error {
-					var id string
-					var l order.Line
-					err := scan(&id, &l.SKU, &l.Name, &l.PriceCents, &l.Quantity)
-					for _, r := range of[id] {
-						r.value.Lines = append(r.value.Lines, l)
-					}
-					return err
-				}),
+			findLines(in, args, func(id string, l order.Line) {
+				for _, r := range of[id] {
+					r.value.Lines = append(r.value.Lines, l)
+				}
+			}),
 		}
 	}}
+}
+
+// orderColumns are what scanOrder reads.
+const orderColumns = "id, member_id, status, reason, gid, total_cents, points, address, created_at, expires_at, paid_at, event_seq"
+
+// scanOrder reads an order without its lines, and into more what was selected after orderColumns.
+func scanOrder(scan func(...any) error, more ...any) (order.Order, error) {
+	var o query.ListOrdersRow
+	err := scan(append([]any{&o.ID, &o.MemberID, &o.Status, &o.Reason, &o.Gid, &o.TotalCents, &o.Points, &o.Address, &o.CreatedAt, &o.ExpiresAt,
+		&o.PaidAt, &o.EventSeq}, more...)...)
+	return domain(o), err
+}
+
+// findLines returns the statement that reads the lines of the orders in in, each order's by sku.
+func findLines(in string, ids []any, add func(orderID string, l order.Line)) batch.Statement {
+	return batch.Find("SELECT order_id, sku, name, price_cents, quantity FROM order_line WHERE order_id IN ("+in+") ORDER BY order_id, sku", ids,
+		func(scan func(...any) error) error {
+			var id string
+			var l order.Line
+			err := scan(&id, &l.SKU, &l.Name, &l.PriceCents, &l.Quantity)
+			add(id, l)
+			return err
+		})
 }
