@@ -566,7 +566,8 @@ func ordersWithoutInventory(t *testing.T) {
 }
 
 // signUpLatency: a sign-up that three groups follow is answered as fast as one that no group follows. Each is compared with the next one, so
-// that whatever else the machine does affects both.
+// that whatever else the machine does affects both, and what a stopped group has missed is made up for before. The quickest quarter is compared:
+// with few processors, a group that works on another's turn delays some sign-ups, but one that a sign-up waits for delays all.
 func signUpLatency(t *testing.T) {
 	followers := func(sig syscall.Signal) {
 		for _, name := range []string{"credit", "notify"} {
@@ -576,13 +577,17 @@ func signUpLatency(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { followers(syscall.SIGCONT) })
+	var last newcomer
 	takes := func(followed bool) time.Duration {
-		if followed {
-			followers(syscall.SIGCONT)
-		} else {
+		followers(syscall.SIGCONT)
+		if last.Email != "" {
+			require.Eventually(t, func() bool { return len(inbox(t, last.Email)) == 1 }, patience, 5*time.Millisecond)
+		}
+		if !followed {
 			followers(syscall.SIGSTOP)
 		}
 		n, c := someone(), anonymous()
+		last = n
 		began := time.Now()
 		a, err := n.signUp(t.Context(), c)
 		took := time.Since(began)
@@ -590,18 +595,16 @@ func signUpLatency(t *testing.T) {
 		require.Equal(t, 201, a.code)
 		return took
 	}
-	var with, without, ratios []float64 // milliseconds
+	took := map[bool][]float64{} // milliseconds
 	for n := range 60 {
-		took := map[bool]float64{}
 		for _, followed := range []bool{n%2 == 0, n%2 != 0} {
-			took[followed] = float64(takes(followed).Microseconds()) / 1000
+			took[followed] = append(took[followed], float64(takes(followed).Microseconds())/1000)
 		}
-		with, without, ratios = append(with, took[true]), append(without, took[false]), append(ratios, took[true]/took[false])
 	}
 	followers(syscall.SIGCONT)
-	median := func(of []float64) float64 { slices.Sort(of); return of[len(of)/2] }
-	t.Logf("a sign-up takes %.1f ms with three followers, %.1f without (medians of %d and %d), %.2f × its neighbour (median of %d pairs)",
-		median(with), median(without), len(with), len(without), median(ratios), len(ratios))
-	assert.LessOrEqual(t, median(ratios), 1.3)
+	quick := func(of []float64) float64 { slices.Sort(of); return of[len(of)/4] }
+	with, without := quick(took[true]), quick(took[false])
+	t.Logf("a sign-up takes %.1f ms with three followers, %.1f without (lower quartiles of %d each)", with, without, len(took[true]))
+	assert.LessOrEqual(t, with, 1.3*without)
 	requireEffects(t, registration)
 }

@@ -14,6 +14,8 @@ parts=$(go list -m -f '{{.Dir}}/...' | grep -v '/e2e/\.\.\.$')
 # shellcheck disable=SC2086 # packages
 go list -export -test -deps -f '' $parts ./e2e/... || exit
 (cd deploy/dtm && GOWORK=off go list -export -test -deps -f '' ./...) || exit
+# What was compiled is written to the disk now, not while databases that begin wait for it.
+sync
 
 failed=0
 # together COMMAND … runs the commands at the same time and waits for all of them.

@@ -70,7 +70,7 @@ func (s *Server) Restart(t testing.TB) {
 		_ = cmd.Process.Kill()
 		<-ended
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := s.ping()
 		if err == nil {

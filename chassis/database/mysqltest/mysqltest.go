@@ -225,7 +225,7 @@ func (s *Server) Restart() error {
 	if err := tied.Start(s.cmd); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	for {
 		err := s.Exec(ctx, "SELECT 1")

@@ -22,8 +22,9 @@ import (
 	"example.com/fourfold/deploy/system"
 )
 
-// healthTimeout bounds the wait for everything to become healthy. A database that was killed may have to recover first.
-const healthTimeout = 90 * time.Second
+// healthTimeout bounds the wait for everything to become healthy. A database that was killed may have to recover first, and a broker starts
+// slowly on a machine that does much else. What waiting cannot help is told at once: see hopeless.
+const healthTimeout = 4 * time.Minute
 
 // Health asks a process itself whether it is healthy. The error says why it is not.
 func (s *Stack) Health(ctx context.Context, name string) error {
@@ -40,7 +41,7 @@ func (s *Stack) Health(ctx context.Context, name string) error {
 	}[name](ctx, s, name)
 }
 
-// WaitHealthy waits until the named processes, or all when none is named, are healthy. It gives up after 90 s, or when one of them was stopped
+// WaitHealthy waits until the named processes, or all when none is named, are healthy. It gives up after healthTimeout, or when one of them was stopped
 // or dies again and again. The error says which one and why.
 func (s *Stack) WaitHealthy(ctx context.Context, names ...string) error {
 	if len(names) == 0 {

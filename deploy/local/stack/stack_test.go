@@ -322,7 +322,7 @@ func openDB(t *testing.T, dsn string) *sql.DB {
 // TestDiesWithItsParent kills the process that brought a temporary stack up on random ports: nothing of it is left.
 func TestDiesWithItsParent(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*healthTimeout)
 	defer cancel()
 	dir := t.TempDir()
 	cmd := exec.CommandContext(ctx, os.Args[0])

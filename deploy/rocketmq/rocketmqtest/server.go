@@ -159,7 +159,7 @@ func (s *Server) run(name string) (*exec.Cmd, error) {
 
 // await waits until the named process listens on addr.
 func (s *Server) await(addr, name string, cmd *exec.Cmd) error {
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
 			return conn.Close()
