@@ -67,16 +67,21 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 	start := time.Now()
 	err = in.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		state = stateDone
-		_, err := tx.ExecContext(ctx, `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, generation, seq, state,
-			closed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'DONE', NOW(3))`, in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject,
-			e.Generation, e.Sequence)
+		const row = `INSERT INTO mq_inbox (grp, source, event_id, topic, type, subject, generation, seq, state, closed_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'DONE', NOW(3))`
+		args := []any{in.s.Group, e.Source, e.ID, in.s.Topic, e.Type, e.Subject, e.Generation, e.Sequence}
+		var err error
+		if in.ordered(e) {
+			var p position
+			if p, err = in.line(e).lockAfter(ctx, tx, row, args); err == nil {
+				state, err = in.turn(ctx, tx, e, p)
+			}
+		} else {
+			_, err = tx.ExecContext(ctx, row, args...)
+		}
 		if database.Duplicate(err) {
 			return errSeen
 		}
-		if err != nil {
-			return err
-		}
-		state, err = in.turn(ctx, tx, e)
 		if err != nil {
 			return err
 		}
@@ -86,11 +91,12 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 		case stateWaiting:
 			err = in.hold(ctx, tx, e)
 		default:
-			err = in.effect(ctx, tx, e)
-			if err == nil && in.ordered(e) {
+			closes := ""
+			if in.ordered(e) {
 				// The row was written before the wait for earlier events: without this it would look as if it had been handled before them.
-				_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET closed_at = NOW(3) WHERE `+byEvent, in.s.Group, e.Source, e.ID)
+				closes = "UPDATE mq_inbox SET closed_at = NOW(3) WHERE " + byEvent
 			}
+			err = in.effect(ctx, tx, e, closes, in.s.Group, e.Source, e.ID)
 		}
 		return err
 	})
@@ -145,15 +151,21 @@ func (in *inbox) inTx(ctx context.Context, fn func(context.Context, *sql.Tx) err
 // ordered reports whether e must wait for its turn: the group is ordered, and e has a number.
 func (in *inbox) ordered(e Event) bool { return in.s.Order != Unordered && e.Sequence > 0 }
 
-// effect calls the handler and moves the subject's position.
-func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event) error {
+// effect calls the handler, moves the subject's position and does closes, a statement about e's row, if there is one; the last two in one round
+// trip.
+func (in *inbox) effect(ctx context.Context, tx *sql.Tx, e Event, closes string, args ...any) error {
 	if err := in.call(ctx, tx, e); err != nil {
 		return err
 	}
-	if !in.ordered(e) {
+	if in.ordered(e) {
+		move, of := in.line(e).moving(e.Sequence)
+		closes, args = move+";\n"+closes, append(of, args...)
+	}
+	if closes == "" {
 		return nil
 	}
-	return in.line(e).move(ctx, tx, e.Sequence)
+	_, err := tx.ExecContext(ctx, closes, args...)
+	return err
 }
 
 const (

@@ -54,10 +54,26 @@ func (l line) locked(ctx context.Context, tx *sql.Tx) (p position, err error) {
 	return p, err
 }
 
+// lockAfter does first, a statement without rows, and then lock, mostly in one round trip.
+func (l line) lockAfter(ctx context.Context, tx *sql.Tx, first string, args []any) (p position, err error) {
+	err = tx.QueryRowContext(ctx, first+";\nSELECT seq, updated_at FROM mq_position WHERE "+byLine+" FOR UPDATE",
+		append(args, l.args()...)...).Scan(&p.seq, &p.at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return l.lock(ctx, tx)
+	}
+	return p, err
+}
+
 // move sets the position, which must be locked.
 func (l line) move(ctx context.Context, tx *sql.Tx, seq int64) error {
-	_, err := tx.ExecContext(ctx, "UPDATE mq_position SET seq = ? WHERE "+byLine, append([]any{seq}, l.args()...)...)
+	statement, args := l.moving(seq)
+	_, err := tx.ExecContext(ctx, statement, args...)
 	return err
+}
+
+// moving returns the statement of move.
+func (l line) moving(seq int64) (statement string, args []any) {
+	return "UPDATE mq_position SET seq = ? WHERE " + byLine, append([]any{seq}, l.args()...)
 }
 
 // superseded reports whether the line's group has had an event of the same subject from a later generation. Generations sort by time.
@@ -90,17 +106,12 @@ const (
 	reuseSlack = time.Minute
 )
 
-// turn returns DONE when it is e's turn, OLD when its turn is over, and WAITING when an earlier event is missing. It locks the position. The
-// error is ErrPoison for a number that cannot be true: one out of nowhere, or one that was used before e was made.
-func (in *inbox) turn(ctx context.Context, tx *sql.Tx, e Event) (string, error) {
-	if !in.ordered(e) {
-		return stateDone, nil
-	}
+// turn returns DONE when it is e's turn, OLD when its turn is over, and WAITING when an earlier event is missing. e is ordered, and p is its
+// line's position, which is locked. The error is ErrPoison for a number that cannot be true: one out of nowhere, or one that was used before e
+// was made.
+func (in *inbox) turn(ctx context.Context, tx *sql.Tx, e Event, p position) (string, error) {
 	l := in.line(e)
-	p, err := l.lock(ctx, tx)
 	switch {
-	case err != nil:
-		return "", err
 	case e.Sequence-p.seq > maxLeap:
 		return "", fmt.Errorf("%w: number %d of its subject comes after %d: no publisher leaps so far", ErrPoison, e.Sequence, p.seq)
 	case e.Sequence <= p.seq && e.Time.After(p.at.Add(reuseSlack)):

@@ -50,18 +50,24 @@ func (in *inbox) retry(ctx context.Context, id int64) {
 		if err != nil {
 			return err
 		}
-		if state, err = in.turn(ctx, tx, e); err != nil {
-			return err
+		state = stateDone
+		if in.ordered(e) {
+			p, err := in.line(e).lock(ctx, tx)
+			if err != nil {
+				return err
+			}
+			if state, err = in.turn(ctx, tx, e, p); err != nil {
+				return err
+			}
 		}
+		const closes = `UPDATE mq_inbox SET state = ?, event = NULL, next_at = NULL, closed_at = NOW(3) WHERE id = ?`
 		switch state {
 		case stateWaiting:
 			return in.hold(ctx, tx, e)
 		case stateDone:
-			if err := in.effect(ctx, tx, e); err != nil {
-				return err
-			}
+			return in.effect(ctx, tx, e, closes, state, id)
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE mq_inbox SET state = ?, event = NULL, next_at = NULL, closed_at = NOW(3) WHERE id = ?`, state, id)
+		_, err = tx.ExecContext(ctx, closes, state, id)
 		return err
 	})
 	if _, err := in.settle(ctx, span, start, e, state, err); err != nil {

@@ -69,10 +69,12 @@ replace $'\tError        error      `json:"-" gorm:"-"`\n' \
   $'\tError        error      `json:"-" gorm:"-"`\n\tTries        int64      `json:"tries,omitempty"`\n\tLastError    string     `json:"last_error,omitempty"`\n'
 written
 
-# What the database rolls back to end a deadlock is repeated.
+# What the database rolls back to end a deadlock is repeated; changes that come at the same time share a local transaction.
 edit dtmsvr/storage/registry/registry.go
-replace $'\t"github.com/dtm-labs/logger"\n' $'\t"github.com/dtm-labs/logger"\n\t"example.com/fourfold/deploy/dtm/deadlock"\n'
-replace 'return &sql.Store{}' 'return deadlock.Store{Store: &sql.Store{}}'
+replace $'\t"github.com/dtm-labs/logger"\n' \
+  $'\t"github.com/dtm-labs/dtm/client/dtmcli/dtmimp"\n\t"github.com/dtm-labs/logger"\n\t"example.com/fourfold/deploy/dtm/batched"\n\t"example.com/fourfold/deploy/dtm/deadlock"\n'
+replace 'return &sql.Store{}' \
+  'return batched.New(deadlock.Store{Store: &sql.Store{}}, func() string { return dtmimp.GetDsn(conf.Store.GetDBConf()) })'
 written
 
 # The longest overdue are worked on first: one that is made due again keeps its place.

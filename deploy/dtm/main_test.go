@@ -243,6 +243,11 @@ func TestPoolIsBounded(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		calls.Go(func() {
+			if _, err := c.query(fmt.Sprint("many-", i)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	connections := func() (n int) {
 		err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ?", name).Scan(&n)
@@ -251,7 +256,7 @@ func TestPoolIsBounded(t *testing.T) {
 		}
 		return n
 	}
-	const dtm, ours, test = 50, 6, 1
+	const dtm, ours, test = 50, 6 + 8, 1
 	eventually(t, 5*time.Second, "all connections are busy", func() bool { return connections() >= dtm })
 	exec("UNLOCK TABLES")
 	calls.Wait()

@@ -81,7 +81,7 @@ func TestSubmitIsRepeatable(t *testing.T) {
 		s.exec(t, "BEGIN")
 		s.exec(t, "SELECT id FROM trans_global WHERE gid = 'before' FOR UPDATE")
 		first, second := submitting(t, one, req), submitting(t, two, req)
-		s.awaits(t, 2, "UPDATE `trans_global`%before%")
+		s.awaits(t, 2, "UPDATE trans_global%before%")
 		s.exec(t, "COMMIT")
 		for _, answered := range []<-chan error{first, second} {
 			if err := <-answered; err != nil {
@@ -154,7 +154,7 @@ func TestSubmitOutlivesItsProcess(t *testing.T) {
 				}
 				lost := submitting(t, first, req)
 				if dies == "before" {
-					s.awaits(t, 1, "UPDATE `trans_global`%dies%")
+					s.awaits(t, 1, "UPDATE trans_global%dies%")
 				} else {
 					s.awaits(t, 1, "SELECT%trans_branch_op%")
 				}

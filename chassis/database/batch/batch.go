@@ -188,7 +188,9 @@ func (r *Runner[R]) make(items []*Item[R]) error {
 	for attempt := 1; ; attempt++ {
 		err := once()
 		switch {
-		case database.Deadlock(err) && attempt < mostTries:
+		case database.Deadlock(err) && attempt == mostTries:
+			return fmt.Errorf("nothing was changed, ask again; the database ended %d deadlocks in a row by undoing it: %w", attempt, err)
+		case database.Deadlock(err):
 			time.Sleep(rand.N(min(time.Duration(attempt)*10*time.Millisecond, 50*time.Millisecond)))
 		case database.Duplicate(err) && attempt == 1:
 		default:

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
 )
 
 // pipeline is a connection for a local transaction that takes two round trips: the statements that find out go with BEGIN, those that change
@@ -36,6 +39,23 @@ func (p pipeline) end(err error) {
 	_ = p.conn.Close()
 }
 
+// trips and statements count what is sent. Their difference is what it saves.
+var trips, statements = counters()
+
+func counters() (trips, statements metric.Int64Counter) {
+	meter := otel.Meter("example.com/fourfold/chassis/database/batch")
+	trips, err := meter.Int64Counter("database_batch_trips", metric.WithDescription("Round trips of shared local transactions to the database."))
+	if err != nil {
+		otel.Handle(err)
+	}
+	statements, err = meter.Int64Counter("database_batch_statements",
+		metric.WithDescription("Statements of shared local transactions, several in a round trip."))
+	if err != nil {
+		otel.Handle(err)
+	}
+	return trips, statements
+}
+
 // send sends all in one packet and reads the answers. The server stops at the first statement that fails.
 func (p pipeline) send(ctx context.Context, all []Statement) error {
 	var (
@@ -53,6 +73,8 @@ func (p pipeline) send(ctx context.Context, all []Statement) error {
 			finds = append(finds, s)
 		}
 	}
+	trips.Add(ctx, 1)
+	statements.Add(ctx, int64(len(all)))
 	rows, err := p.conn.QueryContext(ctx, text.String(), args...)
 	if err != nil {
 		return err

@@ -41,8 +41,8 @@ func (s *Stack) Health(ctx context.Context, name string) error {
 	}[name](ctx, s, name)
 }
 
-// WaitHealthy waits until the named processes, or all when none is named, are healthy. It gives up after healthTimeout, or when one of them was stopped
-// or dies again and again. The error says which one and why.
+// WaitHealthy waits until the named processes, or all when none is named, are healthy. It gives up after healthTimeout, or when one of them was
+// stopped or dies again and again. The error says which one and why.
 func (s *Stack) WaitHealthy(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		names = s.Names()

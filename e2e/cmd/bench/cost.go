@@ -23,6 +23,7 @@ type cost map[string]float64
 const (
 	commits    = "durable commits"
 	statements = "statements"
+	trips      = "round trips to the database"
 	sent       = "bytes to the database"
 	received   = "bytes from the database"
 	calls      = "remote calls"
@@ -46,10 +47,11 @@ func (s *shop) cost(ctx context.Context) (cost, error) {
 		}
 	}
 	for name, url := range s.stack.Target().Admin {
-		if err := remoteCalls(ctx, c, name, url); err != nil {
+		if err := counters(ctx, c, name, url); err != nil {
 			return nil, err
 		}
 	}
+	c[trips] += c[statements]
 	return c, nil
 }
 
@@ -121,14 +123,21 @@ func (s *shop) cpu(ctx context.Context, c cost, name string) error {
 	return nil
 }
 
+// packed and packets match the counts of statements that went several at a time, and of the times.
+var (
+	packed  = regexp.MustCompile(`^database_batch_statements_total(?:\{.*\})? (\S+)$`)
+	packets = regexp.MustCompile(`^database_batch_trips_total(?:\{.*\})? (\S+)$`)
+)
+
 // served and asked match the counts of calls that a service has answered, and that it has made of the coordinator, which counts none itself.
 var (
 	served = regexp.MustCompile(`^rpc_server_[a-z_]*duration[a-z_]*_count\{.*\} (\S+)$`)
 	asked  = regexp.MustCompile(`^rpc_client_[a-z_]*duration[a-z_]*_count\{.*dtmgimp\.Dtm.*\} (\S+)$`)
 )
 
-// remoteCalls adds the calls that the process at url has answered. The coordinator's port is not one of ours.
-func remoteCalls(ctx context.Context, c cost, name, url string) error {
+// counters adds the calls that the process at url has answered, and takes the statements that went with others from the round trips. The
+// coordinator's port is not one of ours.
+func counters(ctx context.Context, c cost, name, url string) error {
 	if strings.HasPrefix(name, "dtm") {
 		return nil
 	}
@@ -146,13 +155,17 @@ func remoteCalls(ctx context.Context, c cost, name, url string) error {
 		return fmt.Errorf("the metrics of %s: %s %.200s", name, resp.Status, text)
 	}
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		for _, pattern := range []*regexp.Regexp{served, asked} {
-			if m := pattern.FindStringSubmatch(lines.Text()); m != nil {
+		for _, counted := range []struct {
+			pattern *regexp.Regexp
+			as      string
+			sign    float64
+		}{{served, calls, 1}, {asked, calls, 1}, {packed, trips, -1}, {packets, trips, 1}} {
+			if m := counted.pattern.FindStringSubmatch(lines.Text()); m != nil {
 				n, err := strconv.ParseFloat(m[1], 64)
 				if err != nil {
 					return err
 				}
-				c[calls] += n
+				c[counted.as] += counted.sign * n
 			}
 		}
 	}
