@@ -6,11 +6,11 @@ import (
 )
 
 // Tail is the transport's Tail, of the events that a service sent, each shown once.
-func (b *Bus) Tail(ctx context.Context, topic string, types []string, f func(context.Context, Event)) error {
+func (b *Bus) Tail(ctx context.Context, v View, f func(context.Context, Event)) error {
 	var shown recent // the transport shows one subject's events one after another, but others at the same time
-	return b.transport.Tail(ctx, topic, types, func(ctx context.Context, e Event) {
+	return b.transport.Tail(ctx, v, func(ctx context.Context, e Event) {
 		// Only what is believed is remembered: a forgery must not hide the event that it pretends to be.
-		if b.verified(topic, Delivery{Event: e}).Broken == nil && shown.add(e.Source+"\x00"+e.ID) {
+		if b.verified(v.Topic, Delivery{Event: e}).Broken == nil && shown.add(e.Source+"\x00"+e.ID) {
 			f(ctx, e)
 		}
 	})

@@ -37,10 +37,19 @@ type Transport interface {
 	// delivered again, here or to another instance of the group. Listen waits for a topic or a broker that is not there yet; it fails only on a
 	// subscription that can never work.
 	Listen(ctx context.Context, s Subscription, take func(Delivery) bool) error
-	// Tail calls f for each event of topic from now until ctx ends, in every process that calls it, those of a subject one after another. types
-	// are the event types wanted, all when empty. Tail remembers nothing: what comes while no process looks is missed, so it is for what a
-	// process shows, not for what it does. Like Listen it waits for a topic that is not there yet.
-	Tail(ctx context.Context, topic string, types []string, f func(context.Context, Event)) error
+	// Tail calls f for each event of v from now until ctx ends, in every process that calls it, those of a subject one after another. It
+	// remembers nothing: what comes while no process looks is missed, so it is for what a process shows, not for what it does. Like Listen it
+	// waits for a topic that is not there yet.
+	Tail(ctx context.Context, v View, f func(context.Context, Event)) error
+}
+
+// View is what Tail looks at.
+type View struct {
+	Topic string
+	// Types are the event types wanted, all when empty.
+	Types []string
+	// Watched reports whether somebody is shown the events now; nil is always. While nobody is, a transport that has to ask for them asks seldom.
+	Watched func() bool
 }
 
 // Halves is a Transport that can hold an event back until a local transaction is decided.

@@ -60,19 +60,26 @@ func (r recovery) run(ctx context.Context) {
 // oldestOverdue reads one entry of the index, however many are overdue. Without the hint another index that begins with the status may be
 // chosen, and everything that is overdue be sorted. A locked row is passed over: another instance is taking it, a call is changing it, or a host
 // that vanished has left it locked.
-const oldestOverdue = "SELECT id, gid FROM trans_global FORCE INDEX (status_next_cron_time) WHERE status = ? AND next_cron_time < ?" +
-	" ORDER BY next_cron_time LIMIT 1 FOR UPDATE SKIP LOCKED"
+const (
+	overdue       = " FROM trans_global FORCE INDEX (status_next_cron_time) WHERE status = ? AND next_cron_time < ?"
+	oldestOverdue = "SELECT id, gid" + overdue + " ORDER BY next_cron_time LIMIT 1 FOR UPDATE SKIP LOCKED"
+)
 
 // take makes the transaction that is overdue for longest not overdue for r.hold, and returns its gid; "" when there is none. When the process
 // dies, another one takes it after r.hold.
 func (r recovery) take(ctx context.Context) (gid string, err error) {
+	now := time.Now().Truncate(time.Second) // as precise as the column
+	// Mostly none is, and a look without a lock costs one round trip.
+	var any bool
+	if err := r.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1"+overdue+")", r.status, now).Scan(&any); err != nil || !any {
+		return "", err
+	}
 	err = deadlock.Repeat("take up", r.status, func() error {
 		tx, err := r.db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = tx.Rollback() }()
-		now := time.Now().Truncate(time.Second) // as precise as the column
 		var id int64
 		if err := tx.QueryRowContext(ctx, oldestOverdue, r.status, now).Scan(&id, &gid); err != nil {
 			return err

@@ -141,7 +141,7 @@ func TestTail(t *testing.T) {
 	a, b := h.process(t, "a"), h.process(t, "b")
 	seen := make(chan mq.Event, 10000)
 	background(t, func(ctx context.Context) error {
-		return mq.NewBus("b", b, mq.Config{}).Tail(ctx, "things", nil, func(_ context.Context, e mq.Event) { seen <- e })
+		return mq.NewBus("b", b, mq.Config{}).Tail(ctx, mq.View{Topic: "things"}, func(_ context.Context, e mq.Event) { seen <- e })
 	})
 	both, ofBoth := event("both ways", 1), 0
 	awaitSeen := func(subject string) {

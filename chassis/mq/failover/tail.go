@@ -9,7 +9,7 @@ import (
 )
 
 // Tail implements mq.Transport: it looks at both ways, and may show twice what came by both.
-func (t *Transport) Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error {
+func (t *Transport) Tail(ctx context.Context, v mq.View, f func(context.Context, mq.Event)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -24,8 +24,8 @@ func (t *Transport) Tail(ctx context.Context, topic string, types []string, f fu
 			f(ctx, e)
 		}
 	}
-	wg.Go(func() { defer cancel(); failed[0] = t.queues.Tail(ctx, topic, types, show) })
-	wg.Go(func() { defer cancel(); failed[1] = t.primary.Tail(ctx, topic, types, show) })
+	wg.Go(func() { defer cancel(); failed[0] = t.queues.Tail(ctx, v, show) })
+	wg.Go(func() { defer cancel(); failed[1] = t.primary.Tail(ctx, v, show) })
 	wg.Wait()
 	return errors.Join(failed[:]...)
 }

@@ -139,11 +139,11 @@ func key(i int, d mq.Delivery) string {
 }
 
 // Tail follows the log from its end.
-func (t *Transport) Tail(ctx context.Context, name string, types []string, f func(context.Context, mq.Event)) error {
+func (t *Transport) Tail(ctx context.Context, v mq.View, f func(context.Context, mq.Event)) error {
 	next := -1
 	for ctx.Err() == nil {
 		t.mu.Lock()
-		tp := t.topic(name)
+		tp := t.topic(v.Topic)
 		if next < 0 {
 			next = len(tp.log)
 		}
@@ -151,7 +151,7 @@ func (t *Transport) Tail(ctx context.Context, name string, types []string, f fun
 		next = len(tp.log)
 		t.mu.Unlock()
 		for _, m := range come {
-			if m.Broken == nil && m.Event.OneOf(types) && ctx.Err() == nil {
+			if m.Broken == nil && m.Event.OneOf(v.Types) && ctx.Err() == nil {
 				f(ctx, m.Event)
 			}
 		}

@@ -35,7 +35,7 @@ func forged(t *testing.T, w *world) {
 	background(t, func(ctx context.Context) error { return current.Consume(ctx, w.db, s, Effect("a")) })
 	shown := make(chan mq.Event, 100)
 	background(t, func(ctx context.Context) error {
-		return current.Tail(ctx, w.topic, nil, func(_ context.Context, e mq.Event) { shown <- e })
+		return current.Tail(ctx, mq.View{Topic: w.topic}, func(_ context.Context, e mq.Event) { shown <- e })
 	})
 	first, second, third := New("s", 1), New("s", 2), New("s", 3)
 	third.Attributes, third.Data = map[string]string{"region": "eu"}, []byte(`{ "text": "<&>" }`)

@@ -52,7 +52,7 @@ func tailTellsAll(t *testing.T, w *world) {
 	)
 	for i := range told {
 		background(t, func(ctx context.Context) error {
-			return w.transport.Tail(ctx, w.topic, []string{"thing.happened"}, func(_ context.Context, e mq.Event) {
+			return w.transport.Tail(ctx, mq.View{Topic: w.topic, Types: []string{"thing.happened"}}, func(_ context.Context, e mq.Event) {
 				mu.Lock()
 				defer mu.Unlock()
 				told[i] = append(told[i], fmt.Sprint(e.Subject, e.Sequence))

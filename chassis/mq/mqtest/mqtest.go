@@ -30,7 +30,7 @@ func (Away) Listen(ctx context.Context, _ mq.Subscription, _ func(mq.Delivery) b
 }
 
 // Tail waits until ctx ends.
-func (Away) Tail(ctx context.Context, _ string, _ []string, _ func(context.Context, mq.Event)) error {
+func (Away) Tail(ctx context.Context, _ mq.View, _ func(context.Context, mq.Event)) error {
 	<-ctx.Done()
 	return nil
 }

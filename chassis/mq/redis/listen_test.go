@@ -238,7 +238,7 @@ func TestTailShowsOnlyWhatIsTaken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- q.Tail(ctx, topic, nil, func(_ context.Context, e mq.Event) { shown <- e })
+		ended <- q.Tail(ctx, mq.View{Topic: topic}, func(_ context.Context, e mq.Event) { shown <- e })
 	}()
 	await(t, "somebody looks", func() bool {
 		return w.raw.PubSubNumSub(t.Context(), w.prefix+":tail:"+topic).Val()[w.prefix+":tail:"+topic] == 1

@@ -52,8 +52,8 @@ func (q *Queues) send(ctx context.Context, epoch, topic string, e mq.Event, at t
 }
 
 // Tail implements mq.Transport.
-func (q *Queues) Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error {
-	looking := q.rdb.Subscribe(ctx, q.channel(topic))
+func (q *Queues) Tail(ctx context.Context, v mq.View, f func(context.Context, mq.Event)) error {
+	looking := q.rdb.Subscribe(ctx, q.channel(v.Topic))
 	defer func() { _ = looking.Close() }()
 	for ch := looking.Channel(); ; {
 		select {
@@ -63,7 +63,7 @@ func (q *Queues) Tail(ctx context.Context, topic string, types []string, f func(
 			if !open {
 				return nil
 			}
-			if d := mq.Received("", []byte(m.Payload)); d.Broken == nil && d.Event.OneOf(types) && ctx.Err() == nil {
+			if d := mq.Received("", []byte(m.Payload)); d.Broken == nil && d.Event.OneOf(v.Types) && ctx.Err() == nil {
 				f(ctx, d.Event)
 			}
 		}

@@ -106,7 +106,7 @@ func TestNameWithoutAddress(t *testing.T) {
 		func() error {
 			return b.Listen(ctx, mq.Subscription{Group: "g", Topic: "things", Workers: 1}, func(mq.Delivery) bool { return true })
 		},
-		func() error { return b.Tail(ctx, "things", nil, func(context.Context, mq.Event) {}) },
+		func() error { return b.Tail(ctx, mq.View{Topic: "things"}, func(context.Context, mq.Event) {}) },
 		func() error { return half.Answer(ctx, "things") },
 	} {
 		assert.NoError(t, waits())

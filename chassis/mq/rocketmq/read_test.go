@@ -46,7 +46,7 @@ func TestTail(t *testing.T) {
 	for i := range instances {
 		b := s.Broker(t, "tail")
 		background(t, func(ctx context.Context) error {
-			return b.Tail(ctx, topic, []string{"thing.happened"}, func(_ context.Context, e mq.Event) { instances[i].add(e) })
+			return b.Tail(ctx, mq.View{Topic: topic, Types: []string{"thing.happened"}}, func(_ context.Context, e mq.Event) { instances[i].add(e) })
 		})
 	}
 	// A Tail skips events from before it listens, so it is ready when it hears one.

@@ -13,9 +13,12 @@ import (
 // same time: it is not safe for that.
 const tailEvery = 200 * time.Millisecond
 
+// unwatchedEvery is how often they are read while nobody watches. It bounds how old the first events are that a new watcher is shown.
+const unwatchedEvery = 10 * tailEvery
+
 // Tail implements mq.Transport. It polls the end of each queue.
-func (b *Broker) Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error {
-	r, err := b.reader(ctx, topic)
+func (b *Broker) Tail(ctx context.Context, v mq.View, f func(context.Context, mq.Event)) error {
+	r, err := b.reader(ctx, v.Topic)
 	if r == nil {
 		return err
 	}
@@ -34,20 +37,30 @@ func (b *Broker) Tail(ctx context.Context, topic string, types []string, f func(
 		}
 		var failed error
 		for i := range r.queues {
-			if err := r.tail(ctx, i, &next[i], types, f); err != nil {
+			if err := r.tail(ctx, i, &next[i], v.Types, f); err != nil {
 				failed = err
 			}
 		}
 		if failed == nil {
 			n = 0
-			backoff.Sleep(ctx, tailEvery)
+			awaitWatcher(ctx, v.Watched)
 			continue
 		}
 		n++
-		slog.DebugContext(ctx, "tail: read", "topic", topic, "err", failed)
+		slog.DebugContext(ctx, "tail: read", "topic", v.Topic, "err", failed)
 		backoff.Sleep(ctx, backoff.Pause(n, tailEvery, 2*time.Second))
 	}
 	return nil
+}
+
+// awaitWatcher waits for tailEvery, and then until somebody watches, at most for unwatchedEvery.
+func awaitWatcher(ctx context.Context, watched func() bool) {
+	for waited := time.Duration(0); waited < unwatchedEvery && ctx.Err() == nil; waited += tailEvery {
+		backoff.Sleep(ctx, tailEvery)
+		if watched == nil || watched() {
+			return
+		}
+	}
 }
 
 // tail reads what has come to queue i since the last time, and moves next.

@@ -108,14 +108,15 @@ func (h *Hub) Open() int {
 
 // Events tells what services publish: an mq.Bus.
 type Events interface {
-	Tail(ctx context.Context, topic string, types []string, f func(context.Context, mq.Event)) error
+	Tail(ctx context.Context, v mq.View, f func(context.Context, mq.Event)) error
 }
 
 // Follow wakes the watchers of each order that order-events has an event of, until ctx ends. While the broker is away it waits, and the streams
 // look for themselves.
 func (h *Hub) Follow(ctx context.Context, events Events) error {
+	all := mq.View{Topic: eventv1.TopicOrders, Watched: func() bool { return h.Open() > 0 }}
 	for ctx.Err() == nil {
-		err := events.Tail(ctx, eventv1.TopicOrders, nil, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })
+		err := events.Tail(ctx, all, func(_ context.Context, e mq.Event) { h.Changed(e.Subject) })
 		if ctx.Err() == nil {
 			slog.WarnContext(ctx, "live: no events any more; streams look for themselves meanwhile", "err", err)
 		}
