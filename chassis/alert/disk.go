@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	diskEvery  = 10 * time.Second
+	// diskEvery is seldom because a broker takes a tenth of a second of processor time to answer.
+	diskEvery  = 30 * time.Second
 	brokerDisk = "broker-disk"
 	// diskSlack is how much less than tight is used when the alert is over, so that a disk that moves around the mark is told once.
 	diskSlack = 0.02
