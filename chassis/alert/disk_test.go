@@ -70,5 +70,5 @@ func TestWatchDiskBegins(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- of[0].WatchDisk(disk{used: 0.9}, 0.80, 0.90)(ctx) }()
 	t.Cleanup(func() { cancel(); assert.NoError(t, <-done) })
-	require.Eventually(t, func() bool { return len(told(t, db)) == 1 }, 8*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(told(t, db)) == 1 }, 25*time.Second, 10*time.Millisecond)
 }
