@@ -226,50 +226,24 @@ func (b *bench) table() {
 	}
 }
 
-// costs counts what a payment costs, without what the stack costs when it is idle.
+// column is what something costs.
+type column struct {
+	title string
+	cost  cost
+}
+
+// costs prints what a payment costs.
 func (b *bench) costs(ctx context.Context) error {
-	idle, lasted, err := b.count(ctx, func() error {
-		select {
-		case <-ctx.Done():
-		case <-time.After(10 * time.Second):
-		}
-		return ctx.Err()
-	})
+	columns, err := b.eachCosts(ctx, 10*time.Second, 1, slices.Max(b.at))
 	if err != nil {
 		return err
-	}
-	for name := range idle {
-		idle[name] /= lasted.Seconds()
-	}
-	type column struct {
-		title string
-		cost  cost
-	}
-	columns := []column{{"idle, a second", idle}}
-	for _, workers := range []int{1, slices.Max(b.at)} {
-		p, err := b.ours((*shop).payAtOrder)(ctx, b.counted, false)
-		if err != nil {
-			return err
-		}
-		var r run
-		used, lasted, err := b.count(ctx, func() error {
-			r = closed(ctx, workers, b.counted, time.Hour, p.pay, p.quiet)
-			return r.err
-		})
-		if err != nil {
-			return err
-		}
-		for name := range used {
-			used[name] = (used[name] - idle[name]*lasted.Seconds()) / float64(r.done)
-		}
-		columns = append(columns, column{fmt.Sprintf("a payment, %d at a time", workers), used})
 	}
 	fmt.Printf("\n%-28s", "")
 	for _, c := range columns {
 		fmt.Printf(" %26s", c.title)
 	}
 	fmt.Println()
-	for _, name := range slices.Sorted(maps.Keys(idle)) {
+	for _, name := range slices.Sorted(maps.Keys(columns[0].cost)) {
 		fmt.Printf("%-28s", name)
 		for _, c := range columns {
 			fmt.Printf(" %26.2f", c.cost[name])
@@ -277,6 +251,43 @@ func (b *bench) costs(ctx context.Context) error {
 		fmt.Println()
 	}
 	return nil
+}
+
+// eachCosts counts what the stack costs a second when it is idle for a while, and what a payment costs beyond that, made so many at a time.
+func (b *bench) eachCosts(ctx context.Context, idleFor time.Duration, at ...int) ([]column, error) {
+	idle, lasted, err := b.count(ctx, func() error {
+		select {
+		case <-ctx.Done():
+		case <-time.After(idleFor):
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	for name := range idle {
+		idle[name] /= lasted.Seconds()
+	}
+	columns := []column{{"idle, a second", idle}}
+	for _, workers := range at {
+		p, err := b.ours((*shop).payAtOrder)(ctx, b.counted, false)
+		if err != nil {
+			return nil, err
+		}
+		var r run
+		used, lasted, err := b.count(ctx, func() error {
+			r = closed(ctx, workers, b.counted, time.Hour, p.pay, p.quiet)
+			return r.err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for name := range used {
+			used[name] = (used[name] - idle[name]*lasted.Seconds()) / float64(r.done)
+		}
+		columns = append(columns, column{fmt.Sprintf("a payment, %d at a time", workers), used})
+	}
+	return columns, nil
 }
 
 // count returns what f costs and how long it lasts.
