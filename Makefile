@@ -54,11 +54,11 @@ test:
 mutants:
 	scripts/mutants.sh
 
-## make chaos       kill every process in the middle of a stream of payments; OUTAGE=60s each
+## make chaos       kill every process in the middle of a stream of payments, OUTAGE=60s each, and all of them at once, 20 times
 .PHONY: chaos
 chaos:
 	$(deploy) install
-	OUTAGE=$(or $(OUTAGE),60s) go test -count=1 -v -timeout 90m -run TestKillEverything ./e2e
+	OUTAGE=$(or $(OUTAGE),60s) KILLS=20 go test -count=1 -v -timeout 90m -run 'TestKillEverything|TestKillAll' ./e2e
 
 ## make outages     the broker, Redis, network and processes away in every mode, OUTAGE=60s each
 .PHONY: outages

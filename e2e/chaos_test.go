@@ -3,11 +3,14 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,21 +63,77 @@ func TestKillEverything(t *testing.T) {
 			wg.Wait()
 			requireSettles(t, target)
 
-			checked := 0
-			for _, ledger := range ledgers {
-				for _, l := range ledger {
-					if l.status == "" {
-						continue
-					}
-					checked++
-					now := one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', status, NULLIF(reason, '')) FROM orders WHERE id = ?", l.id)
-					assert.Equal(t, strings.TrimSpace(l.status+" "+l.reason), now, "told about %s", l.id)
-				}
-			}
+			checked := requireTruth(t, ledgers)
 			t.Logf("%-9s down %s: %d told PAID or CANCELED, all true; %d answers were open; settled %.1f s after healthy",
 				name, healthy.Sub(down).Round(100*time.Millisecond), checked, open.Load(), took.Seconds())
 		})
 	}
+}
+
+// TestKillAll kills all processes at once, in the middle of the payments of 64 shoppers, once or KILLS times. They start again by themselves, and
+// every shopper who was told PAID or CANCELED was told the truth.
+func TestKillAll(t *testing.T) {
+	kills := 1
+	if text := os.Getenv("KILLS"); text != "" {
+		var err error
+		kills, err = strconv.Atoi(text)
+		require.NoError(t, err, "KILLS is a number such as 20")
+	}
+	sku, all := product(t, 500, 1000000), shared.Names()
+	shoppers := make([]*client, 64)
+	for i := range shoppers {
+		shoppers[i] = shopper(t)
+	}
+	stop := make(chan struct{})
+	ledgers := make([][]told, len(shoppers))
+	var answered, open atomic.Int64
+	var wg sync.WaitGroup
+	for i, c := range shoppers {
+		wg.Go(func() { ledgers[i] = stream(c, sku, stop, &answered, &open) })
+	}
+	end := sync.OnceFunc(func() { close(stop); wg.Wait() })
+	t.Cleanup(end)
+	for range kills {
+		before := answered.Load()
+		require.Eventually(t, func() bool { return answered.Load() > before+200 }, time.Minute, 10*time.Millisecond, "payments go on by themselves")
+		var pids []int
+		for _, name := range all {
+			pid, err := shared.PID(t.Context(), name)
+			require.NoError(t, err)
+			pids = append(pids, pid)
+		}
+		rand.Shuffle(len(pids), func(i, j int) { pids[i], pids[j] = pids[j], pids[i] })
+		for _, pid := range pids {
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
+		require.Eventually(t, func() bool { return !slices.ContainsFunc(pids, alive) }, 10*time.Second, 10*time.Millisecond)
+		require.NoError(t, shared.WaitHealthy(t.Context()))
+	}
+	settled := unsettled(t)
+	end()
+	took := settled()
+	requireSettles(t, target)
+	t.Logf("all killed %d times: %d told PAID or CANCELED, all true; %d answers were open; settled %.1f s after healthy",
+		kills, requireTruth(t, ledgers), open.Load(), took.Seconds())
+}
+
+// alive reports whether a process with that id runs.
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+// requireTruth compares what shoppers were told with the rows, and returns how many of them were told something.
+func requireTruth(t *testing.T, ledgers [][]told) (checked int) {
+	t.Helper()
+	for _, ledger := range ledgers {
+		for _, l := range ledger {
+			if l.status == "" {
+				continue
+			}
+			checked++
+			now := one(t, db(t, "shop_order"), "SELECT CONCAT_WS(' ', status, NULLIF(reason, '')) FROM orders WHERE id = ?", l.id)
+			assert.Equal(t, strings.TrimSpace(l.status+" "+l.reason), now, "told about %s", l.id)
+		}
+	}
+	return checked
 }
 
 // stream creates and pays orders until stop is closed and returns what the shopper was told.
