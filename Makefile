@@ -73,12 +73,17 @@ outages:
 test-compose:
 	@deploy/compose/test.sh
 
-## make bench       measure payments against one local transaction with the same row changes, on a stack of its own; several minutes
+## make bench       measure payments against one local transaction with the same row changes, and against XA and DTM as in its examples, on a
+##                  stack of its own; several minutes
 .PHONY: bench
 bench:
 	@$(deploy) install
+	@$(MAKE) --no-print-directory bin/dtm-plain/dtm
 	@go build -buildvcs=false -o bin/ ./e2e/cmd/bench
 	@bin/bench
+
+bin/dtm-plain/dtm: deploy/dtm/go.mod deploy/dtm/go.sum $(wildcard deploy/dtm/plain/*.sh deploy/dtm/plain/*/*)
+	@deploy/dtm/plain/build.sh bin/dtm-plain
 
 ## make conserve    check that the books of the running stack add up: if not, the wrong rows and Error 1; Error 2 when it cannot find out
 .PHONY: conserve

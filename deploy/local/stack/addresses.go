@@ -43,6 +43,9 @@ func (s *Stack) DSN(db string) string {
 	return s.secrets.DSN(strings.TrimPrefix(db, "shop_"), s.addr("mariadb", ""))
 }
 
+// Database returns where the database server listens: host:port.
+func (s *Stack) Database() string { return s.addr("mariadb", "") }
+
 // OwnerDSN returns the same as the user that may change the tables.
 func (s *Stack) OwnerDSN(db string) string {
 	return s.secrets.OwnerDSN(strings.TrimPrefix(db, "shop_"), s.addr("mariadb", ""))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +21,9 @@ type bench struct {
 	counted int
 	at      []int
 
-	shop  *shop
-	local *local
+	shop   *shop
+	local  *local
+	sample *sample
 	// results are by way and workers, one a round.
 	results map[key][]run
 	// need is how many payments each made lately in a window, so that enough orders are there.
@@ -53,6 +55,7 @@ func (b *bench) ways() []way {
 	return []way{
 		{"a", "one local transaction", false, b.locally((*local).once)},
 		{"b", "XA, two phases", false, b.locally((*local).inTwoPhases)},
+		{"c", "DTM as in its examples", false, b.sampled},
 		{"d", "our payment, at order", false, b.ours((*shop).payAtOrder)},
 		{"e", "our payment, at the gateway", false, b.ours((*shop).payAtGateway)},
 		{"a hot", "the same of one product", true, b.locally((*local).once)},
@@ -69,6 +72,15 @@ func (b *bench) locally(once func(*local, context.Context, job) error) func(cont
 			check: func(ctx context.Context) (int, error) { return b.local.books(ctx) },
 		}, err
 	}
+}
+
+func (b *bench) sampled(ctx context.Context, n int, hot bool) (payments, error) {
+	jobs, err := b.local.orders(ctx, n, hot)
+	return payments{
+		pay:   func(ctx context.Context, _, i int) error { return b.sample.pay(ctx, jobs[i]) },
+		quiet: b.sample.quiet,
+		check: b.local.books,
+	}, err
 }
 
 func (b *bench) ours(pay func(s *shop, ctx context.Context, ids []string, i int) error) func(context.Context, int, bool) (payments, error) {
@@ -110,6 +122,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	if b.local, err = openLocal(ctx, b.shop.root, b.shop.skus, buyers); err != nil {
 		return err
+	}
+	b.sample, err = openSample(ctx, b.shop.root, b.shop.stack.Database(), filepath.Join(dir, "log"))
+	defer b.sample.close()
+	if err != nil {
+		return fmt.Errorf("start DTM as in its examples: %w", err)
 	}
 	b.results, b.need = map[key][]run{}, map[key]int{}
 	for round := range b.rounds {
@@ -223,6 +240,10 @@ func (b *bench) table() {
 			fmt.Printf("%-6s %-28s %9d %8.1f (%.1f–%.1f) %10.3f (%.3f–%.3f) %9.1f %9.1f\n", w.key, w.name, workers, rate, least, most, ratio, low, high,
 				p50, p99)
 		}
+	}
+	for _, workers := range b.at {
+		n, low, high := b.median(key{"d", workers}, func(i int, r run) float64 { return r.rate() / b.results[key{"c", workers}][i].rate() })
+		fmt.Printf("our payment, at order, %d at a time, is %.1f (%.1f–%.1f) times DTM as in its examples, of the same round\n", workers, n, low, high)
 	}
 }
 

@@ -1,4 +1,5 @@
-// Command bench measures payments against one local transaction with the same row changes, on a stack of its own.
+// Command bench measures payments against one local transaction with the same row changes, and against two other ways to make them in four
+// databases: XA, and DTM as in its examples. It brings up a stack of its own.
 //
 //	bench [-rounds 3] [-window 6s] [-at 1,16,64]
 //

@@ -159,10 +159,15 @@ func (s *shop) quiet(ctx context.Context) error {
 		+ (SELECT COUNT(*) FROM shop_dtm.trans_global WHERE status IN ('prepared', 'submitted', 'aborting'))
 		+ (SELECT COUNT(*) FROM shop_order.mq_outbox WHERE state = 'READY')
 		+ (SELECT COUNT(*) FROM shop_notify.mq_inbox WHERE state = 'WAITING')`
+	return awaitNone(ctx, s.root, left)
+}
+
+// awaitNone waits until query, which counts what is under way, finds none.
+func awaitNone(ctx context.Context, db *sql.DB, query string) error {
 	over := time.Now().Add(2 * time.Minute)
 	for {
 		var n int
-		if err := s.root.QueryRowContext(ctx, left).Scan(&n); err != nil || n == 0 {
+		if err := db.QueryRowContext(ctx, query).Scan(&n); err != nil || n == 0 {
 			return err
 		}
 		if time.Now().After(over) {
