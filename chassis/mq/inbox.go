@@ -112,7 +112,7 @@ func (in *inbox) deliver(ctx context.Context, d Delivery) (outcome string, err e
 // keep extends the life of the closed row of e as if it had been closed now: an event that was sent again may be delivered again for as long as
 // a new one. Repetitions within an hour cost no write.
 func (in *inbox) keep(ctx context.Context, e Event) error {
-	_, err := in.db.ExecContext(ctx, `UPDATE mq_inbox SET closed_at = NOW(3) WHERE `+byEvent+` AND closed_at < NOW(3) - INTERVAL 1 HOUR`,
+	_, err := in.db.ExecContext(ctx, `UPDATE mq_inbox FORCE INDEX (event) SET closed_at = NOW(3) WHERE `+byEvent+` AND closed_at < NOW(3) - INTERVAL 1 HOUR`,
 		in.s.Group, e.Source, e.ID)
 	return err
 }

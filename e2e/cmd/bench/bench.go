@@ -20,6 +20,9 @@ type bench struct {
 	window  time.Duration
 	counted int
 	at      []int
+	// around is the window of what is around the payment, and only what is measured, "" for all.
+	around time.Duration
+	only   string
 
 	shop   *shop
 	local  *local
@@ -107,7 +110,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.shop, err = openShop(ctx, dir, products, members, os.Stderr); b.shop != nil {
+	if b.shop, err = openShop(ctx, dir, products, members, nil, os.Stderr); b.shop != nil {
 		defer func() { err = errors.Join(err, b.shop.close()) }()
 	}
 	if err != nil {
@@ -116,6 +119,69 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.settings(ctx); err != nil {
 		return err
 	}
+	defer func() {
+		if b.sample != nil {
+			b.sample.close()
+		}
+	}()
+	b.results, b.need = map[key][]run{}, map[key]int{}
+	a := around{shop: b.shop, window: b.around, at: b.fewAtATime()}
+	for _, prepare := range []struct {
+		not string
+		do  func(context.Context) error
+	}{{onlyAround, b.openLocal}, {onlyPayments, a.prepare}} {
+		if b.only != prepare.not {
+			if err := prepare.do(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	for round := range b.rounds {
+		if b.only != onlyAround {
+			if err := b.round(ctx, round); err != nil {
+				return err
+			}
+		}
+		if b.only != onlyPayments {
+			if err := a.round(ctx, round); err != nil {
+				return err
+			}
+		}
+	}
+	if b.only != onlyAround {
+		b.table()
+	}
+	if b.only != onlyPayments {
+		if err := a.check(ctx); err != nil {
+			return err
+		}
+		a.table()
+	}
+	if b.only == onlyAround {
+		return nil
+	}
+	if err := b.arrivals(ctx); err != nil {
+		return err
+	}
+	return b.costs(ctx)
+}
+
+// What only may be.
+const onlyPayments, onlyAround = "payments", "around"
+
+// fewAtATime returns the least of b.at and the greatest that is at most 16: no more newcomers come at the same time.
+func (b *bench) fewAtATime() []int {
+	few := []int{slices.Min(b.at)}
+	for _, n := range slices.Sorted(slices.Values(b.at)) {
+		if n <= 16 && n > few[0] {
+			few = []int{few[0], n}
+		}
+	}
+	return few
+}
+
+// openLocal opens what payments are compared with.
+func (b *bench) openLocal(ctx context.Context) (err error) {
 	buyers := make([]string, members)
 	for i := range buyers {
 		buyers[i] = fmt.Sprintf("00000000-0000-0000-0000-%012d", i)
@@ -123,32 +189,28 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.local, err = openLocal(ctx, b.shop.root, b.shop.skus, buyers); err != nil {
 		return err
 	}
-	b.sample, err = openSample(ctx, b.shop.root, b.shop.stack.Database(), filepath.Join(dir, "log"))
-	defer b.sample.close()
-	if err != nil {
-		return fmt.Errorf("start DTM as in its examples: %w", err)
+	if b.sample, err = openSample(ctx, b.shop.root, b.shop.stack.Database(), filepath.Join(b.shop.stack.Dir(), "log")); err != nil {
+		err = fmt.Errorf("start DTM as in its examples: %w", err)
 	}
-	b.results, b.need = map[key][]run{}, map[key]int{}
-	for round := range b.rounds {
-		for _, workers := range b.at {
-			for _, w := range b.ways() {
-				if w.hot && workers != slices.Max(b.at) {
-					continue
-				}
-				r, err := b.measure(ctx, w, workers)
-				if err != nil {
-					return fmt.Errorf("%s, %d at a time: %w", w.name, workers, err)
-				}
-				fmt.Fprintf(os.Stderr, "round %d  %-6s %2d at a time  %7.1f a second  p50 %6.1f ms  p99 %6.1f ms\n", round+1, w.key, workers, r.rate(),
-					ms(r.quantile(0.5)), ms(r.quantile(0.99)))
+	return err
+}
+
+// round measures each way once, with each number of payments at a time.
+func (b *bench) round(ctx context.Context, round int) error {
+	for _, workers := range b.at {
+		for _, w := range b.ways() {
+			if w.hot && workers != slices.Max(b.at) {
+				continue
 			}
+			r, err := b.measure(ctx, w, workers)
+			if err != nil {
+				return fmt.Errorf("%s, %d at a time: %w", w.name, workers, err)
+			}
+			fmt.Fprintf(os.Stderr, "round %d  %-6s %2d at a time  %7.1f a second  p50 %6.1f ms  p99 %6.1f ms\n", round+1, w.key, workers, r.rate(),
+				ms(r.quantile(0.5)), ms(r.quantile(0.99)))
 		}
 	}
-	b.table()
-	if err := b.arrivals(ctx); err != nil {
-		return err
-	}
-	return b.costs(ctx)
+	return nil
 }
 
 // share is the part of the rate of the closed loop that payments arrive at in the open one: nobody runs a shop at its limit.
@@ -188,10 +250,20 @@ func (b *bench) settings(ctx context.Context) error {
 	}
 	fmt.Printf("MariaDB %s, innodb_flush_log_at_trx_commit = %s, log_bin = %s, buffer pool %s MB; %d products, %d members\n", version, flush, binlog,
 		pool, products, members)
-	if flush != "1" {
-		return errors.New("innodb_flush_log_at_trx_commit is not 1: a commit is not durable, so no rate means anything")
+	if err := b.durable(ctx); err != nil {
+		return err
 	}
 	return countCommits(ctx, b.shop.root)
+}
+
+// durable returns an error when commits are not durable.
+func (b *bench) durable(ctx context.Context) error {
+	var flush string
+	err := b.shop.root.QueryRowContext(ctx, "SELECT @@innodb_flush_log_at_trx_commit").Scan(&flush)
+	if err == nil && flush != "1" {
+		err = errors.New("innodb_flush_log_at_trx_commit is not 1: a commit is not durable, so no rate means anything")
+	}
+	return err
 }
 
 // measure makes payments for a window.
@@ -216,8 +288,12 @@ func (b *bench) measure(ctx context.Context, w way, workers int) (run, error) {
 
 // median returns the middle of what of returns for each round, and the least and the greatest.
 func (b *bench) median(k key, of func(round int, r run) float64) (middle, least, greatest float64) {
+	return median(b.results[k], of)
+}
+
+func median(runs []run, of func(round int, r run) float64) (middle, least, greatest float64) {
 	var all []float64
-	for i, r := range b.results[k] {
+	for i, r := range runs {
 		all = append(all, of(i, r))
 	}
 	slices.Sort(all)
@@ -247,8 +323,8 @@ func (b *bench) table() {
 	}
 }
 
-// column is what something costs.
-type column struct {
+// priced is something with what it costs.
+type priced struct {
 	title string
 	cost  cost
 }
@@ -275,7 +351,7 @@ func (b *bench) costs(ctx context.Context) error {
 }
 
 // eachCosts counts what the stack costs a second when it is idle for a while, and what a payment costs beyond that, made so many at a time.
-func (b *bench) eachCosts(ctx context.Context, idleFor time.Duration, at ...int) ([]column, error) {
+func (b *bench) eachCosts(ctx context.Context, idleFor time.Duration, at ...int) ([]priced, error) {
 	idle, lasted, err := b.count(ctx, func() error {
 		select {
 		case <-ctx.Done():
@@ -289,7 +365,7 @@ func (b *bench) eachCosts(ctx context.Context, idleFor time.Duration, at ...int)
 	for name := range idle {
 		idle[name] /= lasted.Seconds()
 	}
-	columns := []column{{"idle, a second", idle}}
+	columns := []priced{{"idle, a second", idle}}
 	for _, workers := range at {
 		p, err := b.ours((*shop).payAtOrder)(ctx, b.counted, false)
 		if err != nil {
@@ -306,7 +382,7 @@ func (b *bench) eachCosts(ctx context.Context, idleFor time.Duration, at ...int)
 		for name := range used {
 			used[name] = (used[name] - idle[name]*lasted.Seconds()) / float64(r.done)
 		}
-		columns = append(columns, column{fmt.Sprintf("a payment, %d at a time", workers), used})
+		columns = append(columns, priced{fmt.Sprintf("a payment, %d at a time", workers), used})
 	}
 	return columns, nil
 }

@@ -8,19 +8,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCost counts what a payment costs, in numbers that do not depend on the speed of the machine. The bounds are a little above what was counted
-// last (docs/performance.md): a payment that costs more than them does something that it did not do before. Lower a bound with what it bounds.
+// TestCost counts what a payment costs, in numbers that do not depend on the speed of the machine. The bounds are a little above what was
+// counted last (docs/performance.md): a payment that costs more does something that it did not do before. Lower a bound with what it bounds.
 func TestCost(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	dir, err := temporary()
 	require.NoError(t, err)
 	b := bench{counted: 200, at: []int{64}}
-	b.shop, err = openShop(ctx, dir, 100, members, nil)
+	b.shop, err = openShop(ctx, dir, 100, members, nil, nil)
 	if b.shop != nil {
 		t.Cleanup(func() { assert.NoError(t, b.shop.close()) })
 	}
 	require.NoError(t, err)
+	require.NoError(t, b.durable(ctx))
 	require.NoError(t, countCommits(ctx, b.shop.root))
 
 	columns, err := b.eachCosts(ctx, 5*time.Second, 1, 64)

@@ -7,19 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	orderv1 "example.com/fourfold/api/order/v1"
+	"example.com/fourfold/chassis/database"
 	"example.com/fourfold/deploy/local/stack"
 	"example.com/fourfold/e2e/internal/api"
 )
@@ -35,18 +40,24 @@ type shop struct {
 	operator *api.Client
 }
 
-// openShop brings a stack up in dir, which is empty, with products in stock and members.
-func openShop(ctx context.Context, dir string, products, members int, log io.Writer) (s *shop, err error) {
+// welcome is how many points each sign-up is followed by: as many as the shop gives by default.
+const welcome = 100
+
+// openShop brings a stack up in dir, which is empty, with products in stock and members. env adds to the services' environment.
+func openShop(ctx context.Context, dir string, products, members int, env map[string]string, log io.Writer) (s *shop, err error) {
 	s = &shop{}
-	s.stack, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Temporary: true, Log: log, Env: map[string]string{
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = members // each buyer keeps a connection, as a browser does
+	all := map[string]string{
 		// All calls come from one address, and a member has many orders.
 		"LIMIT_CALLS": "0", "LIMIT_STRANGERS": "0", "LIMIT_ADDRESSES": "0", "LIMIT_OPEN_ORDERS": "0",
-		"ORDER_TTL": "24h", "REGISTRATION_POINTS": "0",
-	}})
+		"ORDER_TTL": "24h", "REGISTRATION_POINTS": strconv.Itoa(welcome),
+	}
+	maps.Copy(all, env)
+	s.stack, err = stack.Up(ctx, stack.Options{Dir: dir, RandomPorts: true, Temporary: true, Log: log, Env: all})
 	if err != nil {
 		return s, fmt.Errorf("bring the stack up: %w", err)
 	}
-	if s.root, err = openRoot(dir); err != nil {
+	if s.root, err = openRoot(dir, ""); err != nil {
 		return s, err
 	}
 	target, err := s.stack.Seed(ctx)
@@ -82,11 +93,12 @@ func openShop(ctx context.Context, dir string, products, members int, log io.Wri
 	return s, nil
 }
 
-// openRoot opens the database server of a data folder over its socket.
-func openRoot(dir string) (*sql.DB, error) {
+// openRoot opens the database server of a data folder over its socket, at one of its databases or at none.
+func openRoot(dir, database string) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Net, cfg.Addr = "root", "unix", filepath.Join(dir, "mysql", "mysql.sock")
-	cfg.InterpolateParams = true
+	cfg.DBName, cfg.InterpolateParams = database, true
+	cfg.Params = map[string]string{"time_zone": "'+00:00'"} // as the services have it
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
@@ -113,17 +125,25 @@ func (s *shop) toPay(ctx context.Context, n int, hot bool) ([]string, error) {
 	for w := range min(len(s.buyers), n) {
 		g.Go(func() error {
 			for i := w; i < n; i += len(s.buyers) {
-				line := map[string]any{"sku": pick(s.skus, i, hot), "quantity": 1}
-				var o struct{ ID string }
-				if err := s.buyers[w].Call(ctx, http.MethodPost, "/v1/orders", map[string]any{"lines": []any{line}}, &o); err != nil {
-					return fmt.Errorf("create an order: %w", err)
+				var err error
+				if ids[i], err = s.create(ctx, w, pick(s.skus, i, hot)); err != nil {
+					return err
 				}
-				ids[i] = o.ID
 			}
 			return nil
 		})
 	}
 	return ids, g.Wait()
+}
+
+// create creates an order of buyer w, of one unit of a product, at the gateway.
+func (s *shop) create(ctx context.Context, w int, sku string) (id string, err error) {
+	var o struct{ ID string }
+	line := map[string]any{"sku": sku, "quantity": 1}
+	if err := s.buyers[w].Call(ctx, http.MethodPost, "/v1/orders", map[string]any{"lines": []any{line}}, &o); err != nil {
+		return "", fmt.Errorf("create an order: %w", err)
+	}
+	return o.ID, nil
 }
 
 // answered is what a payment is answered with.
@@ -133,7 +153,7 @@ type answered struct {
 
 // payAtOrder pays the i-th of ids at order's gRPC port.
 func (s *shop) payAtOrder(ctx context.Context, ids []string, i int) error {
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+s.buyers[i%len(s.buyers)].Token(), "idempotency-key", rand.Text())
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+s.buyers[i%len(s.buyers)].Token(), "idempotency-key", uuid.Must(uuid.NewV7()).String())
 	o, err := s.orders.PayOrder(ctx, &orderv1.PayOrderRequest{Id: ids[i]})
 	return paid(o.GetStatus().String(), err)
 }
@@ -208,15 +228,15 @@ func (s *shop) books(ctx context.Context) error {
 
 // paidOf returns how many of ids are PAID.
 func (s *shop) paidOf(ctx context.Context, ids []string) (n int, err error) {
-	for from := 0; from < len(ids); from += 1000 {
-		part := ids[from:min(from+1000, len(ids))]
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
-		}
+	return s.ordersOf(ctx, ids, "PAID")
+}
+
+// ordersOf returns how many of ids are orders with a status.
+func (s *shop) ordersOf(ctx context.Context, ids []string, status string) (n int, err error) {
+	for part := range slices.Chunk(ids, 1000) {
+		in, args := database.In(part)
 		var some int
-		err := s.root.QueryRowContext(ctx, "SELECT COUNT(*) FROM shop_order.orders WHERE status = 'PAID' AND id IN (?"+
-			strings.Repeat(", ?", len(part)-1)+")", args...).Scan(&some)
+		err := s.root.QueryRowContext(ctx, "SELECT COUNT(*) FROM shop_order.orders WHERE id IN ("+in+") AND status = ?", append(args, status)...).Scan(&some)
 		if err != nil {
 			return n, err
 		}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"example.com/fourfold/deploy/system"
 )
 
@@ -56,6 +58,11 @@ func SignIn(ctx context.Context, gateway string, a system.Account) (*Client, err
 		http: http.Client{Timeout: 30 * time.Second}, // longer than the gateway's own time-out
 	}
 	return c, c.signIn(ctx)
+}
+
+// Stranger returns a client that is not signed in.
+func Stranger(gateway string) *Client {
+	return &Client{gateway: gateway, http: http.Client{Timeout: 30 * time.Second}}
 }
 
 // SignUp makes a new member and signs in.
@@ -114,7 +121,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, reply any)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if method == http.MethodPost {
-		req.Header.Set("Idempotency-Key", rand.Text())
+		req.Header.Set("Idempotency-Key", uuid.Must(uuid.NewV7()).String())
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
