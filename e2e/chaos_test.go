@@ -70,8 +70,8 @@ func TestKillEverything(t *testing.T) {
 	}
 }
 
-// TestKillAll kills all processes at once, in the middle of the payments of 64 shoppers, once or KILLS times. They start again by themselves, and
-// every shopper who was told PAID or CANCELED was told the truth.
+// TestKillAll kills all processes at once, in the middle of the payments of 64 shoppers, once or KILLS times. They start again by themselves,
+// and every shopper who was told PAID or CANCELED was told the truth.
 func TestKillAll(t *testing.T) {
 	kills := 1
 	if text := os.Getenv("KILLS"); text != "" {
