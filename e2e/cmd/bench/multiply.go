@@ -77,7 +77,7 @@ func countRows(ctx context.Context, db *sql.DB) (counts, error) {
 // newFamily makes calls and keeps what they leave: rows of each table that grew by at least half a row for each of n, or of those among them
 // that are named.
 func newFamily(ctx context.Context, db *sql.DB, name string, n int, calls func(context.Context) error, only ...string) (*family, error) {
-	before, err := countRows(ctx, db)
+	before, err := atRest(ctx, db) // what is still done for calls of before would be taken for theirs
 	if err != nil {
 		return nil, err
 	}
