@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -9,33 +10,70 @@ import (
 	"github.com/dtm-labs/dtm/client/dtmgrpc/dtmgpb"
 )
 
-// TestSavedTogether: transactions that are prepared at the same time share commits, also with one that was prepared before, and each has its
-// branches.
+// TestSavedTogether: transactions that are prepared while another one is being saved share a commit, and each has its branches; so do those that
+// come together with one that was prepared before, and with themselves.
 func TestSavedTogether(t *testing.T) {
 	t.Parallel()
 	env := emptyDatabase(t, mariadb)
 	c, p, s := start(t, env...), newParticipant(t), newSession(t, env)
 	p.serve(t)
-	openFour(t, c, p, "old", 600)
-	s.exec(t, "LOCK TABLES trans_global WRITE")
-	const n = 40
-	var opened sync.WaitGroup
+	for _, part := range []string{"alone", "again", "twice"} {
+		if part == "again" {
+			openFour(t, c, p, "again-0", 600)
+		}
+		s.exec(t, "LOCK TABLES trans_global WRITE")
+		const n = 40
+		var opened sync.WaitGroup
+		reqs := make([]*dtmgpb.DtmRequest, n)
+		for i := range n {
+			opened.Go(func() { reqs[i] = openFour(t, c, p, fmt.Sprint(part, "-", i), 600) })
+			if part == "twice" {
+				opened.Go(func() { openFour(t, c, p, fmt.Sprint(part, "-", i), 600) })
+			}
+		}
+		eventually(t, 10*time.Second, "several are saved by one statement", func() bool {
+			return s.number(t, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE ?",
+				strings.ReplaceAll("INSERT INTO trans_global %P-%P-%P-%P-%", "P", part)) > 0
+		})
+		s.exec(t, "UNLOCK TABLES")
+		opened.Wait()
+		if got := s.number(t, "SELECT COUNT(*) FROM trans_branch_op WHERE gid LIKE ?", part+"-%"); got != n*2*len(branches) {
+			t.Errorf("%s: %d rows of branches", part, got)
+		}
+		for _, req := range reqs {
+			submit(t, c, req)
+			confirmed(t, c, p, req.Gid, true)
+		}
+	}
+}
+
+// TestLockedNeighbor: a transaction whose row somebody has locked delays those that are decided with it for seconds, and no new one.
+func TestLockedNeighbor(t *testing.T) {
+	t.Parallel()
+	env := emptyDatabase(t, mariadb)
+	c, p, s := start(t, env...), newParticipant(t), newSession(t, env)
+	p.serve(t)
+	const n = 30
 	reqs := make([]*dtmgpb.DtmRequest, n)
-	for i := range n {
-		opened.Go(func() { reqs[i] = openFour(t, c, p, fmt.Sprint("new-", i), 600) })
-		opened.Go(func() { openFour(t, c, p, "old", 600) })
+	for i := range reqs {
+		reqs[i] = openFour(t, c, p, fmt.Sprintf("n-%02d", i), 600)
 	}
-	eventually(t, 10*time.Second, "two batches wait: the first one's, and that of those who came until it was late", func() bool {
-		return s.number(t, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'INSERT INTO trans_global%'") >= 2
-	})
-	s.exec(t, "UNLOCK TABLES")
-	opened.Wait()
-	if got := s.number(t, "SELECT COUNT(*) FROM trans_branch_op WHERE gid <> 'old'"); got != n*2*len(branches) {
-		t.Errorf("%d rows of branches", got)
+	s.exec(t, "BEGIN")
+	s.exec(t, "SELECT id FROM trans_global WHERE gid = 'n-20' FOR UPDATE")
+	var decided sync.WaitGroup
+	locked := make(chan error, 1)
+	go func() { _, err := c.Submit(within(t, 30*time.Second), reqs[20]); locked <- err }()
+	for i, req := range reqs {
+		if i != 20 {
+			decided.Go(func() { submit(t, c, req) })
+		}
 	}
-	if got := s.number(t, "SELECT COUNT(DISTINCT create_time) FROM trans_global"); got > n/2 {
-		t.Errorf("they were saved in %d commits", got)
+	openFour(t, c, p, "new", 600)
+	decided.Wait()
+	if err := <-locked; err == nil || !strings.Contains(err.Error(), "Lock wait timeout") {
+		t.Errorf("the row is still locked: %v", err)
 	}
+	s.exec(t, "COMMIT")
 	for _, req := range reqs {
 		submit(t, c, req)
 		confirmed(t, c, p, req.Gid, true)
@@ -63,8 +101,8 @@ func TestOneDecisionWins(t *testing.T) {
 			refused := make([]error, n)
 			var calls sync.WaitGroup
 			for i, req := range reqs {
-				calls.Go(func() { _, refused[i] = one.Submit(within(t, 20*time.Second), req) })
-				calls.Go(func() { _, _ = other.Abort(within(t, 20*time.Second), req) })
+				calls.Go(func() { refused[i] = patiently(within(t, 20*time.Second), one.Submit, req) })
+				calls.Go(func() { _ = patiently(within(t, 20*time.Second), other.Abort, req) })
 			}
 			eventually(t, 10*time.Second, "two batches wait for their rows", func() bool {
 				return s.number(t, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'UPDATE trans_global%'"+

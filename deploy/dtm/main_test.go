@@ -256,7 +256,7 @@ func TestPoolIsBounded(t *testing.T) {
 		}
 		return n
 	}
-	const dtm, ours, test = 50, 6 + 8, 1
+	const dtm, ours, test = 50, 6 + 2*8, 1
 	eventually(t, 5*time.Second, "all connections are busy", func() bool { return connections() >= dtm })
 	exec("UNLOCK TABLES")
 	calls.Wait()

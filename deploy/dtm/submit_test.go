@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/dtm-labs/dtm/client/dtmgrpc/dtmgpb"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // branches are the ids of the branches of a transaction that openFour opens.
@@ -31,11 +35,18 @@ func openFour(t *testing.T, c *coordinator, p *participant, gid string, timeoutT
 func submitting(t *testing.T, c *coordinator, req *dtmgpb.DtmRequest) <-chan error {
 	t.Helper()
 	ctx, answered := within(t, 15*time.Second), make(chan error, 1)
-	go func() {
-		_, err := c.Submit(ctx, req)
-		answered <- err
-	}()
+	go func() { answered <- patiently(ctx, c.Submit, req) }()
 	return answered
+}
+
+// patiently makes a call, and again when a row was locked for longer than the coordinator waits: on a busy machine a test may hold it so long.
+func patiently(ctx context.Context, call func(context.Context, *dtmgpb.DtmRequest, ...grpc.CallOption) (*emptypb.Empty, error),
+	req *dtmgpb.DtmRequest) error {
+	for {
+		if _, err := call(ctx, req); err == nil || !strings.Contains(err.Error(), "Lock wait timeout") {
+			return err
+		}
+	}
 }
 
 // confirmed waits until gid has the status succeed, and requires that no Confirm was lost, and with once that none was repeated.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
@@ -191,6 +192,7 @@ func (r *Runner[R]) make(items []*Item[R]) error {
 		case database.Deadlock(err) && attempt == mostTries:
 			return fmt.Errorf("nothing was changed, ask again; the database ended %d deadlocks in a row by undoing it: %w", attempt, err)
 		case database.Deadlock(err):
+			slog.WarnContext(ctx, "undone to end a deadlock: repeated", "calls", len(items), "attempt", attempt, "err", err)
 			time.Sleep(rand.N(min(time.Duration(attempt)*10*time.Millisecond, 50*time.Millisecond)))
 		case database.Duplicate(err) && attempt == 1:
 		default:

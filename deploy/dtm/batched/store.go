@@ -2,16 +2,16 @@
 package batched
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/dtm-labs/dtm/client/dtmcli/dtmimp"
 	"github.com/dtm-labs/dtm/dtmsvr/storage"
-	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
 
 	"example.com/fourfold/chassis/database"
@@ -37,22 +37,21 @@ func New(below storage.Store, dsn func() string) Store {
 	return Store{Store: below, open: &sync.Once{}, dsn: dsn, runners: &runners{}}
 }
 
-// most is how many connections it takes: batches follow one another, and only one that waits for a lock lets another one begin.
+// most is how many connections saves take, and changes: batches follow one another, and only one that waits for a lock lets another one begin.
 const most = 8
 
 func (s Store) ready() {
 	s.open.Do(func() {
-		c, err := mysql.ParseDSN(s.dsn())
-		dtmimp.E2P(err)
-		c.MultiStatements, c.InterpolateParams = true, true
-		connector, err := mysql.NewConnector(c)
-		dtmimp.E2P(err)
-		db := sql.OpenDB(connector)
-		db.SetMaxOpenConns(most)
-		db.SetMaxIdleConns(most)
-		db.SetConnMaxLifetime(10 * time.Minute)
-		s.saves, s.changes = batch.New(db, saves), batch.New(db, changes)
+		// Changes that wait for a locked row must not keep new transactions waiting.
+		s.saves, s.changes = batch.New(s.pool(), saves), batch.New(s.pool(), changes)
 	})
+}
+
+// pool waits for a locked row for 2 s, so that the neighbours of its change go on soon.
+func (s Store) pool() *sql.DB {
+	db, err := database.Open(database.Config{DSN: s.dsn(), MaxConns: most})
+	dtmimp.E2P(err)
+	return db
 }
 
 // saving is a new transaction.
@@ -77,9 +76,14 @@ func (s Store) MaySaveNewTrans(global *storage.TransGlobalStore, branches []stor
 func saves() batch.Work[saving] {
 	return batch.Work[saving]{Write: func(items []*batch.Item[saving]) ([]batch.Statement, error) {
 		var globals, branches batch.Values
-		now := time.Now()
+		now, seen := time.Now(), map[string]bool{}
 		for _, i := range items {
 			g := i.Request.global
+			if seen[g.Gid] {
+				i.Refuse(storage.ErrUniqueConflict)
+				continue
+			}
+			seen[g.Gid] = true
 			g.CreateTime, g.UpdateTime = &now, &now
 			globals.Add(g.Gid, g.TransType, g.Status, g.QueryPrepared, g.Protocol, now, now, g.FinishTime, g.RollbackTime, g.Options,
 				g.CustomData, g.NextCronInterval, g.NextCronTime, g.Owner, g.ExtData, g.Result, g.RollbackReason)
@@ -100,6 +104,8 @@ type change struct {
 	columns string
 	values  []any
 	made    bool
+	// mark is what owner is set to. It stays the same when the change is made again because nobody knows whether it was.
+	mark string
 }
 
 // ChangeGlobalStatus changes the status by compare-and-set on the one that global has. It panics with storage.ErrNotFound when the log has
@@ -133,41 +139,46 @@ func (c *change) set(column string, to *time.Time) {
 	c.values = append(c.values, to)
 }
 
-// changes marks the rows that it changes as its own, and reads which these were: only so is it known, in one round trip, who was faster. DTM's
-// own recovery marks rows in the same column; ours does not.
+// changes marks the rows that it changes as its own, and reads which these were: only so is it known, in one round trip, who was faster, and that
+// an earlier attempt was. DTM's own recovery marks rows in the same column; ours does not.
 func changes() batch.Work[*change] {
 	return batch.Work[*change]{Write: func(items []*batch.Item[*change]) (writes []batch.Statement, err error) {
-		type group struct{ from, to, columns string }
-		groups := map[group][]*change{}
+		type group struct{ from, to, columns, mark string }
+		groups := map[group]map[string]*change{}
 		for _, i := range items {
 			c := i.Request
 			c.made = false
-			g := group{c.from, c.to, c.columns}
-			groups[g] = append(groups[g], c)
-		}
-		for g, of := range groups {
-			mark, err := uuid.NewRandom()
-			if err != nil {
-				return nil, err
+			g := group{c.from, c.to, c.columns, c.mark}
+			if groups[g] == nil {
+				groups[g] = map[string]*change{}
 			}
-			slices.SortFunc(of, func(a, b *change) int { return strings.Compare(a.gid, b.gid) })
-			byGID := map[string]*change{}
-			var gids []string
+			if groups[g][c.gid] == nil { // of two that are the same, one makes it
+				groups[g][c.gid] = c
+			}
+		}
+		inOrder := slices.SortedFunc(maps.Keys(groups), func(a, b group) int {
+			return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.columns, b.columns), cmp.Compare(a.mark, b.mark))
+		})
+		for _, g := range inOrder {
+			of := groups[g]
+			gids := slices.Sorted(maps.Keys(of))
+			mark := g.mark
+			if mark == "" {
+				mark = uuid.NewString()
+			}
 			for _, c := range of {
-				if byGID[c.gid] == nil { // of two that are the same, one makes it
-					byGID[c.gid], gids = c, append(gids, c.gid)
-				}
+				c.mark = mark
 			}
 			in, args := database.In(gids)
 			writes = append(writes, batch.Change("UPDATE trans_global FORCE INDEX (gid) SET status = ?, owner = ?"+g.columns+" WHERE gid IN ("+in+
-				") AND status = ?", slices.Concat([]any{g.to, mark.String()}, of[0].values, args, []any{g.from})...),
-				batch.Find("SELECT gid FROM trans_global FORCE INDEX (gid) WHERE gid IN ("+in+") AND owner = ?", append(args, mark.String()),
+				") AND status = ?", slices.Concat([]any{g.to, mark}, of[gids[0]].values, args, []any{g.from})...),
+				batch.Find("SELECT gid FROM trans_global FORCE INDEX (gid) WHERE gid IN ("+in+") AND owner = ?", append(args, mark),
 					func(scan func(...any) error) error {
 						var gid string
 						if err := scan(&gid); err != nil {
 							return err
 						}
-						if c := byGID[gid]; c != nil {
+						if c := of[gid]; c != nil {
 							c.made = true
 						}
 						return nil

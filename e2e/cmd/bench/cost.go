@@ -23,13 +23,15 @@ type cost map[string]float64
 const (
 	commits    = "durable commits"
 	statements = "statements"
-	trips      = "round trips to the database"
-	sent       = "bytes to the database"
-	received   = "bytes from the database"
-	calls      = "remote calls"
-	fsyncs     = "fsyncs"
-	cpu        = "CPU ms"
-	cpuOf      = "CPU ms of "
+	// trips is an upper bound: of what goes several statements at a time only the batches of services are known, not the coordinator's and not the
+	// pairs of a consumer.
+	trips    = "round trips to the database"
+	sent     = "bytes to the database"
+	received = "bytes from the database"
+	calls    = "remote calls"
+	fsyncs   = "fsyncs"
+	cpu      = "CPU ms"
+	cpuOf    = "CPU ms of "
 )
 
 // status are the server's variables that are counted.

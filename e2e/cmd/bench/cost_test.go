@@ -8,8 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCost counts what a payment costs, in numbers that do not depend on the speed of the machine. The bounds are a little above what was
-// counted last (docs/performance.md): a payment that costs more does something that it did not do before. Lower a bound with what it bounds.
+// TestCost counts what a payment costs, in numbers that hardly depend on the speed of the machine. The bounds are a little above what was counted
+// last (docs/performance.md), with more room where batches are smaller on a machine that does much else: a payment that costs more does something
+// that it did not do before. Lower a bound with what it bounds.
 func TestCost(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -24,13 +25,14 @@ func TestCost(t *testing.T) {
 	require.NoError(t, b.durable(ctx))
 	require.NoError(t, countCommits(ctx, b.shop.root))
 
+	require.NoError(t, b.shop.quiet(ctx))
 	columns, err := b.eachCosts(ctx, 5*time.Second, 1, 64)
 	require.NoError(t, err)
 	require.NoError(t, b.shop.books(ctx))
 	for i, bounds := range []cost{
 		{statements: 130},
 		{calls: 11, commits: 20, statements: 110, trips: 57, received: 26_000, sent: 24_000},
-		{calls: 11, commits: 9, statements: 55, trips: 30, received: 11_000, sent: 18_000},
+		{calls: 11, commits: 13, statements: 60, trips: 30, received: 11_000, sent: 18_000},
 	} {
 		for name, bound := range bounds {
 			counted := columns[i].cost[name]
