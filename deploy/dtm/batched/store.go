@@ -139,8 +139,8 @@ func (c *change) set(column string, to *time.Time) {
 	c.values = append(c.values, to)
 }
 
-// changes marks the rows that it changes as its own, and reads which these were: only so is it known, in one round trip, who was faster, and that
-// an earlier attempt was. DTM's own recovery marks rows in the same column; ours does not.
+// changes marks the rows that it changes as its own, and reads which these were: only so is it known, in one round trip, who was faster, and
+// whether an earlier attempt was. DTM's own recovery marks rows in the same column; ours does not.
 func changes() batch.Work[*change] {
 	return batch.Work[*change]{Write: func(items []*batch.Item[*change]) (writes []batch.Statement, err error) {
 		type group struct{ from, to, columns, mark string }

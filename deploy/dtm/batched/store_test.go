@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { mysqltest.Main(m) }
 
-// TestChangedWithoutAnswer: the answer to a batch of changes is lost after the log has made them. Each is made again by itself, and finds out that
-// it was made: who asked for it goes on to call the branches.
+// TestChangedWithoutAnswer: the answer to a batch of changes is lost after the log has made them. Each is made again by itself, and finds out
+// that it was made: who asked for it goes on to call the branches.
 func TestChangedWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	at := mysqltest.Config(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCost counts what a payment costs, in numbers that hardly depend on the speed of the machine. The bounds are a little above what was counted
-// last (docs/performance.md), with more room where batches are smaller on a machine that does much else: a payment that costs more does something
+// TestCost counts what a payment costs, in numbers that hardly depend on the machine's speed. The bounds are a little above what was counted
+// last (docs/performance.md), with more room where batches are smaller on a busy machine: a payment that costs more does something
 // that it did not do before. Lower a bound with what it bounds.
 func TestCost(t *testing.T) {
 	t.Parallel()
