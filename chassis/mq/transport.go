@@ -48,7 +48,7 @@ type View struct {
 	Topic string
 	// Types are the event types wanted, all when empty.
 	Types []string
-	// Watched reports whether somebody is shown the events now; nil is always. While nobody is, a transport that has to ask for them asks seldom.
+	// Watched reports whether somebody is shown the events now; nil is always. While nobody is, a transport that must ask for them asks seldom.
 	Watched func() bool
 }
 
