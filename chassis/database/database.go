@@ -139,11 +139,21 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	return s, nil
 }
 
-// mostTries bounds InTx: with its pauses, some 300 ms.
+// mostTries bounds Again: with its pauses, some 300 ms.
 const mostTries = 16
 
-// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run again after a pause that
-// varies, so that two do not meet again and again; fn must set its results anew each time. An error of the commit is ambiguous.
+// Again reports whether a transaction that failed with err is to be made again: the database ended a deadlock by undoing it, and this attempt,
+// the first is 1, was not the last. It returns after a pause that varies, so that two do not meet again and again.
+func Again(ctx context.Context, attempt int, err error) bool {
+	if attempt == mostTries || !Deadlock(err) || ctx.Err() != nil {
+		return false
+	}
+	backoff.Sleep(ctx, rand.N(min(time.Duration(attempt)*10*time.Millisecond, 50*time.Millisecond)))
+	return true
+}
+
+// InTx runs fn in a local transaction and commits it, or rolls back when fn fails. The victim of a deadlock is run Again; fn must set its
+// results anew each time. An error of the commit is ambiguous.
 func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 	once := func() error {
 		tx, err := db.BeginTx(ctx, nil)
@@ -158,9 +168,8 @@ func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
 	}
 	for attempt := 1; ; attempt++ {
 		err := once()
-		if attempt == mostTries || !Deadlock(err) || ctx.Err() != nil {
+		if !Again(ctx, attempt, err) {
 			return err
 		}
-		backoff.Sleep(ctx, rand.N(min(time.Duration(attempt)*10*time.Millisecond, 50*time.Millisecond)))
 	}
 }

@@ -49,15 +49,16 @@ func (l line) lock(ctx context.Context, tx *sql.Tx) (p position, err error) {
 	return p, err
 }
 
+const lockPosition = "SELECT seq, updated_at FROM mq_position WHERE " + byLine + " FOR UPDATE"
+
 func (l line) locked(ctx context.Context, tx *sql.Tx) (p position, err error) {
-	err = tx.QueryRowContext(ctx, "SELECT seq, updated_at FROM mq_position WHERE "+byLine+" FOR UPDATE", l.args()...).Scan(&p.seq, &p.at)
+	err = tx.QueryRowContext(ctx, lockPosition, l.args()...).Scan(&p.seq, &p.at)
 	return p, err
 }
 
 // lockAfter does first, a statement without rows, and then lock, mostly in one round trip.
 func (l line) lockAfter(ctx context.Context, tx *sql.Tx, first string, args []any) (p position, err error) {
-	err = tx.QueryRowContext(ctx, first+";\nSELECT seq, updated_at FROM mq_position WHERE "+byLine+" FOR UPDATE",
-		append(args, l.args()...)...).Scan(&p.seq, &p.at)
+	err = tx.QueryRowContext(ctx, first+";\n"+lockPosition, append(args, l.args()...)...).Scan(&p.seq, &p.at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l.lock(ctx, tx)
 	}

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -79,8 +78,6 @@ const (
 	timeout = 10 * time.Second
 	// late is far above what a batch takes that does not wait itself, for a row that somebody has locked.
 	late = 50 * time.Millisecond
-	// mostTries bounds the victims of deadlocks, as in database.InTx.
-	mostTries = 16
 )
 
 // Do makes the call r, together with others, and returns when it is committed or refused. An error that Write did not refuse it with is
@@ -189,11 +186,10 @@ func (r *Runner[R]) make(items []*Item[R]) error {
 	for attempt := 1; ; attempt++ {
 		err := once()
 		switch {
-		case database.Deadlock(err) && attempt == mostTries:
-			return fmt.Errorf("nothing was changed, ask again; the database ended %d deadlocks in a row by undoing it: %w", attempt, err)
-		case database.Deadlock(err):
+		case database.Again(ctx, attempt, err):
 			slog.WarnContext(ctx, "undone to end a deadlock: repeated", "calls", len(items), "attempt", attempt, "err", err)
-			time.Sleep(rand.N(min(time.Duration(attempt)*10*time.Millisecond, 50*time.Millisecond)))
+		case database.Deadlock(err):
+			return fmt.Errorf("nothing was changed, ask again; the database ended %d deadlocks in a row by undoing it: %w", attempt, err)
 		case database.Duplicate(err) && attempt == 1:
 		default:
 			return err

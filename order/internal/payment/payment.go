@@ -48,18 +48,10 @@ func (p *Payment) Try(ctx context.Context, orderID string) (held bool, err error
 
 // Confirm makes the order PAID.
 func (p *Payment) Confirm(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
-	ran, err := p.confirm.Run(ctx, req.GetOrderId(), struct{}{})
-	if ran {
-		p.tell(req.GetOrderId())
-	}
-	return tcc.Reply(ran, err)
+	return p.settle(ctx, p.confirm, req.GetOrderId())
 }
 
 // Cancel makes the order CANCELED.
 func (p *Payment) Cancel(ctx context.Context, req *orderv1.OrderPaymentRequest) (*emptypb.Empty, error) {
-	ran, err := p.cancel.Run(ctx, req.GetOrderId(), struct{}{})
-	if ran {
-		p.tell(req.GetOrderId())
-	}
-	return tcc.Reply(ran, err)
+	return p.settle(ctx, p.cancel, req.GetOrderId())
 }

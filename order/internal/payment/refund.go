@@ -46,18 +46,10 @@ func (r *Refund) Try(ctx context.Context, orderID string) (held bool, err error)
 
 // Confirm makes the order REFUNDED.
 func (r *Refund) Confirm(ctx context.Context, req *orderv1.OrderRefundRequest) (*emptypb.Empty, error) {
-	ran, err := r.confirm.Run(ctx, req.GetOrderId(), struct{}{})
-	if ran {
-		r.tell(req.GetOrderId())
-	}
-	return tcc.Reply(ran, err)
+	return r.settle(ctx, r.confirm, req.GetOrderId())
 }
 
 // Cancel makes the order PAID again.
 func (r *Refund) Cancel(ctx context.Context, req *orderv1.OrderRefundRequest) (*emptypb.Empty, error) {
-	ran, err := r.cancel.Run(ctx, req.GetOrderId(), struct{}{})
-	if ran {
-		r.tell(req.GetOrderId())
-	}
-	return tcc.Reply(ran, err)
+	return r.settle(ctx, r.cancel, req.GetOrderId())
 }

@@ -1,6 +1,13 @@
 package payment
 
-import "sync"
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"example.com/fourfold/chassis/tcc"
+)
 
 // Settled tells those who wait in this process for an order that its Confirm or Cancel was committed by this process. It is a hint that saves
 // them from asking the database; another process' Confirm tells nobody here.
@@ -31,6 +38,15 @@ func (s *Settled) Wait(orderID string) (settled <-chan struct{}, leave func()) {
 			delete(s.waiting, orderID)
 		}
 	}
+}
+
+// settle runs a last phase of the order, and tells those who wait for it.
+func (s *Settled) settle(ctx context.Context, phase *tcc.Batched[struct{}], orderID string) (*emptypb.Empty, error) {
+	ran, err := phase.Run(ctx, orderID, struct{}{})
+	if ran {
+		s.tell(orderID)
+	}
+	return tcc.Reply(ran, err)
 }
 
 // tell tells all that wait for the order.
